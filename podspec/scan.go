@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package podspec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Pod is what the webhook needs to see of a pod: every place that names an
+// image, and the few facts of its metadata that decide how a patch is written.
+// All else stays unread, so that no field can be lost that we do not know.
+type Pod struct {
+	Name           string
+	GenerateName   string
+	HasAnnotations bool              // metadata.annotations is an object, even an empty one
+	Annotations    map[string]string // only the keys that the scan was asked for
+	Images         []Image
+}
+
+// Image is one place in a pod that holds an image reference.
+type Image struct {
+	// List is the field of the pod spec, such as "containers"; Index the item.
+	List  string
+	Index int
+	// Item is the name of the container or volume.
+	Item string
+	// EnvIndex is the position in the item's env list, or -1 for the item's own
+	// image. Env is the variable's name.
+	EnvIndex int
+	Env      string
+	// Value is the reference as it stands in the pod.
+	Value string
+	field []string
+}
+
+// Pointer returns the JSON pointer (RFC 6901) of the value, from the pod's root.
+func (i Image) Pointer() string {
+	b := make([]byte, 0, 64)
+	b = append(b, "/spec/"...)
+	b = append(b, i.List...)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(i.Index), 10)
+	if i.EnvIndex >= 0 {
+		b = append(b, "/env/"...)
+		b = strconv.AppendInt(b, int64(i.EnvIndex), 10)
+		return string(append(b, "/value"...))
+	}
+	for _, f := range i.field {
+		b = append(b, '/')
+		b = append(b, f...)
+	}
+	return string(b)
+}
+
+// Scanner reads pods. It is safe for concurrent use.
+type Scanner struct {
+	lists       map[string]List
+	env         map[string]bool
+	annotations map[string]bool
+}
+
+// NewScanner returns a scanner that also reports the values of the environment
+// variables named in env, and keeps the annotations with the given keys.
+func NewScanner(env, annotations []string) *Scanner {
+	s := &Scanner{lists: map[string]List{}, env: map[string]bool{}, annotations: map[string]bool{}}
+	for _, l := range Lists() {
+		s.lists[l.Name] = l
+	}
+	for _, n := range env {
+		s.env[n] = true
+	}
+	for _, a := range annotations {
+		s.annotations[a] = true
+	}
+	return s
+}
+
+// Scan reads a pod as JSON. It is strict about JSON itself (RFC 8259: valid
+// UTF-8, no key twice in one object, keys are case-sensitive) and about the
+// types of the fields that it reads, and passes over all others.
+func (s *Scanner) Scan(pod []byte) (Pod, error) {
+	r := reader{Decoder: jsontext.NewDecoder(bytes.NewBuffer(pod)), Scanner: s}
+	err := r.object(func(key string) error {
+		switch key {
+		case "metadata":
+			return r.object(r.metadata)
+		case "spec":
+			return r.object(r.spec)
+		}
+		return r.SkipValue()
+	})
+	if err != nil {
+		return Pod{}, fmt.Errorf("pod%s: %w", r.StackPointer(), err)
+	}
+	if _, err := r.ReadToken(); !errors.Is(err, io.EOF) {
+		return Pod{}, errors.New("pod: something follows the object")
+	}
+	return r.pod, nil
+}
+
+type reader struct {
+	*jsontext.Decoder
+	*Scanner
+	pod Pod
+}
+
+func (r *reader) metadata(key string) (err error) {
+	switch key {
+	case "name":
+		r.pod.Name, err = r.text()
+	case "generateName":
+		r.pod.GenerateName, err = r.text()
+	case "annotations":
+		r.pod.HasAnnotations = r.PeekKind() == '{'
+		err = r.object(r.annotation)
+	default:
+		err = r.SkipValue()
+	}
+	return err
+}
+
+func (r *reader) annotation(key string) error {
+	if !r.Scanner.annotations[key] {
+		return r.SkipValue()
+	}
+	v, err := r.text()
+	if r.pod.Annotations == nil {
+		r.pod.Annotations = map[string]string{}
+	}
+	r.pod.Annotations[key] = v
+	return err
+}
+
+func (r *reader) spec(key string) error {
+	list, ok := r.lists[key]
+	if !ok {
+		return r.SkipValue()
+	}
+	return r.array(func(i int) error { return r.item(list, i) })
+}
+
+// item reads one container or volume. Its name may come after its image, so
+// what was found is labelled at the end.
+func (r *reader) item(list List, index int) error {
+	first, name := len(r.pod.Images), ""
+	image := Image{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
+	err := r.object(func(key string) (err error) {
+		switch {
+		case key == "name":
+			name, err = r.text()
+		case key == list.Image[0]:
+			image.Value, err = r.nested(list.Image[1:])
+			r.pod.Images = append(r.pod.Images, image)
+		case key == "env" && list.Env && len(r.env) > 0:
+			err = r.array(func(j int) error { return r.variable(list, index, j) })
+		default:
+			err = r.SkipValue()
+		}
+		return err
+	})
+	for i := first; i < len(r.pod.Images); i++ {
+		r.pod.Images[i].Item = name
+	}
+	return err
+}
+
+// nested reads the text at the path below the next value; "" if it is absent.
+func (r *reader) nested(path []string) (text string, err error) {
+	if len(path) == 0 {
+		return r.text()
+	}
+	err = r.object(func(key string) error {
+		if key != path[0] {
+			return r.SkipValue()
+		}
+		text, err = r.nested(path[1:])
+		return err
+	})
+	return text, err
+}
+
+func (r *reader) variable(list List, index, envIndex int) error {
+	found := Image{List: list.Name, Index: index, EnvIndex: envIndex}
+	hasValue := false
+	err := r.object(func(key string) (err error) {
+		switch key {
+		case "name":
+			found.Env, err = r.text()
+		case "value":
+			hasValue = true
+			found.Value, err = r.text()
+		default:
+			err = r.SkipValue()
+		}
+		return err
+	})
+	if err == nil && hasValue && r.env[found.Env] {
+		r.pod.Images = append(r.pod.Images, found)
+	}
+	return err
+}
+
+// object calls f for each key of the next value, with the decoder at the key's
+// value. A null stands for an absent object, as everywhere in Kubernetes.
+func (r *reader) object(f func(key string) error) error {
+	t, err := r.ReadToken()
+	if err != nil || t.Kind() == 'n' {
+		return err
+	}
+	if t.Kind() != '{' {
+		return fmt.Errorf("want an object, have %s", t.Kind())
+	}
+	for r.PeekKind() != '}' {
+		key, err := r.ReadToken()
+		if err != nil {
+			return err
+		}
+		if err := f(key.String()); err != nil {
+			return err
+		}
+	}
+	_, err = r.ReadToken()
+	return err
+}
+
+func (r *reader) array(f func(index int) error) error {
+	t, err := r.ReadToken()
+	if err != nil || t.Kind() == 'n' {
+		return err
+	}
+	if t.Kind() != '[' {
+		return fmt.Errorf("want an array, have %s", t.Kind())
+	}
+	for i := 0; r.PeekKind() != ']'; i++ {
+		if err := f(i); err != nil {
+			return err
+		}
+	}
+	_, err = r.ReadToken()
+	return err
+}
+
+func (r *reader) text() (string, error) {
+	t, err := r.ReadToken()
+	switch {
+	case err != nil || t.Kind() == 'n':
+		return "", err
+	case t.Kind() != '"':
+		return "", fmt.Errorf("want a string, have %s", t.Kind())
+	}
+	return t.String(), nil
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The type of the configuration file.
+const (
+	APIVersion = "privatelink.cast.ai/v1alpha1"
+	Kind       = "Config"
+)
+
+// Config is the content of privatelink.yaml, the one file that webhook and
+// command line share. Registry is required; Load and New fill in the rest.
+type Config struct {
+	// Registry is the prefix of every private copy: a private ECR host, usually
+	// with a repository path, such as
+	// 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai. Another registry's
+	// host, with a port if it has one, is taken too.
+	Registry string `json:"registry"`
+	// Namespaces are those whose pods are rewritten. Default: castai-agent.
+	Namespaces []string `json:"namespaces"`
+	// Rules send a source prefix to a path below the registry; the longest
+	// source wins, at a path boundary.
+	Rules []Rule `json:"rules"`
+	// Keep are source prefixes left alone.
+	Keep []string `json:"keep"`
+	// EnvVars are the environment variables whose values are image references.
+	// Default: JMX_EXPORTER_INIT_IMAGE and SCANNERS_IMAGE.
+	EnvVars []string `json:"envVars"`
+}
+
+// Fault is one thing wrong with a configuration. Every fault of a file is
+// reported, not only the first.
+type Fault struct {
+	File  string // "" when the configuration does not come from a file
+	Line  int    // 0 when unknown
+	Field string // such as rules[1].source
+	What  string // what is wrong with it
+	Fix   string // what to do
+}
+
+// Error names file, line, field, fault and remedy on one line.
+func (f Fault) Error() string {
+	var b strings.Builder
+	if f.File != "" {
+		b.WriteString(f.File)
+		if f.Line > 0 {
+			fmt.Fprintf(&b, ":%d", f.Line)
+		}
+		b.WriteString(": ")
+	}
+	if f.Field != "" {
+		b.WriteString(f.Field + ": ")
+	}
+	return b.String() + f.What + "; " + f.Fix
+}
+
+// Faults are all the faults of one configuration.
+type Faults []Fault
+
+// Error gives each fault its own line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// New checks a configuration and returns its rules. Every fault is reported, as
+// Faults.
+func New(c Config) (*Rules, error) {
+	if c.Namespaces == nil {
+		c.Namespaces = []string{"castai-agent"}
+	}
+	if c.EnvVars == nil {
+		c.EnvVars = []string{"JMX_EXPORTER_INIT_IMAGE", "SCANNERS_IMAGE"}
+	}
+	v := validator{config: c, rules: build(c)}
+	v.validate()
+	if len(v.faults) > 0 {
+		return nil, v.faults
+	}
+	return v.rules, nil
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rewrite turns a public image reference into its private copy.
+//
+// It is pure, and the only place that knows the mapping: what the webhook
+// writes is therefore what the mirror copied, what the doctor looks for and
+// what the rendered admission conditions ask about.
+//
+// The mapping is idempotent, keeps tag and digest to the byte, and never sends
+// two images to one name, apart from the registries that publish the same
+// images twice. It has no errors: what it cannot map it leaves as it is, and
+// says why.
+package rewrite
+
+import (
+	"strings"
+
+	// The parser calls a digest unsupported, without a word, unless the hash
+	// behind it is linked in.
+	_ "crypto/sha256"
+	_ "crypto/sha512"
+
+	"github.com/distribution/reference"
+)
+
+// Outcome is what became of a reference.
+type Outcome string
+
+// The outcomes. Only Rewritten changes the text.
+const (
+	Empty     Outcome = "empty"     // no text; the API server reports that itself
+	Rewritten Outcome = "rewritten" // Target names the private copy
+	Private   Outcome = "private"   // already below the registry or in a private ECR
+	Kept      Outcome = "kept"      // left alone because the configuration says so, or node-local
+	Left      Outcome = "left"      // cannot be mapped; Reason says why
+)
+
+// Reason says why a reference was left. The set is closed, fit for a label.
+type Reason string
+
+// The reasons of the outcome Left.
+const (
+	Unparsable    Reason = "unparsable"     // not an image reference at all
+	NoHost        Reason = "no_host"        // no registry host: a host with "_", or an env value that is a bare name
+	IPv6Host      Reason = "ipv6_host"      // no spelling of it is a legal ECR repository name
+	UppercaseHost Reason = "uppercase_host" // ECR repository names are lower-case
+	TooLong       Reason = "too_long"       // registry, path and all exceed 255 characters
+	TooShort      Reason = "too_short"      // ECR wants a repository name of two characters or more
+	NotECRLegal   Reason = "not_ecr_legal"  // the result would not be a reference; a fault in a rule
+)
+
+// Illegal reports whether the reference was understood but has no legal name in
+// ECR, in contrast to one that could not be understood.
+func (r Reason) Illegal() bool {
+	return r != "" && r != Unparsable && r != NoHost
+}
+
+// Result is the answer for one reference. Target equals Source, byte for byte,
+// unless Outcome is Rewritten.
+type Result struct {
+	Source  string  `json:"source"`
+	Target  string  `json:"target"`
+	Outcome Outcome `json:"outcome"`
+	Reason  Reason  `json:"reason,omitempty"`
+	// Rule names, for people, what decided.
+	Rule string `json:"rule"`
+}
+
+// Changed reports whether the target differs from the source.
+func (r Result) Changed() bool { return r.Outcome == Rewritten }
+
+// Image maps the reference of an image field.
+func (r *Rules) Image(ref string) Result {
+	target, rule, reason := r.decide(ref)
+	switch {
+	case target != "":
+		return Result{Source: ref, Target: target, Outcome: Rewritten, Rule: rule.name}
+	case reason != "":
+		return Result{Source: ref, Target: ref, Outcome: Left, Reason: reason, Rule: "left: " + reason.text()}
+	}
+	return Result{Source: ref, Target: ref, Outcome: rule.outcome, Rule: rule.name}
+}
+
+// EnvValue maps the value of a listed environment variable. Unlike an image
+// field it must name its registry host: a bare tag such as v1.2.3 would
+// otherwise read as a Docker Hub image.
+func (r *Rules) EnvValue(value string) Result {
+	if value != "" && !explicitHost(value) {
+		return Result{Source: value, Target: value, Outcome: Left, Reason: NoHost, Rule: "left: " + NoHost.text()}
+	}
+	return r.Image(value)
+}
+
+// explicitHost is the host test of ExplicitHostPattern, without the cost of a
+// regular expression.
+func explicitHost(value string) bool {
+	host, _, ok := strings.Cut(value, "/")
+	return ok && strings.ContainsAny(host, ".:") && host[0] != '.' && host[0] != ':'
+}
+
+// decision names what decided about a reference that has no new target.
+type decision struct {
+	name    string
+	outcome Outcome
+}
+
+// decide returns the target, or "" with the outcome or the reason for leaving
+// the reference. Its order is the order of docs/configuration.md.
+func (r *Rules) decide(ref string) (target string, by decision, reason Reason) {
+	if ref == "" {
+		return "", decision{"empty", Empty}, ""
+	}
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", by, Unparsable
+	}
+	host, path := reference.Domain(named), reference.Path(named)
+	if host == "" {
+		return "", by, NoHost
+	}
+	name := host + "/" + path
+	if rest, ok := below(name, r.registry); ok {
+		return r.readBack(rest, ref)
+	}
+	if r.ecrHost.MatchString(name) {
+		return "", decision{"already private: an ECR host", Private}, ""
+	}
+	if r.loopback.MatchString(name) {
+		return "", decision{"kept: a node-local registry", Kept}, ""
+	}
+	m := r.match(name)
+	switch {
+	case m.keep:
+		return "", decision{"keep " + m.source, Kept}, ""
+	case m.layout == name && host == r.host:
+		// A registry that is not ECR: the customer's own, whatever the path.
+		return "", decision{"already private: the registry's own host", Private}, ""
+	case strings.HasPrefix(host, "["):
+		return "", by, IPv6Host
+	case host != strings.ToLower(host):
+		return "", by, UppercaseHost
+	}
+	if m.layout != "" {
+		host, path, _ = strings.Cut(m.layout, "/")
+		return r.compose(encodePort(host)+"/"+path, ref, decision{name: "default: source host and path"})
+	}
+	return r.compose(m.target, ref, decision{name: m.kind + " " + m.source})
+}
+
+// compose puts the registry before and the source's own tag and digest behind
+// the path, and proves the result.
+func (r *Rules) compose(path, ref string, by decision) (string, decision, Reason) {
+	repository := r.registry + "/" + path
+	switch {
+	case len(repository) > maxRepository:
+		return "", by, TooLong
+	case r.ecr && len(repository)-len(r.host)-1 < 2:
+		return "", by, TooShort
+	}
+	target := repository + suffix(ref)
+	if again, err := reference.ParseNormalizedNamed(target); err != nil || again.String() != target {
+		return "", by, NotECRLegal
+	}
+	return target, by, ""
+}
+
+// readBack handles a reference below the registry. It is private, unless what
+// follows is itself a public reference with its host: the form that the charts
+// make of their global.registry value. That one goes where the public reference
+// would go.
+func (r *Rules) readBack(rest, ref string) (string, decision, Reason) {
+	private := decision{"already private: below the registry", Private}
+	if _, nested := below(rest, r.registry); nested || !explicitHost(rest) {
+		return "", private, ""
+	}
+	target, by, reason := r.decide(rest + suffix(ref))
+	if reason != "" || target == "" || target == ref {
+		return "", private, ""
+	}
+	by.name += ", in the form of global.registry"
+	return target, by, ""
+}
+
+// suffix is the text after the repository name: tag, digest, both or neither.
+func suffix(ref string) string {
+	name := ref
+	if i := strings.IndexByte(name, '@'); i >= 0 {
+		name = name[:i]
+	}
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		name = name[:i]
+	}
+	return ref[len(name):]
+}
+
+// below reports whether name lies below prefix, and what follows the slash.
+func below(name, prefix string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(name, prefix)
+	if !ok || rest == "" || rest[0] != '/' {
+		return "", false
+	}
+	return rest[1:], true
+}
+
+// hostShaped reports whether a path of two or more parts begins like the
+// default layout does, with a registry host. An alias must not produce such a
+// path, or two images would share it.
+func hostShaped(path string) bool {
+	first, _, ok := strings.Cut(path, "/")
+	return ok && hostLike(first)
+}
+
+func hostLike(part string) bool {
+	if strings.Contains(part, ".") || part == "localhost" {
+		return true
+	}
+	_, port, ok := cutLast(part, '_')
+	return ok && port != "" && strings.Trim(port, "0123456789") == ""
+}
+
+// encodePort spells host:port as host_port. "_" cannot occur in a host, so no
+// other host has that spelling, and ECR allows it in repository names.
+func encodePort(host string) string {
+	if h, port, ok := cutLast(host, ':'); ok {
+		return h + "_" + port
+	}
+	return host
+}
+
+func cutLast(s string, sep byte) (before, after string, ok bool) {
+	if i := strings.LastIndexByte(s, sep); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}
+
+func (r Reason) text() string {
+	switch r {
+	case Unparsable:
+		return "not an image reference"
+	case NoHost:
+		return "no registry host can be told"
+	case IPv6Host:
+		return "an IPv6 host has no legal name in ECR"
+	case UppercaseHost:
+		return "upper case in the host has no legal name in ECR"
+	case TooLong:
+		return "the private name would exceed 255 characters"
+	case TooShort:
+		return "the private name would be shorter than ECR's two characters"
+	}
+	return "the private name would not be a legal reference"
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// maxRegistry leaves room below the registry for the longest names that the
+// vendor publishes, with their source host.
+const maxRegistry = 160
+
+// validator collects every fault of a configuration.
+type validator struct {
+	config Config
+	rules  *Rules
+	faults Faults
+}
+
+func (v *validator) fault(field, what, fix string) {
+	v.faults = append(v.faults, Fault{Field: field, What: what, Fix: fix})
+}
+
+func (v *validator) validate() {
+	v.registry(v.config.Registry)
+	v.namespaces()
+	v.envVars()
+	for i, r := range v.config.Rules {
+		v.source(fmt.Sprintf("rules[%d].source", i), r.Source)
+		v.target(i, r.Target)
+	}
+	for i, k := range v.config.Keep {
+		v.source(fmt.Sprintf("keep[%d]", i), k)
+	}
+	v.duplicates()
+}
+
+func (v *validator) registry(s string) {
+	const field = "registry"
+	example := "write it like 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
+	host, path, _ := strings.Cut(s, "/")
+	switch {
+	case s == "":
+		v.fault(field, "is missing", example)
+	case strings.Contains(s, "://"):
+		v.fault(field, fmt.Sprintf("%q begins with a scheme", s), "leave out everything up to ://")
+	case strings.HasSuffix(s, "/") || strings.Contains(s, "//"):
+		v.fault(field, fmt.Sprintf("%q has an empty path part", s), "remove the superfluous slash")
+	case !v.hasHost(host):
+		v.fault(field, fmt.Sprintf("%q has no registry host", s), example)
+	case strings.Contains(path, "@") || strings.Contains(path, ":"):
+		v.fault(field, fmt.Sprintf("%q has a tag or digest", s), "give the prefix only; each image keeps its own tag and digest")
+	case s != strings.ToLower(s):
+		v.fault(field, fmt.Sprintf("%q has upper case", s), "ECR names are lower-case; replace placeholders such as ACCOUNT or REGION by yours")
+	case !isRepository(s + "/x"):
+		v.fault(field, fmt.Sprintf("%q is not a legal registry prefix", s), example)
+	case strings.Contains(s, "-controller"):
+		v.fault(field, fmt.Sprintf("%q contains \"-controller\"", s), "choose another name: kvisor derives its scanner image by replacing the first \"-controller\" of a reference")
+	case len(s) > maxRegistry:
+		v.fault(field, fmt.Sprintf("has %d characters, which leaves too little of the 255 for image names", len(s)), fmt.Sprintf("use at most %d", maxRegistry))
+	default:
+		v.ecr(field, host)
+	}
+}
+
+// ecrName takes the parts of a host that is meant to be ECR.
+// https://docs.aws.amazon.com/general/latest/gr/ecr.html
+var ecrName = regexp.MustCompile(`^([^.]*)[.](dkr[.]ecr|dkr[.]ecr-fips|dkr-ecr|dkr-ecr-fips)[.]([^.]+)[.]([a-z0-9.-]+?)(:[0-9]+)?$`)
+
+// ecr checks a host that looks like ECR to be one: a typing error there would
+// otherwise make it a plain registry that does not exist.
+func (v *validator) ecr(field, host string) {
+	m := ecrName.FindStringSubmatch(host)
+	bare, _, _ := cutLast(host, ':')
+	if m == nil {
+		if strings.HasSuffix(bare, ".amazonaws.com") || strings.HasSuffix(bare, ".amazonaws.com.cn") || strings.HasSuffix(bare, ".on.aws") {
+			v.fault(field, fmt.Sprintf("host %q is AWS's but not a private ECR", host), "a private ECR is ACCOUNT.dkr.ecr.REGION.amazonaws.com")
+		}
+		return
+	}
+	account, service, region, have, port := m[1], m[2], m[3], m[4], m[5]
+	want := ecrDomain(region, strings.HasPrefix(service, "dkr-ecr"))
+	switch {
+	case len(account) != 12 || strings.Trim(account, "0123456789") != "":
+		v.fault(field, fmt.Sprintf("AWS account %q is not 12 digits", account), "run: aws sts get-caller-identity --query Account")
+	case port != "":
+		v.fault(field, fmt.Sprintf("an ECR host has no port, have %s", port), "remove it")
+	case want == "":
+		v.fault(field, fmt.Sprintf("no dual-stack name of ECR is known for region %q", region), "use ACCOUNT.dkr.ecr.REGION."+ecrDomain(region, false))
+	case have != want:
+		v.fault(field, fmt.Sprintf("%q does not fit region %q", have, region), "use "+want)
+	}
+}
+
+// ecrDomain is the domain under which ECR answers in a region of a partition.
+// https://docs.aws.amazon.com/general/latest/gr/ecr.html
+func ecrDomain(region string, dualStack bool) string {
+	type partition struct{ region, suffix, dualStack string }
+	for _, p := range []partition{
+		{"cn-", "amazonaws.com.cn", "on.amazonwebservices.com.cn"},
+		{"us-isob-", "sc2s.sgov.gov", ""},
+		{"us-isof-", "csp.hci.ic.gov", ""},
+		{"us-iso-", "c2s.ic.gov", ""},
+		{"eu-isoe-", "cloud.adc-e.uk", ""},
+		{"eusc-", "amazonaws.eu", ""},
+		{"", "amazonaws.com", "on.aws"},
+	} {
+		if strings.HasPrefix(region, p.region) {
+			if dualStack {
+				return p.dualStack
+			}
+			return p.suffix
+		}
+	}
+	return ""
+}
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (v *validator) namespaces() {
+	if len(v.config.Namespaces) == 0 {
+		v.fault("namespaces", "is empty, so no pod would be rewritten", "name one, or leave the key out for castai-agent")
+	}
+	seen := map[string]bool{}
+	for i, n := range v.config.Namespaces {
+		field := fmt.Sprintf("namespaces[%d]", i)
+		switch {
+		case !dnsLabel.MatchString(n):
+			v.fault(field, fmt.Sprintf("%q is not a namespace name", n), "names have lower-case letters, digits and hyphens; patterns are not supported")
+		case n == "kube-system":
+			v.fault(field, "kube-system must not wait for a webhook", "remove it: the cluster could fail to start")
+		case n == "castai-privatelink":
+			v.fault(field, "the webhook's own namespace must not wait for the webhook", "remove it: the webhook's image comes from the registry anyway")
+		case seen[n]:
+			v.fault(field, fmt.Sprintf("%q stands twice", n), "remove one")
+		}
+		seen[n] = true
+	}
+}
+
+// envName is the printable ASCII that Kubernetes allows in names of environment
+// variables, without what would need quoting in an admission condition.
+var envName = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+
+func (v *validator) envVars() {
+	for i, e := range v.config.EnvVars {
+		field := fmt.Sprintf("envVars[%d]", i)
+		switch {
+		case !envName.MatchString(e):
+			v.fault(field, fmt.Sprintf("%q is not the name of an environment variable", e), "list exact names; patterns are not supported")
+		case slices.Contains(v.config.EnvVars[:i], e):
+			v.fault(field, fmt.Sprintf("%q stands twice", e), "remove one")
+		}
+	}
+}
+
+// source checks a prefix that rules and keeps match by. One that can never
+// match is a fault: it would do nothing and say nothing.
+func (v *validator) source(field, s string) {
+	host, path, hasPath := strings.Cut(s, "/")
+	switch {
+	case s == "":
+		v.fault(field, "is missing", "write a registry host, or a host and path such as quay.io/acme")
+	case strings.HasSuffix(s, "/"):
+		v.fault(field, fmt.Sprintf("%q ends in a slash", s), "remove it; prefixes end at path boundaries by themselves")
+	case !v.hasHost(host):
+		v.fault(field, fmt.Sprintf("%q has no registry host", s), "write it in full: Docker Hub images are docker.io/NAME/IMAGE or docker.io/library/IMAGE")
+	case strings.ContainsAny(path, ":@"):
+		v.fault(field, fmt.Sprintf("%q has a tag or digest", s), "give the repository prefix only")
+	case s != strings.ToLower(s):
+		v.fault(field, fmt.Sprintf("%q has upper case", s), "image names are lower-case")
+	case host == "index.docker.io":
+		v.fault(field, fmt.Sprintf("%q is not the canonical spelling and would never match", s), "write docker.io")
+	case hasPath && !isRepository(s+"/x"):
+		v.fault(field, fmt.Sprintf("%q is not a legal repository prefix", s), "write a registry host, or a host and path such as quay.io/acme")
+	case v.rules.registry != "" && (s == v.rules.registry || strings.HasPrefix(s, v.rules.registry+"/")):
+		v.fault(field, fmt.Sprintf("%q lies below the registry itself", s), "remove it: what is below the registry is private already")
+	case v.rules.ecrHost.MatchString(host + "/"):
+		v.fault(field, fmt.Sprintf("%q is a private ECR", s), "remove it: references to a private ECR are always left alone")
+	}
+}
+
+func (v *validator) target(i int, t string) {
+	field := fmt.Sprintf("rules[%d].target", i)
+	first, _, _ := strings.Cut(t, "/")
+	switch {
+	case t == "":
+		v.fault(field, "is missing", "write a path below the registry, such as thirdparty/acme")
+	case !isRepository("registry.example/" + t):
+		v.fault(field, fmt.Sprintf("%q is not a legal repository path", t), "use lower-case parts joined by slashes, without registry, tag or digest")
+	case hostLike(first):
+		v.fault(field, fmt.Sprintf("%q begins like a registry host", t), "choose another first part: such paths are where images of that host live by default")
+	}
+	for j, other := range v.config.Rules[:i] {
+		_, inside := below(t, other.Target)
+		_, around := below(other.Target, t)
+		if t != "" && (t == other.Target || inside || around) {
+			v.fault(field, fmt.Sprintf("%q and the target of rules[%d], %q, overlap", t, j, other.Target), "give each rule a path of its own, or two images could get one name")
+		}
+	}
+}
+
+// duplicates refuses one source in two places; the spellings of an alias count
+// as one.
+func (v *validator) duplicates() {
+	type place struct{ field, source string }
+	var places []place
+	for i, r := range v.config.Rules {
+		places = append(places, place{fmt.Sprintf("rules[%d].source", i), r.Source})
+	}
+	for i, k := range v.config.Keep {
+		places = append(places, place{fmt.Sprintf("keep[%d]", i), k})
+	}
+	first := map[string]string{}
+	for _, p := range places {
+		s := v.rules.foldSource(p.source)
+		if at, ok := first[s]; ok && s != "" {
+			v.fault(p.field, fmt.Sprintf("%q has the same source as %s", p.source, at), "remove one of the two")
+			continue
+		}
+		first[s] = p.field
+	}
+}
+
+// hasHost reports whether the parser takes the text before the first slash for
+// a registry host.
+func (v *validator) hasHost(host string) bool {
+	named, err := reference.ParseNormalizedNamed(strings.ToLower(host) + "/x")
+	return err == nil && reference.Domain(named) != "" && (reference.Domain(named) == strings.ToLower(host) || host == "index.docker.io")
+}
+
+// isRepository reports whether s is a repository name in its canonical spelling.
+func isRepository(s string) bool {
+	named, err := reference.ParseNormalizedNamed(s)
+	return err == nil && reference.IsNameOnly(named) && named.Name() == s
+}
