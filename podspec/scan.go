@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/castai/privatelink-webhook/jsonwalk"
 )
 
 // Pod is what the webhook needs to see of a pod: every place that names an
@@ -18,6 +20,7 @@ import (
 type Pod struct {
 	Name           string
 	GenerateName   string
+	HasMetadata    bool              // metadata is an object
 	HasAnnotations bool              // metadata.annotations is an object, even an empty one
 	Annotations    map[string]string // only the keys that the scan was asked for
 	Images         []Image
@@ -58,6 +61,16 @@ func (i Image) Pointer() string {
 	return string(b)
 }
 
+// Location names the place for people and for annotations, by names where the
+// pointer has numbers: "containers/agent", "containers/agent/env/NAME". It stays
+// the same when another webhook puts an item in front.
+func (i Image) Location() string {
+	if i.EnvIndex >= 0 {
+		return i.List + "/" + i.Item + "/env/" + i.Env
+	}
+	return i.List + "/" + i.Item
+}
+
 // Scanner reads pods. It is safe for concurrent use.
 type Scanner struct {
 	lists       map[string]List
@@ -86,12 +99,13 @@ func NewScanner(env, annotations []string) *Scanner {
 // types of the fields that it reads, and passes over all others.
 func (s *Scanner) Scan(pod []byte) (Pod, error) {
 	r := reader{Decoder: jsontext.NewDecoder(bytes.NewBuffer(pod)), Scanner: s}
-	err := r.object(func(key string) error {
+	err := jsonwalk.Object(r.Decoder, func(key string) error {
 		switch key {
 		case "metadata":
-			return r.object(r.metadata)
+			r.pod.HasMetadata = r.PeekKind() == '{'
+			return jsonwalk.Object(r.Decoder, r.metadata)
 		case "spec":
-			return r.object(r.spec)
+			return jsonwalk.Object(r.Decoder, r.spec)
 		}
 		return r.SkipValue()
 	})
@@ -113,12 +127,12 @@ type reader struct {
 func (r *reader) metadata(key string) (err error) {
 	switch key {
 	case "name":
-		r.pod.Name, err = r.text()
+		r.pod.Name, err = jsonwalk.Text(r.Decoder)
 	case "generateName":
-		r.pod.GenerateName, err = r.text()
+		r.pod.GenerateName, err = jsonwalk.Text(r.Decoder)
 	case "annotations":
 		r.pod.HasAnnotations = r.PeekKind() == '{'
-		err = r.object(r.annotation)
+		err = jsonwalk.Object(r.Decoder, r.annotation)
 	default:
 		err = r.SkipValue()
 	}
@@ -129,7 +143,7 @@ func (r *reader) annotation(key string) error {
 	if !r.Scanner.annotations[key] {
 		return r.SkipValue()
 	}
-	v, err := r.text()
+	v, err := jsonwalk.Text(r.Decoder)
 	if r.pod.Annotations == nil {
 		r.pod.Annotations = map[string]string{}
 	}
@@ -142,7 +156,7 @@ func (r *reader) spec(key string) error {
 	if !ok {
 		return r.SkipValue()
 	}
-	return r.array(func(i int) error { return r.item(list, i) })
+	return jsonwalk.Array(r.Decoder, func(i int) error { return r.item(list, i) })
 }
 
 // item reads one container or volume. Its name may come after its image, so
@@ -150,15 +164,15 @@ func (r *reader) spec(key string) error {
 func (r *reader) item(list List, index int) error {
 	first, name := len(r.pod.Images), ""
 	image := Image{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
-	err := r.object(func(key string) (err error) {
+	err := jsonwalk.Object(r.Decoder, func(key string) (err error) {
 		switch {
 		case key == "name":
-			name, err = r.text()
+			name, err = jsonwalk.Text(r.Decoder)
 		case key == list.Image[0]:
 			image.Value, err = r.nested(list.Image[1:])
 			r.pod.Images = append(r.pod.Images, image)
 		case key == "env" && list.Env && len(r.env) > 0:
-			err = r.array(func(j int) error { return r.variable(list, index, j) })
+			err = jsonwalk.Array(r.Decoder, func(j int) error { return r.variable(list, index, j) })
 		default:
 			err = r.SkipValue()
 		}
@@ -173,9 +187,9 @@ func (r *reader) item(list List, index int) error {
 // nested reads the text at the path below the next value; "" if it is absent.
 func (r *reader) nested(path []string) (text string, err error) {
 	if len(path) == 0 {
-		return r.text()
+		return jsonwalk.Text(r.Decoder)
 	}
-	err = r.object(func(key string) error {
+	err = jsonwalk.Object(r.Decoder, func(key string) error {
 		if key != path[0] {
 			return r.SkipValue()
 		}
@@ -188,13 +202,13 @@ func (r *reader) nested(path []string) (text string, err error) {
 func (r *reader) variable(list List, index, envIndex int) error {
 	found := Image{List: list.Name, Index: index, EnvIndex: envIndex}
 	hasValue := false
-	err := r.object(func(key string) (err error) {
+	err := jsonwalk.Object(r.Decoder, func(key string) (err error) {
 		switch key {
 		case "name":
-			found.Env, err = r.text()
+			found.Env, err = jsonwalk.Text(r.Decoder)
 		case "value":
 			hasValue = true
-			found.Value, err = r.text()
+			found.Value, err = jsonwalk.Text(r.Decoder)
 		default:
 			err = r.SkipValue()
 		}
@@ -204,55 +218,4 @@ func (r *reader) variable(list List, index, envIndex int) error {
 		r.pod.Images = append(r.pod.Images, found)
 	}
 	return err
-}
-
-// object calls f for each key of the next value, with the decoder at the key's
-// value. A null stands for an absent object, as everywhere in Kubernetes.
-func (r *reader) object(f func(key string) error) error {
-	t, err := r.ReadToken()
-	if err != nil || t.Kind() == 'n' {
-		return err
-	}
-	if t.Kind() != '{' {
-		return fmt.Errorf("want an object, have %s", t.Kind())
-	}
-	for r.PeekKind() != '}' {
-		key, err := r.ReadToken()
-		if err != nil {
-			return err
-		}
-		if err := f(key.String()); err != nil {
-			return err
-		}
-	}
-	_, err = r.ReadToken()
-	return err
-}
-
-func (r *reader) array(f func(index int) error) error {
-	t, err := r.ReadToken()
-	if err != nil || t.Kind() == 'n' {
-		return err
-	}
-	if t.Kind() != '[' {
-		return fmt.Errorf("want an array, have %s", t.Kind())
-	}
-	for i := 0; r.PeekKind() != ']'; i++ {
-		if err := f(i); err != nil {
-			return err
-		}
-	}
-	_, err = r.ReadToken()
-	return err
-}
-
-func (r *reader) text() (string, error) {
-	t, err := r.ReadToken()
-	switch {
-	case err != nil || t.Kind() == 'n':
-		return "", err
-	case t.Kind() != '"':
-		return "", fmt.Errorf("want a string, have %s", t.Kind())
-	}
-	return t.String(), nil
 }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package jsonwalk reads JSON field by field, for readers that want a few
+// fields of a large document and must not lose or touch the others.
+package jsonwalk
+
+import (
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Object calls f for each name of the next value, with the decoder at the
+// name's value, which f must read or skip. A null stands for an absent object,
+// as everywhere in Kubernetes.
+func Object(d *jsontext.Decoder, f func(name string) error) error {
+	t, err := d.ReadToken()
+	if err != nil || t.Kind() == 'n' {
+		return err
+	}
+	if t.Kind() != '{' {
+		return fmt.Errorf("want an object, have %s", t.Kind())
+	}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		if err := f(name.String()); err != nil {
+			return err
+		}
+	}
+	_, err = d.ReadToken()
+	return err
+}
+
+// Array calls f for each item of the next value; null stands for no items.
+func Array(d *jsontext.Decoder, f func(index int) error) error {
+	t, err := d.ReadToken()
+	if err != nil || t.Kind() == 'n' {
+		return err
+	}
+	if t.Kind() != '[' {
+		return fmt.Errorf("want an array, have %s", t.Kind())
+	}
+	for i := 0; d.PeekKind() != ']'; i++ {
+		if err := f(i); err != nil {
+			return err
+		}
+	}
+	_, err = d.ReadToken()
+	return err
+}
+
+// Text reads the next value as a string; null stands for "".
+func Text(d *jsontext.Decoder) (string, error) {
+	t, err := d.ReadToken()
+	switch {
+	case err != nil || t.Kind() == 'n':
+		return "", err
+	case t.Kind() != '"':
+		return "", fmt.Errorf("want a string, have %s", t.Kind())
+	}
+	return t.String(), nil
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/slok/kubewebhook/v2/pkg/model"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/privatelink-webhook/jsonwalk"
+)
+
+const reviewVersion = "admission.k8s.io/v1"
+
+// decodeReview reads an AdmissionReview v1 in one pass. The pods inside it stay
+// as they came, slices of body. kubewebhook's own HTTP handler goes through the
+// API machinery's codecs, at several times the cost of all the rest, and ends
+// in a nil dereference for a review without a request.
+func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
+	// Names twice and broken UTF-8 inside the pod are for the pod's own, strict
+	// scan to judge: they are no reason to refuse the review.
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	review, hasRequest := &admissionv1.AdmissionReview{}, false
+	request := &admissionv1.AdmissionRequest{}
+	err := jsonwalk.Object(d, func(name string) (err error) {
+		switch name {
+		case "apiVersion":
+			review.APIVersion, err = jsonwalk.Text(d)
+		case "kind":
+			review.Kind, err = jsonwalk.Text(d)
+		case "request":
+			hasRequest = d.PeekKind() == '{'
+			err = jsonwalk.Object(d, func(name string) error { return requestField(d, body, name, request) })
+		default:
+			err = d.SkipValue()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("not an AdmissionReview: %w", err)
+	case review.Kind != "AdmissionReview" || review.APIVersion != reviewVersion:
+		return nil, fmt.Errorf("have %.80q of %.80q, want AdmissionReview of %s; set admissionReviewVersions to [v1]", review.Kind, review.APIVersion, reviewVersion)
+	case !hasRequest:
+		return nil, errors.New("the AdmissionReview has no request")
+	case request.UID == "":
+		return nil, errors.New("the AdmissionReview's request has no uid")
+	}
+	review.Request = request
+	return review, nil
+}
+
+func requestField(d *jsontext.Decoder, body []byte, name string, r *admissionv1.AdmissionRequest) (err error) {
+	var s string
+	switch name {
+	case "uid":
+		s, err = jsonwalk.Text(d)
+		r.UID = types.UID(s)
+	case "operation":
+		s, err = jsonwalk.Text(d)
+		r.Operation = admissionv1.Operation(s)
+	case "name":
+		r.Name, err = jsonwalk.Text(d)
+	case "namespace":
+		r.Namespace, err = jsonwalk.Text(d)
+	case "subResource":
+		r.SubResource, err = jsonwalk.Text(d)
+	case "resource":
+		err = jsonwalk.Object(d, func(name string) (err error) {
+			switch name {
+			case "group":
+				r.Resource.Group, err = jsonwalk.Text(d)
+			case "resource":
+				r.Resource.Resource, err = jsonwalk.Text(d)
+			default:
+				err = d.SkipValue()
+			}
+			return err
+		})
+	case "dryRun":
+		var t jsontext.Token
+		if t, err = d.ReadToken(); err == nil {
+			dry := t.Kind() == 't'
+			r.DryRun = &dry
+		}
+	case "object":
+		r.Object.Raw, err = slice(d, body)
+	case "oldObject":
+		r.OldObject.Raw, err = slice(d, body)
+	default:
+		err = d.SkipValue()
+	}
+	return err
+}
+
+// slice reads the next value and returns its bytes within body. The decoder's
+// own result would be valid only until its next call.
+func slice(d *jsontext.Decoder, body []byte) ([]byte, error) {
+	v, err := d.ReadValue()
+	end := int(d.InputOffset())
+	return body[end-len(v) : end], err
+}
+
+// encodeResponse writes the answer that kubewebhook would write, with the same
+// API types.
+func encodeResponse(r *model.MutatingAdmissionResponse) ([]byte, error) {
+	patchType := admissionv1.PatchTypeJSONPatch
+	return json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{Kind: "AdmissionReview", APIVersion: reviewVersion},
+		Response: &admissionv1.AdmissionResponse{
+			UID: types.UID(r.ID), Allowed: true, Warnings: r.Warnings, Patch: r.JSONPatchPatch, PatchType: &patchType,
+		},
+	})
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/castai/privatelink-webhook/rewrite"
+)
+
+// ConfigFile holds the rules of a configuration file and follows its changes.
+// A file with faults never takes effect: the last good one stays in force, and
+// the log and a metric say so.
+type ConfigFile struct {
+	path     string
+	interval time.Duration
+	metrics  *Metrics
+	log      *slog.Logger
+	patcher  atomic.Pointer[Patcher]
+	last     []byte // as read most recently, good or not
+}
+
+// ConfigFileConfig is what a ConfigFile needs. Path and Metrics are required.
+type ConfigFileConfig struct {
+	Path     string
+	Interval time.Duration // between looks at the file; default 2s
+	Metrics  *Metrics
+	Log      *slog.Logger // default: discards
+}
+
+// NewConfigFile loads the file. Faults in it are an error: there is no last
+// good configuration at the start.
+func NewConfigFile(c ConfigFileConfig) (*ConfigFile, error) {
+	if c.Path == "" || c.Metrics == nil {
+		return nil, errors.New("config file: Path and Metrics are required")
+	}
+	if c.Interval == 0 {
+		c.Interval = 2 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &ConfigFile{path: c.Path, interval: c.Interval, metrics: c.Metrics, log: c.Log}
+	data, err := os.ReadFile(c.Path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w; mount the ConfigMap privatelink-webhook, or name another file with --config", err)
+	}
+	return f, f.load(data)
+}
+
+// Patcher returns the patcher of the rules in force.
+func (f *ConfigFile) Patcher() *Patcher { return f.patcher.Load() }
+
+// Watch follows the file until ctx ends. It compares contents: a ConfigMap
+// volume changes by renaming a symlink, which file events report poorly, and
+// two kilobytes are read faster than that is got right.
+func (f *ConfigFile) Watch(ctx context.Context) {
+	tick := time.NewTicker(f.interval)
+	defer tick.Stop()
+	readable := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		data, err := os.ReadFile(f.path)
+		switch {
+		case err != nil && readable:
+			f.failed(err)
+		case err == nil && (!readable || !bytes.Equal(data, f.last)):
+			if err := f.load(data); err != nil {
+				f.failed(err)
+			}
+		}
+		readable = err == nil
+	}
+}
+
+func (f *ConfigFile) load(data []byte) error {
+	f.last = data
+	rules, err := rewrite.Load(f.path, data)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	hash := hex.EncodeToString(sum[:])[:12]
+	f.patcher.Store(NewPatcher(rules))
+	f.metrics.loaded(hash)
+	c := rules.Config()
+	f.log.Info("configuration loaded", "file", f.path, "hash", hash, "registry", c.Registry,
+		"namespaces", c.Namespaces, "rules", len(c.Rules), "keep", len(c.Keep), "envVars", c.EnvVars)
+	return nil
+}
+
+func (f *ConfigFile) failed(err error) {
+	f.metrics.loadFailed()
+	f.log.Error("configuration refused, the last good one stays in force", "file", f.path, "error", err)
+}

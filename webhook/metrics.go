@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/castai/privatelink-webhook/rewrite"
+)
+
+// Metrics of the webhook. Every label comes from a closed set: image names in
+// labels would grow without bound.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	reviews  *prometheus.CounterVec
+	images   *prometheus.CounterVec
+	rejected *prometheus.CounterVec
+	duration prometheus.Histogram
+	panics   prometheus.Counter
+	distrust prometheus.Counter
+
+	configInfo  *prometheus.GaugeVec
+	configLoads *prometheus.CounterVec
+	configGood  prometheus.Gauge
+	configTime  prometheus.Gauge
+}
+
+// NewMetrics returns metrics on a registry of their own.
+func NewMetrics(version string) *Metrics {
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		reviews:  counters("privatelink_reviews_total", "Admission reviews answered, by operation (create, ephemeral, other) and result (rewritten, unchanged, skipped, panic).", "operation", "result"),
+		images:   counters("privatelink_images_total", "Image references looked at, by outcome (rewritten, private, kept, unparsable, illegal).", "outcome"),
+		rejected: counters("privatelink_requests_rejected_total", "HTTP requests that were no admission review, by reason (method, content_type, too_large, unreadable, malformed).", "reason"),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "privatelink_review_duration_seconds", Help: "Time from the first byte of a review to its answer.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 3},
+		}),
+		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "privatelink_panics_total", Help: "Panics recovered; each is a bug, and its pod was allowed unchanged."}),
+		distrust:    prometheus.NewCounter(prometheus.CounterOpts{Name: "privatelink_tls_distrusted_total", Help: "TLS handshakes that the client broke off because it does not trust the serving certificate."}),
+		configInfo:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "privatelink_config_info", Help: "1 for the configuration in force, by the first 12 digits of its SHA-256."}, []string{"hash"}),
+		configLoads: counters("privatelink_config_loads_total", "Configurations read after a change, by result (success, failure).", "result"),
+		configGood:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_successful", Help: "1 if the newest configuration is in force, 0 if it has faults and the last good one is kept."}),
+		configTime:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_success_timestamp_seconds", Help: "When the configuration in force was loaded."}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_build_info", Help: "1; the version is in the label.", ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.registry.MustRegister(m.reviews, m.images, m.rejected, m.duration, m.panics, m.distrust,
+		m.configInfo, m.configLoads, m.configGood, m.configTime, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, outcome := range []string{"rewritten", "private", "kept", "unparsable", "illegal"} {
+		m.images.WithLabelValues(outcome) // a series from the start, so that a rate can be alerted on
+	}
+	return m
+}
+
+// WatchCertificate exports the expiry of the serving certificate and its CA,
+// asked for at every scrape. A zero time is exported as 0: unknown.
+func (m *Metrics) WatchCertificate(expiry func() (leaf, ca time.Time)) {
+	gauge := func(which string, at func() time.Time) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "privatelink_certificate_not_after_seconds", Help: "When the certificate expires, in Unix time; 0 if unknown.",
+			ConstLabels: prometheus.Labels{"certificate": which},
+		}, func() float64 {
+			if t := at(); !t.IsZero() {
+				return float64(t.Unix())
+			}
+			return 0
+		})
+	}
+	m.registry.MustRegister(
+		gauge("leaf", func() time.Time { leaf, _ := expiry(); return leaf }),
+		gauge("ca", func() time.Time { _, ca := expiry(); return ca }),
+	)
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+func (m *Metrics) reviewed(operation, result string) {
+	m.reviews.WithLabelValues(operation, result).Inc()
+}
+
+func (m *Metrics) image(r rewrite.Result) {
+	outcome := string(r.Outcome)
+	switch {
+	case r.Outcome == rewrite.Empty:
+		return
+	case r.Reason.Illegal():
+		outcome = "illegal"
+	case r.Outcome == rewrite.Left:
+		outcome = "unparsable"
+	}
+	m.images.WithLabelValues(outcome).Inc()
+}
+
+func (m *Metrics) loaded(hash string) {
+	m.configLoads.WithLabelValues("success").Inc()
+	m.configInfo.Reset()
+	m.configInfo.WithLabelValues(hash).Set(1)
+	m.configGood.Set(1)
+	m.configTime.SetToCurrentTime()
+}
+
+func (m *Metrics) loadFailed() {
+	m.configLoads.WithLabelValues("failure").Inc()
+	m.configGood.Set(0)
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package webhook is the admission side: a review of a pod in, a JSON patch of
+// image references out, and the HTTPS server around it.
+//
+// It stands on kubewebhook's Webhook interface and review model, with a patch
+// of its own: kubewebhook's typed path decodes the pod into Go types and diffs
+// the result, which deletes every field that those types do not know
+// (docs/adr/0001-patch-by-hand.md).
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/slok/kubewebhook/v2/pkg/model"
+	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/castai/privatelink-webhook/podspec"
+)
+
+// mutator is the kubewebhook Webhook.
+type mutator struct {
+	patcher func() *Patcher
+	metrics *Metrics
+	log     *slog.Logger
+}
+
+func (mutator) ID() string              { return "privatelink" }
+func (mutator) Kind() model.WebhookKind { return model.WebhookKindMutating }
+
+// Review never refuses a pod. What it cannot handle it allows unchanged, with a
+// word in the log: the API server would turn an error into a rejection.
+func (m mutator) Review(ctx context.Context, ar model.AdmissionReview) (model.AdmissionResponse, error) {
+	v1, ok := ar.OriginalAdmissionReview.(*admissionv1.AdmissionReview) // the model has no subresource
+	if !ok {
+		return nil, fmt.Errorf("admission review %T: only v1 is offered", ar.OriginalAdmissionReview)
+	}
+	operation, patch, report := m.review(v1.Request, ar)
+	result := m.observe(operation, report)
+	m.write(ctx, ar, result, report)
+	response := &model.MutatingAdmissionResponse{ID: ar.ID, JSONPatchPatch: patch}
+	if w := report.Warning(); w != "" {
+		response.Warnings = []string{w}
+	}
+	return response, nil
+}
+
+func (m mutator) review(r *admissionv1.AdmissionRequest, ar model.AdmissionReview) (operation string, patch []byte, report Report) {
+	pods := r.Resource.Group == "" && r.Resource.Resource == "pods"
+	switch {
+	case pods && r.SubResource == "" && ar.Operation == model.OperationCreate:
+		patch, report = m.patcher().Create(ar.NewObjectRaw)
+		return "create", patch, report
+	case pods && r.SubResource == podspec.EphemeralContainers && ar.Operation == model.OperationUpdate:
+		patch, report = m.patcher().UpdateEphemeral(ar.NewObjectRaw, ar.OldObjectRaw)
+		return "ephemeral", patch, report
+	}
+	// An update of a pod itself would restart its containers.
+	return "other", noPatch, Report{Skipped: "only the creation of pods and of ephemeral containers is handled; check the rules of the webhook configuration"}
+}
+
+func (m mutator) observe(operation string, report Report) (result string) {
+	result = "unchanged"
+	switch {
+	case report.Skipped != "":
+		result = "skipped"
+	case report.Changed() > 0:
+		result = "rewritten"
+	}
+	m.metrics.reviewed(operation, result)
+	for _, c := range report.Images {
+		m.metrics.image(c.Result)
+	}
+	return result
+}
+
+// write logs one line for a review that changed or skipped something. Pods,
+// patches and values of environment variables that are no image references
+// never reach the log.
+func (m mutator) write(ctx context.Context, ar model.AdmissionReview, result string, report Report) {
+	level := slog.LevelDebug
+	switch result {
+	case "rewritten":
+		level = slog.LevelInfo
+	case "skipped":
+		level = slog.LevelWarn
+	}
+	if !m.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("uid", ar.ID), slog.String("namespace", ar.Namespace), slog.String("pod", report.Pod),
+		slog.Int("count", report.Changed()), slog.Bool("dryRun", ar.DryRun),
+	}
+	if report.Skipped != "" {
+		attrs = append(attrs, slog.String("reason", report.Skipped))
+	}
+	m.log.LogAttrs(ctx, level, "images "+result, append(attrs, slog.Any("images", sourcesAndTargets(report)))...)
+}
+
+// line is one image in the log.
+type line struct {
+	Location string `json:"location"`
+	Source   string `json:"source"`
+	Target   string `json:"target,omitempty"`
+	Left     string `json:"left,omitempty"`
+}
+
+func sourcesAndTargets(report Report) (lines []line) {
+	for _, c := range report.Images {
+		switch {
+		case c.Changed():
+			lines = append(lines, line{Location: c.Location(), Source: c.Source, Target: c.Target})
+		case c.Reason != "" && c.EnvIndex >= 0:
+			lines = append(lines, line{Location: c.Location(), Source: "(not shown)", Left: string(c.Reason)})
+		case c.Reason != "":
+			lines = append(lines, line{Location: c.Location(), Source: cut(c.Source, 300), Left: string(c.Reason)})
+		}
+	}
+	return lines
+}

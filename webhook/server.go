@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ServerConfig is what a Server needs. Handler, GetCertificate, Ready and
+// Metrics are required.
+type ServerConfig struct {
+	Listen         string // of /mutate, HTTPS; default :9443
+	MetricsListen  string // of /metrics, /healthz and /readyz, plain HTTP; default :8080
+	Handler        http.Handler
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Ready          func() error // nil when the certificate may be used
+	Metrics        *Metrics
+	Log            *slog.Logger // default: discards
+
+	// Drain is how long the server serves on after it was told to stop: the
+	// time that the removal of its endpoint may take to reach every API server.
+	// Default 10s.
+	Drain time.Duration
+	// Grace is how long reviews that are under way then may take. Default 25s.
+	// Drain and Grace together stay below terminationGracePeriodSeconds.
+	Grace time.Duration
+}
+
+// Server serves admission reviews over HTTPS, and probes and metrics beside.
+type Server struct {
+	ServerConfig
+	draining         atomic.Bool
+	reviews, metrics net.Listener
+}
+
+// NewServer opens both ports.
+func NewServer(c ServerConfig) (*Server, error) {
+	if c.Handler == nil || c.GetCertificate == nil || c.Ready == nil || c.Metrics == nil {
+		return nil, errors.New("webhook server: Handler, GetCertificate, Ready and Metrics are required")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	defaults := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	defaults(&c.Listen, ":9443")
+	defaults(&c.MetricsListen, ":8080")
+	if c.Drain == 0 {
+		c.Drain = 10 * time.Second
+	}
+	if c.Grace == 0 {
+		c.Grace = 25 * time.Second
+	}
+	s := &Server{ServerConfig: c}
+	var err error
+	if s.reviews, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, fmt.Errorf("--listen: %w; choose a free address and port", err)
+	}
+	if s.metrics, err = net.Listen("tcp", c.MetricsListen); err != nil {
+		_ = s.reviews.Close()
+		return nil, fmt.Errorf("--metrics-listen: %w; choose a free address and port", err)
+	}
+	return s, nil
+}
+
+// ReviewAddr and MetricsAddr are the addresses that are listened on.
+func (s *Server) ReviewAddr() string { return s.reviews.Addr().String() }
+
+// MetricsAddr is where probes and metrics are served.
+func (s *Server) MetricsAddr() string { return s.metrics.Addr().String() }
+
+// Run serves until ctx ends, and then drains: it fails its readiness, answers
+// on with "Connection: close" for the time of Drain, and ends when the last
+// review is answered. Turning keep-alives off instead closes idle connections
+// at that instant, which races with a request on its way.
+func (s *Server) Run(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("/mutate", s.Handler)
+	reviews := &http.Server{
+		Handler: s.closing(mux),
+		TLSConfig: &tls.Config{
+			GetCertificate: s.GetCertificate,
+			MinVersion:     tls.VersionTLS12,
+			// The API server speaks HTTP/1.1 to webhooks.
+			NextProtos: []string{"http/1.1"},
+		},
+		// Above the configuration's timeoutSeconds, below any hang. The API
+		// server drops idle connections after 90s; letting the client close
+		// first avoids a race.
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second,
+		MaxHeaderBytes: 64 << 10,
+		ErrorLog:       log.New(&tlsErrors{s.Log, s.Metrics}, "", 0),
+	}
+	probes := &http.Server{
+		Handler: s.probes(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	group.Go(func() error { return served(reviews.ServeTLS(s.reviews, "", "")) })
+	group.Go(func() error { return served(probes.Serve(s.metrics)) })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			s.drain(failed, reviews)
+		case <-failed.Done(): // a listener broke: end the other
+			_ = reviews.Close()
+		}
+		return probes.Close()
+	})
+	s.Log.Info("serving", "reviews", s.ReviewAddr(), "metrics", s.MetricsAddr())
+	return group.Wait()
+}
+
+func (s *Server) drain(failed context.Context, reviews *http.Server) {
+	s.draining.Store(true)
+	s.Log.Info("draining", "for", s.Drain.String())
+	select {
+	case <-time.After(s.Drain):
+	case <-failed.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(failed), s.Grace)
+	defer cancel()
+	if err := reviews.Shutdown(grace); err != nil {
+		s.Log.Warn("some reviews were cut off", "error", err)
+		_ = reviews.Close()
+	}
+	s.Log.Info("stopped")
+}
+
+// closing asks clients, while draining, to take a new connection, which leads
+// to another replica.
+func (s *Server) closing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) probes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.Metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n")) // the process answers; nothing else may restart it
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		err := s.Ready()
+		if s.draining.Load() {
+			err = errors.New("draining")
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	return mux
+}
+
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// tlsErrors takes the lines of net/http's error log. A client that breaks off
+// because it distrusts our certificate is the one that matters: the API server
+// does so when its caBundle is wrong.
+type tlsErrors struct {
+	log     *slog.Logger
+	metrics *Metrics
+}
+
+func (t *tlsErrors) Write(p []byte) (int, error) {
+	line := strings.TrimSpace(string(p))
+	if strings.Contains(line, "remote error: tls: bad certificate") || strings.Contains(line, "remote error: tls: unknown certificate authority") {
+		t.metrics.distrust.Inc()
+		t.log.Warn("a client does not trust the serving certificate; if it is the API server, compare caBundle with it", "error", line)
+	} else {
+		t.log.Debug("connection failed", "error", line)
+	}
+	return len(p), nil
+}
