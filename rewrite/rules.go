@@ -21,7 +21,7 @@ const (
 	// region and AWS partition, dual-stack and FIPS names and a port included.
 	ECRPattern = `^[0-9]{12}[.]dkr[.-]ecr(-fips)?[.][a-z0-9-]+[.](amazonaws[.]com([.]cn)?|amazonaws[.]eu|on[.]aws|on[.]amazonwebservices[.]com[.]cn|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)(:[0-9]+)?/`
 	// LoopbackPattern matches a reference that only the node itself can serve.
-	LoopbackPattern = `^(localhost|127[.][0-9]+[.][0-9]+[.][0-9]+|\[::1\])(:[0-9]+)?/`
+	LoopbackPattern = `^(localhost|127[.][0-9]+[.][0-9]+[.][0-9]+|[[]::1[]])(:[0-9]+)?/`
 	// ExplicitHostPattern matches an env value that names its registry host.
 	ExplicitHostPattern = `^[^/.:][^/]*[.:][^/]*/`
 )

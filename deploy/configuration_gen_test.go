@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"strings"
+	"text/template"
+
+	"github.com/castai/privatelink-webhook/rewrite"
+)
+
+// configurationTemplate is base/webhook-configuration.yaml without its
+// generated expressions.
+const configurationTemplate = `# The expressions are generated from the rewrite rules; go test ./deploy compares,
+# and rewrites this file with -update. Why each field is as it is:
+# docs/architecture.md.
+#
+# The name sorts last on purpose: the API server calls webhooks in the order of
+# their configurations' names, so this one sees what the others inject.
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata:
+  name: zz-privatelink-webhook
+  labels:
+    app.kubernetes.io/name: privatelink-webhook
+    app.kubernetes.io/part-of: castai-privatelink
+webhooks:
+{{- range . }}
+- name: {{ .Name }}
+  admissionReviewVersions: [v1]
+  clientConfig: # no caBundle: the webhook, or cert-manager, publishes it
+    service:
+      namespace: castai-privatelink
+      name: privatelink-webhook
+      port: 443
+      path: /mutate
+  rules:
+  - operations: [{{ .Operation }}]
+    apiGroups: [""]
+    apiVersions: [v1]
+    resources: [{{ .Resource }}]
+    scope: Namespaced
+  namespaceSelector:
+    matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: In
+      values: [castai-agent]
+  matchConditions:
+  {{- range .Conditions }}
+  - name: {{ .Name }}
+    expression: |-
+      {{ indent .Expression }}
+  {{- end }}
+  failurePolicy: Fail
+  matchPolicy: Equivalent
+  reinvocationPolicy: IfNeeded
+  sideEffects: None
+  timeoutSeconds: 3
+{{- end }}
+`
+
+// configuration renders base/webhook-configuration.yaml for the rules.
+func configuration(r *rewrite.Rules) (string, error) {
+	t, err := template.New("").Funcs(template.FuncMap{
+		"indent": func(s string) string { return strings.ReplaceAll(s, "\n", "\n      ") },
+	}).Parse(configurationTemplate)
+	if err != nil {
+		return "", err
+	}
+	type entry struct {
+		Name, Operation, Resource string
+		Conditions                []Condition
+	}
+	var out strings.Builder
+	err = t.Execute(&out, []entry{
+		{"pods.privatelink.cast.ai", "CREATE", "pods", PodConditions(r)},
+		{"ephemeral.privatelink.cast.ai", "UPDATE", "pods/ephemeralcontainers", EphemeralConditions(r)},
+	})
+	return out.String(), err
+}

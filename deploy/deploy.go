@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package deploy is the install bundle: the kustomize tree beside this file,
+// embedded, and rendered for people who prefer a command to a checkout.
+//
+// Both ways go through kustomize and the same files, so they cannot differ. The
+// CEL conditions in the tree are generated from rewrite.Rules; a test compares.
+package deploy
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"github.com/castai/privatelink-webhook/rewrite"
+)
+
+//go:embed kustomization.yaml registry.yaml base components
+var tree embed.FS
+
+// Names of the bundle's objects that other packages must agree on.
+const (
+	Namespace         = "castai-privatelink"
+	Name              = "privatelink-webhook" // Deployment, Service, ConfigMap, ServiceAccount
+	CASecret          = "privatelink-webhook-ca"
+	ConfigurationName = "zz-privatelink-webhook"
+	ConfigKey         = "privatelink.yaml"
+	Image             = "privatelink-webhook"
+)
+
+// Overlays are the variants that Options.Overlays takes.
+func Overlays() []string { return []string{"cert-manager", "host-network"} }
+
+// Options choose what is rendered. Rules are required.
+type Options struct {
+	Rules *rewrite.Rules
+	// Config is the text of the configuration file that Rules came from; empty
+	// to render a file with nothing but the registry.
+	Config []byte
+	// Overlays of the base, any of Overlays().
+	Overlays []string
+	// Image of the webhook with tag or digest; empty for the registry's own
+	// copy of this version.
+	Image string
+	// Ignore sets failurePolicy Ignore: for clusters that still reach the
+	// public registries. A pod then starts unmapped when the webhook is down.
+	Ignore bool
+	// Replicas of the webhook; 0 for the default of 2.
+	Replicas int
+}
+
+// Render returns the manifests of the bundle, in the order to apply them.
+func Render(o Options) ([]byte, error) {
+	if o.Rules == nil {
+		return nil, errors.New("render: no rules")
+	}
+	disk := filesys.MakeFsInMemory()
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := tree.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return disk.WriteFile("/"+path, data)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("render: %w", err)
+	}
+	if err := edit(disk, o); err != nil {
+		return nil, fmt.Errorf("render: %w", err)
+	}
+	out, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, "/")
+	if err != nil {
+		return nil, fmt.Errorf("render: %w", err)
+	}
+	return out.AsYaml()
+}
+
+// edit does to the top-level kustomization what its comments ask of a person,
+// and adds patches for the options that have no line there.
+func edit(disk filesys.FileSystem, o Options) error {
+	data, err := disk.ReadFile("/kustomization.yaml")
+	if err != nil {
+		return err
+	}
+	var k types.Kustomization
+	if err := yaml.Unmarshal(data, &k); err != nil {
+		return err
+	}
+	k.ConfigMapGenerator[0].LiteralSources = []string{"registry=" + o.Rules.Registry()}
+	for _, overlay := range o.Overlays {
+		if !slices.Contains(Overlays(), overlay) {
+			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), " and "))
+		}
+		k.Components = append(k.Components, "components/"+overlay)
+	}
+	if k.Patches, err = patches(o); err != nil {
+		return err
+	}
+	if data, err = yaml.Marshal(k); err != nil {
+		return err
+	}
+	return disk.WriteFile("/kustomization.yaml", data)
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"fmt"
+
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/resid"
+	"sigs.k8s.io/yaml"
+)
+
+// operation is one step of a JSON patch (RFC 6902).
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
+
+func replace(path string, value any) operation { return operation{"replace", path, value} }
+
+// patches are what the options change beyond the registry and the overlays.
+func patches(o Options) ([]types.Patch, error) {
+	var deployment, configMap, configuration []operation
+	if o.Image != "" {
+		deployment = append(deployment, replace("/spec/template/spec/containers/0/image", o.Image))
+	}
+	if o.Replicas > 0 {
+		deployment = append(deployment, replace("/spec/replicas", o.Replicas))
+	}
+	if len(o.Config) > 0 {
+		configMap = append(configMap, replace("/data/"+ConfigKey, string(o.Config)))
+		for i, c := range [][]Condition{PodConditions(o.Rules), EphemeralConditions(o.Rules)} {
+			configuration = append(configuration,
+				replace(fmt.Sprintf("/webhooks/%d/matchConditions", i), c),
+				replace(fmt.Sprintf("/webhooks/%d/namespaceSelector/matchExpressions/0/values", i), o.Rules.Namespaces()))
+		}
+	}
+	if o.Ignore {
+		for i := range 2 {
+			configuration = append(configuration, replace(fmt.Sprintf("/webhooks/%d/failurePolicy", i), "Ignore"))
+		}
+	}
+	var out []types.Patch
+	for _, p := range []struct {
+		kind, name string
+		ops        []operation
+	}{
+		{"Deployment", Name, deployment},
+		{"ConfigMap", Name, configMap},
+		{"MutatingWebhookConfiguration", ConfigurationName, configuration},
+	} {
+		if len(p.ops) == 0 {
+			continue
+		}
+		text, err := yaml.Marshal(p.ops)
+		if err != nil {
+			return nil, err
+		}
+		target := types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: p.kind}, Name: p.name}}
+		out = append(out, types.Patch{Patch: string(text), Target: &target})
+	}
+	return out, nil
+}
