@@ -18,12 +18,13 @@ import (
 // image, and the few facts of its metadata that decide how a patch is written.
 // All else stays unread, so that no field can be lost that we do not know.
 type Pod struct {
-	Name           string
-	GenerateName   string
-	HasMetadata    bool              // metadata is an object
-	HasAnnotations bool              // metadata.annotations is an object, even an empty one
-	Annotations    map[string]string // only the keys that the scan was asked for
-	Images         []Image
+	Name            string
+	GenerateName    string
+	HasMetadata     bool              // metadata is an object
+	HasAnnotations  bool              // metadata.annotations is an object, even an empty one
+	AnnotationsSize int               // of all annotations in bytes, as they stand in the JSON
+	Annotations     map[string]string // only the keys that the scan was asked for
+	Images          []Image
 }
 
 // Image is one place in a pod that holds an image reference.
@@ -132,7 +133,9 @@ func (r *reader) metadata(key string) (err error) {
 		r.pod.GenerateName, err = jsonwalk.Text(r.Decoder)
 	case "annotations":
 		r.pod.HasAnnotations = r.PeekKind() == '{'
+		start := r.InputOffset()
 		err = jsonwalk.Object(r.Decoder, r.annotation)
+		r.pod.AnnotationsSize = int(r.InputOffset() - start)
 	default:
 		err = r.SkipValue()
 	}

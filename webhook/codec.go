@@ -45,7 +45,7 @@ func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("not an AdmissionReview: %w", err)
+		return nil, fmt.Errorf("not an AdmissionReview: %s", cut(err.Error(), 300))
 	case review.Kind != "AdmissionReview" || review.APIVersion != reviewVersion:
 		return nil, fmt.Errorf("have %.80q of %.80q, want AdmissionReview of %s; set admissionReviewVersions to [v1]", review.Kind, review.APIVersion, reviewVersion)
 	case !hasRequest:
@@ -85,11 +85,10 @@ func requestField(d *jsontext.Decoder, body []byte, name string, r *admissionv1.
 			return err
 		})
 	case "dryRun":
-		var t jsontext.Token
-		if t, err = d.ReadToken(); err == nil {
-			dry := t.Kind() == 't'
-			r.DryRun = &dry
-		}
+		var v jsontext.Value
+		v, err = d.ReadValue()
+		dry := v.Kind() == 't'
+		r.DryRun = &dry
 	case "object":
 		r.Object.Raw, err = slice(d, body)
 	case "oldObject":

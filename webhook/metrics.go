@@ -63,9 +63,12 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
+// Expiry is when the serving certificate and its CA end; zero when unknown.
+type Expiry struct{ Leaf, CA time.Time }
+
 // WatchCertificate exports the expiry of the serving certificate and its CA,
-// asked for at every scrape. A zero time is exported as 0: unknown.
-func (m *Metrics) WatchCertificate(expiry func() (leaf, ca time.Time)) {
+// asked for at every scrape. A zero time is exported as 0.
+func (m *Metrics) WatchCertificate(expiry func() Expiry) {
 	gauge := func(which string, at func() time.Time) prometheus.GaugeFunc {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "privatelink_certificate_not_after_seconds", Help: "When the certificate expires, in Unix time; 0 if unknown.",
@@ -78,8 +81,8 @@ func (m *Metrics) WatchCertificate(expiry func() (leaf, ca time.Time)) {
 		})
 	}
 	m.registry.MustRegister(
-		gauge("leaf", func() time.Time { leaf, _ := expiry(); return leaf }),
-		gauge("ca", func() time.Time { _, ca := expiry(); return ca }),
+		gauge("leaf", func() time.Time { return expiry().Leaf }),
+		gauge("ca", func() time.Time { return expiry().CA }),
 	)
 }
 

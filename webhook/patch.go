@@ -15,9 +15,12 @@ import (
 // public images, what each image was: a JSON object, location → reference.
 const OriginalImages = "privatelink.cast.ai/original-images"
 
-// maxRecord bounds the annotation's value; the API server refuses pods whose
-// annotations exceed 256 KiB in all.
-const maxRecord = 32 << 10
+// maxRecord bounds the annotation's value, maxAnnotations what all annotations
+// of a pod may come to: the API server refuses a pod that has more.
+const (
+	maxRecord      = 32 << 10
+	maxAnnotations = 256 << 10
+)
 
 // noPatch is the answer when nothing changes. kubewebhook always sends a
 // patchType, and the API server refuses one without a patch.
@@ -75,7 +78,7 @@ type operation struct {
 func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 	seen, err := p.scanner.Scan(pod)
 	if err != nil {
-		return noPatch, Report{Skipped: err.Error()}
+		return noPatch, notUnderstood("", err)
 	}
 	report := Report{Pod: podName(seen)}
 	if _, mirror := seen.Annotations[podspec.MirrorPodAnnotation]; mirror {
@@ -84,7 +87,7 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 	}
 	ops := p.replace(seen.Images, &report, func(i podspec.Image) bool { return i.List != ephemeral })
 	if len(ops) > 0 && seen.HasMetadata {
-		ops = append(ops, p.record(seen, report))
+		ops = append(ops, p.record(seen, report)...)
 	}
 	return encode(ops), report
 }
@@ -96,11 +99,11 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 	seen, err := p.scanner.Scan(pod)
 	if err != nil {
-		return noPatch, Report{Skipped: err.Error()}
+		return noPatch, notUnderstood("", err)
 	}
 	before, err := p.scanner.Scan(old)
 	if err != nil {
-		return noPatch, Report{Skipped: "old " + err.Error()}
+		return noPatch, notUnderstood("old ", err)
 	}
 	existing := map[string]bool{}
 	for _, i := range before.Images {
@@ -114,6 +117,11 @@ func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 }
 
 const ephemeral = "ephemeralContainers"
+
+// notUnderstood cuts the error, which quotes keys of any length.
+func notUnderstood(which string, err error) Report {
+	return Report{Skipped: cut(which+err.Error(), 300)}
+}
 
 func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(podspec.Image) bool) (ops []operation) {
 	for _, image := range images {
@@ -138,8 +146,9 @@ func (p *Patcher) result(i podspec.Image) rewrite.Result {
 
 // record adds the annotation. What an earlier round recorded is kept where it
 // still explains the image that stands there now; a value that came with a
-// copied manifest does not, and is never trusted for anything else.
-func (p *Patcher) record(pod podspec.Pod, report Report) operation {
+// copied manifest does not, and is never trusted for anything else. A pod that
+// has no room for the annotation goes without.
+func (p *Patcher) record(pod podspec.Pod, report Report) []operation {
 	var earlier map[string]string
 	if err := json.Unmarshal([]byte(pod.Annotations[OriginalImages]), &earlier); err != nil {
 		earlier = nil
@@ -149,8 +158,7 @@ func (p *Patcher) record(pod podspec.Pod, report Report) operation {
 		location, original := c.Location(), c.Source
 		if !c.Changed() {
 			original = earlier[location]
-			explained := p.rules.Image(original)
-			if original == "" || !explained.Changed() || explained.Target != c.Source {
+			if explained := p.rules.Image(original); !explained.Changed() || explained.Target != c.Source {
 				continue
 			}
 		}
@@ -164,10 +172,13 @@ func (p *Patcher) record(pod podspec.Pod, report Report) operation {
 		originals["..."] = fmt.Sprintf("%d more", dropped)
 	}
 	value, _ := json.Marshal(originals) // strings only: cannot fail
-	if !pod.HasAnnotations {
-		return operation{"add", "/metadata/annotations", map[string]string{OriginalImages: string(value)}}
+	switch {
+	case pod.AnnotationsSize+len(OriginalImages)+len(value) > maxAnnotations:
+		return nil
+	case !pod.HasAnnotations:
+		return []operation{{"add", "/metadata/annotations", map[string]string{OriginalImages: string(value)}}}
 	}
-	return operation{"add", "/metadata/annotations/" + strings.ReplaceAll(OriginalImages, "/", "~1"), string(value)}
+	return []operation{{"add", "/metadata/annotations/" + strings.ReplaceAll(OriginalImages, "/", "~1"), string(value)}}
 }
 
 func encode(ops []operation) []byte {
@@ -203,11 +214,12 @@ func (r Report) Warning() string {
 	if left == 0 {
 		return ""
 	}
-	what := first.Location()
-	if first.EnvIndex < 0 {
-		what = fmt.Sprintf("%+q", cut(first.Source, 24))
+	what := cut(first.Source, 24)
+	if first.EnvIndex >= 0 {
+		what = cut(first.Location(), 40)
 	}
-	return fmt.Sprintf("privatelink: %d not rewritten: %s: %s", left, cut(what, 48), cut(strings.TrimPrefix(first.Rule, "left: "), 40))
+	// Quoted: the API server drops a warning with control characters.
+	return fmt.Sprintf("privatelink: %d not rewritten: %s: %s", left, cut(fmt.Sprintf("%+q", what), 42), cut(strings.TrimPrefix(first.Rule, "left: "), 40))
 }
 
 // cut shortens text to about n bytes.

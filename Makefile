@@ -1,0 +1,52 @@
+# The version stands in one place: the image tag of the shipped Deployment.
+VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/deployment.yaml)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Not test/cluster/kube: to vet it is to vet all of Kubernetes.
+MODULES := . test/oracle $(patsubst %/go.mod,%,$(wildcard test/bench/go.mod test/bench/*/go.mod))
+
+.DEFAULT_GOAL := help
+.PHONY: help build test unit e2e lint vuln fuzz bench demo image push clean update check
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: ## both binaries, static, into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
+
+test: unit e2e ## everything that must pass: unit tests, then the real control plane
+
+unit: ## unit, property and admission-plugin tests and fuzz seeds, with the race detector
+	go test -race ./...
+	cd test/oracle && go test ./...
+
+e2e: ## the shipped bundle on a real control plane (its first build takes minutes)
+	go test -count=1 -timeout 30m -tags e2e ./test/cluster/... ./test/e2e/...
+
+lint: ## vet, staticcheck, formatting, module files, import directions, manifests, known vulnerabilities
+	@test/lint.sh $(MODULES)
+
+fuzz: ## each fuzz target for FUZZTIME (default 30s)
+	@test/fuzz.sh $(or $(FUZZTIME),30s)
+
+bench: build ## the server beside a bare TLS echo and stock kubewebhook, with ratios
+	cd test/bench && go run . -server $(CURDIR)/bin/privatelink-webhook
+	go test -run '^$$' -bench . -benchmem ./webhook ./rewrite
+
+demo: ## a real control plane, the bundle, the onboarding workloads, and a table of what became of them
+	@go run ./test/demo
+
+image: ## the server's OCI image for both architectures, without Docker, into dist/
+	@for a in amd64 arm64; do echo "linux/$$a"; CGO_ENABLED=0 GOOS=linux GOARCH=$$a go build -trimpath -ldflags "$(LDFLAGS)" -o dist/$$a/privatelink-webhook ./cmd/privatelink-webhook || exit; done
+	go run ./release/image --version $(VERSION) --binary amd64=dist/amd64/privatelink-webhook --binary arm64=dist/arm64/privatelink-webhook --out dist/privatelink-webhook-$(VERSION).tar $(if $(REGISTRY),--push $(REGISTRY)/privatelink-webhook:$(VERSION))
+
+push: ## make image, and push it: make push REGISTRY=<your ECR prefix>
+	@test -n "$(REGISTRY)" || { echo "set REGISTRY, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai" >&2; exit 2; }
+	$(MAKE) image REGISTRY=$(REGISTRY)
+
+update: ## write generated files and golden files anew
+	go test ./deploy ./webhook ./manifest -update
+
+clean: ## remove what was built, the cached control plane too
+	rm -rf bin dist .cache
+
+check: build lint test ## what CI runs

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// errUnderWay stands for no obstacle at all.
+var errUnderWay = errors.New("this is under way")
+
+// GetCertificate implements Source.
+func (s *SelfManaged) GetCertificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return s.source.GetCertificate(h)
+}
+
+// Ready implements Source. It answers from what was last read: an API server
+// that is away makes no replica unready.
+func (s *SelfManaged) Ready() error {
+	cert, err := s.GetCertificate(nil)
+	if err != nil {
+		return fmt.Errorf("no serving certificate for %s yet: %w", s.name, s.why())
+	}
+	leaf, err := leafOf(cert)
+	if err != nil {
+		return fmt.Errorf("serving certificate for %s: %w", s.name, err)
+	}
+	if time.Now().After(leaf.NotAfter) {
+		return fmt.Errorf("the serving certificate for %s expired at %s and is not renewed: %w", s.name, leaf.NotAfter, s.why())
+	}
+	if err := s.pub.last().trusts(leaf, s.name); err != nil {
+		return fmt.Errorf("MutatingWebhookConfiguration %s does not trust the serving certificate: %w: %w", s.cfg.ConfigurationName, err, s.why())
+	}
+	return nil
+}
+
+// Expiry implements Source.
+func (s *SelfManaged) Expiry() Expiry {
+	var e Expiry
+	if cert, err := s.GetCertificate(nil); err == nil {
+		if leaf, err := leafOf(cert); err == nil {
+			e.Leaf = leaf.NotAfter
+		}
+	}
+	for _, ca := range parse(s.pub.last().ca) {
+		e.CA = ca.NotAfter
+		break
+	}
+	return e
+}
+
+func (s *SelfManaged) note(where *error, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*where = err
+}
+
+// why is the obstacle in the way, the nearest first.
+func (s *SelfManaged) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.signing, s.repairing, errUnderWay)
+}

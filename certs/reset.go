@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
+)
+
+// ResetConfig is what Reset needs. The client and the names are required; the
+// client must be allowed to update the Secret and patch the configuration.
+type ResetConfig struct {
+	Client            kubernetes.Interface
+	Namespace         string
+	SecretName        string
+	ConfigurationName string
+
+	CommonName string        // subject of the new CA; default CommonName
+	CADuration time.Duration // default 365 days
+	Settle     time.Duration // as the replicas have it; default 5s
+	Now        bool          // distrust the old CA at once, see Reset
+	Progress   func(string)  // default: silent
+}
+
+// Reset revokes the CA: it puts a new one into the Secret, and makes every
+// caBundle the new CA and nothing else. Deleting the Secret would not do, since
+// the old CA stays in the bundle until it expires. CAs that others added to
+// the bundle go too, because nobody can tell which of them leaked.
+//
+// By default no call is lost. Both CAs are trusted for three times Settle, in
+// which the replicas, who watch the Secret, sign with the new one; a replica that
+// could not reach the API server in that time has no trust until it can.
+//
+// With Now the old CA is distrusted first. Whoever holds its key can no longer
+// answer for the webhook, at the price of refused Pod creations in the webhook's
+// namespaces until the replicas have signed anew, about a second or two;
+// controllers create such Pods again, a bare Pod is not retried.
+//
+// If it fails or is interrupted, the old CA may still be trusted: run it again.
+func Reset(ctx context.Context, cfg ResetConfig) error {
+	if cfg.Client == nil || cfg.Namespace == "" || cfg.SecretName == "" || cfg.ConfigurationName == "" {
+		return errors.New("reset certificates: Client, Namespace, SecretName and ConfigurationName are required")
+	}
+	cfg = cfg.withDefaults()
+	if err := cfg.reset(ctx); err != nil {
+		return fmt.Errorf("reset certificates: %w; the old CA may still be trusted, run the reset again", err)
+	}
+	return nil
+}
+
+func (cfg ResetConfig) withDefaults() ResetConfig {
+	if cfg.CommonName == "" {
+		cfg.CommonName = CommonName
+	}
+	if cfg.CADuration <= 0 {
+		cfg.CADuration = defaultCADuration
+	}
+	if cfg.Settle <= 0 {
+		cfg.Settle = defaultSettle
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(string) {}
+	}
+	return cfg
+}
+
+func (cfg ResetConfig) reset(ctx context.Context) error {
+	p := &publisher{
+		client: cfg.Client, namespace: cfg.Namespace, secret: cfg.SecretName,
+		configuration: cfg.ConfigurationName, log: slog.New(slog.DiscardHandler),
+	}
+	ca, err := cfg.replaceSecret(ctx, p)
+	if err != nil {
+		return err
+	}
+	cfg.Progress(fmt.Sprintf("Secret %s/%s has a new CA", cfg.Namespace, cfg.SecretName))
+	if !cfg.Now {
+		v, err := p.publish(ctx)
+		if err != nil {
+			return err
+		}
+		if len(v.entries) > 0 {
+			// One Settle is what a replica waits before it uses its new leaf, one is
+			// for API servers that are slow to notice, one for the replica itself.
+			wait := 3 * cfg.Settle
+			cfg.Progress(fmt.Sprintf("the old and the new CA are trusted; waiting %s for the replicas to change over", wait))
+			if !pause(ctx, wait) {
+				return ctx.Err()
+			}
+		}
+	}
+	var stray error
+	v, err := p.write(ctx, false, func(old, now []byte) []byte {
+		if !bytes.Equal(now, ca) {
+			stray = fmt.Errorf("Secret %s/%s was changed by somebody else meanwhile, perhaps back to the old CA", cfg.Namespace, cfg.SecretName)
+			return old
+		}
+		return union(time.Now(), ca)
+	})
+	if err := errors.Join(err, stray); err != nil {
+		return err
+	}
+	if len(v.entries) == 0 {
+		cfg.Progress(fmt.Sprintf("there is no webhook in MutatingWebhookConfiguration %s, so no caBundle trusts the old CA", cfg.ConfigurationName))
+		return nil
+	}
+	cfg.Progress(fmt.Sprintf("MutatingWebhookConfiguration %s trusts the new CA only", cfg.ConfigurationName))
+	return nil
+}
+
+// replaceSecret writes a new CA in the form that cert-manager's authority keeps it.
+func (cfg ResetConfig) replaceSecret(ctx context.Context, p *publisher) (ca []byte, _ error) {
+	ca, key, err := newCA(cfg.CommonName, cfg.CADuration)
+	if err != nil {
+		return nil, fmt.Errorf("make a CA: %w", err)
+	}
+	secrets, what := cfg.Client.CoreV1().Secrets(cfg.Namespace), "Secret "+cfg.Namespace+"/"+cfg.SecretName
+	return ca, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		s, err := secrets.Get(ctx, cfg.SecretName, metav1.GetOptions{})
+		if err != nil {
+			return p.explain(what, err)
+		}
+		if s.Data == nil {
+			s.Data = map[string][]byte{}
+		}
+		s.Data[caKey], s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey] = ca, ca, key
+		if _, err := secrets.Update(ctx, s, metav1.UpdateOptions{}); err != nil {
+			return p.explain(what, err)
+		}
+		return nil
+	})
+}

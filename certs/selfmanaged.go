@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	servertls "github.com/cert-manager/cert-manager/pkg/server/tls"
+	"github.com/cert-manager/cert-manager/pkg/server/tls/authority"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// CommonName is the subject of our CAs, for those who find one in a caBundle.
+const CommonName = "privatelink-webhook-ca"
+
+// SelfManagedConfig is what a SelfManaged needs. The first five fields are
+// required.
+type SelfManagedConfig struct {
+	RESTConfig        *rest.Config
+	Namespace         string // of the Secret and of the Service
+	SecretName        string // an Opaque Secret, shipped empty
+	ConfigurationName string // the MutatingWebhookConfiguration; it may come later
+	ServiceName       string // the leaf is for <ServiceName>.<Namespace>.svc
+
+	CommonName   string        // subject of the CA; default CommonName
+	CADuration   time.Duration // default 365 days; renewed at two thirds
+	LeafDuration time.Duration // default 7 days; renewed at two thirds
+
+	// Settle is how long API servers may need to learn of a new caBundle, which
+	// they do by watch. A leaf waits that long for its CA. Default 5s.
+	Settle time.Duration
+	// RepairInterval is how often the configuration is read, up to half as much
+	// again added at random. Default 2s, so that a configuration that came late, or
+	// lost its bundle, is whole within about three. It is a read by name and not
+	// a watch, because watching would need list and watch on all configurations.
+	RepairInterval time.Duration
+	Log            *slog.Logger // default: discards
+}
+
+// SelfManaged is a Source with an authority of its own, shared by all replicas
+// through one Secret. There is no leader: who loses a write reads again.
+type SelfManaged struct {
+	cfg    SelfManagedConfig
+	name   string // that clients verify
+	source *servertls.DynamicSource
+	pub    *publisher
+
+	mu                 sync.Mutex
+	signing, repairing error // what the last attempt failed with
+}
+
+var _ Source = (*SelfManaged)(nil)
+
+// NewSelfManaged checks the configuration. It asks the API server for nothing.
+func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
+	var missing []error
+	need := func(ok bool, field string) {
+		if !ok {
+			missing = append(missing, fmt.Errorf("self-managed certificates: %s is required", field))
+		}
+	}
+	need(cfg.RESTConfig != nil, "RESTConfig")
+	need(cfg.Namespace != "", "Namespace")
+	need(cfg.SecretName != "", "SecretName")
+	need(cfg.ConfigurationName != "", "ConfigurationName")
+	need(cfg.ServiceName != "", "ServiceName")
+	cfg = cfg.withDefaults()
+	if cfg.LeafDuration >= cfg.CADuration {
+		missing = append(missing, fmt.Errorf("self-managed certificates: LeafDuration %s must be shorter than CADuration %s", cfg.LeafDuration, cfg.CADuration))
+	}
+	if len(missing) > 0 {
+		return nil, errors.Join(missing...)
+	}
+	client, err := kubernetes.NewForConfig(cfg.RESTConfig)
+	if err != nil {
+		return nil, fmt.Errorf("self-managed certificates: client: %w", err)
+	}
+	s := &SelfManaged{
+		cfg:  cfg,
+		name: cfg.ServiceName + "." + cfg.Namespace + ".svc",
+		pub: &publisher{
+			client: client, namespace: cfg.Namespace, secret: cfg.SecretName,
+			configuration: cfg.ConfigurationName, log: cfg.Log,
+		},
+	}
+	s.source = &servertls.DynamicSource{DNSNames: []string{s.name}, RetryInterval: retryInterval}
+	return s, nil
+}
+
+func (cfg SelfManagedConfig) withDefaults() SelfManagedConfig {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&cfg.CADuration, defaultCADuration)
+	def(&cfg.LeafDuration, 7*24*time.Hour)
+	def(&cfg.Settle, defaultSettle)
+	def(&cfg.RepairInterval, 2*time.Second)
+	if cfg.CommonName == "" {
+		cfg.CommonName = CommonName
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Start implements Source. It is to be called once.
+func (s *SelfManaged) Start(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.repair(ctx) })
+	s.source.Authority = &gate{ctx: ctx, s: s, Authority: &authority.DynamicAuthority{
+		SecretNamespace: s.cfg.Namespace, SecretName: s.cfg.SecretName, RESTConfig: s.cfg.RESTConfig,
+		CommonName: s.cfg.CommonName, CADuration: s.cfg.CADuration, LeafDuration: s.cfg.LeafDuration,
+	}}
+	const least, most = time.Second, time.Minute
+	for delay := least; ; delay = min(2*delay, most) {
+		began := time.Now()
+		err := s.source.Start(quietly(ctx, s.cfg.Log))
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > most {
+			delay = least
+		}
+		// The leaf in use stays in use.
+		s.cfg.Log.Warn("the certificate authority stopped, starting it again", "in", delay, "error", err)
+		if !pause(ctx, delay) {
+			return nil
+		}
+	}
+}
+
+// repair puts the CA back into a configuration that came late or lost it. Signing
+// alone would get there too, at the next renewal, days later.
+func (s *SelfManaged) repair(ctx context.Context) {
+	every := s.cfg.RepairInterval
+	var told string
+	for pause(ctx, every+rand.N(every/2+1)) {
+		err := s.pub.repair(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil && told != "":
+			s.cfg.Log.Info("the webhook configuration can be read and repaired again")
+			told = ""
+		case err != nil && err.Error() != told:
+			s.cfg.Log.Warn("cannot make sure that the CA is published, trying on", "error", err)
+			told = err.Error()
+		}
+		s.note(&s.repairing, err)
+	}
+}

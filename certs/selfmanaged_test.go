@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	arv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+)
+
+func TestASelfManagedSourceNeeds(t *testing.T) {
+	t.Parallel()
+	good := SelfManagedConfig{RESTConfig: &rest.Config{}, Namespace: "n", SecretName: "s", ConfigurationName: "c", ServiceName: "w"}
+	for name, tc := range map[string]struct {
+		change func(*SelfManagedConfig)
+		want   string
+	}{
+		"nothing beyond the five fields":  {func(*SelfManagedConfig) {}, ""},
+		"a REST configuration":            {func(c *SelfManagedConfig) { c.RESTConfig = nil }, "RESTConfig is required"},
+		"a namespace":                     {func(c *SelfManagedConfig) { c.Namespace = "" }, "Namespace is required"},
+		"a Secret":                        {func(c *SelfManagedConfig) { c.SecretName = "" }, "SecretName is required"},
+		"a configuration":                 {func(c *SelfManagedConfig) { c.ConfigurationName = "" }, "ConfigurationName is required"},
+		"a Service":                       {func(c *SelfManagedConfig) { c.ServiceName = "" }, "ServiceName is required"},
+		"a leaf that its CA outlives":     {func(c *SelfManagedConfig) { c.CADuration = time.Hour }, "LeafDuration 168h0m0s must be shorter than CADuration 1h0m0s"},
+		"all faults to be told together":  {func(c *SelfManagedConfig) { c.Namespace, c.ServiceName = "", "" }, "Namespace is required\nself-managed certificates: ServiceName is required"},
+		"a REST configuration that works": {func(c *SelfManagedConfig) { c.RESTConfig = &rest.Config{Host: "::"} }, "client: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			tc.change(&cfg)
+			_, err := NewSelfManaged(cfg)
+			if tc.want == "" && err == nil {
+				return
+			}
+			if err == nil || tc.want == "" || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAConfigurationThatComesLater(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	r := start(t, a, nil)
+	if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "no serving certificate for "+dnsName+" yet") {
+		t.Errorf("before the first leaf: %v", err)
+	}
+	eventually(t, "ready without a configuration", r.ready)
+	leaf := r.leaf(t)
+	if e := r.Expiry(); !e.Leaf.Equal(leaf.NotAfter) || time.Until(e.Leaf) > 7*24*time.Hour || time.Until(e.CA) < 364*24*time.Hour {
+		t.Errorf("expiry %v", e)
+	}
+	if ca := parse(a.ca())[0]; ca.Subject.CommonName != CommonName {
+		t.Errorf("the CA is called %s", ca.Subject)
+	}
+
+	a.create("pods.privatelink.cast.ai", "ephemeral.privatelink.cast.ai")
+	eventually(t, "the CA is in each entry", func() bool { return a.allHold(a.ca()) })
+	eventually(t, "ready with the configuration", r.ready)
+	if err := handshake(r.addr, a.asOf(time.Now())); err != nil {
+		t.Error(err)
+	}
+	if !r.leaf(t).Equal(leaf) {
+		t.Error("the leaf was replaced for no reason")
+	}
+
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range a.config.Webhooks {
+		if w.ClientConfig.Service == nil || *w.FailurePolicy != arv1.Fail || len(w.MatchConditions) != 1 {
+			t.Errorf("webhook %s lost fields of its own: %+v", w.Name, w)
+		}
+	}
+	for _, p := range a.patches {
+		delete(p, "apiVersion")
+		delete(p, "kind")
+		if len(p) != 2 || len(p["metadata"].(map[string]any)) != 2 {
+			t.Errorf("more than names and bundles was applied: %v", p)
+		}
+		for _, w := range p["webhooks"].([]any) {
+			w := w.(map[string]any)
+			if c := w["clientConfig"].(map[string]any); len(w) != 2 || w["name"] == nil || len(c) != 1 || c["caBundle"] == nil {
+				t.Errorf("more than name and bundle was applied: %v", w)
+			}
+		}
+	}
+}
+
+func TestABundleThatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	foreign, foreignKey := testCA(t, "foreign", time.Hour)
+	expired, _ := testCA(t, "expired", -time.Hour)
+	for name, tc := range map[string]struct{ bundle, keeps, loses []byte }{
+		"that was wiped is repaired":                         {nil, nil, nil},
+		"that holds a foreign CA gets ours too":              {foreign, foreign, nil},
+		"that holds garbage is repaired":                     {[]byte("-----BEGIN CERTIFICATE-----\nAAAA\n"), nil, nil},
+		"that holds a key is repaired, and loses the key":    {join(foreignKey, foreign), foreign, foreignKey},
+		"that holds an expired CA is repaired, and loses it": {join(expired, foreign), foreign, expired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			a.create("pods", "ephemeral")
+			r := start(t, a, nil)
+			eventually(t, "ready", r.ready)
+			a.setBundles(tc.bundle)
+			eventually(t, "the CA is back in each entry", func() bool { return a.allHold(a.ca()) })
+			for _, e := range a.bundles() {
+				if tc.keeps != nil && !holds(e.bundle, tc.keeps) {
+					t.Errorf("%s lost the foreign CA", e.name)
+				}
+				if tc.loses != nil && bytes.Contains(e.bundle, tc.loses) {
+					t.Errorf("%s kept what is of no use", e.name)
+				}
+			}
+			eventually(t, "ready again", r.ready)
+		})
+	}
+}
+
+func TestOneEntryWithoutTheCAIsRepaired(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods", "ephemeral")
+	r := start(t, a, nil)
+	eventually(t, "ready", r.ready)
+	a.edit(func(c *arv1.MutatingWebhookConfiguration) { c.Webhooks[1].ClientConfig.CABundle = nil })
+	eventually(t, "the CA is back in each entry", func() bool { return a.allHold(a.ca()) })
+}
+
+func TestAConfigurationThatGoesAndComesBack(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	r := start(t, a, nil)
+	eventually(t, "ready", r.ready)
+	a.set(func() { a.config, a.history = nil, append(a.history, moment{from: time.Now()}) })
+	never(t, "not ready without a configuration", 500*time.Millisecond, func() bool { return !r.ready() })
+	a.create("pods")
+	eventually(t, "the CA is in the new one", func() bool { return a.allHold(a.ca()) })
+}
+
+func TestAnAPIServerThatIsAway(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	// A leaf of 6 s is due after 4 s.
+	r := start(t, a, func(c *SelfManagedConfig) { c.LeafDuration = 6 * time.Second })
+	eventually(t, "ready", r.ready)
+	leaf, trusted := r.leaf(t), a.asOf(time.Now())
+	a.setDown(true)
+	fresh := start(t, a, nil)
+	for end := leaf.NotAfter.Add(-500 * time.Millisecond); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if err := handshake(r.addr, trusted); err != nil {
+			t.Fatalf("the leaf in use was given up: %v", err)
+		}
+		if err := r.Ready(); err != nil && time.Now().Before(end) {
+			t.Fatalf("an API server that is away made the replica unready: %v", err)
+		}
+	}
+	eventually(t, "an expired leaf is told by Ready", func() bool {
+		err := r.Ready()
+		return err != nil && strings.Contains(err.Error(), "expired at")
+	})
+	if err := fresh.Ready(); err == nil {
+		t.Error("a new replica cannot be ready")
+	}
+	if !strings.Contains(r.logs.String(), "cannot make sure that the CA is published") {
+		t.Error("nothing was logged")
+	}
+	a.setDown(false)
+	eventually(t, "both are ready once it is back", func() bool { return r.ready() && fresh.ready() })
+	if err := handshake(r.addr, a.asOf(time.Now())); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRBACThatWasNotApplied(t *testing.T) {
+	t.Parallel()
+	for name, verb := range map[string]string{
+		"without get on the configuration":   "GET mutatingwebhookconfigurations",
+		"without patch on the configuration": "PATCH mutatingwebhookconfigurations",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			a.create("pods")
+			a.forbid[verb] = true
+			r := start(t, a, nil)
+			eventually(t, "Ready names the remedy", func() bool {
+				err := r.Ready()
+				return err != nil && strings.Contains(err.Error(), "apply the install bundle again") && strings.Contains(err.Error(), configuration)
+			})
+			never(t, "a leaf that nobody trusts", 300*time.Millisecond, func() bool { _, err := r.GetCertificate(nil); return err == nil })
+			a.set(func() { clear(a.forbid) })
+			eventually(t, "ready once RBAC is there", r.ready)
+		})
+	}
+}
+
+func TestTheEndOfTheContext(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*SelfManagedConfig)
+		when   func(*api, *replica) bool
+	}{
+		"stops a replica that runs": {nil, func(_ *api, r *replica) bool { return r.ready() }},
+		"stops a replica that lets a bundle settle": {
+			func(c *SelfManagedConfig) { c.Settle = time.Hour },
+			func(a *api, _ *replica) bool { return a.ca() != nil && a.allHold(a.ca()) },
+		},
+		"stops a replica whose API server is away": {nil, func(a *api, r *replica) bool {
+			a.setDown(true)
+			return strings.Contains(r.logs.String(), "cannot make sure")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			a.create("pods")
+			r := start(t, a, tc.change)
+			eventually(t, "the moment to stop", func() bool { return tc.when(a, r) })
+			began := time.Now()
+			r.stop()
+			if d := time.Since(began); d > 5*time.Second {
+				t.Errorf("it took %s", d)
+			}
+		})
+	}
+}
+
+func TestAnAuthorityThatStopsIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	ca, _ := testCA(t, "api", time.Hour)
+	write := func() {
+		if err := os.WriteFile(file, ca, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	write()
+	r := start(t, a, func(c *SelfManagedConfig) {
+		c.RESTConfig.CAFile = file
+		go func() { // the file is away when the authority makes its own client
+			time.Sleep(1500 * time.Millisecond)
+			write()
+		}()
+		t.Cleanup(func() { _ = os.Remove(file) })
+	})
+	_ = r
+	eventually(t, "ready", r.ready)
+}
+
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	r, other := start(t, a, nil), start(t, a, nil)
+	eventually(t, "ready", func() bool { return r.ready() && other.ready() })
+	a.setDown(true)
+	time.Sleep(time.Second)
+	a.setDown(false)
+	a.editSecret(func(s *corev1.Secret) { s.Data = nil })
+	before := r.leaf(t)
+	eventually(t, "a new leaf", func() bool { return !r.leaf(t).Equal(before) })
+	lines := strings.Split(strings.TrimSpace(r.logs.String()+other.logs.String()), "\n")
+	for _, l := range lines {
+		if strings.Contains(l, "PRIVATE KEY") || strings.Contains(l, "CERTIFICATE-----") {
+			t.Errorf("key material in the log: %s", l)
+		}
+		if strings.Contains(l, `"level":"ERROR"`) {
+			t.Errorf("nothing here is an error: %s", l)
+		}
+	}
+	warnings := slices.DeleteFunc(lines, func(l string) bool {
+		return strings.Contains(l, `"level":"DEBUG"`) || strings.Contains(l, `"level":"INFO"`)
+	})
+	if len(warnings) > 8 {
+		t.Errorf("%d warnings, which is noise:\n%s", len(warnings), strings.Join(warnings, "\n"))
+	}
+}

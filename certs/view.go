@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	arv1 "k8s.io/api/admissionregistration/v1"
+)
+
+// calm is how old the last change of a configuration must be before we take the
+// times in it, which the API server's clock wrote, for ours.
+const calm = time.Minute
+
+// view is what the API server said last.
+type view struct {
+	entries []entry   // none: no configuration, or one without webhooks
+	ca      []byte    // the CA that belongs into each entry, as the Secret had it
+	since   time.Time // from when on it has been in each; zero: it is not
+}
+
+// entry is one webhook of the configuration.
+type entry struct {
+	name   string
+	bundle []byte
+}
+
+// last returns the latest view.
+func (p *publisher) last() view {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen
+}
+
+func (p *publisher) remember(cfg *arv1.MutatingWebhookConfiguration, ca []byte) {
+	v := p.look(cfg, ca)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = v
+}
+
+// look makes a view of a configuration; nil stands for one that does not exist.
+func (p *publisher) look(cfg *arv1.MutatingWebhookConfiguration, ca []byte) view {
+	v, before := view{ca: ca}, p.last()
+	if cfg == nil {
+		return v
+	}
+	for _, w := range cfg.Webhooks {
+		v.entries = append(v.entries, entry{w.Name, w.ClientConfig.CABundle})
+	}
+	for _, e := range v.entries {
+		if !holds(e.bundle, ca) {
+			return v
+		}
+	}
+	v.since = time.Now()
+	if bytes.Equal(before.ca, ca) && !before.since.IsZero() {
+		v.since = before.since
+	} else if changed := lastChange(cfg); !changed.IsZero() && time.Since(changed) > calm {
+		v.since = changed // nobody touched it for long: a restart need not wait again
+	}
+	return v
+}
+
+// lastChange is when the configuration was last written by anybody, zero when
+// it does not say.
+func lastChange(cfg *arv1.MutatingWebhookConfiguration) time.Time {
+	var at time.Time
+	for _, m := range cfg.ManagedFields {
+		if m.Time != nil && m.Time.After(at) {
+			at = m.Time.Time
+		}
+	}
+	return at
+}
+
+// published reports whether each entry holds the CA.
+func (v view) published() bool { return len(v.entries) == 0 || !v.since.IsZero() }
+
+// settled is how long to wait until each API server has had the time settle to
+// learn of the CA. It counts from when the CA was first seen in the
+// configuration, not from our own write: of two replicas only one writes, and the
+// other has to wait just as long.
+func (v view) settled(settle time.Duration) time.Duration {
+	if len(v.entries) == 0 {
+		return 0
+	}
+	return max(0, settle-time.Since(v.since))
+}
+
+// trusts verifies a leaf as an API server with this configuration would.
+func (v view) trusts(leaf *x509.Certificate, name string) error {
+	for _, e := range v.entries {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(e.bundle)
+		if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: name}); err != nil {
+			return fmt.Errorf("caBundle of webhook %s: %w", e.name, err)
+		}
+	}
+	return nil
+}

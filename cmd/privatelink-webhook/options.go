@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/castai/privatelink-webhook/flagenv"
+)
+
+type options struct {
+	config, listen, metricsListen  string
+	certFile, keyFile              string
+	kubeconfig, namespace          string
+	secret, service, configuration string
+	levelText                      string
+	level                          slog.Level
+	version                        bool
+}
+
+const usage = `privatelink-webhook rewrites the public image references of pods to a private registry.
+
+Certificates are self-managed, unless both TLS files are given. Each flag is also
+read from the environment: --log-level from PRIVATELINK_LOG_LEVEL, and so on.
+
+Usage: privatelink-webhook --config FILE [flags]
+
+`
+
+// parse reads flags, and the environment for those that were not given.
+func parse(args []string, getenv func(string) string, stdout io.Writer) (o options, err error) {
+	f := pflag.NewFlagSet("privatelink-webhook", pflag.ContinueOnError)
+	f.SetOutput(stdout)
+	f.SortFlags = false
+	f.Usage = func() { fmt.Fprint(stdout, usage+f.FlagUsages()) }
+	f.StringVar(&o.config, "config", "", "configuration `FILE`, privatelink.yaml (required)")
+	f.StringVar(&o.listen, "listen", ":9443", "`ADDRESS` of /mutate, HTTPS")
+	f.StringVar(&o.metricsListen, "metrics-listen", ":8080", "`ADDRESS` of /metrics, /healthz and /readyz, HTTP")
+	f.StringVar(&o.certFile, "tls-cert-file", "", "serving certificate, PEM `FILE`; read again when it changes")
+	f.StringVar(&o.keyFile, "tls-private-key-file", "", "its private key, PEM `FILE`")
+	f.StringVar(&o.levelText, "log-level", "info", "`LEVEL`: debug, info, warn or error")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` to reach the API server with, outside a cluster (self-managed certificates only)")
+	f.StringVar(&o.namespace, "namespace", "castai-privatelink", "`NAMESPACE` of the Secret and the Service (self-managed certificates only)")
+	f.StringVar(&o.secret, "ca-secret", "privatelink-webhook-ca", "`NAME` of the Secret that holds the CA (self-managed certificates only)")
+	f.StringVar(&o.service, "service", "privatelink-webhook", "`NAME` of the Service, which the certificate is for (self-managed certificates only)")
+	f.StringVar(&o.configuration, "webhook-configuration", "zz-privatelink-webhook", "`NAME` of the MutatingWebhookConfiguration to publish the CA in (self-managed certificates only)")
+	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return o, err
+		}
+		return o, usageError{fmt.Errorf("%w; see --help", err)}
+	}
+	if err := flagenv.Set(f, getenv); err != nil {
+		return o, usageError{err}
+	}
+	if o.version {
+		return o, nil
+	}
+	return o, o.check(f.Args())
+}
+
+func (o *options) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return usageError{fmt.Errorf("unexpected argument %q; see --help", rest[0])}
+	case o.config == "":
+		return usageError{errors.New("--config is required: the file privatelink.yaml, with at least a registry")}
+	case (o.certFile == "") != (o.keyFile == ""):
+		return usageError{errors.New("--tls-cert-file and --tls-private-key-file go together; give both, or neither for self-managed certificates")}
+	}
+	if err := o.level.UnmarshalText([]byte(o.levelText)); err != nil {
+		return usageError{fmt.Errorf("--log-level %q: use debug, info, warn or error", o.levelText)}
+	}
+	return nil
+}
+
+// apiServer finds the API server: by kubeconfig, or as a pod does.
+func apiServer(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig != "" {
+		c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+		if err != nil {
+			return nil, fmt.Errorf("--kubeconfig: %w", err)
+		}
+		return c, nil
+	}
+	c, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, fmt.Errorf("self-managed certificates need the API server: %w; outside a cluster give --kubeconfig, or --tls-cert-file and --tls-private-key-file", err)
+	}
+	return c, nil
+}

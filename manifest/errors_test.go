@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestWhatCannotBeReadIsAnErrorWithPlaceAndRemedy(t *testing.T) {
+	for name, tc := range map[string]struct{ in, want string }{
+		"a line that is indented too little": {
+			"kind: Pod\nspec:\n  containers:\n  - name: x\n   image: y\nstatus: {}\n",
+			"in.yaml:5: not YAML: did not find expected key; correct that line or the one before",
+		},
+		"a tab as indentation, after a good document": {
+			"kind: Pod\n---\nspec:\n\tcontainers: []\n",
+			"in.yaml:4: not YAML: found character that cannot start any token; correct that line or the one before",
+		},
+		"an anchor that is nowhere": {
+			pod("  - image: *img\n"),
+			"in.yaml:4: not YAML: unknown anchor 'img' referenced; correct that line or the one before",
+		},
+		"a Helm template": {
+			"{{- if .Values.agent }}\n" + pod("  - image: {{ .Values.image }}\n"),
+			"in.yaml:2: not YAML: did not find expected node content; this looks like a template: render it first, for instance with helm template",
+		},
+		"a web page in place of a manifest": {
+			"<html>\n<p>error: 401: Unauthorized\n</html>",
+			"in.yaml:2: not YAML: mapping values are not allowed in this context; this looks like a web page: check the address and the token that it was fetched with",
+		},
+		"UTF-16": {
+			"\xff\xfek\x00i\x00",
+			"in.yaml:1: the text is UTF-16, as PowerShell's > writes it; save it as UTF-8",
+		},
+		"a text in an old encoding": {
+			"kind: Pod\n# gr\xf6\xdfe\n",
+			"in.yaml:2: byte 0xf6 is not UTF-8; save the text as UTF-8",
+		},
+		"JSON that ends early": {
+			`{"kind": "Pod", "spec": {`,
+			"in.yaml:1: not YAML: did not find expected node content; correct that line or the one before",
+		},
+		"an anchor around its own alias": {
+			"a: b\nc: &c [*c]\n",
+			"in.yaml:2: an anchor contains an alias of itself; remove the alias",
+		},
+		"a mapping merged into itself": {
+			"a: b\nc: &c\n  <<: {d: *c}\n",
+			"in.yaml:3: an anchor contains an alias of itself; remove the alias",
+		},
+		"aliases that stand for billions": {
+			bomb(),
+			"in.yaml:1: aliases stand for more than 1048576 values; write fewer aliases inside of anchors",
+		},
+		"merges that stand for billions": {
+			mergeBomb(),
+			"in.yaml:526: aliases stand for more than 1048576 values; write fewer aliases inside of anchors",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, changes, err := Rewrite("in.yaml", []byte(tc.in), rules(t))
+			if err == nil || err.Error() != tc.want {
+				t.Errorf("error\n%v\nwant\n%s", err, tc.want)
+			}
+			if out != nil || changes != nil {
+				t.Errorf("output beside the error: %q, %v", out, changes)
+			}
+		})
+	}
+}
+
+func bomb() string {
+	s := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	for i := range 10 {
+		s += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+	}
+	return s
+}
+
+// mergeBomb has the same key many times in each mapping, which none overrides.
+func mergeBomb() string {
+	s := "a0: &a0 {" + strings.TrimSuffix(strings.Repeat("x: y, ", 2000), ", ") + "}\n"
+	for i := range 1000 {
+		s += fmt.Sprintf("a%d: &a%d {<<: *a%d}\n", i+1, i+1, i)
+	}
+	return s
+}
+
+func TestDeepNestingIsRefusedAndNotACrash(t *testing.T) {
+	for name, in := range map[string]string{
+		"JSON": strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000),
+		"YAML": "a: " + strings.Repeat("[", 20000) + strings.Repeat("]", 20000),
+	} {
+		if _, _, err := Rewrite(name, []byte(in), rules(t)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

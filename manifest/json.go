@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxDepth is the nesting that encoding/json and the YAML parser allow, too.
+const maxDepth = 10000
+
+// readJSON reads the text as JSON objects one after another, into the same nodes
+// that the YAML parser makes, and reports whether that is what the text is.
+func (s *stream) readJSON() bool {
+	body := bytes.TrimPrefix(s.text, []byte(byteOrderMark))
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return false
+	}
+	r := jsonReader{
+		Decoder: json.NewDecoder(bytes.NewReader(body)),
+		text:    s.text, base: len(s.text) - len(body), line: 1,
+		spans: map[*yaml.Node]span{},
+	}
+	r.UseNumber()
+	var docs []*yaml.Node
+	for {
+		doc, err := r.value(0)
+		if errors.Is(err, io.EOF) {
+			s.docs, s.spans = docs, r.spans
+			return true
+		}
+		if err != nil {
+			return false
+		}
+		docs = append(docs, doc)
+	}
+}
+
+type jsonReader struct {
+	*json.Decoder
+	text       []byte
+	base       int // where the decoder's input begins in the text
+	line, seen int // the line at the offset seen
+	spans      map[*yaml.Node]span
+}
+
+// value reads the next value; io.EOF is an error only inside of one.
+func (r *jsonReader) value(depth int) (*yaml.Node, error) {
+	start := r.base + int(r.InputOffset())
+	token, err := r.Token()
+	switch {
+	case errors.Is(err, io.EOF) && depth > 0:
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, err
+	case depth > maxDepth:
+		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
+	}
+	end := r.base + int(r.InputOffset())
+	for start < end && bytes.IndexByte([]byte(" \t\r\n,:"), r.text[start]) >= 0 {
+		start++
+	}
+	r.line += bytes.Count(r.text[r.seen:start], []byte("\n"))
+	r.seen = start
+	n := &yaml.Node{Kind: yaml.ScalarNode, Line: r.line}
+	r.spans[n] = span{start: start, end: end, style: yaml.DoubleQuotedStyle}
+	switch t := token.(type) {
+	case json.Delim:
+		n.Kind, n.Tag = yaml.SequenceNode, "!!seq"
+		if t == '{' {
+			n.Kind, n.Tag = yaml.MappingNode, "!!map"
+		}
+		return n, r.fill(n, depth)
+	case string:
+		n.Tag, n.Value, n.Style = "!!str", t, yaml.DoubleQuotedStyle
+	case json.Number:
+		n.Tag, n.Value = "!!float", t.String()
+	case bool:
+		n.Tag, n.Value = "!!bool", fmt.Sprint(t)
+	case nil:
+		n.Tag, n.Value = "!!null", "null"
+	}
+	return n, nil
+}
+
+// fill reads the rest of an array or object: keys and values alternate, as in a
+// mapping node.
+func (r *jsonReader) fill(n *yaml.Node, depth int) error {
+	for r.More() {
+		child, err := r.value(depth + 1)
+		if err != nil {
+			return err
+		}
+		n.Content = append(n.Content, child)
+	}
+	_, err := r.Token()
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+// A budget is one measured figure beside what was promised.
+type budget struct {
+	What    string  `json:"what"`
+	Value   float64 `json:"value"`
+	Unit    string  `json:"unit"`
+	Budget  string  `json:"budget"`
+	Verdict string  `json:"verdict"` // met, missed, or empty: no promise
+}
+
+const (
+	met    = "met"
+	missed = "missed"
+)
+
+// atLeast and atMost judge what is printed, so that a figure that reads as the
+// limit counts as met.
+func atLeast(limit float64) func(float64) string {
+	return func(v float64) string { return verdict(round2(v) >= limit) }
+}
+
+func atMost(limit float64) func(float64) string {
+	return func(v float64) string { return verdict(round2(v) <= limit) }
+}
+
+func verdict(ok bool) string {
+	if ok {
+		return met
+	}
+	return missed
+}
+
+func noPromise(float64) string { return "" }
+
+// budgets are ours against what the design promises. A ratio to a server that
+// was not run is left out.
+func (r *report) budgets() []budget {
+	var out []budget
+	figure := func(what string, v float64, unit, promise string, judge func(float64) string) {
+		out = append(out, budget{what, v, unit, promise, judge(v)})
+	}
+	ratio := func(what, to string, of func(round) float64, promise string, judge func(float64) string) {
+		if v, ok := r.ratio(ours, to, of); ok {
+			figure(what, v, "×", promise, judge)
+		}
+	}
+	ratio("requests, "+ours+" / "+echoName, echoName, perSecond, "≥ 0.35, aim 0.50", atLeast(0.35))
+	ratio("requests, "+ours+" / "+stock, stock, perSecond, "", noPromise)
+	ratio("p99, "+ours+" / "+echoName, echoName, p99, "≤ 2.50", atMost(2.5))
+	if i := r.find(ours); i >= 0 && r.Servers[i].PeakMiB > 0 {
+		figure("memory, peak", r.Servers[i].PeakMiB, "MiB", "≤ 32", atMost(32))
+	}
+	figure("start to ready", r.StartMillis, "ms", "≤ 150", atMost(150))
+	figure("binary", r.BinaryMiB, "MiB", "≤ 25", atMost(25))
+	figure("binary, gzip", r.BinaryGzipMiB, "MiB", "≤ 25", atMost(25))
+	return out
+}
