@@ -71,7 +71,7 @@ func Render(o Options) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		return disk.WriteFile("/"+path, data)
+		return disk.WriteFile(bundle+"/"+path, data)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("render: %w", err)
@@ -86,10 +86,14 @@ func Render(o Options) ([]byte, error) {
 	return out.AsYaml()
 }
 
+// bundle is where the tree lies in memory.
+const bundle = "/bundle"
+
 // edit does to the top-level kustomization what its comments ask of a person,
-// and adds patches for the options that have no line there.
+// and puts another one around it that patches what has no line there. Patches
+// inside would come before the registry is filled in.
 func edit(disk filesys.FileSystem, o Options) error {
-	data, err := disk.ReadFile("/kustomization.yaml")
+	data, err := disk.ReadFile(bundle + "/kustomization.yaml")
 	if err != nil {
 		return err
 	}
@@ -102,13 +106,23 @@ func edit(disk filesys.FileSystem, o Options) error {
 		if !slices.Contains(Overlays(), overlay) {
 			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), " and "))
 		}
-		k.Components = append(k.Components, "components/"+overlay)
 	}
-	if k.Patches, err = patches(o); err != nil {
+	for _, overlay := range Overlays() { // the order in which they fit together
+		if slices.Contains(o.Overlays, overlay) {
+			k.Components = append(k.Components, "components/"+overlay)
+		}
+	}
+	around := types.Kustomization{Resources: []string{"bundle"}}
+	if around.Patches, err = patches(o); err != nil {
 		return err
 	}
-	if data, err = yaml.Marshal(k); err != nil {
+	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", around))
+}
+
+func write(disk filesys.FileSystem, path string, k types.Kustomization) error {
+	data, err := yaml.Marshal(k)
+	if err != nil {
 		return err
 	}
-	return disk.WriteFile("/kustomization.yaml", data)
+	return disk.WriteFile(path, data)
 }

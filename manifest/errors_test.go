@@ -72,20 +72,22 @@ func TestWhatCannotBeReadIsAnErrorWithPlaceAndRemedy(t *testing.T) {
 }
 
 func bomb() string {
-	s := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	var b strings.Builder
+	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
 	for i := range 10 {
-		s += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+		fmt.Fprintf(&b, "a%d: &a%d [%s*a%d]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d, ", i), 9), i)
 	}
-	return s
+	return b.String()
 }
 
 // mergeBomb has the same key many times in each mapping, which none overrides.
 func mergeBomb() string {
-	s := "a0: &a0 {" + strings.TrimSuffix(strings.Repeat("x: y, ", 2000), ", ") + "}\n"
+	var b strings.Builder
+	b.WriteString("a0: &a0 {" + strings.Repeat("x: y, ", 2000) + "}\n")
 	for i := range 1000 {
-		s += fmt.Sprintf("a%d: &a%d {<<: *a%d}\n", i+1, i+1, i)
+		fmt.Fprintf(&b, "a%d: &a%d {<<: *a%d}\n", i+1, i+1, i)
 	}
-	return s
+	return b.String()
 }
 
 func TestDeepNestingIsRefusedAndNotACrash(t *testing.T) {

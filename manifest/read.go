@@ -27,7 +27,8 @@ type stream struct {
 
 // read reads a text as JSON documents if it consists of them, as YAML otherwise.
 // JSON is not left to the YAML parser, which knows neither documents that follow
-// each other without a marker (jq prints such) nor surrogate pairs.
+// each other without a marker (jq prints such) nor all of the escapes: \/ and
+// surrogate pairs.
 func read(name string, text []byte) (*stream, error) {
 	s := &stream{name: name, text: text}
 	if err := s.checkEncoding(); err != nil {
@@ -38,8 +39,7 @@ func read(name string, text []byte) (*stream, error) {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	for {
-		var doc yaml.Node
-		err := decoder.Decode(&doc)
+		doc, err := next(decoder)
 		if errors.Is(err, io.EOF) {
 			return s, nil
 		}
@@ -48,6 +48,18 @@ func read(name string, text []byte) (*stream, error) {
 		}
 		s.docs = append(s.docs, doc.Content[0])
 	}
+}
+
+// next reads a document. The parser is known to panic where it should report a
+// fault: https://github.com/mikefarah/yq/issues/2481.
+func next(decoder *yaml.Decoder) (doc yaml.Node, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("the parser gave up: %v", fault)
+		}
+	}()
+	err = decoder.Decode(&doc)
+	return doc, err
 }
 
 // errorf is an error at a line of the stream.
@@ -97,7 +109,7 @@ func (s *stream) notYAML(fault error) error {
 func (s *stream) faultLine() int {
 	lines := &lineReader{rest: s.text}
 	for decoder := yaml.NewDecoder(lines); ; {
-		if err := decoder.Decode(new(yaml.Node)); err != nil {
+		if _, err := next(decoder); err != nil {
 			return max(lines.count, 1)
 		}
 	}

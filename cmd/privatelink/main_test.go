@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/castai/privatelink-webhook/rewrite"
+)
+
+const ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
+
+// call runs the command in this process.
+func call(t *testing.T, env map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, func(k string) string { return env[k] }, strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestImages(t *testing.T) {
+	config := write(t, "privatelink.yaml", "registry: "+ecr+"\nkeep: [quay.io]\n")
+	for name, tc := range map[string]struct {
+		env    map[string]string
+		args   []string
+		code   int
+		stdout string
+		stderr string // part of it
+	}{
+		"an image and its target, with a tab between": {
+			args: []string{"--registry", ecr, "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1"}, stdout: "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1\t" + ecr + "/agent:v0.161.1\n",
+		},
+		"an image that is left has itself as its target": {
+			args: []string{"--config", config, "quay.io/a:1", "nginx"}, stdout: "quay.io/a:1\tquay.io/a:1\nnginx\t" + ecr + "/docker.io/library/nginx\n",
+		},
+		"the rule that decided": {
+			args: []string{"--config", config, "--explain", "quay.io/a:1"}, stdout: "quay.io/a:1\tquay.io/a:1\tkeep quay.io\n",
+		},
+		"the registry from the environment": {
+			env: map[string]string{"PRIVATELINK_REGISTRY": ecr}, args: []string{"ghcr.io/castai/images/a"}, stdout: "ghcr.io/castai/images/a\t" + ecr + "/a\n",
+		},
+		"what cannot be parsed: itself, a line on stderr, code 1, and the others all the same": {
+			args: []string{"--registry", ecr, "Not An Image", "nginx"}, code: 1,
+			stdout: "Not An Image\tNot An Image\nnginx\t" + ecr + "/docker.io/library/nginx\n", stderr: `"Not An Image": left: not an image reference`,
+		},
+		"no registry":                       {args: []string{"nginx"}, code: 2, stderr: "give --registry PREFIX, or --config FILE"},
+		"a bad registry":                    {args: []string{"--registry", "https://x", "nginx"}, code: 2, stderr: "leave out everything up to ://"},
+		"two registries":                    {args: []string{"--registry", "registry.example.com/x", "--config", config, "nginx"}, code: 2, stderr: "differ"},
+		"a configuration with faults":       {args: []string{"--config", write(t, "bad.yaml", "registri: x\n"), "nginx"}, code: 2, stderr: "bad.yaml:1: registri: unknown key"},
+		"a configuration that is not there": {args: []string{"--config", "/does/not/exist", "nginx"}, code: 2, stderr: "no such file"},
+		"no image":                          {args: []string{"--registry", ecr}, code: 2, stderr: "name at least one image"},
+		"images and manifests":              {args: []string{"--registry", ecr, "-f", "-", "nginx"}, code: 2, stderr: "but not both"},
+		"an unknown flag":                   {args: []string{"--registri", ecr, "nginx"}, code: 2, stderr: "unknown flag"},
+		"an unknown output":                 {args: []string{"--registry", ecr, "-o", "xml", "nginx"}, code: 2, stderr: "there is only json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := call(t, tc.env, "", append([]string{"rewrite"}, tc.args...)...)
+			if code != tc.code || stdout != tc.stdout || !strings.Contains(stderr, tc.stderr) || (tc.stderr == "") != (stderr == "") {
+				t.Errorf("code %d, want %d\nstdout %q\n  want %q\nstderr %q\n  want %q", code, tc.code, stdout, tc.stdout, stderr, tc.stderr)
+			}
+		})
+	}
+}
+
+func TestImagesAsJSON(t *testing.T) {
+	code, stdout, _ := call(t, nil, "", "rewrite", "--registry", ecr, "-o", "json", "nginx:1", "X")
+	var got []rewrite.Result
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 || len(got) != 2 {
+		t.Fatalf("code %d, %v, %s", code, err, stdout)
+	}
+	if got[0].Target != ecr+"/docker.io/library/nginx:1" || got[1].Reason != rewrite.Unparsable || got[1].Target != "X" {
+		t.Errorf("%+v", got)
+	}
+}
+
+const pod = `apiVersion: v1
+kind: Pod
+metadata: {name: p} # kept
+spec:
+  containers:
+  - name: a
+    image: "ghcr.io/castai/images/agent:v1" # the agent
+`
+
+func TestManifests(t *testing.T) {
+	rewritten := strings.Replace(pod, "ghcr.io/castai/images", ecr, 1)
+	for name, tc := range map[string]struct {
+		stdin  string
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		"from standard input, the image lines alone change": {stdin: pod, args: []string{"-f", "-"}, stdout: rewritten},
+		"from a file":                           {args: []string{"-f", write(t, "pod.yaml", pod)}, stdout: rewritten},
+		"with what was done, on standard error": {stdin: pod, args: []string{"-f", "-", "--explain"}, stdout: rewritten, stderr: "alias ghcr.io/castai/images"},
+		"an image that cannot be mapped is named, the rest is done": {
+			stdin: pod + "  - {name: b, image: 'X Y'}\n", args: []string{"-f", "-"}, code: 1,
+			stdout: rewritten + "  - {name: b, image: 'X Y'}\n", stderr: `standard input:8: Pod p: "X Y": left: not an image reference`,
+		},
+		"text that is no manifest gives nothing": {stdin: "a: [", args: []string{"-f", "-"}, code: 1, stderr: "standard input"},
+		"a file that is not there":               {args: []string{"-f", "/does/not/exist"}, code: 1, stderr: "/does/not/exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := call(t, nil, tc.stdin, append([]string{"rewrite", "--registry", ecr}, tc.args...)...)
+			if code != tc.code || stdout != tc.stdout || !strings.Contains(stderr, tc.stderr) || (tc.stderr == "") != (stderr == "") {
+				t.Errorf("code %d, want %d\nstdout %q\n  want %q\nstderr %q\n  want %q", code, tc.code, stdout, tc.stdout, stderr, tc.stderr)
+			}
+		})
+	}
+}
+
+func TestInstall(t *testing.T) {
+	config := write(t, "privatelink.yaml", "registry: "+ecr+"\nnamespaces: [castai-agent, castai-omni]\nkeep: [quay.io/acme]\n")
+	for name, tc := range map[string]struct {
+		args     []string
+		code     int
+		has, not []string
+		stderr   string
+	}{
+		"by registry": {args: []string{"--registry", ecr}, has: []string{"kind: MutatingWebhookConfiguration", "image: " + ecr + "/privatelink-webhook:v", "failurePolicy: Fail"}, not: []string{"REGISTRY", "cert-manager.io"}},
+		"by configuration: namespaces and keeps reach the conditions": {
+			args: []string{"--config", config}, has: []string{"- castai-omni", "quay[.]io/acme", "keep: [quay.io/acme]"},
+		},
+		"cert-manager: no rights at all": {
+			args: []string{"--registry", ecr, "--overlay", "cert-manager"}, has: []string{"cert-manager.io/inject-ca-from"}, not: []string{"ClusterRole", "kind: Secret\n", "automountServiceAccountToken: true"},
+		},
+		"host network":                 {args: []string{"--registry", ecr, "--overlay", "host-network"}, has: []string{"hostNetwork: true", "--listen=:19443"}, not: []string{"NetworkPolicy"}},
+		"both overlays":                {args: []string{"--registry", ecr, "--overlay", "host-network,cert-manager"}, has: []string{"hostNetwork: true", "inject-ca-from"}},
+		"another image, policy, count": {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, has: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"failurePolicy: Fail"}},
+		"an unknown overlay":           {args: []string{"--registry", ecr, "--overlay", "x"}, code: 2, stderr: "there are only cert-manager and host-network"},
+		"an unknown policy":            {args: []string{"--registry", ecr, "--failure-policy", "fail"}, code: 2, stderr: "use Fail or Ignore"},
+		"no registry":                  {code: 2, stderr: "give --registry"},
+		"an argument too many":         {args: []string{"x"}, code: 2, stderr: "--help"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := call(t, nil, "", append([]string{"install"}, tc.args...)...)
+			if code != tc.code || !strings.Contains(stderr, tc.stderr) || code != 0 && stdout != "" {
+				t.Fatalf("code %d, want %d; stderr %q, stdout %q", code, tc.code, stderr, stdout)
+			}
+			for _, h := range tc.has {
+				if !strings.Contains(stdout, h) {
+					t.Errorf("lacks %q", h)
+				}
+			}
+			for _, n := range tc.not {
+				if strings.Contains(stdout, n) {
+					t.Errorf("has %q", n)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryCommandHasHelpAndExamplesAndCompletion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"rewrite", "--help"}, {"install", "--help"}, {"certs", "reset", "--help"}, {"completion", "bash"}, {"version"}} {
+		if code, stdout, stderr := call(t, nil, "", args...); code != 0 || stdout == "" || stderr != "" {
+			t.Errorf("%v: code %d, stdout %q, stderr %q", args, code, stdout, stderr)
+		}
+	}
+	for _, c := range newRoot(os.Getenv).Commands() {
+		if c.HasSubCommands() || c.Name() == "version" {
+			continue
+		}
+		if c.Example == "" || c.Long == "" {
+			t.Errorf("%s has no example or description", c.Name())
+		}
+	}
+}
+
+func TestResetWithoutAClusterSaysWhatToDo(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none")
+	code, _, stderr := call(t, nil, "", "certs", "reset", "--kubeconfig", missing)
+	if code != 2 || !strings.Contains(stderr, "--kubeconfig") {
+		t.Errorf("code %d, stderr %q", code, stderr)
+	}
+}
