@@ -5,15 +5,17 @@
 package jsonwalk
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Object calls f for each name of the next value, with the decoder at the
-// name's value, which f must read or skip. A null stands for an absent object,
-// as everywhere in Kubernetes.
-func Object(d *jsontext.Decoder, f func(name string) error) error {
+// name's value, which f must read or skip. The bytes of the name are valid only
+// until it does: a string for each name of a pod would be most of the garbage of
+// a review. A null stands for an absent object, as everywhere in Kubernetes.
+func Object(d *jsontext.Decoder, f func(name []byte) error) error {
 	t, err := d.ReadToken()
 	if err != nil || t.Kind() == 'n' {
 		return err
@@ -22,11 +24,17 @@ func Object(d *jsontext.Decoder, f func(name string) error) error {
 		return fmt.Errorf("want an object, have %s", t.Kind())
 	}
 	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
+		quoted, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		if err := f(name.String()); err != nil {
+		name := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			if name, err = jsontext.AppendUnquote(nil, quoted); err != nil {
+				return err
+			}
+		}
+		if err := f(name); err != nil {
 			return err
 		}
 	}

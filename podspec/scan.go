@@ -100,8 +100,8 @@ func NewScanner(env, annotations []string) *Scanner {
 // types of the fields that it reads, and passes over all others.
 func (s *Scanner) Scan(pod []byte) (Pod, error) {
 	r := reader{Decoder: jsontext.NewDecoder(bytes.NewBuffer(pod)), Scanner: s}
-	err := jsonwalk.Object(r.Decoder, func(key string) error {
-		switch key {
+	err := jsonwalk.Object(r.Decoder, func(key []byte) error {
+		switch string(key) {
 		case "metadata":
 			r.pod.HasMetadata = r.PeekKind() == '{'
 			return jsonwalk.Object(r.Decoder, r.metadata)
@@ -125,8 +125,8 @@ type reader struct {
 	pod Pod
 }
 
-func (r *reader) metadata(key string) (err error) {
-	switch key {
+func (r *reader) metadata(key []byte) (err error) {
+	switch string(key) {
 	case "name":
 		r.pod.Name, err = jsonwalk.Text(r.Decoder)
 	case "generateName":
@@ -142,20 +142,21 @@ func (r *reader) metadata(key string) (err error) {
 	return err
 }
 
-func (r *reader) annotation(key string) error {
-	if !r.Scanner.annotations[key] {
+func (r *reader) annotation(key []byte) error {
+	if !r.Scanner.annotations[string(key)] {
 		return r.SkipValue()
 	}
+	name := string(key)
 	v, err := jsonwalk.Text(r.Decoder)
 	if r.pod.Annotations == nil {
 		r.pod.Annotations = map[string]string{}
 	}
-	r.pod.Annotations[key] = v
+	r.pod.Annotations[name] = v
 	return err
 }
 
-func (r *reader) spec(key string) error {
-	list, ok := r.lists[key]
+func (r *reader) spec(key []byte) error {
+	list, ok := r.lists[string(key)]
 	if !ok {
 		return r.SkipValue()
 	}
@@ -167,14 +168,14 @@ func (r *reader) spec(key string) error {
 func (r *reader) item(list List, index int) error {
 	first, name := len(r.pod.Images), ""
 	image := Image{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
-	err := jsonwalk.Object(r.Decoder, func(key string) (err error) {
+	err := jsonwalk.Object(r.Decoder, func(key []byte) (err error) {
 		switch {
-		case key == "name":
+		case string(key) == "name":
 			name, err = jsonwalk.Text(r.Decoder)
-		case key == list.Image[0]:
+		case string(key) == list.Image[0]:
 			image.Value, err = r.nested(list.Image[1:])
 			r.pod.Images = append(r.pod.Images, image)
-		case key == "env" && list.Env && len(r.env) > 0:
+		case string(key) == "env" && list.Env && len(r.env) > 0:
 			err = jsonwalk.Array(r.Decoder, func(j int) error { return r.variable(list, index, j) })
 		default:
 			err = r.SkipValue()
@@ -192,8 +193,8 @@ func (r *reader) nested(path []string) (text string, err error) {
 	if len(path) == 0 {
 		return jsonwalk.Text(r.Decoder)
 	}
-	err = jsonwalk.Object(r.Decoder, func(key string) error {
-		if key != path[0] {
+	err = jsonwalk.Object(r.Decoder, func(key []byte) error {
+		if string(key) != path[0] {
 			return r.SkipValue()
 		}
 		text, err = r.nested(path[1:])
@@ -205,8 +206,8 @@ func (r *reader) nested(path []string) (text string, err error) {
 func (r *reader) variable(list List, index, envIndex int) error {
 	found := Image{List: list.Name, Index: index, EnvIndex: envIndex}
 	hasValue := false
-	err := jsonwalk.Object(r.Decoder, func(key string) (err error) {
-		switch key {
+	err := jsonwalk.Object(r.Decoder, func(key []byte) (err error) {
+		switch string(key) {
 		case "name":
 			found.Env, err = jsonwalk.Text(r.Decoder)
 		case "value":

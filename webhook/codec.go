@@ -29,15 +29,15 @@ func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	review, hasRequest := &admissionv1.AdmissionReview{}, false
 	request := &admissionv1.AdmissionRequest{}
-	err := jsonwalk.Object(d, func(name string) (err error) {
-		switch name {
+	err := jsonwalk.Object(d, func(name []byte) (err error) {
+		switch string(name) {
 		case "apiVersion":
 			review.APIVersion, err = jsonwalk.Text(d)
 		case "kind":
 			review.Kind, err = jsonwalk.Text(d)
 		case "request":
 			hasRequest = d.PeekKind() == '{'
-			err = jsonwalk.Object(d, func(name string) error { return requestField(d, body, name, request) })
+			err = jsonwalk.Object(d, func(name []byte) error { return requestField(d, body, name, request) })
 		default:
 			err = d.SkipValue()
 		}
@@ -57,9 +57,9 @@ func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
 	return review, nil
 }
 
-func requestField(d *jsontext.Decoder, body []byte, name string, r *admissionv1.AdmissionRequest) (err error) {
+func requestField(d *jsontext.Decoder, body []byte, name []byte, r *admissionv1.AdmissionRequest) (err error) {
 	var s string
-	switch name {
+	switch string(name) {
 	case "uid":
 		s, err = jsonwalk.Text(d)
 		r.UID = types.UID(s)
@@ -73,8 +73,8 @@ func requestField(d *jsontext.Decoder, body []byte, name string, r *admissionv1.
 	case "subResource":
 		r.SubResource, err = jsonwalk.Text(d)
 	case "resource":
-		err = jsonwalk.Object(d, func(name string) (err error) {
-			switch name {
+		err = jsonwalk.Object(d, func(name []byte) (err error) {
+			switch string(name) {
 			case "group":
 				r.Resource.Group, err = jsonwalk.Text(d)
 			case "resource":

@@ -55,12 +55,13 @@ func (r Report) Changed() int {
 // and safe for concurrent use.
 type Patcher struct {
 	rules   *rewrite.Rules
+	answers answers
 	scanner *podspec.Scanner
 }
 
 // NewPatcher returns a patcher for the rules.
 func NewPatcher(rules *rewrite.Rules) *Patcher {
-	return &Patcher{rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
+	return &Patcher{rules: rules, answers: newAnswers(rules), scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
 }
 
 // operation of RFC 6902. Only replace of a string that was just read, and add
@@ -128,20 +129,13 @@ func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(po
 		if !wanted(image) {
 			continue
 		}
-		result := p.result(image)
+		result := p.answers.of(image)
 		report.Images = append(report.Images, Change{image, result})
 		if result.Changed() {
 			ops = append(ops, operation{"replace", image.Pointer(), result.Target})
 		}
 	}
 	return ops
-}
-
-func (p *Patcher) result(i podspec.Image) rewrite.Result {
-	if i.EnvIndex >= 0 {
-		return p.rules.EnvValue(i.Value)
-	}
-	return p.rules.Image(i.Value)
 }
 
 // record adds the annotation. What an earlier round recorded is kept where it
@@ -158,7 +152,7 @@ func (p *Patcher) record(pod podspec.Pod, report Report) []operation {
 		location, original := c.Location(), c.Source
 		if !c.Changed() {
 			original = earlier[location]
-			if explained := p.rules.Image(original); !explained.Changed() || explained.Target != c.Source {
+			if explained := p.answers.of(podspec.Image{Value: original, EnvIndex: -1}); !explained.Changed() || explained.Target != c.Source {
 				continue
 			}
 		}

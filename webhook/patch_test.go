@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,5 +73,206 @@ func TestPatchesOfTheCorpus(t *testing.T) {
 		if name := strings.TrimSuffix(filepath.Base(f), ".json"); patches[name] == nil {
 			t.Errorf("%s belongs to no pod of the corpus", f)
 		}
+	}
+}
+
+func TestTheRecordOfOriginals(t *testing.T) {
+	const old = "us-docker.pkg.dev/castai-hub/library/agent:v1"
+	container := func(name, image string) string { return fmt.Sprintf(`{"name":%q,"image":%q}`, name, image) }
+	pod := func(metadata string, containers ...string) string {
+		return `{"metadata":` + metadata + `,"spec":{"containers":[` + strings.Join(containers, ",") + `]}}`
+	}
+	annotated := func(record string) string {
+		return `{"annotations":{"other":"stays","` + OriginalImages + `":` + string(encoded(t, record)) + `}}`
+	}
+	public := container("new", "busybox")
+	for name, tc := range map[string]struct {
+		pod  string
+		want map[string]string // nil: no record
+	}{
+		"a pod without metadata gets its images, and no record":   {`{"spec":{"containers":[` + public + `]}}`, nil},
+		"a pod with null metadata gets its images, and no record": {pod("null", public), nil},
+		"no annotations":   {pod("{}", public), map[string]string{"containers/new": "busybox"}},
+		"null annotations": {pod(`{"annotations":null}`, public), map[string]string{"containers/new": "busybox"}},
+		"what round one recorded is kept": {
+			pod(annotated(`{"containers/a":"`+old+`"}`), public, container("a", registry+"/agent:v1")),
+			map[string]string{"containers/new": "busybox", "containers/a": old},
+		},
+		"what does not lead to the image of now is dropped": {
+			pod(annotated(`{"containers/a":"`+old+`"}`), public, container("a", registry+"/agent:v2")),
+			map[string]string{"containers/new": "busybox"},
+		},
+		"what names no place of the pod is dropped": {
+			pod(annotated(`{"containers/gone":"`+old+`","x":"y"}`), public), map[string]string{"containers/new": "busybox"},
+		},
+		"a private image as an original is dropped": {
+			pod(annotated(`{"containers/a":"`+registry+`/agent:v1"}`), public, container("a", registry+"/agent:v1")),
+			map[string]string{"containers/new": "busybox"},
+		},
+		"an image that changes is recorded anew": {
+			pod(annotated(`{"containers/new":"nginx"}`), public), map[string]string{"containers/new": "busybox"},
+		},
+		"a record that is no JSON is replaced":             {pod(annotated(`{"containers/new`), public), map[string]string{"containers/new": "busybox"}},
+		"a record of other types is replaced":              {pod(annotated(`{"containers/new":7}`), public), map[string]string{"containers/new": "busybox"}},
+		"a pod whose annotations are full goes without":    {pod(`{"annotations":{"big":"`+strings.Repeat("x", maxAnnotations-50)+`"}}`, public), nil},
+		"one whose annotations leave room has its record":  {pod(`{"annotations":{"big":"`+strings.Repeat("x", maxAnnotations-1000)+`"}}`, public), map[string]string{"containers/new": "busybox"}},
+		"names that JSON escapes are recorded as they are": {pod("{}", container("a\"<\n", "busybox")), map[string]string{"containers/a\"<\n": "busybox"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			patch, report := testPatcher(t).Create([]byte(tc.pod))
+			if report.Changed() != 1 {
+				t.Errorf("%d images changed, want 1", report.Changed())
+			}
+			after := decode(t, applied(t, []byte(tc.pod), patch))
+			if diff := cmp.Diff(tc.want, recorded(after)); diff != "" {
+				t.Errorf("record (-want +got):\n%s", diff)
+			}
+			if strings.Contains(tc.pod, "stays") && !strings.Contains(fmt.Sprint(after), "other:stays") {
+				t.Errorf("another annotation is gone: %v", after)
+			}
+		})
+	}
+}
+
+func TestTheRecordIsBounded(t *testing.T) {
+	patch, report := testPatcher(t).Create(podOf(500, "quay.io/acme/"+strings.Repeat("w", 100)+":v1"))
+	if report.Changed() != 500 {
+		t.Errorf("%d images changed, want all 500", report.Changed())
+	}
+	var ops []struct {
+		Path  string
+		Value any
+	}
+	if err := json.Unmarshal(patch, &ops); err != nil {
+		t.Fatal(err)
+	}
+	value, _ := ops[len(ops)-1].Value.(string)
+	if len(value) > maxRecord+100 || len(value) < maxRecord/2 {
+		t.Errorf("a record of %d bytes, want about %d", len(value), maxRecord)
+	}
+	var record map[string]string
+	if err := json.Unmarshal([]byte(value), &record); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%d more", 500-(len(record)-1)); record["..."] != want {
+		t.Errorf(`the record ends in %q, want %q`, record["..."], want)
+	}
+}
+
+func TestEphemeralContainers(t *testing.T) {
+	pod := func(containers string) string { return `{"spec":{"ephemeralContainers":` + containers + `}}` }
+	for name, tc := range map[string]struct{ pod, old, patch string }{
+		"one that is new is rewritten":                                      {pod(`[{"name":"a","image":"busybox"}]`), pod(`null`), `[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"` + registry + `/docker.io/library/busybox"}]`},
+		"one that is there already stays":                                   {pod(`[{"name":"a","image":"busybox"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
+		"one that was moved stays":                                          {pod(`[{"name":"b","image":"` + registry + `/b:1"},{"name":"a","image":"busybox"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
+		"one that names its image anew stays, for the API server to refuse": {pod(`[{"name":"a","image":"nginx"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
+		"containers and volumes stay": {
+			`{"spec":{"containers":[{"name":"a","image":"busybox"}],"volumes":[{"name":"v","image":{"reference":"busybox"}}]}}`, `{}`, `[]`,
+		},
+		"a container of the same name does not make it old": {
+			`{"spec":{"containers":[{"name":"a","image":"busybox"}],"ephemeralContainers":[{"name":"a","image":"busybox"}]}}`, `{"spec":{"containers":[{"name":"a","image":"busybox"}]}}`,
+			`[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"` + registry + `/docker.io/library/busybox"}]`,
+		},
+		"without the old pod nothing is touched":           {pod(`[{"name":"a","image":"busybox"}]`), ``, `[]`},
+		"with an old pod that is none nothing is touched":  {pod(`[{"name":"a","image":"busybox"}]`), `{"spec":`, `[]`},
+		"a new pod that is none is not touched":            {`{"spec":`, pod(`[]`), `[]`},
+		"an old pod that is null is one without container": {pod(`[{"name":"a","image":"busybox"}]`), `null`, `[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"` + registry + `/docker.io/library/busybox"}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			patch, report := testPatcher(t).UpdateEphemeral([]byte(tc.pod), []byte(tc.old))
+			if string(patch) != tc.patch {
+				t.Errorf("patch %s\nwant  %s", patch, tc.patch)
+			}
+			if understood := decode(t, []byte(tc.old)) != nil || tc.old == "null"; understood && report.Skipped != "" && decode(t, []byte(tc.pod)) != nil {
+				t.Errorf("skipped: %s", report.Skipped)
+			}
+		})
+	}
+}
+
+func TestPodsThatAreNotUnderstoodAreLeftAlone(t *testing.T) {
+	const spec = `"spec":{"containers":[{"name":"a","image":"busybox"}]}`
+	for name, pod := range map[string]string{
+		"nothing":                           "",
+		"no JSON":                           "apiVersion: v1",
+		"no object":                         `["pod"]`,
+		"ends early":                        `{` + spec,
+		"something follows":                 `{` + spec + `}{}`,
+		"a key twice":                       `{` + spec + `,` + spec + `}`,
+		"a key twice, deep":                 `{"x":{"y":[{"z":1,"z":1}]},` + spec + `}`,
+		"a key twice, once escaped":         `{"sp\u0065c":{},` + spec + `}`,
+		"a key of 100 kB twice":             `{"` + strings.Repeat("k", 100_000) + `":1,"` + strings.Repeat("k", 100_000) + `":2,` + spec + `}`,
+		"UTF-8 that is none":                "{\"x\":\"\xff\"," + spec + `}`,
+		"half a surrogate pair":             `{"x":"\ud800",` + spec + `}`,
+		"an image that is a number":         `{"spec":{"containers":[{"name":"a","image":7}]}}`,
+		"containers that are an object":     `{"spec":{"containers":{"name":"a","image":"busybox"}}}`,
+		"a container that is a text":        `{"spec":{"containers":["busybox"]}}`,
+		"annotations that are a list":       `{"metadata":{"annotations":[]},` + spec + `}`,
+		"a record that is a number":         `{"metadata":{"annotations":{"` + OriginalImages + `":1}},` + spec + `}`,
+		"metadata that is true":             `{"metadata":true,` + spec + `}`,
+		"a name that is an object":          `{"metadata":{"name":{}},` + spec + `}`,
+		"nesting without end":               strings.Repeat(`{"x":`, 20_000) + "1" + strings.Repeat("}", 20_000),
+		"a listed variable that is no text": `{"spec":{"containers":[{"name":"a","image":"busybox","env":[{"name":"SCANNERS_IMAGE","value":[]}]}]}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			patch, report := testPatcher(t).Create([]byte(pod))
+			if string(patch) != "[]" {
+				t.Errorf("patch %s", patch)
+			}
+			if !strings.HasPrefix(report.Skipped, "pod") || len(report.Skipped) > 300 {
+				t.Errorf("the reason is %.400q", report.Skipped)
+			}
+			if w := report.Warning(); !strings.Contains(w, "not understood") {
+				t.Errorf("the warning is %q", w)
+			}
+		})
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	long := strings.Repeat("x", 63)
+	for name, tc := range map[string]struct{ containers, want string }{
+		"nothing to say about a public image":   {`{"name":"a","image":"busybox"}`, ""},
+		"nothing to say about a private image":  {`{"name":"a","image":"` + registry + `/a:1"}`, ""},
+		"nothing to say about a kept image":     {`{"name":"a","image":"` + corpus.Kept + `/a:1"}`, ""},
+		"nothing to say about an empty image":   {`{"name":"a","image":""}`, ""},
+		"an image that was left is named":       {`{"name":"a","image":"a:b:c"}`, `privatelink: 1 not rewritten: "a:b:c": not an image reference`},
+		"of several the first is named":         {`{"name":"a","image":"x"},{"name":"b","image":"a:b:c"},{"name":"c","image":"::"}`, `privatelink: 2 not rewritten: "a:b:c": not an image reference`},
+		"a value of the environment is not":     {`{"name":"a","env":[{"name":"SCANNERS_IMAGE","value":"hunter2"}]}`, `privatelink: 1 not rewritten: "containers/a/env/SCANNERS_IMAGE": no registry host can be told`},
+		"a long image is cut":                   {`{"name":"a","image":"` + strings.Repeat("/", 10_000) + `"}`, `privatelink: 1 not rewritten: "/////////////////////...": not an image reference`},
+		"a long reason is cut":                  {`{"name":"a","image":"Ghcr.IO/x:1"}`, `privatelink: 1 not rewritten: "Ghcr.IO/x:1": upper case in the host has no legal n...`},
+		"a long location is cut":                {`{"name":"` + long + `","env":[{"name":"SCANNERS_IMAGE","value":"Ghcr.IO/x:1"}]}`, `privatelink: 1 not rewritten: "containers/xxxxxxxxxxxxxxxxxxxxxxxxxx...": upper case in the host has no legal n...`},
+		"what is not ASCII is escaped":          {`{"name":"a","image":"ghсr.io/x"}`, `privatelink: 1 not rewritten: "gh\u0441r.io/x": not an image reference`},
+		"control characters are escaped":        {`{"name":"a\n","env":[{"name":"SCANNERS_IMAGE","value":"v1"}]}`, `privatelink: 1 not rewritten: "containers/a\n/env/SCANNERS_IMAGE": no registry host can be told`},
+		"a cut through a character is no issue": {`{"name":"a","image":"` + strings.Repeat("ü", 5000) + `"}`, `privatelink: 1 not rewritten: "\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u...: not an image reference`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, report := testPatcher(t).Create([]byte(`{"spec":{"containers":[` + tc.containers + `]}}`))
+			if got := report.Warning(); got != tc.want {
+				t.Errorf("warning %q\nwant    %q", got, tc.want)
+			}
+			checkReport(t, report)
+		})
+	}
+}
+
+func TestAStaticPodIsLeftAlone(t *testing.T) {
+	patch, report := testPatcher(t).Create(corpus.Pods()["mirror-pod"])
+	if string(patch) != "[]" || !strings.Contains(report.Skipped, "static pod") || report.Warning() != "" {
+		t.Errorf("patch %s, skipped %q, warning %q", patch, report.Skipped, report.Warning())
+	}
+}
+
+func TestPodsAreNamedForTheLog(t *testing.T) {
+	for name, tc := range map[string]struct{ metadata, want string }{
+		"by their name":            {`{"name":"a","generateName":"b-"}`, "a"},
+		"by what names them later": {`{"generateName":"b-"}`, "b-*"},
+		"not at all":               {`{}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, r := testPatcher(t).Create([]byte(`{"metadata":` + tc.metadata + `}`)); r.Pod != tc.want {
+				t.Errorf("pod %q, want %q", r.Pod, tc.want)
+			}
+		})
 	}
 }
