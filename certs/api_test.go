@@ -57,7 +57,9 @@ type api struct {
 	conflicts int
 	forbid    map[string]bool // "GET mutatingwebhookconfigurations": RBAC that was not applied
 
-	onGet func(resource string) // called before a read is answered, without the lock
+	// Both are called without the lock: before a read looks at the object, and
+	// between its look and its answer.
+	onGet, onGot func(resource string)
 }
 
 // moment is what the configuration's bundles were from some time on.
@@ -238,6 +240,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodGet && a.onGet != nil {
 		a.onGet(resource)
+	}
+	if r.Method == http.MethodGet && a.onGot != nil {
+		defer func() { a.onGot(resource) }() // what was written until then is still in a buffer
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

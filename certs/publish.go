@@ -24,7 +24,7 @@ const (
 	// caKey is where cert-manager's authority keeps the CA certificate.
 	caKey = "ca.crt"
 	// callTimeout bounds one conversation with the API server, retries included.
-	callTimeout = 10 * time.Second
+	callTimeout = 5 * time.Second
 )
 
 // errNoCA says that the Secret is there and empty, as it is shipped: a replica

@@ -123,6 +123,8 @@ func (cfg ResetConfig) replaceSecret(ctx context.Context, p *publisher) (ca []by
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	secrets, what := cfg.Client.CoreV1().Secrets(cfg.Namespace), "Secret "+cfg.Namespace+"/"+cfg.SecretName
 	return ca, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		s, err := secrets.Get(ctx, cfg.SecretName, metav1.GetOptions{})

@@ -174,9 +174,7 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 	if err := fresh.Ready(); err == nil {
 		t.Error("a new replica cannot be ready")
 	}
-	if !strings.Contains(r.logs.String(), "cannot make sure that the CA is published") {
-		t.Error("nothing was logged")
-	}
+	eventually(t, "it is logged", func() bool { return strings.Contains(r.logs.String(), "cannot make sure that the CA is published") })
 	a.setDown(false)
 	eventually(t, "both are ready once it is back", func() bool { return r.ready() && fresh.ready() })
 	if err := handshake(r.addr, a.asOf(time.Now())); err != nil {
@@ -245,19 +243,19 @@ func TestAnAuthorityThatStopsIsStartedAgain(t *testing.T) {
 	ca, _ := testCA(t, "api", time.Hour)
 	write := func() {
 		if err := os.WriteFile(file, ca, 0o600); err != nil {
-			t.Error(err)
+			t.Fatal(err)
 		}
 	}
 	write()
-	r := start(t, a, func(c *SelfManagedConfig) {
-		c.RESTConfig.CAFile = file
-		go func() { // the file is away when the authority makes its own client
-			time.Sleep(1500 * time.Millisecond)
-			write()
-		}()
-		t.Cleanup(func() { _ = os.Remove(file) })
+	r := prepare(t, a, func(c *SelfManagedConfig) { c.RESTConfig.CAFile = file })
+	if err := os.Remove(file); err != nil { // the authority makes a client of its own
+		t.Fatal(err)
+	}
+	r.run(t)
+	eventually(t, "the authority stops", func() bool {
+		return strings.Contains(r.logs.String(), "the certificate authority stopped, starting it again")
 	})
-	_ = r
+	write()
 	eventually(t, "ready", r.ready)
 }
 

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	arv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func (a *api) publisher() *publisher {
+	return &publisher{
+		client: a.client(), namespace: namespace, secret: secretName,
+		configuration: configuration, log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// setCA puts a new CA into the Secret, as another replica does.
+func (a *api) setCA(t testing.TB, name string) (cert, key []byte) {
+	cert, key = testCA(t, name, time.Hour)
+	a.editSecret(func(s *corev1.Secret) {
+		s.Data = map[string][]byte{caKey: cert, corev1.TLSCertKey: cert, corev1.TLSPrivateKeyKey: key}
+	})
+	return cert, key
+}
+
+func TestTwoPublishersNeverLoseEachOthersCA(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods", "ephemeral")
+	// Every second reader of the configuration is held until the first has read
+	// it too: both then write on the base of the same version.
+	var mu sync.Mutex
+	var held chan struct{}
+	a.onGet = func(resource string) {
+		if resource == "secrets" {
+			return
+		}
+		mu.Lock()
+		mine := held
+		if mine == nil {
+			mine = make(chan struct{})
+			held = mine
+			mu.Unlock()
+			select {
+			case <-mine:
+			case <-time.After(100 * time.Millisecond): // a retry has no partner
+				mu.Lock()
+				if held == mine {
+					held = nil
+				}
+				mu.Unlock()
+			}
+			return
+		}
+		held = nil
+		close(mine)
+		mu.Unlock()
+	}
+	var cas [][]byte
+	for round := range 10 {
+		cert, _ := a.setCA(t, fmt.Sprint("ca ", round))
+		cas = append(cas, cert)
+		extra, _ := testCA(t, fmt.Sprint("extra ", round), time.Hour)
+		cas = append(cas, extra)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := a.publisher().publish(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() { // a replica whose Secret had another CA
+			_, err := a.publisher().write(t.Context(), false, func(old, _ []byte) []byte { return union(time.Now(), old, extra) })
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+	}
+	for i, ca := range cas {
+		if !a.allHold(ca) {
+			t.Errorf("CA %d was lost", i)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conflicts == 0 {
+		t.Error("there was no conflict, so nothing was proved")
+	}
+}
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		set  func(*testing.T, *api)
+		want string
+	}{
+		"has nothing to do without a configuration":             {func(t *testing.T, a *api) { a.setCA(t, "ca") }, ""},
+		"has nothing to do in a configuration without webhooks": {func(t *testing.T, a *api) { a.setCA(t, "ca"); a.create() }, ""},
+		"says so when the Secret is still empty":                {func(_ *testing.T, a *api) { a.create("pods") }, "Secret castai-privatelink/privatelink-webhook-ca: holds no CA yet"},
+		"says so when the Secret holds something else": {func(_ *testing.T, a *api) {
+			a.editSecret(func(s *corev1.Secret) { s.Data = map[string][]byte{caKey: []byte("x")} })
+		}, "holds no CA yet"},
+		"names the remedy when it may not read the configuration": {func(_ *testing.T, a *api) { a.forbid["GET mutatingwebhookconfigurations"] = true }, "apply the install bundle again"},
+		"names the remedy when it may not read the Secret":        {func(_ *testing.T, a *api) { a.forbid["GET secrets"] = true }, "get, list, watch and update on this one Secret"},
+		"names the configuration when the API server is not allowed": {func(t *testing.T, a *api) {
+			a.setCA(t, "ca")
+			a.create("pods")
+			a.forbid["PATCH mutatingwebhookconfigurations"] = true
+		}, "MutatingWebhookConfiguration zz-privatelink-webhook: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			tc.set(t, a)
+			_, err := a.publisher().publish(t.Context())
+			if tc.want == "" && err == nil {
+				return
+			}
+			if err == nil || tc.want == "" || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestRepairReadsOnceWhenNothingIsWrong(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.setCA(t, "ca")
+	a.create("pods")
+	p := a.publisher()
+	if _, err := p.publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reads := map[string]int{}
+	a.onGet = func(resource string) { reads[resource]++ }
+	for range 5 {
+		if err := p.repair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reads["mutatingwebhookconfigurations"] != 5 || reads["secrets"] != 0 || len(a.patches) != 1 {
+		t.Errorf("reads %v, %d writes", reads, len(a.patches))
+	}
+}
+
+func TestSettling(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	ca, _ := testCA(t, "ca", time.Hour)
+	other, _ := testCA(t, "other", time.Hour)
+	written := func(ago time.Duration, bundles ...[]byte) *arv1.MutatingWebhookConfiguration {
+		at := metav1.NewTime(now.Add(-ago))
+		cfg := &arv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{
+			{Manager: "kubectl", Time: &metav1.Time{Time: now.Add(-24 * time.Hour)}}, {Manager: fieldManager, Time: &at},
+		}}}
+		for _, b := range bundles {
+			cfg.Webhooks = append(cfg.Webhooks, arv1.MutatingWebhook{ClientConfig: arv1.WebhookClientConfig{CABundle: b}})
+		}
+		return cfg
+	}
+	unsaid := written(0, ca)
+	unsaid.ManagedFields = nil
+	for name, tc := range map[string]struct {
+		before view
+		cfg    *arv1.MutatingWebhookConfiguration
+		want   time.Duration // of a settle time of 5s, give or take one
+	}{
+		"no configuration is not waited for":                           {view{}, nil, 0},
+		"a configuration without webhooks is not waited for":           {view{}, written(0), 0},
+		"a CA that has just been published is waited for":              {view{}, written(0, ca), 5 * time.Second},
+		"also when another replica published it":                       {view{ca: other, since: now.Add(-time.Hour)}, written(2*time.Second, ca), 5 * time.Second},
+		"a CA seen three seconds ago is waited for as long as is left": {view{ca: ca, since: now.Add(-3 * time.Second)}, written(3*time.Second, ca), 2 * time.Second},
+		"a CA seen long ago is not waited for":                         {view{ca: ca, since: now.Add(-time.Hour)}, written(0, ca), 0},
+		"after a restart an untouched configuration is not waited for": {view{}, written(time.Hour, ca), 0},
+		"a configuration that does not say its age is waited for":      {view{}, unsaid, 5 * time.Second},
+		"a CA that had gone from the bundle is waited for again":       {view{ca: ca}, written(0, ca), 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &publisher{seen: tc.before}
+			got := p.look(tc.cfg, ca).settled(5 * time.Second)
+			if d := got - tc.want; d > 0 || d < -time.Second {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+	for name, cfg := range map[string]*arv1.MutatingWebhookConfiguration{
+		"a CA that only some entries hold is not published": written(0, ca, other),
+		"a CA that no entry holds is not published":         written(0, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if (&publisher{}).look(cfg, ca).published() {
+				t.Error("it is said to be")
+			}
+		})
+	}
+}
+
+// stub is an authority that signs and does nothing else.
+type stub func(*x509.Certificate) (*x509.Certificate, error)
+
+func (s stub) Sign(c *x509.Certificate) (*x509.Certificate, error) { return s(c) }
+func (stub) Run(ctx context.Context) error                         { <-ctx.Done(); return nil }
+func (stub) WatchRotation(chan<- struct{})                         {}
+func (stub) StopWatchingRotation(chan<- struct{})                  {}
+
+func TestALeafOfAReplacedCAIsRefused(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	r := start(t, a, nil)
+	eventually(t, "ready", r.ready)
+	stale := r.leaf(t)
+	// What a cached CA signs, after the Secret got another one.
+	g := &gate{s: r.SelfManaged, ctx: t.Context(), Authority: stub(func(*x509.Certificate) (*x509.Certificate, error) { return stale, nil })}
+	if _, err := g.Sign(nil); err != nil {
+		t.Fatalf("a leaf of the current CA: %v", err)
+	}
+	a.setCA(t, "another")
+	if _, err := g.Sign(nil); err == nil || !strings.Contains(err.Error(), "the CA was replaced") {
+		t.Errorf("a leaf of a replaced CA: %v", err)
+	}
+	broken := errors.New("broken")
+	g.Authority = stub(func(*x509.Certificate) (*x509.Certificate, error) { return nil, broken })
+	if _, err := g.Sign(nil); !errors.Is(err, broken) {
+		t.Errorf("an authority that fails: %v", err)
+	}
+}

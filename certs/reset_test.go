@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+func (a *api) reset(change func(*ResetConfig)) ResetConfig {
+	cfg := ResetConfig{
+		Client: a.client(), Namespace: namespace, SecretName: secretName,
+		ConfigurationName: configuration, Settle: 2 * lag,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return cfg
+}
+
+func TestResetRevokesTheCAForGood(t *testing.T) {
+	t.Parallel()
+	for name, now := range map[string]bool{
+		"after the replicas changed over": false,
+		"at once":                         true,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			a.create("pods", "ephemeral")
+			busy := func(c *SelfManagedConfig) { c.Settle, c.RepairInterval = 2*lag, 10*time.Millisecond }
+			replicas := []*replica{start(t, a, busy), start(t, a, busy)}
+			for _, r := range replicas {
+				eventually(t, "ready", r.ready)
+			}
+			leaked, stolen := a.ca(), replicas[0].leaf(t)
+			foreign, _ := testCA(t, "foreign", time.Hour)
+			a.setBundles(join(leaked, foreign))
+
+			untrusted, watching := 0, make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for alive := true; alive; time.Sleep(5 * time.Millisecond) {
+					for _, r := range replicas {
+						if a.asOf(time.Now().Add(-lag)).trusts(r.leaf(t), dnsName) != nil {
+							untrusted++
+						}
+					}
+					select {
+					case <-watching:
+						alive = false
+					default:
+					}
+				}
+			})
+			var told []string
+			err := Reset(t.Context(), a.reset(func(c *ResetConfig) { c.Now, c.Progress = now, func(s string) { told = append(told, s) } }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			never(t, "the leaked or the foreign CA is trusted", 1500*time.Millisecond, func() bool { return a.anyHolds(leaked) || a.anyHolds(foreign) })
+			for _, r := range replicas {
+				eventually(t, "ready", r.ready)
+				if err := handshake(r.addr, a.asOf(time.Now())); err != nil {
+					t.Error(err)
+				}
+			}
+			close(watching)
+			wg.Wait()
+			if !now && untrusted > 0 {
+				t.Errorf("%d calls would have been lost", untrusted)
+			}
+			if bytes.Equal(a.ca(), leaked) || !a.allHold(a.ca()) {
+				t.Error("the new CA is not the one published")
+			}
+			if a.asOf(time.Now()).trusts(stolen, dnsName) == nil {
+				t.Error("a leaf of the leaked CA is still trusted")
+			}
+			t.Logf("untrusted %d; told:\n%s", untrusted, strings.Join(told, "\n"))
+		})
+	}
+}
+
+// TestResetWinsEachRace lets replicas that repair all the time get old answers.
+func TestResetWinsEachRace(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	old, _ := a.setCA(t, "first")
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	a.onGot = func(string) { time.Sleep(rand.N(20 * time.Millisecond)) }
+	for range 4 {
+		p := a.publisher()
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = p.repair(ctx)
+				_, _ = p.publish(ctx)
+			}
+		})
+	}
+	for round := range 20 {
+		if err := Reset(t.Context(), a.reset(func(c *ResetConfig) { c.Now = true })); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		never(t, "a revoked CA is back", 60*time.Millisecond, func() bool { return a.anyHolds(old) })
+		old = a.ca()
+	}
+}
+
+// TestAPublisherOvertakenByReset holds a publisher in the worst place: it has
+// read the leaked CA, and Reset runs from start to end before it goes on.
+func TestAPublisherOvertakenByReset(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	leaked, _ := a.setCA(t, "leaked")
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	var held atomic.Bool
+	a.onGot = func(resource string) {
+		if resource == "secrets" && held.CompareAndSwap(false, true) {
+			close(reached)
+			<-goOn
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.publisher().publish(t.Context())
+		done <- err
+	}()
+	<-reached
+	if err := Reset(t.Context(), a.reset(func(c *ResetConfig) { c.Now = true })); err != nil {
+		t.Fatal(err)
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if a.anyHolds(leaked) || !a.allHold(a.ca()) {
+		t.Error("the leaked CA is back")
+	}
+}
+
+// TestAPublisherThatRemembersALeakedCA does not put back what it published once.
+func TestAPublisherThatRemembersALeakedCA(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	leaked, _ := a.setCA(t, "leaked")
+	p := a.publisher()
+	if _, err := p.publish(t.Context()); err != nil || !a.allHold(leaked) {
+		t.Fatal("not published", err)
+	}
+	if err := Reset(t.Context(), a.reset(func(c *ResetConfig) { c.Now = true })); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.repair(t.Context()); err != nil || a.anyHolds(leaked) {
+		t.Error("the leaked CA is back", err)
+	}
+}
+
+func TestALeafWhoseCAWasRevokedWhileItSettledIsNeverServed(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	a.onGot = func(string) { time.Sleep(30 * time.Millisecond) } // a wrong leaf would be gone too soon to be seen
+	r := start(t, a, func(c *SelfManagedConfig) { c.Settle = time.Second })
+	eventually(t, "the first CA settles", func() bool { return a.ca() != nil && a.allHold(a.ca()) })
+	if err := Reset(t.Context(), a.reset(func(c *ResetConfig) { c.Now = true })); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "ready", func() bool {
+		if c, err := r.GetCertificate(nil); err == nil && a.asOf(time.Now()).trusts(c.Leaf, dnsName) != nil {
+			t.Fatal("a leaf of the revoked CA is served")
+		}
+		return r.ready()
+	})
+}
+
+func TestReset(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		set    func(*testing.T, *api, context.CancelFunc)
+		change func(*testing.T, *api, context.CancelFunc, *ResetConfig)
+		want   string // in the error, or in what is told when there is none
+		fails  bool
+	}{
+		"needs a client": {
+			change: func(_ *testing.T, _ *api, _ context.CancelFunc, c *ResetConfig) { c.Client = kubernetes.Interface(nil) },
+			want:   "required", fails: true,
+		},
+		"needs no configuration": {want: "there is no webhook in MutatingWebhookConfiguration zz-privatelink-webhook"},
+		"fills an empty Secret": {
+			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.create("pods") },
+			want: "trusts the new CA only",
+		},
+		"names the remedy when it is not allowed": {
+			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["PUT secrets"] = true },
+			want: "apply the install bundle again", fails: true,
+		},
+		"that is interrupted says that the old CA may be trusted": {
+			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },
+			change: func(_ *testing.T, _ *api, cancel context.CancelFunc, c *ResetConfig) {
+				c.Settle, c.Progress = time.Hour, func(s string) {
+					if strings.Contains(s, "waiting") {
+						cancel()
+					}
+				}
+			},
+			want: "the old CA may still be trusted, run the reset again", fails: true,
+		},
+		"notices who puts the leaked CA back": {
+			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },
+			change: func(t *testing.T, a *api, _ context.CancelFunc, c *ResetConfig) {
+				before := a.secret.Data
+				c.Settle, c.Progress = 10*time.Millisecond, func(s string) {
+					if strings.Contains(s, "waiting") {
+						a.editSecret(func(s *corev1.Secret) { s.Data = before })
+					}
+				}
+			},
+			want: "changed by somebody else meanwhile", fails: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if tc.set != nil {
+				tc.set(t, a, cancel)
+			}
+			var told []string
+			cfg := a.reset(func(c *ResetConfig) {
+				c.Settle, c.Progress = 10*time.Millisecond, func(s string) { told = append(told, s) }
+			})
+			if tc.change != nil {
+				tc.change(t, a, cancel, &cfg)
+			}
+			err := Reset(ctx, cfg)
+			if err != nil {
+				told = append(told, err.Error())
+			}
+			if (err != nil) != tc.fails || !strings.Contains(strings.Join(told, "\n"), tc.want) {
+				t.Errorf("got %v, told %q, want %q", err, told, tc.want)
+			}
+		})
+	}
+}
