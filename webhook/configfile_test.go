@@ -3,7 +3,6 @@
 package webhook
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
@@ -36,12 +35,12 @@ type followed struct {
 	*ConfigFile
 	path    string
 	metrics *Metrics
-	log     *bytes.Buffer
+	log     *journal
 }
 
 func follow(t *testing.T, path string) followed {
 	t.Helper()
-	f := followed{path: path, metrics: NewMetrics("test"), log: &bytes.Buffer{}}
+	f := followed{path: path, metrics: NewMetrics("test"), log: &journal{}}
 	var err error
 	f.ConfigFile, err = NewConfigFile(ConfigFileConfig{Path: path, Interval: time.Minute, Metrics: f.metrics, Log: slog.New(slog.NewTextHandler(f.log, nil))})
 	if err != nil {
@@ -72,7 +71,6 @@ func (f followed) inForce(t *testing.T, text string, good bool, loads, failures 
 		`privatelink_config_loads_total{result="success"}`:                        loads,
 		`privatelink_config_loads_total{result="failure"}`:                        failures,
 		`privatelink_config_info{hash="` + hex.EncodeToString(sum[:])[:12] + `"}`: 1,
-		"privatelink_config_last_load_success_timestamp_seconds":                  f.loadedAt(t),
 	})
 	infos := 0
 	for series := range scrape(t, f.metrics) {

@@ -31,13 +31,13 @@ import (
 type endpoint struct {
 	*httptest.Server
 	metrics *Metrics
-	log     *bytes.Buffer // to be read after the answers
+	log     *journal
 }
 
 // endpointOf serves the product's handler, or another kubewebhook Webhook in it.
 func endpointOf(t testing.TB, other webhook.Webhook) endpoint {
 	t.Helper()
-	e := endpoint{metrics: NewMetrics("test"), log: &bytes.Buffer{}}
+	e := endpoint{metrics: NewMetrics("test"), log: &journal{}}
 	log := slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	h, err := NewHandler(HandlerConfig{Patcher: fixed(testPatcher(t)), Metrics: e.metrics, Log: log})
 	if err != nil {
@@ -149,8 +149,9 @@ func TestRequestsThatAreNoReviewsAreRefused(t *testing.T) {
 			counted(t, e.metrics, map[string]float64{
 				`privatelink_requests_rejected_total{reason="` + tc.reason + `"}`: 1, "privatelink_panics_total": 0, "privatelink_review_duration_seconds_count": 0,
 			})
-			if e.Close(); e.log.Len() == 0 || e.log.Len() > 1000 {
-				t.Errorf("log of %d bytes: %.1100s", e.log.Len(), e.log)
+			e.Close()
+			if log := e.log.String(); log == "" || len(log) > 1000 {
+				t.Errorf("log of %d bytes: %.1100s", len(log), log)
 			}
 		})
 	}
@@ -282,8 +283,8 @@ func TestLargePods(t *testing.T) {
 			t.Errorf("patch %s, warnings %q", r.Patch, r.Warnings)
 		}
 		counted(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="unparsable"}`: 1})
-		if e.Close(); e.log.Len() > 1500 {
-			t.Errorf("a log of %d bytes", e.log.Len())
+		if e.Close(); len(e.log.String()) > 1500 {
+			t.Errorf("a log of %d bytes", len(e.log.String()))
 		}
 	})
 }
@@ -355,7 +356,7 @@ type logLine struct {
 	Images                                  []line
 }
 
-func logged(t *testing.T, log *bytes.Buffer) (lines []logLine) {
+func logged(t *testing.T, log *journal) (lines []logLine) {
 	t.Helper()
 	for text := range strings.Lines(log.String()) {
 		var l logLine
