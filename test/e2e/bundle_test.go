@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/privatelink-webhook/deploy"
+)
+
+func TestTheBundleCanBeAppliedAgain(t *testing.T) {
+	shipped(t)
+	ca, bundles := authority(t), caBundles(t)
+	tr := startTraffic(t)
+	for name, apply := range map[string]func() string{
+		"kubectl apply -k":    func() string { return kubectl(t, nil, "apply", "-k", tree(t)) },
+		"privatelink install": func() string { return kubectl(t, privatelink(t, "install", "--registry", ecr), "apply", "-f", "-") },
+	} {
+		for line := range strings.Lines(apply()) {
+			if !strings.HasSuffix(strings.TrimSpace(line), " unchanged") {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+	}
+	if got := authority(t); got != ca {
+		t.Error("the CA is another one")
+	}
+	if d := cmp.Diff(bundles, caBundles(t)); d != "" {
+		t.Errorf("caBundle changed (-before +after):\n%s", d)
+	}
+	tr.lost(t)
+}
+
+func TestARollingRestartLosesNoPod(t *testing.T) {
+	if h.Kubelet.Capacity() < 3 {
+		t.Skip("there is only one address for the webhook's pods")
+	}
+	shipped(t)
+	tr := startTraffic(t)
+	kubectl(t, nil, "rollout", "restart", "--namespace="+deploy.Namespace, "deployment/"+deploy.Name)
+	kubectl(t, nil, "rollout", "status", "--namespace="+deploy.Namespace, "deployment/"+deploy.Name, "--timeout=60s")
+	eventually(t, 60*time.Second, func() error { // until the old ones have drained
+		if n := len(h.Kubelet.Pods()); n != 2 {
+			return fmt.Errorf("%d pods run, want 2", n)
+		}
+		return nil
+	})
+	tr.lost(t)
+}
+
+// The bundle comes back by the other way in, and now the namespace of the
+// workloads is there before it.
+func TestTheBundleGoesWithoutATraceAndComesBack(t *testing.T) {
+	namespace(t, Namespace)
+	shipped(t)
+	if len(traces(t)) < 10 {
+		t.Fatalf("only %v belong to the bundle: the search is wrong", traces(t))
+	}
+	kubectl(t, nil, "delete", "-k", tree(t), "--timeout=90s")
+	if left := traces(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if got, err := try(alive, Namespace, public); got != public || err != nil {
+		t.Errorf("without the bundle a pod has the image %q (%v), want %q", got, err, public)
+	}
+	kubectl(t, privatelink(t, "install", "--registry", ecr), "apply", "-f", "-")
+	webhookReady(t)
+	if err := rewritten(); err != nil {
+		t.Error(err)
+	}
+}
+
+// traces lists the objects of every kind and namespace that carry our name or
+// label.
+func traces(t *testing.T) []string {
+	t.Helper()
+	_, lists, err := h.Client.Discovery().ServerGroupsAndResources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds, out []string
+	for _, l := range lists {
+		group, _, _ := strings.Cut(l.GroupVersion, "/")
+		for _, r := range l.APIResources {
+			if !slices.Contains(r.Verbs, "list") || strings.HasPrefix(r.Name, "events") {
+				continue // events tell of what was, and expire
+			}
+			if group == "v1" {
+				kinds = append(kinds, r.Name)
+			} else {
+				kinds = append(kinds, r.Name+"."+group)
+			}
+		}
+	}
+	slices.Sort(kinds)
+	all := kubectl(t, nil, "get", strings.Join(slices.Compact(kinds), ","), "--all-namespaces", "-o",
+		`jsonpath={range .items[*]}{.kind}{" "}{.metadata.namespace}{"/"}{.metadata.name}{" "}{.metadata.labels}{"\n"}{end}`)
+	for line := range strings.Lines(all) {
+		if strings.Contains(line, "privatelink") {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return out
+}
+
+// authority is the CA certificate in the Secret.
+func authority(t *testing.T) string {
+	t.Helper()
+	s, err := h.Client.CoreV1().Secrets(deploy.Namespace).Get(alive, deploy.CASecret, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(s.Data["ca.crt"])
+}
+
+// caBundles are what the webhook configuration trusts, by webhook.
+func caBundles(t *testing.T) map[string]string {
+	t.Helper()
+	c, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(alive, deploy.ConfigurationName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, w := range c.Webhooks {
+		out[w.Name] = string(w.ClientConfig.CABundle)
+	}
+	return out
+}

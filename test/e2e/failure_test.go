@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/test/cluster"
+)
+
+// deployment is a workload that appears while the webhook is away.
+const deployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: patient, namespace: castai-agent}
+spec:
+  selector: {matchLabels: {app: patient}}
+  template:
+    metadata: {labels: {app: patient}}
+    spec: {containers: [{name: main, image: "` + public + `"}]}
+`
+
+func TestWithoutTheWebhook(t *testing.T) {
+	shipped(t)
+	namespace(t, Namespace)
+	namespace(t, plain)
+	create(t, Namespace, pod("there-before", target))
+	crash(t)
+
+	t.Run("a pod with a public image is refused, and told by whom", func(t *testing.T) {
+		_, err := try(alive, Namespace, public)
+		if err == nil || !strings.Contains(err.Error(), `failed calling webhook "pods.privatelink.cast.ai"`) {
+			t.Errorf("error %v, want one that names the webhook", err)
+		}
+	})
+	t.Run("a pod with a private image passes", func(t *testing.T) {
+		if got, err := try(alive, Namespace, target); got != target || err != nil {
+			t.Errorf("image %q (%v), want %q", got, err, target)
+		}
+	})
+	t.Run("a pod of another namespace passes", func(t *testing.T) {
+		if got, err := try(alive, plain, public); got != public || err != nil {
+			t.Errorf("image %q (%v), want %q", got, err, public)
+		}
+	})
+	t.Run("a debug container is refused only if its image is public", func(t *testing.T) {
+		debug := func(name, image string) error {
+			_, err := h.Kubectl(alive, nil, "debug", "pod/there-before", "--namespace="+Namespace, "--image="+image, "--container="+name, "--attach=false", "--quiet")
+			return err
+		}
+		if err := debug("public", "busybox:1.37"); err == nil || !strings.Contains(err.Error(), `failed calling webhook "ephemeral.privatelink.cast.ai"`) {
+			t.Errorf("error %v, want one that names the webhook", err)
+		}
+		if err := debug("private", target); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("a controller tries on and heals when the webhook is back", func(t *testing.T) {
+		kubectl(t, []byte(deployment), "apply", "-f", "-")
+		t.Cleanup(func() { kubectl(t, nil, "delete", "--namespace="+Namespace, "deployment/patient") })
+		patient := metav1.ListOptions{LabelSelector: "app=patient"}
+		eventually(t, 10*time.Second, func() error {
+			out := kubectl(t, nil, "get", "--namespace="+Namespace, "deployment/patient", "-o", "jsonpath={.status.conditions[?(@.type=='ReplicaFailure')].message}")
+			if !strings.Contains(out, "pods.privatelink.cast.ai") {
+				return fmt.Errorf("the Deployment's status says %q, want that the webhook fails", out)
+			}
+			return nil
+		})
+		h.Kubelet.Recover()
+		webhookReady(t)
+		eventually(t, 30*time.Second, func() error {
+			pods, err := h.Client.CoreV1().Pods(Namespace).List(alive, patient)
+			if err != nil || len(pods.Items) != 1 {
+				return errors.Join(errors.New("the pod is not there"), err)
+			}
+			if got := pods.Items[0].Spec.Containers[0].Image; got != target {
+				t.Errorf("image %q, want %q", got, target)
+			}
+			return nil
+		})
+	})
+}
+
+// crash kills the webhook for the rest of the test, or until Recover.
+func crash(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		h.Kubelet.Recover()
+		webhookReady(t)
+	})
+	h.Kubelet.Crash()
+	eventually(t, 15*time.Second, func() error {
+		if _, err := try(alive, Namespace, public); err == nil {
+			return errors.New("pods are still rewritten")
+		}
+		return nil
+	})
+}
+
+func TestWithoutItsConfigurationTheWebhookIsOutOfTheWay(t *testing.T) {
+	shipped(t)
+	namespace(t, Namespace)
+	crash(t)
+	kubectl(t, nil, "delete", "mutatingwebhookconfiguration", deploy.ConfigurationName)
+	eventually(t, 10*time.Second, func() error { // the API server learns of it by watch
+		got, err := try(alive, Namespace, public)
+		if err == nil && got != public {
+			err = fmt.Errorf("image %q, want %q", got, public)
+		}
+		return err
+	})
+	h.Kubelet.Recover()
+	kubectl(t, nil, "apply", "-k", tree(t))
+	webhookReady(t)
+	eventually(t, 15*time.Second, rewritten)
+}
+
+func TestARestartOfTheAPIServerChangesNothing(t *testing.T) {
+	shipped(t)
+	namespace(t, Namespace)
+	if err := h.Restart(alive, cluster.APIServer); err != nil {
+		t.Fatal(err)
+	}
+	// Ready does not mean that it has read all webhook configurations.
+	eventually(t, 10*time.Second, rewritten)
+	webhookReady(t)
+	p := create(t, Namespace, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "after-restart"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: public}}},
+	})
+	if got := p.Spec.Containers[0].Image; got != target {
+		t.Errorf("image %q, want %q", got, target)
+	}
+}

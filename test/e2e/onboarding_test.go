@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/webhook"
+)
+
+var update = flag.Bool("update", false, "write testdata/onboarding.tsv anew")
+
+// plain is a namespace that gets the same workloads and no webhook.
+const plain = "castai-plain"
+
+// The bundle is there before the namespace, which comes with the first manifest.
+func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
+	gone(t, Namespace, plain)
+	shipped(t)
+	var both errgroup.Group
+	for _, namespace := range []string{Namespace, plain} {
+		both.Go(func() error { return Onboard(alive, h, namespace, func(string) {}) })
+	}
+	if err := both.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	rewritten, untouched := pods(t, Namespace), pods(t, plain)
+	if got, want := slices.Sorted(maps.Keys(rewritten)), slices.Sorted(maps.Keys(untouched)); !slices.Equal(got, want) {
+		t.Fatalf("pods %v, want those of the other namespace: %v", got, want)
+	}
+
+	t.Run("every image is in a private ECR and is what the rules say", func(t *testing.T) {
+		private := regexp.MustCompile(rewrite.ECRPattern)
+		for name, p := range rewritten {
+			sources := references(untouched[name])
+			for place, got := range references(p) {
+				source := sources[place]
+				want := rules.Image(source).Target
+				if strings.Contains(place, "/env/") {
+					want = rules.EnvValue(source).Target
+				}
+				if got != want {
+					t.Errorf("%s, %s: %q became %q, want %q", name, place, source, got, want)
+				}
+				if !private.MatchString(got) && !(strings.Contains(place, "/env/") && !strings.Contains(got, "/")) {
+					t.Errorf("%s, %s: %q is public", name, place, got)
+				}
+			}
+		}
+	})
+	t.Run("the table of sources and targets is the known one", func(t *testing.T) {
+		const file = "testdata/onboarding.tsv"
+		var lines []string
+		for name, p := range rewritten {
+			sources := references(untouched[name])
+			for place, got := range references(p) {
+				lines = append(lines, strings.Join([]string{workload(name), place, sources[place], got}, "\t")+"\n")
+			}
+		}
+		slices.Sort(lines)
+		got := strings.Join(slices.Compact(lines), "")
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(string(want), got); d != "" {
+			t.Errorf("%s (-file +cluster; -update writes it anew):\n%s", file, d)
+		}
+	})
+	t.Run("nothing else differs from a namespace without the webhook", func(t *testing.T) {
+		for name, p := range rewritten {
+			want := untouched[name]
+			originals := map[string]string{}
+			sources, targets := references(want), references(p)
+			for place, source := range sources {
+				if targets[place] != source && !strings.HasPrefix(place, "ephemeralContainers/") {
+					originals[place] = source
+				}
+			}
+			replace(want, targets)
+			if d := cmp.Diff(want["spec"], p["spec"]); d != "" {
+				t.Errorf("spec of %s (-without +with the webhook):\n%s", name, d)
+			}
+			metadata := p["metadata"].(map[string]any)
+			annotations, _ := metadata["annotations"].(map[string]any)
+			if d := cmp.Diff(originals, record(t, annotations)); d != "" {
+				t.Errorf("annotation %s of %s (-want +have):\n%s", webhook.OriginalImages, name, d)
+			}
+			if delete(annotations, webhook.OriginalImages); len(annotations) == 0 {
+				delete(metadata, "annotations")
+			}
+			if d := cmp.Diff(want["metadata"], p["metadata"]); d != "" {
+				t.Errorf("metadata of %s (-without +with the webhook):\n%s", name, d)
+			}
+		}
+	})
+	t.Run("fields that many a webhook's types do not know survive", func(t *testing.T) {
+		spec := rewritten["castai-new-fields"]["spec"].(map[string]any)
+		if _, known := untouched["castai-new-fields"]["spec"].(map[string]any)["hostnameOverride"]; !known {
+			t.Skip("this API server does not know them either")
+		}
+		container := spec["containers"].([]any)[0].(map[string]any)
+		for name, value := range map[string]any{
+			"hostnameOverride": spec["hostnameOverride"], "resources": spec["resources"], "restartPolicyRules": container["restartPolicyRules"],
+		} {
+			if value == nil {
+				t.Errorf("%s is gone", name)
+			}
+		}
+	})
+	t.Run("another namespace is not touched", func(t *testing.T) {
+		for name, p := range pods(t, plain) {
+			annotations, _ := p["metadata"].(map[string]any)["annotations"].(map[string]any)
+			if annotations[webhook.OriginalImages] != nil {
+				t.Errorf("%s has the annotation", name)
+			}
+		}
+		if got, err := try(alive, plain, public); got != public || err != nil {
+			t.Errorf("image %q (%v), want %q", got, err, public)
+		}
+	})
+}
+
+// gone deletes namespaces and waits until they are.
+func gone(t *testing.T, names ...string) {
+	t.Helper()
+	for _, n := range names {
+		if err := h.Client.CoreV1().Namespaces().Delete(alive, n, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range names {
+		eventually(t, 60*time.Second, func() error {
+			_, err := h.Client.CoreV1().Namespaces().Get(alive, n, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return fmt.Errorf("namespace %s still exists (%v)", n, err)
+		})
+	}
+}
+
+// pods returns the pods of a namespace by what they are to their workload, and
+// without what makes each pod unique.
+func pods(t *testing.T, namespace string) map[string]map[string]any {
+	t.Helper()
+	raw, err := h.RawPods(alive, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]map[string]any{}
+	for _, r := range raw {
+		p := decode(t, token.ReplaceAll(r, []byte("kube-api-access-x")))
+		metadata := p["metadata"].(map[string]any)
+		name := metadata["name"].(string)
+		if prefix, ok := metadata["generateName"].(string); ok {
+			for name = prefix; out[name] != nil; {
+				name += "*" // another replica
+			}
+			delete(metadata, "name")
+		}
+		for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "managedFields", "namespace"} {
+			delete(metadata, field)
+		}
+		if owners, ok := metadata["ownerReferences"].([]any); ok {
+			delete(owners[0].(map[string]any), "uid")
+		}
+		if labels, ok := metadata["labels"].(map[string]any); ok {
+			delete(labels, "controller-uid")
+			delete(labels, "batch.kubernetes.io/controller-uid")
+		}
+		// kubectl keeps the manifest as it was applied, with the namespace.
+		if annotations, ok := metadata["annotations"].(map[string]any); ok {
+			const applied = "kubectl.kubernetes.io/last-applied-configuration"
+			if text, ok := annotations[applied].(string); ok {
+				annotations[applied] = strings.Replace(text, `"namespace":"`+namespace+`"`, "", 1)
+			}
+		}
+		out[name] = p
+	}
+	return out
+}
+
+var (
+	token = regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`)
+	hash  = regexp.MustCompile(`-[a-z0-9]{6,10}-$|-$`)
+)
+
+// workload is the name of whatever made the pod.
+func workload(name string) string { return hash.ReplaceAllString(strings.TrimRight(name, "*"), "") }
+
+// references finds every image reference of a pod by its place. It walks the
+// pod by itself: the product's own scanner is what is tested.
+func references(p map[string]any) map[string]string {
+	out := map[string]string{}
+	visit(p, func(place, reference string, _ func(string)) { out[place] = reference })
+	return out
+}
+
+// replace writes references into their places.
+func replace(p map[string]any, references map[string]string) {
+	visit(p, func(place, _ string, set func(string)) { set(references[place]) })
+}
+
+func visit(p map[string]any, f func(place, reference string, set func(string))) {
+	spec := p["spec"].(map[string]any)
+	items := func(o map[string]any, list string) (out []map[string]any) {
+		all, _ := o[list].([]any)
+		for _, i := range all {
+			out = append(out, i.(map[string]any))
+		}
+		return out
+	}
+	text := func(o map[string]any, place, field string) {
+		if reference, ok := o[field].(string); ok {
+			f(place, reference, func(s string) { o[field] = s })
+		}
+	}
+	for _, list := range []string{"initContainers", "containers", "ephemeralContainers"} {
+		for _, c := range items(spec, list) {
+			place := list + "/" + c["name"].(string)
+			text(c, place, "image")
+			for _, e := range items(c, "env") {
+				if name := e["name"].(string); slices.Contains([]string{"JMX_EXPORTER_INIT_IMAGE", "SCANNERS_IMAGE"}, name) {
+					text(e, place+"/env/"+name, "value")
+				}
+			}
+		}
+	}
+	for _, v := range items(spec, "volumes") {
+		if image, ok := v["image"].(map[string]any); ok {
+			text(image, "volumes/"+v["name"].(string), "reference")
+		}
+	}
+}
+
+// record reads the annotation; a pod that was not changed has none.
+func record(t *testing.T, annotations map[string]any) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	if text, ok := annotations[webhook.OriginalImages].(string); ok {
+		if err := json.Unmarshal([]byte(text), &out); err != nil {
+			t.Errorf("annotation %s: %v", webhook.OriginalImages, err)
+		}
+		if len(out) == 0 {
+			t.Errorf("annotation %s is empty", webhook.OriginalImages)
+		}
+	}
+	return out
+}

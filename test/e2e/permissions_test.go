@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/privatelink-webhook/deploy"
+)
+
+const account = "system:serviceaccount:" + deploy.Namespace + ":" + deploy.Name
+
+func TestTheWebhookMayDoWhatItMustAndNothingElse(t *testing.T) {
+	shipped(t)
+	const admission = "admissionregistration.k8s.io"
+	type question = authorizationv1.ResourceAttributes
+	for name, tc := range map[string]struct {
+		question
+		want bool
+	}{
+		"it reads its CA":                            {question{Verb: "get", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
+		"it watches its CA":                          {question{Verb: "watch", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
+		"it writes its CA":                           {question{Verb: "update", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
+		"it reads its configuration":                 {question{Verb: "get", Group: admission, Resource: "mutatingwebhookconfigurations", Name: deploy.ConfigurationName}, true},
+		"it publishes in its configuration":          {question{Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: deploy.ConfigurationName}, true},
+		"it creates no secret":                       {question{Verb: "create", Resource: "secrets", Namespace: deploy.Namespace}, false},
+		"it deletes not even its CA":                 {question{Verb: "delete", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, false},
+		"it lists no secrets of its namespace":       {question{Verb: "list", Resource: "secrets", Namespace: deploy.Namespace}, false},
+		"it reads no other secret there":             {question{Verb: "get", Resource: "secrets", Namespace: deploy.Namespace, Name: "other"}, false},
+		"it reads no secret elsewhere":               {question{Verb: "get", Resource: "secrets", Namespace: Namespace, Name: deploy.CASecret}, false},
+		"it lists no secrets of the cluster":         {question{Verb: "list", Resource: "secrets"}, false},
+		"it reads no pods":                           {question{Verb: "get", Resource: "pods", Namespace: Namespace}, false},
+		"it lists no pods":                           {question{Verb: "list", Resource: "pods"}, false},
+		"it reads no ConfigMaps":                     {question{Verb: "get", Resource: "configmaps", Namespace: deploy.Namespace, Name: deploy.Name}, false},
+		"it touches no other configuration":          {question{Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: "other"}, false},
+		"it creates no configuration":                {question{Verb: "create", Group: admission, Resource: "mutatingwebhookconfigurations"}, false},
+		"it touches no validating configuration":     {question{Verb: "patch", Group: admission, Resource: "validatingwebhookconfigurations", Name: deploy.ConfigurationName}, false},
+		"it grants itself nothing":                   {question{Verb: "update", Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Name: deploy.Name}, false},
+		"it makes no tokens":                         {question{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: deploy.Namespace, Name: deploy.Name}, false},
+		"it does not scale or change its Deployment": {question{Verb: "patch", Group: "apps", Resource: "deployments", Namespace: deploy.Namespace, Name: deploy.Name}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			review, err := h.Client.AuthorizationV1().SubjectAccessReviews().Create(alive, &authorizationv1.SubjectAccessReview{
+				Spec: authorizationv1.SubjectAccessReviewSpec{
+					User:               account,
+					Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + deploy.Namespace, "system:authenticated"},
+					ResourceAttributes: &tc.question,
+				},
+			}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := review.Status.Allowed; got != tc.want {
+				t.Errorf("allowed %t (%s), want %t", got, review.Status.Reason, tc.want)
+			}
+		})
+	}
+}
+
+// A grant that nobody thought of would be in this list.
+func TestTheWebhookHasNoGrantsBeyondTheKnown(t *testing.T) {
+	shipped(t)
+	got := kubectl(t, nil, "auth", "can-i", "--list", "--as="+account, "--as-group=system:serviceaccounts", "--as-group=system:authenticated", "--namespace="+deploy.Namespace, "--no-headers")
+	for line := range strings.Lines(got) {
+		resource, _, _ := strings.Cut(line, " ")
+		switch {
+		case strings.HasPrefix(line, " "): // addresses that every user may read, such as /version
+		case strings.HasPrefix(resource, "self"): // reviews of oneself, for every user
+		case resource == "secrets" || resource == "mutatingwebhookconfigurations.admissionregistration.k8s.io":
+		default:
+			t.Errorf("unexpected grant: %s", line)
+		}
+	}
+}
