@@ -19,6 +19,9 @@ const (
 	// retryInterval is how soon a refused leaf is asked for again. The first one
 	// is refused at each start, because the authority has yet to read its Secret.
 	retryInterval = 250 * time.Millisecond
+	// lookAgain is how often a leaf that waits for API servers makes sure that its
+	// CA is still wanted and published: a reset may come in between.
+	lookAgain = time.Second
 )
 
 // gate is cert-manager's authority behind "publish before sign": the leaf it
@@ -42,53 +45,43 @@ func (g *gate) Sign(template *x509.Certificate) (*x509.Certificate, error) {
 func (g *gate) sign(template *x509.Certificate) (*x509.Certificate, error) {
 	leaf, err := g.Authority.Sign(template)
 	if errors.Is(err, authority.ErrCertificateNotAvailable) {
-		return nil, fmt.Errorf("Secret %s/%s was not read, or has no CA: %w", g.s.cfg.Namespace, g.s.cfg.SecretName, err)
+		return nil, fmt.Errorf("the authority has not read Secret %s/%s, or it has no CA: %w", g.s.cfg.Namespace, g.s.cfg.SecretName, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sign a leaf for %s: %w", g.s.name, err)
 	}
-	v, err := g.s.pub.publish(g.ctx)
-	if err != nil {
-		return nil, fmt.Errorf("publish the CA: %w", err)
-	}
-	// The authority signs with a cached CA, which another replica or a reset may
-	// have replaced since. What was published is what the Secret holds now.
-	cas := parse(v.ca)
-	if len(cas) == 0 || leaf.CheckSignatureFrom(cas[0]) != nil {
-		return nil, errors.New("the CA was replaced while it signed a leaf")
-	}
-	if !v.published() {
-		return nil, fmt.Errorf("the CA of Secret %s/%s expired before it was published; check this node's clock", g.s.cfg.Namespace, g.s.cfg.SecretName)
-	}
-	if err := g.settle(v); err != nil {
-		return nil, err
-	}
-	// A reset or a careless replace may have come in between.
-	if err := g.s.pub.last().trusts(leaf, g.s.name); err != nil {
-		return nil, fmt.Errorf("the caBundle changed while API servers learned of it: %w", err)
-	}
-	return leaf, nil
-}
-
-// settle waits until API servers can know the CA of v. It looks up now and then:
-// once the leaf in use is trusted by nobody, as after Reset with Now, waiting
-// protects nothing and each second costs calls.
-func (g *gate) settle(v view) error {
-	for wait := v.settled(g.s.cfg.Settle); wait > 0 && g.inUse(); wait = v.settled(g.s.cfg.Settle) {
-		if !pause(g.ctx, min(wait, retryInterval)) {
-			return g.ctx.Err()
+	for {
+		v, err := g.s.pub.publish(g.ctx)
+		if err != nil {
+			return nil, fmt.Errorf("publish the CA: %w", err)
+		}
+		// The authority signs with a cached CA, which another replica or a reset may
+		// have replaced since. What was published is what the Secret holds now.
+		cas := parse(v.ca)
+		if len(cas) == 0 || leaf.CheckSignatureFrom(cas[0]) != nil {
+			return nil, errors.New("the CA was replaced while it signed a leaf")
+		}
+		if !v.published() {
+			return nil, fmt.Errorf("the CA of Secret %s/%s expired before it was published; check this node's clock", g.s.cfg.Namespace, g.s.cfg.SecretName)
+		}
+		wait := v.settled(g.s.cfg.Settle)
+		if wait == 0 || !g.inUse(v) {
+			return leaf, nil
+		}
+		if !pause(g.ctx, min(wait, lookAgain)) {
+			return nil, g.ctx.Err()
 		}
 	}
-	return nil
 }
 
-// inUse is false when there is a leaf that callers do not trust any more. At the
-// start there is none at all, and a replica that is not ready has time.
-func (g *gate) inUse() bool {
+// inUse reports whether waiting protects anything: once callers do not trust the
+// leaf in use any more, as after Reset with Now, each further second with it costs
+// calls. At the start there is none, and a replica that is not ready has time.
+func (g *gate) inUse(v view) bool {
 	cert, err := g.s.GetCertificate(nil)
 	if err != nil {
 		return true
 	}
 	leaf, err := leafOf(cert)
-	return err == nil && g.s.pub.last().trusts(leaf, g.s.name) == nil
+	return err == nil && v.trusts(leaf, g.s.name) == nil
 }

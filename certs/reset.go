@@ -101,7 +101,7 @@ func (cfg ResetConfig) reset(ctx context.Context) error {
 	var stray error
 	v, err := p.write(ctx, false, func(old, now []byte) []byte {
 		if !bytes.Equal(now, ca) {
-			stray = fmt.Errorf("Secret %s/%s was changed by somebody else meanwhile, perhaps back to the old CA", cfg.Namespace, cfg.SecretName)
+			stray = fmt.Errorf("somebody else changed Secret %s/%s meanwhile, perhaps back to the old CA", cfg.Namespace, cfg.SecretName)
 			return old
 		}
 		return union(time.Now(), ca)

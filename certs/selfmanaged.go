@@ -78,6 +78,7 @@ func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 	if len(missing) > 0 {
 		return nil, errors.Join(missing...)
 	}
+	cfg.RESTConfig = asJSON(cfg.RESTConfig)
 	client, err := kubernetes.NewForConfig(cfg.RESTConfig)
 	if err != nil {
 		return nil, fmt.Errorf("self-managed certificates: client: %w", err)
@@ -92,6 +93,15 @@ func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 	}
 	s.source = &servertls.DynamicSource{DNSNames: []string{s.name}, RetryInterval: retryInterval}
 	return s, nil
+}
+
+// asJSON keeps protobuf out of two small objects: nothing is gained by it here, and
+// a binary may then be linked without the protobuf code of all Kubernetes types,
+// which is a third of it.
+func asJSON(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.ContentType, c.AcceptContentTypes = "application/json", "application/json"
+	return c
 }
 
 func (cfg SelfManagedConfig) withDefaults() SelfManagedConfig {

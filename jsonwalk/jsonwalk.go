@@ -28,11 +28,9 @@ func Object(d *jsontext.Decoder, f func(name []byte) error) error {
 		if err != nil {
 			return err
 		}
-		name := quoted[1 : len(quoted)-1]
-		if bytes.IndexByte(name, '\\') >= 0 {
-			if name, err = jsontext.AppendUnquote(nil, quoted); err != nil {
-				return err
-			}
+		name, err := unquote(quoted)
+		if err != nil {
+			return err
 		}
 		if err := f(name); err != nil {
 			return err
@@ -62,12 +60,27 @@ func Array(d *jsontext.Decoder, f func(index int) error) error {
 
 // Text reads the next value as a string; null stands for "".
 func Text(d *jsontext.Decoder) (string, error) {
-	t, err := d.ReadToken()
+	b, err := Bytes(d)
+	return string(b), err
+}
+
+// Bytes is Text for a text that is only looked at: like the names of Object it
+// is valid until the decoder goes on.
+func Bytes(d *jsontext.Decoder) ([]byte, error) {
+	v, err := d.ReadValue()
 	switch {
-	case err != nil || t.Kind() == 'n':
-		return "", err
-	case t.Kind() != '"':
-		return "", fmt.Errorf("want a string, have %s", t.Kind())
+	case err != nil || v.Kind() == 'n':
+		return nil, err
+	case v.Kind() != '"':
+		return nil, fmt.Errorf("want a string, have %s", v.Kind())
 	}
-	return t.String(), nil
+	return unquote(v)
+}
+
+// unquote copies only what has escapes.
+func unquote(v jsontext.Value) ([]byte, error) {
+	if bytes.IndexByte(v, '\\') < 0 {
+		return v[1 : len(v)-1], nil
+	}
+	return jsontext.AppendUnquote(nil, v)
 }

@@ -203,22 +203,29 @@ func (r *reader) nested(path []string) (text string, err error) {
 	return text, err
 }
 
+// variable copies only values that it reports: the others may be long, and are
+// no one's business.
 func (r *reader) variable(list List, index, envIndex int) error {
 	found := Image{List: list.Name, Index: index, EnvIndex: envIndex}
-	hasValue := false
-	err := jsonwalk.Object(r.Decoder, func(key []byte) (err error) {
+	named, listed, hasValue := false, false, false
+	err := jsonwalk.Object(r.Decoder, func(key []byte) error {
 		switch string(key) {
 		case "name":
-			found.Env, err = jsonwalk.Text(r.Decoder)
+			name, err := jsonwalk.Bytes(r.Decoder)
+			if named, listed = true, r.env[string(name)]; listed {
+				found.Env = string(name)
+			}
+			return err
 		case "value":
-			hasValue = true
-			found.Value, err = jsonwalk.Text(r.Decoder)
-		default:
-			err = r.SkipValue()
+			value, err := jsonwalk.Bytes(r.Decoder)
+			if hasValue = true; listed || !named {
+				found.Value = string(value)
+			}
+			return err
 		}
-		return err
+		return r.SkipValue()
 	})
-	if err == nil && hasValue && r.env[found.Env] {
+	if err == nil && hasValue && listed {
 		r.pod.Images = append(r.pod.Images, found)
 	}
 	return err

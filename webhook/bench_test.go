@@ -5,6 +5,7 @@ package webhook
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -30,28 +31,41 @@ func (d *discarded) Write(b []byte) (int, error) {
 func BenchmarkReview(b *testing.B) {
 	for _, n := range []int{2, 30, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			h, err := NewHandler(HandlerConfig{Patcher: fixed(testPatcher(b)), Metrics: NewMetrics("test")})
-			if err != nil {
-				b.Fatal(err)
-			}
-			review := createReview("1", podOf(n, "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1"))
-			body := bytes.NewReader(review)
-			r, err := http.NewRequest(http.MethodPost, "/mutate", body)
-			if err != nil {
-				b.Fatal(err)
-			}
-			r.Header.Set("Content-Type", "application/json")
-			w := &discarded{header: http.Header{}}
-			b.SetBytes(int64(len(review)))
-			b.ReportAllocs()
-			for b.Loop() {
-				body.Reset(review)
-				h.ServeHTTP(w, r)
-			}
-			if w.status != 0 || w.size == 0 {
-				b.Fatalf("HTTP %d with %d bytes", w.status, w.size)
-			}
+			benchmark(b, createReview("1", podOf(n, "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1")))
 		})
+	}
+	b.Run("2 with an image not seen before", func(b *testing.B) {
+		reviews := make([][]byte, 2*maxAnswers)
+		for i := range reviews {
+			reviews[i] = createReview("1", podOf(2, fmt.Sprintf("us-docker.pkg.dev/castai-hub/library/agent:v0.%d.1", i)))
+		}
+		benchmark(b, reviews...)
+	})
+}
+
+// benchmark sends the reviews in turn.
+func benchmark(b *testing.B, reviews ...[]byte) {
+	h, err := NewHandler(HandlerConfig{Patcher: fixed(testPatcher(b)), Metrics: NewMetrics("test")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := bytes.NewReader(nil)
+	r, err := http.NewRequest(http.MethodPost, "/mutate", io.NopCloser(body))
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	w := &discarded{header: http.Header{}}
+	b.SetBytes(int64(len(reviews[0])))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		review := reviews[i%len(reviews)]
+		body.Reset(review)
+		r.ContentLength = int64(len(review))
+		h.ServeHTTP(w, r)
+	}
+	if w.status != 0 || w.size == 0 {
+		b.Fatalf("HTTP %d with %d bytes", w.status, w.size)
 	}
 }
 

@@ -196,6 +196,8 @@ func rollingRestart(t *testing.T, drain, grace time.Duration) (lost int64, first
 	api.client.CloseIdleConnections()
 	for _, r := range replicas[2:] {
 		r.stop()
+	}
+	for _, r := range replicas[2:] {
 		if err := <-r.done; err != nil {
 			t.Errorf("Run returned %v", err)
 		}

@@ -125,6 +125,7 @@ func notUnderstood(which string, err error) Report {
 }
 
 func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(podspec.Image) bool) (ops []operation) {
+	report.Images, ops = make([]Change, 0, len(images)), make([]operation, 0, len(images)+1)
 	for _, image := range images {
 		if !wanted(image) {
 			continue
@@ -147,7 +148,7 @@ func (p *Patcher) record(pod podspec.Pod, report Report) []operation {
 	if err := json.Unmarshal([]byte(pod.Annotations[OriginalImages]), &earlier); err != nil {
 		earlier = nil
 	}
-	originals, size, dropped := map[string]string{}, 0, 0
+	originals, size, dropped := make(map[string]string, len(report.Images)), 0, 0
 	for _, c := range report.Images {
 		location, original := c.Location(), c.Source
 		if !c.Changed() {

@@ -23,10 +23,15 @@ import (
 )
 
 // network is a listener whose connections stay inside the process, so that a
+
 // bubble of testing/synctest can own the server: its clock then jumps over the
+
 // ten seconds of a drain, and a goroutine that outlives the server fails the
+
 // test. Its connections have no buffer: where both sides say goodbye at once,
+
 // TLS gives up after five seconds.
+
 type network struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -64,6 +69,7 @@ func (n *network) dial(context.Context, string, string) (net.Conn, error) {
 }
 
 // identity is a certificate, and what a client must trust to accept it.
+
 func identity(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
@@ -74,6 +80,7 @@ func identity(t testing.TB) (tls.Certificate, *x509.CertPool) {
 }
 
 // running is a Server inside a bubble.
+
 type running struct {
 	*Server
 	stop    context.CancelFunc // as SIGTERM does
@@ -86,7 +93,9 @@ type running struct {
 }
 
 // run starts a server on in-process networks, with the changes to its
+
 // configuration that a test wants.
+
 func run(t *testing.T, cert tls.Certificate, roots *x509.CertPool, change func(*ServerConfig)) *running {
 	t.Helper()
 	r := &running{ended: make(chan struct{}), log: &journal{}, reviews: newNetwork()}
@@ -130,6 +139,7 @@ func run(t *testing.T, cert tls.Certificate, roots *x509.CertPool, change func(*
 }
 
 // probe asks for a path on the port of probes and metrics.
+
 func (r *running) probe(t *testing.T, method, path string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://probes"+path, nil)
@@ -149,6 +159,7 @@ func (r *running) probe(t *testing.T, method, path string) (status int, text str
 }
 
 // ask sends one review.
+
 func (r *running) ask() (closing bool, err error) {
 	response, err := r.client.Post("https://webhook/mutate", "application/json", bytes.NewReader(createReview("1", corpus.Pods()["minimal"])))
 	if err != nil {
@@ -283,113 +294,6 @@ func TestAReviewThatIsUnderWayIsAnswered(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestASilentClientIsDropped(t *testing.T) {
-	cert, roots := identity(t)
-	for name, begin := range map[string]string{
-		"before it says hello":         "",
-		"within the head of a request": "POST /mutate HTTP/1.1\r\n",
-		"within the body":              "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := run(t, cert, roots, nil)
-				c, err := r.reviews.dial(t.Context(), "", "")
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
-				if begin != "" {
-					c = tls.Client(c, &tls.Config{RootCAs: roots, ServerName: "example.com"})
-					if _, err := io.WriteString(c, begin); err != nil {
-						t.Fatal(err)
-					}
-				}
-				start := time.Now()
-				_, _ = io.Copy(io.Discard, c) // until the server closes
-				if waited := time.Since(start); waited > 15*time.Second {
-					t.Errorf("it was kept for %v", waited)
-				}
-			})
-		})
-	}
-}
-
-func TestClientsThatDistrustTheCertificateAreCounted(t *testing.T) {
-	cert, roots := identity(t)
-	for name, tc := range map[string]struct {
-		client *tls.Config // nil: no TLS at all
-		counts float64
-	}{
-		"one with another CA":           {&tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com"}, 1},
-		"one that wants another name":   {&tls.Config{RootCAs: roots, ServerName: "webhook.other.svc"}, 1},
-		"one with another CA, TLS 1.2":  {&tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com", MaxVersion: tls.VersionTLS12}, 1},
-		"not one that trusts it":        {&tls.Config{RootCAs: roots, ServerName: "example.com"}, 0},
-		"not one that speaks no TLS":    {nil, 0},
-		"not one that speaks TLS 1.1":   {&tls.Config{RootCAs: roots, ServerName: "example.com", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, 0},
-		"not one that offers no cipher": {&tls.Config{RootCAs: roots, ServerName: "example.com", MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := run(t, cert, roots, nil)
-				c, err := r.reviews.dial(t.Context(), "", "")
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
-				if tc.client == nil {
-					_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
-				} else if err := tls.Client(c, tc.client).HandshakeContext(t.Context()); (err == nil) != strings.Contains(name, "trusts it") {
-					t.Errorf("handshake: %v", err)
-				}
-				_ = c.Close()
-				synctest.Wait()
-				counted(t, r.Metrics, map[string]float64{"privatelink_tls_distrusted_total": tc.counts})
-				if warned := strings.Contains(r.log.String(), "does not trust the serving certificate"); warned != (tc.counts == 1) {
-					t.Errorf("the log:\n%s", r.log)
-				}
-			})
-		})
-	}
-}
-
-func TestTheCertificateOfTheMomentIsServedOverHTTP1(t *testing.T) {
-	one, roots := identity(t)
-	two := selfSigned(t)
-	twoRoots := x509.NewCertPool()
-	twoRoots.AddCert(two.Leaf)
-	synctest.Test(t, func(t *testing.T) {
-		now := &one
-		r := run(t, one, roots, func(c *ServerConfig) {
-			c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return now, nil }
-		})
-		shake := func(roots *x509.CertPool) error {
-			c, err := r.reviews.dial(t.Context(), "", "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			client := tls.Client(c, &tls.Config{RootCAs: roots, ServerName: "example.com", NextProtos: []string{"h2", "http/1.1"}})
-			if err := client.HandshakeContext(t.Context()); err != nil {
-				return err
-			}
-			if p := client.ConnectionState().NegotiatedProtocol; p != "http/1.1" {
-				t.Errorf("%q was negotiated", p)
-			}
-			return nil
-		}
-		if err := shake(roots); err != nil {
-			t.Error(err)
-		}
-		now = &two
-		if err := shake(twoRoots); err != nil {
-			t.Error(err)
-		}
-		if err := shake(roots); err == nil {
-			t.Error("the old certificate is still served")
-		}
-	})
 }
 
 func TestABrokenListenerEndsTheServer(t *testing.T) {

@@ -32,6 +32,9 @@ func main() {
 		if _, printed := table.WriteTo(os.Stdout); err == nil {
 			err = printed
 		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // the rest is what came of it
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "demo:", err)
 			return 1

@@ -84,13 +84,13 @@ func source(i podspec.Image, originals map[string]string) string {
 	switch original := originals[i.Location()]; {
 	case original != "":
 		return original
-	case i.List == "ephemeralContainers":
+	case i.List == "ephemeralContainers": // no annotation can keep theirs
 		return e2e.DebugImage
 	}
-	return "(private already)"
+	return "(as it is)"
 }
 
-// short cuts digests, and names the registry only once per line.
+// short cuts digests.
 func short(image string) string {
 	if name, digest, ok := strings.Cut(image, "@"); ok && len(digest) > 19 {
 		return name + "@" + digest[:19] + "..."

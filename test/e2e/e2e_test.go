@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -39,9 +40,14 @@ var (
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.Run(os.Stderr, func(ctx context.Context, p harness.Programs) int {
-		var err error
+		flag.Parse()
+		// Those that may run side by side wait for the cluster most of the time.
+		err := flag.Set("test.parallel", "8")
 		alive = ctx
-		if rules, err = rewrite.New(rewrite.Config{Registry: ecr}); err == nil {
+		if err == nil {
+			rules, err = rewrite.New(rewrite.Config{Registry: ecr})
+		}
+		if err == nil {
 			h, err = harness.Start(ctx, p, os.Stderr)
 		}
 		if err != nil {

@@ -35,6 +35,7 @@ func TestWithoutTheWebhook(t *testing.T) {
 	namespace(t, Namespace)
 	namespace(t, plain)
 	create(t, Namespace, pod("there-before", target))
+	installWithConfig(t, config+extra)
 	crash(t)
 
 	t.Run("a pod with a public image is refused, and told by whom", func(t *testing.T) {
@@ -46,6 +47,14 @@ func TestWithoutTheWebhook(t *testing.T) {
 	t.Run("a pod with a private image passes", func(t *testing.T) {
 		if got, err := try(alive, Namespace, target); got != target || err != nil {
 			t.Errorf("image %q (%v), want %q", got, err, target)
+		}
+	})
+	t.Run("a pod with a kept image passes: the API server does not even ask", func(t *testing.T) {
+		if got, err := try(alive, Namespace, "quay.io/acme/kept/a:1"); got != "quay.io/acme/kept/a:1" || err != nil {
+			t.Errorf("image %q (%v), want it as it was", got, err)
+		}
+		if _, err := try(alive, Namespace, "quay.io/acme/tools/b:1"); err == nil {
+			t.Error("an image with a rule passes, too")
 		}
 	})
 	t.Run("a pod of another namespace passes", func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 func TestADryRunShowsTheRewrite(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
+	t.Parallel()
 	got := kubectl(t, nil, "run", "dry", "--namespace="+Namespace, "--image="+public, "--dry-run=server", "-o", "jsonpath={.spec.containers[0].image}")
 	if got != target {
 		t.Errorf("image %q, want %q", got, target)
@@ -29,6 +30,7 @@ func TestADryRunShowsTheRewrite(t *testing.T) {
 func TestAnImageThatIsSetLaterIsLeftAlone(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
+	t.Parallel()
 	create(t, Namespace, pod("set-later", public))
 	kubectl(t, nil, "set", "image", "--namespace="+Namespace, "pod/set-later", "main="+public)
 	p, err := h.Client.CoreV1().Pods(Namespace).Get(alive, "set-later", metav1.GetOptions{})
@@ -44,6 +46,7 @@ func TestAnImageThatIsSetLaterIsLeftAlone(t *testing.T) {
 func TestOnlyNewEphemeralContainersAreRewritten(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
+	t.Parallel()
 	create(t, Namespace, pod("debugged", target))
 	for _, name := range []string{"first", "second"} {
 		kubectl(t, nil, "debug", "pod/debugged", "--namespace="+Namespace, "--image=ghcr.io/castai/images/kubectl:"+name,
@@ -65,6 +68,7 @@ func TestOnlyNewEphemeralContainersAreRewritten(t *testing.T) {
 func TestAnImageThatCannotBeMappedIsLeftWithAWarning(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
+	t.Parallel()
 	const image = "Registry.Example.COM/team/app:v1"
 	p := pod("left", image)
 	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "other", Image: public})

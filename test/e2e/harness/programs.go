@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,10 +66,28 @@ func Run(log io.Writer, f func(context.Context, Programs) int) int {
 		fmt.Fprintln(log, err)
 		return 1
 	}
+	if err := free(address); err != nil {
+		fmt.Fprintln(log, err)
+		return 1
+	}
 	p.Addresses = []string{address}
 	ctx, release = interruptible()
 	defer release()
 	return f(ctx, p)
+}
+
+// free tells of a port that somebody has before the webhook's pod does.
+func free(address string) error {
+	for _, port := range []string{"9443", "8080"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(address, port))
+		if err != nil {
+			return fmt.Errorf("the webhook's pod needs this port: %w; stop what listens there", err)
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func build(ctx context.Context, log io.Writer) (p Programs, err error) {
@@ -86,7 +105,12 @@ func build(ctx context.Context, log io.Writer) (p Programs, err error) {
 	// With the flags of make build, whose work is then in Go's cache.
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", p.Bin+string(filepath.Separator), "./cmd/privatelink", "./cmd/privatelink-webhook")
 	cmd.Dir, cmd.Env = p.Root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go removes its own temporary files
+	cmd.WaitDelay = 10 * time.Second
+	switch out, err := cmd.CombinedOutput(); {
+	case ctx.Err() != nil:
+		return p, context.Cause(ctx)
+	case err != nil:
 		return p, fmt.Errorf("building privatelink and privatelink-webhook: %w\n%s", err, out)
 	}
 	fmt.Fprintf(log, "built in %s\n", time.Since(begin).Round(time.Millisecond))

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/test/corpus"
+)
+
+func TestEveryOutcomeIsCountedUnderAClosedSetOfLabels(t *testing.T) {
+	e := endpointOf(t, nil)
+	for name, pod := range corpus.Pods() {
+		for i := range 3 {
+			e.review(t, createReview(fmt.Sprint(name, i), pod))
+		}
+	}
+	e.review(t, createReview("ipv6", podOf(1, "[2001:db8::7]/widget:v7")))
+	if status, _, err := e.post([]byte("{")); err != nil || status != http.StatusBadRequest {
+		t.Errorf("HTTP %d, %v", status, err)
+	}
+	closed := map[string][]string{
+		"operation": {"create", "ephemeral", "other"}, "result": {"rewritten", "unchanged", "skipped", "panic"},
+		"outcome": {"rewritten", "private", "kept", "unparsable", "illegal"},
+		"reason":  {"method", "content_type", "too_large", "unreadable", "malformed"},
+		"version": {"test"},
+	}
+	reviews := 0.0
+	for series, value := range scrape(t, e.metrics) {
+		name, labels, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
+		if !strings.HasPrefix(name, "privatelink_") || labels == "" || strings.HasSuffix(name, "_bucket") {
+			continue
+		}
+		if name == "privatelink_reviews_total" {
+			reviews += value
+		}
+		for label := range strings.SplitSeq(labels, ",") {
+			key, quoted, _ := strings.Cut(label, "=")
+			if !slices.Contains(closed[key], strings.Trim(quoted, `"`)) {
+				t.Errorf("series %s has a label that is not of the closed set", series)
+			}
+		}
+	}
+	want := float64(3*len(corpus.Pods()) + 1)
+	if reviews != want {
+		t.Errorf("%v reviews counted, want %v", reviews, want)
+	}
+	counted(t, e.metrics, map[string]float64{"privatelink_review_duration_seconds_count": want, `privatelink_requests_rejected_total{reason="malformed"}`: 1})
+}
+
+func TestImagesAreCountedByOutcome(t *testing.T) {
+	for image, outcome := range map[string]string{
+		"busybox": "rewritten", registry + "/a:1": "private", corpus.Kept + "/a:1": "kept", "localhost:5000/a": "kept",
+		"a:b:c": "unparsable", "my_reg.example.com/a": "unparsable", "[::2]/a": "illegal", "Ghcr.IO/a": "illegal",
+	} {
+		t.Run(image, func(t *testing.T) {
+			e := endpointOf(t, nil)
+			e.review(t, createReview("1", podOf(1, image)))
+			for _, o := range []string{"rewritten", "private", "kept", "unparsable", "illegal"} {
+				want := 0.0
+				if o == outcome {
+					want = 1
+				}
+				counted(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="` + o + `"}`: want})
+			}
+		})
+	}
+}
+
+type logLine struct {
+	Level, Msg, UID, Namespace, Pod, Reason string
+	Count                                   int
+	DryRun                                  bool
+	Images                                  []line
+}
+
+func logged(t *testing.T, log *journal) (lines []logLine) {
+	t.Helper()
+	for text := range strings.Lines(log.String()) {
+		var l logLine
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+func TestTheLogSaysWhatBecameOfAPod(t *testing.T) {
+	pod := []byte(`{"metadata":{"generateName":"agent-","labels":{"canary":"C1"}},"spec":{"containers":[{"name":"a","image":"busybox:1","args":["canary C2"],
+		"env":[{"name":"PASSWORD","value":"canary C3"},{"name":"SCANNERS_IMAGE","value":"canary-C4"},{"name":"JMX_EXPORTER_INIT_IMAGE","value":"ghcr.io/castai/images/jmx-exporter-init:1"}]},
+		{"name":"b","image":"canary::C5"},{"name":"c","image":"` + registry + `/c:1"}]}}`)
+	dry := createRequest("u-1", pod)
+	dry.DryRun = true
+	for name, tc := range map[string]struct {
+		request request
+		want    logLine
+	}{
+		"one line at Info for a pod that changed": {dry, logLine{
+			Level: "INFO", Msg: "images rewritten", UID: "u-1", Namespace: "castai-agent", Pod: "agent-*", Count: 2, DryRun: true, Images: []line{
+				{Location: "containers/a", Source: "busybox:1", Target: registry + "/docker.io/library/busybox:1"},
+				{Location: "containers/a/env/SCANNERS_IMAGE", Source: "(not shown)", Left: "no_host"},
+				{Location: "containers/a/env/JMX_EXPORTER_INIT_IMAGE", Source: "ghcr.io/castai/images/jmx-exporter-init:1", Target: registry + "/jmx-exporter-init:1"},
+				{Location: "containers/b", Source: "canary::C5", Left: "unparsable"},
+			},
+		}},
+		"one line at Debug for a pod that did not": {createRequest("u-2", podOf(1, registry+"/c:1")), logLine{
+			Level: "DEBUG", Msg: "images unchanged", UID: "u-2", Namespace: "castai-agent", Pod: "castai-agent-7d9c6b5f4d-*",
+		}},
+		"one line at Warn for a pod that was not understood": {createRequest("u-3", []byte(`{"spec":{"containers":[{"image":"canary C6","args":7,"args":8}]}}`)), logLine{
+			Level: "WARN", Msg: "images skipped", UID: "u-3", Namespace: "castai-agent", Reason: "pod/spec/containers/0/args: jsontext: duplicate object member name \"args\"",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := endpointOf(t, nil)
+			e.review(t, review(tc.request))
+			e.Close()
+			lines := logged(t, e.log)
+			if len(lines) != 1 {
+				t.Fatalf("%d lines:\n%s", len(lines), e.log)
+			}
+			if r := tc.want.Reason; strings.HasPrefix(lines[0].Reason, r) {
+				lines[0].Reason = r // the library may add an offset
+			}
+			if diff := cmp.Diff(tc.want, lines[0]); diff != "" {
+				t.Errorf("the log (-want +got):\n%s", diff)
+			}
+			if text := strings.ReplaceAll(e.log.String(), "canary::C5", ""); strings.Contains(text, "canary") {
+				t.Errorf("something of the pod that is no image is in the log: %s", text)
+			}
+		})
+	}
+}
