@@ -69,8 +69,8 @@ func TestAConfigurationThatComesLater(t *testing.T) {
 	if err := handshake(r.addr, a.asOf(time.Now())); err != nil {
 		t.Error(err)
 	}
-	if !r.leaf(t).Equal(leaf) {
-		t.Error("the leaf was replaced for no reason")
+	if !bytes.Equal(r.leaf(t).AuthorityKeyId, leaf.AuthorityKeyId) {
+		t.Error("the CA was replaced for no reason")
 	}
 
 	a.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,7 @@ type ServerConfig struct {
 type Server struct {
 	ServerConfig
 	draining         atomic.Bool
+	busy             busy
 	reviews, metrics net.Listener
 }
 
@@ -104,6 +106,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// first avoids a race.
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second,
 		MaxHeaderBytes: 64 << 10,
+		ConnState:      s.busy.changed,
 		ErrorLog:       log.New(&tlsErrors{s.Log, s.Metrics}, "", 0),
 	}
 	probes := &http.Server{
@@ -111,8 +114,8 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
-	group.Go(func() error { return served(reviews.ServeTLS(s.reviews, "", "")) })
-	group.Go(func() error { return served(probes.Serve(s.metrics)) })
+	group.Go(func() error { return s.served(reviews.ServeTLS(s.reviews, "", "")) })
+	group.Go(func() error { return s.served(probes.Serve(s.metrics)) })
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -133,13 +136,48 @@ func (s *Server) drain(failed context.Context, reviews *http.Server) {
 	case <-time.After(s.Drain):
 	case <-failed.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(failed), s.Grace)
-	defer cancel()
-	if err := reviews.Shutdown(grace); err != nil {
-		s.Log.Warn("some reviews were cut off", "error", err)
-		_ = reviews.Close()
+	// Not http.Server.Shutdown: it leaves connections that were not used yet open
+	// for five seconds, and drops the requests that arrive on them unanswered.
+	_ = s.reviews.Close()
+	if n := s.busy.wait(s.Grace); n > 0 {
+		s.Log.Warn("some reviews were cut off", "count", n)
 	}
+	_ = reviews.Close()
 	s.Log.Info("stopped")
+}
+
+// busy is the set of connections with a request under way.
+type busy struct {
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+func (b *busy) changed(c net.Conn, state http.ConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if state != http.StateActive {
+		delete(b.conns, c)
+		return
+	}
+	if b.conns == nil {
+		b.conns = map[net.Conn]bool{}
+	}
+	b.conns[c] = true
+}
+
+// wait returns when no request is under way, or after the time given, with the
+// number of those that still are.
+func (b *busy) wait(limit time.Duration) int {
+	end := time.Now().Add(limit)
+	for {
+		b.mu.Lock()
+		n := len(b.conns)
+		b.mu.Unlock()
+		if n == 0 || time.Now().After(end) {
+			return n
+		}
+		time.Sleep(min(10*time.Millisecond, limit))
+	}
 }
 
 // closing asks clients, while draining, to take a new connection, which leads
@@ -173,8 +211,9 @@ func (s *Server) probes() http.Handler {
 	return mux
 }
 
-func served(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+// served passes on why a listener ended, unless we ended it.
+func (s *Server) served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || s.draining.Load() && errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err

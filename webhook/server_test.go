@@ -357,3 +357,53 @@ func TestAServerNeedsItsParts(t *testing.T) {
 		}
 	}
 }
+
+// http.Server.Shutdown would drop this request, having read it.
+func TestARequestOnAConnectionNotUsedBeforeIsAnsweredUntilTheEnd(t *testing.T) {
+	cert, roots := identity(t)
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		r := run(t, cert, roots, func(c *ServerConfig) {
+			inner := c.Handler
+			c.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery == "slow" {
+					<-release
+				}
+				inner.ServeHTTP(w, r)
+			})
+		})
+		slow := make(chan error, 1)
+		go func() {
+			response, err := r.client.Post("https://webhook/mutate?slow", "application/json", strings.NewReader("{}"))
+			if err == nil {
+				_ = response.Body.Close()
+			}
+			slow <- err
+		}()
+		synctest.Wait()
+		r.stop()
+		time.Sleep(9 * time.Second)
+		raw, err := r.reviews.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unused := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: "example.com"})
+		if err := unused.HandshakeContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // the drain is over, the slow review is not
+
+		if _, err := r.reviews.dial(t.Context(), "", ""); !errors.Is(err, errRefused) {
+			t.Errorf("a new connection is accepted: %v", err)
+		}
+		r.client = &http.Client{Transport: &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return unused, nil }}}
+		r.mustAsk(t, true)
+		close(release)
+		if err := <-slow; err != nil {
+			t.Error(err)
+		}
+		if <-r.ended; r.err != nil {
+			t.Errorf("Run returned %v", r.err)
+		}
+	})
+}

@@ -35,6 +35,7 @@ const plain = "castai-plain"
 func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 	gone(t, Namespace, plain)
 	shipped(t)
+	before := troubles(t)
 	var both errgroup.Group
 	for _, namespace := range []string{Namespace, plain} {
 		both.Go(func() error { return Onboard(alive, h, namespace, func(string) {}) })
@@ -131,6 +132,11 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 			}
 		}
 	})
+	t.Run("nothing panicked, and the API server trusted every certificate", func(t *testing.T) {
+		if d := cmp.Diff(before, troubles(t)); d != "" {
+			t.Errorf("metrics (-before +after):\n%s", d)
+		}
+	})
 	t.Run("another namespace is not touched", func(t *testing.T) {
 		for name, p := range pods(t, plain) {
 			annotations, _ := p["metadata"].(map[string]any)["annotations"].(map[string]any)
@@ -142,6 +148,18 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 			t.Errorf("image %q (%v), want %q", got, err, public)
 		}
 	})
+}
+
+// troubles are the metrics of the webhook's pods that should never rise.
+func troubles(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, p := range h.Kubelet.Pods() {
+		for _, name := range []string{"privatelink_panics_total", "privatelink_tls_distrusted_total"} {
+			out[p.Name+" "+name] = metric(t, p.Address, name)
+		}
+	}
+	return out
 }
 
 // gone deletes namespaces and waits until they are.

@@ -87,7 +87,7 @@ func TestWithoutTheWebhook(t *testing.T) {
 		})
 		h.Kubelet.Recover()
 		webhookReady(t)
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			pods, err := h.Client.CoreV1().Pods(Namespace).List(alive, patient)
 			if err != nil || len(pods.Items) != 1 {
 				return errors.Join(errors.New("the pod is not there"), err)

@@ -51,11 +51,6 @@ func (h *Harness) Tree(components ...string) (string, error) {
 	return dir, os.WriteFile(top, text, 0o600)
 }
 
-// Render is the output of `privatelink install`.
-func (h *Harness) Render(ctx context.Context, args ...string) ([]byte, error) {
-	return h.Privatelink(ctx, append([]string{"install", "--registry", Registry}, args...)...)
-}
-
 // Privatelink runs the command line, as an administrator of the cluster.
 func (h *Harness) Privatelink(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, h.CLI(), args...)
@@ -71,18 +66,15 @@ func (h *Harness) Privatelink(ctx context.Context, args ...string) ([]byte, erro
 	return out, nil
 }
 
-// Replicas is how many replicas of the webhook can run here.
-func (h *Harness) Replicas() int { return min(2, h.Kubelet.Capacity()) }
-
-// AwaitWebhook returns when the newest pods of the Deployment are ready, the
-// older ones are gone from the Service, and the former are in it.
+// AwaitWebhook returns when the newest pods of the Deployment are ready, as many
+// of them as can run here, and the Service leads to them alone.
 func (h *Harness) AwaitWebhook(ctx context.Context) error {
 	err := Eventually(ctx, 60*time.Second, func(ctx context.Context) error {
 		d, err := h.Client.AppsV1().Deployments(deploy.Namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		want := min(*d.Spec.Replicas, int32(h.Replicas()))
+		want := min(*d.Spec.Replicas, int32(h.Kubelet.Capacity()))
 		s := d.Status
 		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < want || s.ReadyReplicas != want || s.Replicas != *d.Spec.Replicas {
 			return fmt.Errorf("of %d replicas %d are ready and %d up to date", s.Replicas, s.ReadyReplicas, s.UpdatedReplicas)

@@ -16,7 +16,7 @@ import (
 // AwaitPods returns when every Deployment, DaemonSet and Job of the namespace
 // has all its pods.
 func (h *Harness) AwaitPods(ctx context.Context, namespace string) error {
-	return Eventually(ctx, 30*time.Second, func(ctx context.Context) error { return h.missingPods(ctx, namespace) })
+	return Eventually(ctx, 60*time.Second, func(ctx context.Context) error { return h.missingPods(ctx, namespace) })
 }
 
 func (h *Harness) missingPods(ctx context.Context, namespace string) error {

@@ -97,6 +97,12 @@ func (k *Kubelet) Recover() {
 	k.held = false
 }
 
+func (k *Kubelet) isHeld() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.held
+}
+
 // Capacity is how many pods can run at once.
 func (k *Kubelet) Capacity() int { return len(k.cfg.Addresses) }
 
@@ -104,7 +110,6 @@ func (k *Kubelet) Capacity() int { return len(k.cfg.Addresses) }
 type Pod struct {
 	Name    string
 	Address string
-	LogFile string // what its process wrote
 }
 
 // Pods are the pods that run now, by name.
@@ -114,7 +119,7 @@ func (k *Kubelet) Pods() []Pod {
 	var out []Pod
 	for _, p := range k.pods {
 		if p.alive() {
-			out = append(out, Pod{p.name, p.address, p.logFile()})
+			out = append(out, Pod{p.name, p.address})
 		}
 	}
 	slices.SortFunc(out, func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
@@ -198,12 +203,12 @@ func (k *Kubelet) syncPod(ctx context.Context, object *corev1.Pod) error {
 	if object.DeletionTimestamp != nil {
 		return p.terminate(ctx, object)
 	}
-	k.mu.Lock()
-	held := k.held
-	k.mu.Unlock()
 	err = p.mount(ctx, object)
-	if err == nil && !held && p.due() {
+	if err == nil && !k.isHeld() && p.due() {
 		err = p.start(ctx, object)
+		if k.isHeld() { // since a moment ago: Crash did not see the process
+			p.kill()
+		}
 	}
 	return errors.Join(err, p.report(ctx, object, err))
 }
