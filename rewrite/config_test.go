@@ -66,7 +66,7 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		want []string // each must occur
 	}{
 		"a typing error in a key":                     {reg + "rule: []\n", []string{"f.yaml:2: rule: unknown key; did you mean rules?"}},
-		"an unknown key":                              {reg + "zzz: 1\n", []string{"f.yaml:2: zzz: unknown key; remove it"}},
+		"an unknown key":                              {reg + "zzz: 1\n", []string{"f.yaml:2: zzz: unknown key; the keys here are apiVersion, envVars, keep"}},
 		"an unknown key in a rule":                    {reg + "rules:\n- source: quay.io/acme\n  targets: p\n", []string{"f.yaml:4: rules[0].targets: unknown key; did you mean target?", ""}},
 		"a wrong type":                                {"registry: 5\n", []string{`f.yaml:1: registry: want text, have 5 (int)`}},
 		"a list that is none":                         {reg + "keep: quay.io\n", []string{"f.yaml:2: keep: want a list"}},

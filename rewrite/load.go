@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -204,5 +206,5 @@ func hint(key string, keys map[string]func(*yaml.Node, string)) string {
 			return "did you mean " + known + "?"
 		}
 	}
-	return "remove it, or see docs/configuration.md for the keys there are"
+	return "the keys here are " + strings.Join(slices.Sorted(maps.Keys(keys)), ", ")
 }

@@ -76,16 +76,16 @@ func (m mutator) observe(operation string, report Report) (result string) {
 	return result
 }
 
-// write logs one line for a review that changed or skipped something. Pods,
+// write logs one line for a review that changed, left or skipped something. Pods,
 // patches and values of environment variables that are no image references
 // never reach the log.
 func (m mutator) write(ctx context.Context, ar model.AdmissionReview, result string, report Report) {
-	level := slog.LevelDebug
-	switch result {
-	case "rewritten":
-		level = slog.LevelInfo
-	case "skipped":
+	level, lines := slog.LevelDebug, sourcesAndTargets(report)
+	switch {
+	case result == "skipped":
 		level = slog.LevelWarn
+	case len(lines) > 0: // something was rewritten, or left: controllers never see warnings
+		level = slog.LevelInfo
 	}
 	if !m.log.Enabled(ctx, level) {
 		return
@@ -97,7 +97,7 @@ func (m mutator) write(ctx context.Context, ar model.AdmissionReview, result str
 	if report.Skipped != "" {
 		attrs = append(attrs, slog.String("reason", report.Skipped))
 	}
-	m.log.LogAttrs(ctx, level, "images "+result, append(attrs, slog.Any("images", sourcesAndTargets(report)))...)
+	m.log.LogAttrs(ctx, level, "images "+result, append(attrs, slog.Any("images", lines))...)
 }
 
 // line is one image in the log.

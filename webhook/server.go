@@ -173,7 +173,7 @@ func (b *busy) wait(limit time.Duration) int {
 		b.mu.Lock()
 		n := len(b.conns)
 		b.mu.Unlock()
-		if n == 0 || time.Now().After(end) {
+		if n == 0 || !time.Now().Before(end) {
 			return n
 		}
 		time.Sleep(min(10*time.Millisecond, limit))

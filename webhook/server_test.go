@@ -372,17 +372,16 @@ func TestARequestOnAConnectionNotUsedBeforeIsAnsweredUntilTheEnd(t *testing.T) {
 				inner.ServeHTTP(w, r)
 			})
 		})
+		r.stop()
+		time.Sleep(9 * time.Second)
 		slow := make(chan error, 1)
-		go func() {
-			response, err := r.client.Post("https://webhook/mutate?slow", "application/json", strings.NewReader("{}"))
+		go func(client *http.Client) {
+			response, err := client.Post("https://webhook/mutate?slow", "application/json", strings.NewReader("{}"))
 			if err == nil {
 				_ = response.Body.Close()
 			}
 			slow <- err
-		}()
-		synctest.Wait()
-		r.stop()
-		time.Sleep(9 * time.Second)
+		}(r.client)
 		raw, err := r.reviews.dial(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
