@@ -97,7 +97,7 @@ func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 
 // asJSON keeps protobuf out of two small objects: nothing is gained by it here, and
 // a binary may then be linked without the protobuf code of all Kubernetes types,
-// which is a third of it.
+// more than a quarter of it.
 func asJSON(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.ContentType, c.AcceptContentTypes = "application/json", "application/json"
