@@ -5,6 +5,7 @@ package certs
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -97,14 +98,15 @@ func rotate(t *testing.T, byAge, byForce, settle time.Duration) tally {
 			v := a.asOf(time.Now().Add(-lag))
 			// Verifying P-384 is slow under the race detector: the same leaf and bundles are
 			// verified once, the dates each time.
-			key := string(leaf.Raw)
+			var key strings.Builder
+			key.WriteString(string(leaf.Raw))
 			for _, e := range v.entries {
-				key += string(e.bundle)
+				key.WriteString(string(e.bundle))
 			}
-			err, ok := known[key]
+			err, ok := known[key.String()]
 			if !ok {
 				err = v.trusts(leaf, dnsName)
-				known[key] = err
+				known[key.String()] = err
 			}
 			if now := time.Now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 				err = errors.New("expired")

@@ -3,7 +3,6 @@
 package podspec
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -77,6 +76,7 @@ type Scanner struct {
 	lists       map[string]List
 	env         map[string]bool
 	annotations map[string]bool
+	decoders    jsonwalk.Decoders
 }
 
 // NewScanner returns a scanner that also reports the values of the environment
@@ -98,31 +98,36 @@ func NewScanner(env, annotations []string) *Scanner {
 // Scan reads a pod as JSON. It is strict about JSON itself (RFC 8259: valid
 // UTF-8, no key twice in one object, keys are case-sensitive) and about the
 // types of the fields that it reads, and passes over all others.
-func (s *Scanner) Scan(pod []byte) (Pod, error) {
-	r := reader{Decoder: jsontext.NewDecoder(bytes.NewBuffer(pod)), Scanner: s}
-	err := jsonwalk.Object(r.Decoder, func(key []byte) error {
-		switch string(key) {
-		case "metadata":
-			r.pod.HasMetadata = r.PeekKind() == '{'
-			return jsonwalk.Object(r.Decoder, r.metadata)
-		case "spec":
-			return jsonwalk.Object(r.Decoder, r.spec)
+func (s *Scanner) Scan(pod []byte) (seen Pod, err error) {
+	err = s.decoders.Read(pod, func(d *jsontext.Decoder) error {
+		r := reader{Decoder: d, Scanner: s}
+		if err := jsonwalk.Object(d, r.top); err != nil {
+			return fmt.Errorf("pod%s: %w", d.StackPointer(), err)
 		}
-		return r.SkipValue()
+		if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+			return errors.New("pod: something follows the object")
+		}
+		seen = r.pod
+		return nil
 	})
-	if err != nil {
-		return Pod{}, fmt.Errorf("pod%s: %w", r.StackPointer(), err)
-	}
-	if _, err := r.ReadToken(); !errors.Is(err, io.EOF) {
-		return Pod{}, errors.New("pod: something follows the object")
-	}
-	return r.pod, nil
+	return seen, err
 }
 
 type reader struct {
 	*jsontext.Decoder
 	*Scanner
 	pod Pod
+}
+
+func (r *reader) top(key []byte) error {
+	switch string(key) {
+	case "metadata":
+		r.pod.HasMetadata = r.PeekKind() == '{'
+		return jsonwalk.Object(r.Decoder, r.metadata)
+	case "spec":
+		return jsonwalk.Object(r.Decoder, r.spec)
+	}
+	return r.SkipValue()
 }
 
 func (r *reader) metadata(key []byte) (err error) {

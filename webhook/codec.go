@@ -3,7 +3,6 @@
 package webhook
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,26 +22,28 @@ const reviewVersion = "admission.k8s.io/v1"
 // as they came, slices of body. kubewebhook's own HTTP handler goes through the
 // API machinery's codecs, at several times the cost of all the rest, and ends
 // in a nil dereference for a review without a request.
-func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
-	// Names twice and broken UTF-8 inside the pod are for the pod's own, strict
-	// scan to judge: they are no reason to refuse the review.
-	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+func decodeReview(decoders *jsonwalk.Decoders, body []byte) (*admissionv1.AdmissionReview, error) {
 	review, hasRequest := &admissionv1.AdmissionReview{}, false
 	request := &admissionv1.AdmissionRequest{}
-	err := jsonwalk.Object(d, func(name []byte) (err error) {
-		switch string(name) {
-		case "apiVersion":
-			review.APIVersion, err = jsonwalk.Text(d)
-		case "kind":
-			review.Kind, err = jsonwalk.Text(d)
-		case "request":
-			hasRequest = d.PeekKind() == '{'
-			err = jsonwalk.Object(d, func(name []byte) error { return requestField(d, body, name, request) })
-		default:
-			err = d.SkipValue()
-		}
-		return err
-	})
+	read := func(d *jsontext.Decoder) error {
+		return jsonwalk.Object(d, func(name []byte) (err error) {
+			switch string(name) {
+			case "apiVersion":
+				review.APIVersion, err = jsonwalk.Text(d)
+			case "kind":
+				review.Kind, err = jsonwalk.Text(d)
+			case "request":
+				hasRequest = d.PeekKind() == '{'
+				err = jsonwalk.Object(d, func(name []byte) error { return requestField(d, body, name, request) })
+			default:
+				err = d.SkipValue()
+			}
+			return err
+		})
+	}
+	// Names twice and broken UTF-8 inside the pod are for the pod's own, strict
+	// scan to judge: they are no reason to refuse the review.
+	err := decoders.Read(body, read, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("not an AdmissionReview: %s", cut(err.Error(), 300))

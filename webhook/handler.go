@@ -16,6 +16,8 @@ import (
 
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	"github.com/slok/kubewebhook/v2/pkg/webhook"
+
+	"github.com/castai/privatelink-webhook/jsonwalk"
 )
 
 // maxBody is four times what etcd takes for one object by default (1.5 MiB):
@@ -27,10 +29,11 @@ const maxPooled = 256 << 10
 
 // handler answers admission reviews over HTTP with a kubewebhook Webhook.
 type handler struct {
-	webhook webhook.Webhook
-	metrics *Metrics
-	log     *slog.Logger
-	buffers sync.Pool
+	webhook  webhook.Webhook
+	metrics  *Metrics
+	log      *slog.Logger
+	buffers  sync.Pool
+	decoders jsonwalk.Decoders
 }
 
 // HandlerConfig is what a Handler needs. Patcher and Metrics are required.
@@ -122,7 +125,7 @@ func (h *handler) answer(ctx context.Context, body []byte) (answer []byte, refus
 				Warnings: []string{"privatelink: internal error, images left alone; see the log of privatelink-webhook"}})
 		}
 	}()
-	review, err := decodeReview(body)
+	review, err := decodeReview(&h.decoders, body)
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, "malformed", err.Error()}
 	}
