@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,12 +25,13 @@ type tally struct{ checks, untrusted, handshakes, refused, unready, cas, pairs i
 // learns of each bundle some time after it was written, does not trust.
 func TestRotation(t *testing.T) {
 	t.Parallel()
-	got := rotate(t, 28*time.Second, 8*time.Second, 2*lag)
+	const checks, handshakes, cas = 10_000, 50, 4
+	got := rotate(t, 28*time.Second, 8*time.Second, 2*lag, func(c, h, n int) bool { return c >= checks && h >= handshakes && n >= cas })
 	t.Logf("%+v", got)
 	if got.untrusted+got.refused+got.unready != 0 {
 		t.Error("calls would have been lost")
 	}
-	if got.checks < 10_000 || got.handshakes < 50 || got.cas < 4 {
+	if got.checks < checks || got.handshakes < handshakes || got.cas < cas {
 		t.Errorf("too little was seen to prove anything: %+v", got)
 	}
 }
@@ -38,7 +40,7 @@ func TestRotation(t *testing.T) {
 // replicas, except that they do not wait for the API servers.
 func TestRotationWithoutSettling(t *testing.T) {
 	t.Parallel()
-	got := rotate(t, 0, 10*time.Second, 1)
+	got := rotate(t, 0, 10*time.Second, 1, func(int, int, int) bool { return true })
 	t.Logf("%+v", got)
 	if got.untrusted == 0 {
 		t.Error("not one untrusted certificate: the observer is blind")
@@ -47,8 +49,9 @@ func TestRotationWithoutSettling(t *testing.T) {
 
 // rotate observes two replicas for as long as CAs are replaced by age, and then
 // for as long as they are replaced every three seconds because somebody empties
-// the Secret.
-func rotate(t *testing.T, byAge, byForce, settle time.Duration) tally {
+// the Secret; longer, up to two minutes, on a machine that is too busy for it to
+// have seen enough checks, handshakes and CAs by then.
+func rotate(t *testing.T, byAge, byForce, settle time.Duration, enough func(checks, handshakes, cas int) bool) tally {
 	a := newAPI(t)
 	a.create("pods", "ephemeral")
 	short := func(c *SelfManagedConfig) {
@@ -60,7 +63,8 @@ func rotate(t *testing.T, byAge, byForce, settle time.Duration) tally {
 	}
 	time.Sleep(lag)
 	force := time.Now().Add(byAge)
-	ctx, cancel := context.WithDeadline(t.Context(), force.Add(byForce))
+	end := force.Add(byForce)
+	ctx, cancel := context.WithDeadline(t.Context(), end.Add(2*time.Minute))
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -74,12 +78,13 @@ func rotate(t *testing.T, byAge, byForce, settle time.Duration) tally {
 		}
 	})
 	var got tally
+	var handshakes atomic.Int64
 	wg.Go(func() {
 		for pause(ctx, 200*time.Millisecond) {
 			for _, r := range replicas {
 				v := a.asOf(time.Now().Add(-lag))
 				v.entries = v.entries[:1]
-				got.handshakes++
+				handshakes.Add(1)
 				if err := handshake(r.addr, v); err != nil {
 					got.refused++
 					t.Logf("handshake: %v", err)
@@ -93,6 +98,9 @@ func rotate(t *testing.T, byAge, byForce, settle time.Duration) tally {
 	})
 	cas, known := map[string]bool{}, map[string]error{}
 	for pause(ctx, time.Millisecond) {
+		if time.Now().After(end) && enough(got.checks, int(handshakes.Load()), len(cas)) {
+			cancel()
+		}
 		for _, r := range replicas {
 			leaf := r.leaf(t)
 			v := a.asOf(time.Now().Add(-lag))
@@ -119,6 +127,6 @@ func rotate(t *testing.T, byAge, byForce, settle time.Duration) tally {
 		}
 	}
 	wg.Wait()
-	got.cas, got.pairs = len(cas), len(known)
+	got.handshakes, got.cas, got.pairs = int(handshakes.Load()), len(cas), len(known)
 	return got
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -137,4 +138,18 @@ func TestTheLogSaysWhatBecameOfAPod(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheExpiryOfCertificatesIsExported(t *testing.T) {
+	m, now := NewMetrics("test"), Expiry{}
+	m.WatchCertificate(func() Expiry { return now })
+	expect := func(leaf, ca float64) {
+		t.Helper()
+		counted(t, m, map[string]float64{
+			`privatelink_certificate_not_after_seconds{certificate="leaf"}`: leaf, `privatelink_certificate_not_after_seconds{certificate="ca"}`: ca,
+		})
+	}
+	expect(0, 0) // unknown
+	now = Expiry{Leaf: time.Unix(1000, 0), CA: time.Unix(2000, 0)}
+	expect(1000, 2000)
 }

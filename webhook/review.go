@@ -108,8 +108,14 @@ type line struct {
 	Left     string `json:"left,omitempty"`
 }
 
+// maxLogged bounds one log line; the count beside it is of all.
+const maxLogged = 200
+
 func sourcesAndTargets(report Report) (lines []line) {
 	for _, c := range report.Images {
+		if len(lines) == maxLogged {
+			break
+		}
 		switch {
 		case c.Changed():
 			lines = append(lines, line{Location: c.Location(), Source: c.Source, Target: c.Target})
