@@ -143,9 +143,9 @@ func requiredVersion(gomod string) string {
 }
 
 // compile runs go build. Its children share our fate as far as Linux allows.
-func compile(ctx context.Context, source, out, version string, log io.Writer) error {
+func compile(ctx context.Context, source, out, version string, log io.Writer, tags ...string) error {
 	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", linkFlags(version), "-o", out, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", strings.Join(tags, ","), "-ldflags", linkFlags(version), "-o", out, ".")
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	w := io.MultiWriter(log, &said)

@@ -43,6 +43,8 @@ type Config struct {
 	RuntimeConfig map[string]string // of the API server: which API versions it serves
 	APIServerArgs []string          // come last, so that they win where a flag takes one value
 	Names         []string          // further host names and addresses in the API server's certificate
+
+	ControllerManagerArgs []string // come last as well
 }
 
 // Cluster is a running control plane.
@@ -92,7 +94,7 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 		// has no reason to end them; all that it was told is on the disk.
 		{name: Etcd, args: l.etcdArgs(), grace: time.Second},
 		{name: APIServer, args: l.apiServerArgs(cfg), grace: 15 * time.Second},
-		{name: ControllerManager, args: l.controllerManagerArgs(), grace: 15 * time.Second},
+		{name: ControllerManager, args: append(l.controllerManagerArgs(), cfg.ControllerManagerArgs...), grace: 15 * time.Second},
 	} {
 		p.path, p.dir, p.logFile, p.spawn = filepath.Join(filepath.Dir(c.KubectlPath), p.name), c.dir, c.LogFile(p.name), c.spawn
 		if err := p.start(); err != nil {

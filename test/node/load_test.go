@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && node
+
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// load is a steady creation of pods with public images. They are stored and
+// never scheduled: what matters is decided before. Each is tried again until it
+// is there, as a controller does.
+type load struct {
+	name  string
+	stop  func()
+	begin time.Time
+	all   sync.WaitGroup
+
+	mu                       sync.Mutex
+	created, retried, failed int
+	longest                  time.Duration // from the first try of a pod to its creation
+	lastError                error         // of a try
+}
+
+// rate is how many pods are created in a second, patience how long one is tried.
+const (
+	rate     = 25
+	patience = 60 * time.Second
+)
+
+// images of the load: each spelling of the source, and one that is private.
+var loadImages = []string{
+	"us-docker.pkg.dev/castai-hub/library/agent:v0.161.1",
+	"ghcr.io/castai/images/evictor:v0.35.143",
+	"docker.io/rancher/kubectl:v1.35.6",
+	"castai/hibernate:v0.14",
+	Registry + "/agent:v0.161.1",
+}
+
+// steady begins a load, which end ends.
+func steady(t *testing.T, name string) *load {
+	t.Helper()
+	ctx, stop := context.WithCancel(alive)
+	l := &load{name: name, stop: stop, begin: time.Now()}
+	t.Cleanup(stop)
+	l.all.Go(func() {
+		tick := time.NewTicker(time.Second / rate)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				l.all.Go(func() { l.create(i) })
+			}
+		}
+	})
+	return l
+}
+
+func (l *load) create(i int) {
+	p := pod(fmt.Sprintf("%s-%d", l.name, i), loadImages[i%len(loadImages)])
+	p.Labels = map[string]string{"load": l.name}
+	p.Spec.InitContainers = []corev1.Container{{Name: "init", Image: loadImages[(i+1)%len(loadImages)]}}
+	ctx, cancel := context.WithTimeout(alive, patience)
+	defer cancel()
+	begin, wait := time.Now(), 50*time.Millisecond
+	for tries := 0; ; tries++ {
+		_, err := n.Client.CoreV1().Pods(agents).Create(ctx, p, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) && tries > 0 {
+			err = nil // the answer to an earlier try was lost
+		}
+		if err == nil {
+			l.count(tries, time.Since(begin))
+			return
+		}
+		l.note(err)
+		select {
+		case <-ctx.Done():
+			l.mu.Lock()
+			l.failed++
+			l.mu.Unlock()
+			return
+		case <-time.After(wait):
+			wait = min(2*wait, 2*time.Second)
+		}
+	}
+}
+
+func (l *load) count(tries int, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.created++
+	if tries > 0 {
+		l.retried++
+	}
+	l.longest = max(l.longest, took)
+}
+
+func (l *load) note(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastError = err
+}
+
+// end waits for the pods that are still tried, compares with what is stored,
+// and removes it. It returns how many pods have a public image.
+func (l *load) end(t *testing.T) (public int) {
+	t.Helper()
+	l.stop()
+	l.all.Wait()
+	mine := metav1.ListOptions{LabelSelector: "load=" + l.name}
+	var pods *corev1.PodList
+	eventually(t, 30*time.Second, func(ctx context.Context) (err error) {
+		pods, err = n.Client.CoreV1().Pods(agents).List(ctx, mine)
+		return err
+	})
+	if len(pods.Items) != l.created {
+		t.Errorf("%d pods are stored, and %d were created", len(pods.Items), l.created)
+	}
+	for _, p := range pods.Items {
+		for _, image := range imagesOf(p.Spec) {
+			if !private(image) {
+				public++
+				t.Errorf("pod %s was stored with %s", p.Name, image)
+			}
+		}
+	}
+	now := int64(0)
+	eventually(t, 60*time.Second, func(ctx context.Context) error {
+		return n.Client.CoreV1().Pods(agents).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, mine)
+	})
+	return public
+}
