@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 MODULES := . test/oracle $(patsubst %/go.mod,%,$(wildcard test/bench/go.mod test/bench/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help build test unit e2e lint vuln fuzz bench demo image push clean update check
+.PHONY: help build test unit e2e node lint fuzz bench demo image push clean update check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -21,6 +21,9 @@ unit: ## unit, property and admission-plugin tests and fuzz seeds, with the race
 
 e2e: ## the shipped bundle on a real control plane (its first build takes minutes)
 	go test -count=1 -timeout 30m -tags e2e ./test/cluster/... ./test/e2e/...
+
+node: ## the bundle, an onboarding and faults on a real node without a route out (root, Debian or Ubuntu)
+	go test -count=1 -v -timeout 30m -tags node ./test/node/...
 
 lint: ## vet, staticcheck, formatting, module files, import directions, manifests, known vulnerabilities
 	@test/lint.sh $(MODULES)
