@@ -54,14 +54,13 @@ func (r Report) Changed() int {
 // Patcher turns pods into patches under one set of rules. It is pure, immutable
 // and safe for concurrent use.
 type Patcher struct {
-	rules   *rewrite.Rules
 	answers answers
 	scanner *podspec.Scanner
 }
 
 // NewPatcher returns a patcher for the rules.
 func NewPatcher(rules *rewrite.Rules) *Patcher {
-	return &Patcher{rules: rules, answers: newAnswers(rules), scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
+	return &Patcher{answers: newAnswers(rules), scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
 }
 
 // operation of RFC 6902. Only replace of a string that was just read, and add
@@ -108,11 +107,11 @@ func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 	}
 	existing := map[string]bool{}
 	for _, i := range before.Images {
-		existing[i.List+"/"+i.Item] = true
+		existing[i.Location()] = true
 	}
 	report := Report{Pod: podName(seen)}
 	ops := p.replace(seen.Images, &report, func(i podspec.Image) bool {
-		return i.List == ephemeral && !existing[i.List+"/"+i.Item]
+		return i.List == ephemeral && !existing[i.Location()]
 	})
 	return encode(ops), report
 }

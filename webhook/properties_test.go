@@ -159,7 +159,7 @@ func checkCreate(t *testing.T, p *Patcher, pod []byte) {
 	checkAnnotations(t, before, decode(t, after), string(patch) != "[]")
 
 	want, got := decode(t, pod), decode(t, after)
-	rewriteTree(p.rules, want)
+	rewriteTree(p.answers.rules, want)
 	forget(want)
 	forget(got)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -203,7 +203,7 @@ func checkReinvocation(t *testing.T, p *Patcher, afterOne []byte) {
 	for location, original := range one {
 		image, there := references(pod)[location]
 		// What a user wrote into the record need not be true, and is dropped.
-		if there && p.rules.Image(original).Changed() && slices.Contains(image, p.rules.Image(original).Target) && got[location] != original {
+		if there && p.answers.rules.Image(original).Changed() && slices.Contains(image, p.answers.rules.Image(original).Target) && got[location] != original {
 			t.Fatalf("round one recorded %s of %s, round two %v", original, location, got)
 		}
 	}
@@ -228,7 +228,7 @@ func checkEphemeral(t *testing.T, p *Patcher, pod, old []byte) {
 	want := decode(t, pod)
 	for _, c := range items(want, "ephemeralContainers") {
 		if name, _ := c["name"].(string); !existing[name] {
-			rewriteField(c, "image", p.rules.Image)
+			rewriteField(c, "image", p.answers.rules.Image)
 		}
 	}
 	after := applied(t, pod, patch)

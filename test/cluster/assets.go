@@ -34,7 +34,7 @@ func borrow(ctx context.Context, root, assets string, log io.Writer) (string, er
 			assets, missing, Etcd, APIServer)
 	}
 	fmt.Fprintf(log, "%s has no %s: using one built from source, which may be newer than the API server\n", assets, ControllerManager)
-	own, err := buildOwn(ctx, root, log)
+	own, err := buildOwn(ctx, root, variant{}, log)
 	if err != nil {
 		return "", err
 	}
@@ -56,8 +56,8 @@ func borrow(ctx context.Context, root, assets string, log io.Writer) (string, er
 }
 
 // complete tells whether every program is there; a symlink must lead to one.
-func complete(bin string) bool {
-	for _, name := range programs() {
+func complete(bin string, more ...string) bool {
+	for _, name := range append(programs(), more...) {
 		if info, err := os.Stat(filepath.Join(bin, name)); err != nil || !info.Mode().IsRegular() {
 			return false
 		}

@@ -39,7 +39,7 @@ func Build(ctx context.Context, dir string, log io.Writer) (bin string, err erro
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
 		return borrow(ctx, root, assets, log)
 	}
-	return buildOwn(ctx, root, log)
+	return buildOwn(ctx, root, variant{}, log)
 }
 
 // findRoot is the top of the repository that dir is in.
@@ -61,14 +61,21 @@ func findRoot(dir string) (string, error) {
 func sourceDir(root string) string { return filepath.Join(root, "test", "cluster", "kube") }
 func cacheDir(root string) string  { return filepath.Join(root, ".cache", "kube") }
 
+// variant is what a build holds beyond the control plane.
+type variant struct {
+	suffix   string   // of the folder
+	tags     []string // of the build
+	programs []string
+}
+
 // buildOwn builds unless it finds what an earlier build left.
-func buildOwn(ctx context.Context, root string, log io.Writer) (string, error) {
+func buildOwn(ctx context.Context, root string, v variant, log io.Writer) (string, error) {
 	version, sum, err := fingerprint(sourceDir(root))
 	if err != nil {
 		return "", err
 	}
-	bin := filepath.Join(cacheDir(root), version+"-"+sum)
-	if complete(bin) {
+	bin := filepath.Join(cacheDir(root), version+"-"+sum+v.suffix)
+	if complete(bin, v.programs...) {
 		return bin, nil
 	}
 	if err := os.MkdirAll(cacheDir(root), 0o755); err != nil {
@@ -80,16 +87,16 @@ func buildOwn(ctx context.Context, root string, log io.Writer) (string, error) {
 		return "", fmt.Errorf("waiting for another build of Kubernetes: %w", err)
 	}
 	defer unlock()
-	if complete(bin) {
+	if complete(bin, v.programs...) {
 		return bin, nil
 	}
 	begin := time.Now()
 	fmt.Fprintf(log, "building Kubernetes %s from source; the first time takes five to ten minutes\n", version)
 	err = publish(bin, func(tmp string) error {
-		if err := compile(ctx, sourceDir(root), filepath.Join(tmp, "kube"), version, log); err != nil {
+		if err := compile(ctx, sourceDir(root), filepath.Join(tmp, "kube"), version, log, v.tags...); err != nil {
 			return fmt.Errorf("building Kubernetes %s in %s: %w", version, sourceDir(root), err)
 		}
-		for _, name := range programs() {
+		for _, name := range append(programs(), v.programs...) {
 			if err := os.Symlink("kube", filepath.Join(tmp, name)); err != nil {
 				return err
 			}

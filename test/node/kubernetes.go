@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/test/cluster"
+	"github.com/castai/privatelink-webhook/test/e2e/harness"
 	"github.com/castai/privatelink-webhook/test/node/machine"
 )
 
@@ -85,7 +86,7 @@ func (n *Node) startKubernetes(ctx context.Context) error {
 
 // awaitReady returns when pods may be scheduled.
 func (n *Node) awaitReady(ctx context.Context) error {
-	err := until(ctx, 60*time.Second, func(ctx context.Context) error {
+	err := harness.Eventually(ctx, 60*time.Second, func(ctx context.Context) error {
 		if err := n.Err(); err != nil {
 			return err
 		}
@@ -107,27 +108,4 @@ func (n *Node) awaitReady(ctx context.Context) error {
 		return fmt.Errorf("the node is not ready: %w; %s", err, n.Tail(cluster.Kubelet, 20))
 	}
 	return nil
-}
-
-// until calls check until it returns nil, and reports its last error when that
-// takes too long.
-func until(ctx context.Context, timeout time.Duration, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	begin := time.Now()
-	last := errors.New("not tried yet")
-	for {
-		err := check(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", time.Since(begin).Round(100*time.Millisecond), last)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/test/cluster"
 	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/test/e2e/harness"
 )
 
 // agents is the namespace that everything is about.
@@ -175,7 +176,7 @@ func clean(t *testing.T) {
 // eventually calls check until it returns nil.
 func eventually(t *testing.T, timeout time.Duration, check func(context.Context) error) {
 	t.Helper()
-	if err := until(alive, timeout, check); err != nil {
+	if err := harness.Eventually(alive, timeout, check); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/castai/privatelink-webhook/test/e2e/harness"
 )
 
 // Containerd is the container runtime, one more name that LogFile and Tail take.
@@ -82,7 +84,7 @@ func (n *Node) startContainerd(ctx context.Context) error {
 	if err := n.run(Containerd, 5*time.Second, filepath.Join(n.containerd(), Containerd), "--config", filepath.Join(n.dir, "containerd.toml")); err != nil {
 		return err
 	}
-	if err := until(ctx, 30*time.Second, func(ctx context.Context) error { return n.ctr(ctx, "version") }); err != nil {
+	if err := harness.Eventually(ctx, 30*time.Second, func(ctx context.Context) error { return n.ctr(ctx, "version") }); err != nil {
 		return fmt.Errorf("containerd is not ready: %w; %s", err, n.Tail(Containerd, 20))
 	}
 	return n.importPause(ctx)
