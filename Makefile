@@ -2,28 +2,30 @@
 VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/deployment.yaml)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Not test/cluster/kube: to vet it is to vet all of Kubernetes.
-MODULES := . test/oracle $(patsubst %/go.mod,%,$(wildcard test/bench/go.mod test/bench/*/go.mod))
+MODULES := . test/oracle test/node/certmanager $(patsubst %/go.mod,%,$(wildcard test/bench/go.mod test/bench/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help build test unit e2e node lint fuzz bench demo image push clean update check
+.PHONY: help build test unit e2e e2e-control-plane node lint fuzz bench demo image push clean update check
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 22
 
 build: ## both binaries, static, into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
-test: unit e2e ## everything that must pass: unit tests, then the real control plane
+test: unit e2e ## everything that must pass: unit tests, the real control plane, the real node
 
 unit: ## unit, property and admission-plugin tests and fuzz seeds, with the race detector
 	go test -race ./...
 	cd test/oracle && go test ./...
 
-e2e: ## the shipped bundle on a real control plane (its first build takes minutes)
-	go test -count=1 -timeout 30m -tags e2e ./test/cluster/... ./test/e2e/...
+e2e: e2e-control-plane node ## both of the next two
 
-node: ## the bundle, an onboarding and faults on a real node without a route out (root, Debian or Ubuntu)
-	go test -count=1 -v -timeout 30m -tags node ./test/node/...
+e2e-control-plane: ## the shipped bundle on a real control plane; K8S=1.34, 1.35 or 1.36 for an older one (a first build takes minutes)
+	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/cluster/... ./test/e2e/...
+
+node: ## a customer's story and faults on a real node without a route out (root on Debian or Ubuntu); a table at the end
+	go test -count=1 -v -timeout 40m -tags node ./test/node/...
 
 lint: ## vet, staticcheck, formatting, module files, import directions, manifests, known vulnerabilities
 	@test/lint.sh $(MODULES)
@@ -34,6 +36,7 @@ fuzz: ## each fuzz target for FUZZTIME (default 30s)
 bench: build ## the server beside a bare TLS echo and stock kubewebhook, with ratios
 	cd test/bench && go run . -server $(CURDIR)/bin/privatelink-webhook
 	go test -run '^$$' -bench . -benchmem ./webhook ./rewrite
+	go test -tags e2e -run '^$$' -bench Admission ./test/e2e
 
 demo: ## a real control plane, the bundle, the onboarding workloads, and a table of what became of them
 	@go run ./test/demo

@@ -15,7 +15,7 @@ import (
 // testCA is a CA certificate with its key, in PEM.
 func testCA(t testing.TB, name string, lifetime time.Duration) (cert, key []byte) {
 	t.Helper()
-	cert, key, err := newCA(name, lifetime)
+	cert, key, err := newCA(time.Now(), name, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	acv1 "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
@@ -21,8 +22,6 @@ import (
 const (
 	// fieldManager owns the caBundle fields and nothing else.
 	fieldManager = "privatelink-webhook"
-	// caKey is where cert-manager's authority keeps the CA certificate.
-	caKey = "ca.crt"
 	// callTimeout bounds one conversation with the API server, retries included.
 	callTimeout = 5 * time.Second
 )
@@ -37,6 +36,9 @@ type publisher struct {
 	client                           kubernetes.Interface
 	namespace, secret, configuration string
 	log                              *slog.Logger
+	// makeCA makes what replaces a CA that begins too late, before that one is
+	// published; it needs update on the Secret. Nil: it is published as it is.
+	makeCA func() (cert, key []byte, err error)
 
 	// turn keeps conversations with the API server apart, so that seen never
 	// goes back in time.
@@ -124,16 +126,49 @@ func (p *publisher) attempt(ctx context.Context, lazy bool, bundle func(old, ca 
 // authority returns the CA certificate as the Secret has it now. A copy held in
 // memory would not do, see attempt.
 func (p *publisher) authority(ctx context.Context) ([]byte, error) {
-	what := "Secret " + p.namespace + "/" + p.secret
-	s, err := p.client.CoreV1().Secrets(p.namespace).Get(ctx, p.secret, metav1.GetOptions{})
+	s, err := p.read(ctx)
 	if err != nil {
-		return nil, p.explain(what, err)
+		return nil, err
 	}
-	if len(parse(s.Data[caKey])) == 0 {
-		return nil, fmt.Errorf("%s: %w", what, errNoCA)
+	if ca := parse(s.Data[caKey])[0]; p.makeCA != nil && late(time.Now(), ca) {
+		return p.replace(ctx, s, ca.NotBefore)
 	}
 	return s.Data[caKey], nil
 }
+
+// read returns the Secret, which holds a CA.
+func (p *publisher) read(ctx context.Context) (*corev1.Secret, error) {
+	s, err := p.client.CoreV1().Secrets(p.namespace).Get(ctx, p.secret, metav1.GetOptions{})
+	if err != nil {
+		return nil, p.explain(p.where(), err)
+	}
+	if len(parse(s.Data[caKey])) == 0 {
+		return nil, fmt.Errorf("%s: %w", p.where(), errNoCA)
+	}
+	return s, nil
+}
+
+// replace puts another CA into the Secret, on condition that nobody else did so
+// since it was read. The authority sees it like any CA from another replica.
+func (p *publisher) replace(ctx context.Context, s *corev1.Secret, begins time.Time) ([]byte, error) {
+	ca, key, err := p.makeCA()
+	if err != nil {
+		return nil, fmt.Errorf("make a CA: %w", err)
+	}
+	keep(s, ca, key)
+	if _, err := p.client.CoreV1().Secrets(p.namespace).Update(ctx, s, metav1.UpdateOptions{}); err != nil {
+		return nil, p.explain(p.where(), err)
+	}
+	// A CA of the authority is a moment old and no news. From the future it is.
+	level, message := slog.LevelDebug, "back-dated the CA that has just been made"
+	if ahead := time.Until(begins); ahead > 0 {
+		level, message = slog.LevelWarn, "replaced a CA that is not valid yet; the clock of another replica is ahead, or this one's is behind"
+	}
+	p.log.Log(ctx, level, message, "began", begins, "begins", parse(ca)[0].NotBefore)
+	return ca, nil
+}
+
+func (p *publisher) where() string { return "Secret " + p.namespace + "/" + p.secret }
 
 // explain adds the remedy to the errors that an operator can cure.
 func (p *publisher) explain(what string, err error) error {

@@ -3,7 +3,6 @@
 package certs
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -184,6 +183,7 @@ func TestSettling(t *testing.T) {
 		"a CA seen three seconds ago is waited for as long as is left": {view{ca: ca, since: now.Add(-3 * time.Second)}, written(3*time.Second, ca), 2 * time.Second},
 		"a CA seen long ago is not waited for":                         {view{ca: ca, since: now.Add(-time.Hour)}, written(0, ca), 0},
 		"after a restart an untouched configuration is not waited for": {view{}, written(time.Hour, ca), 0},
+		"nor does a clock five minutes ahead make an old one of it":    {view{}, written(backDate, ca), 5 * time.Second},
 		"a configuration that does not say its age is waited for":      {view{}, unsaid, 5 * time.Second},
 		"a CA that had gone from the bundle is waited for again":       {view{ca: ca}, written(0, ca), 5 * time.Second},
 	} {
@@ -207,33 +207,41 @@ func TestSettling(t *testing.T) {
 	}
 }
 
-// stub is an authority that signs and does nothing else.
-type stub func(*x509.Certificate) (*x509.Certificate, error)
-
-func (s stub) Sign(c *x509.Certificate) (*x509.Certificate, error) { return s(c) }
-func (stub) Run(ctx context.Context) error                         { <-ctx.Done(); return nil }
-func (stub) WatchRotation(chan<- struct{})                         {}
-func (stub) StopWatchingRotation(chan<- struct{})                  {}
-
-func TestALeafOfAReplacedCAIsRefused(t *testing.T) {
+func TestALeafIsOfTheCAThatTheSecretHolds(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
 	r := start(t, a, nil)
 	eventually(t, "ready", r.ready)
-	stale := r.leaf(t)
-	// What a cached CA signs, after the Secret got another one.
-	g := &gate{s: r.SelfManaged, ctx: t.Context(), Authority: stub(func(*x509.Certificate) (*x509.Certificate, error) { return stale, nil })}
-	if _, err := g.Sign(nil); err != nil {
-		t.Fatalf("a leaf of the current CA: %v", err)
+	r.stop()
+	g := &gate{s: r.SelfManaged, ctx: t.Context()}
+	template := func() *x509.Certificate {
+		return &x509.Certificate{PublicKey: r.leaf(t).PublicKey, DNSNames: []string{dnsName}}
 	}
-	a.setCA(t, "another")
-	if _, err := g.Sign(nil); err == nil || !strings.Contains(err.Error(), "the CA was replaced") {
-		t.Errorf("a leaf of a replaced CA: %v", err)
+	if leaf, err := g.Sign(template()); err != nil || a.asOf(time.Now()).trusts(leaf, dnsName) != nil {
+		t.Errorf("a leaf of the current CA: %v", err)
 	}
-	broken := errors.New("broken")
-	g.Authority = stub(func(*x509.Certificate) (*x509.Certificate, error) { return nil, broken })
-	if _, err := g.Sign(nil); !errors.Is(err, broken) {
-		t.Errorf("an authority that fails: %v", err)
+	// The second read of the Secret is that of the key.
+	reads := 0
+	a.onGet = func(resource string) {
+		if resource == "secrets" {
+			if reads++; reads == 2 {
+				a.setCA(t, "another")
+			}
+		}
+	}
+	if _, err := g.Sign(template()); !errors.Is(err, errReplaced) {
+		t.Errorf("a CA that was replaced after it was published: %v", err)
+	}
+	if leaf, err := g.Sign(template()); err != nil || leaf.CheckSignatureFrom(parse(a.ca())[0]) != nil {
+		t.Errorf("a leaf of the next CA: %v", err)
+	}
+	a.editSecret(func(s *corev1.Secret) { _, s.Data[corev1.TLSPrivateKeyKey] = testCA(t, "other", time.Hour) })
+	if _, err := g.Sign(template()); err == nil || !strings.Contains(err.Error(), "private key does not match") {
+		t.Errorf("with the key of another CA: %v", err)
+	}
+	a.editSecret(func(s *corev1.Secret) { s.Data = nil })
+	if _, err := g.Sign(template()); !errors.Is(err, errNoCA) {
+		t.Errorf("without a CA: %v", err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
@@ -119,7 +118,7 @@ func (cfg ResetConfig) reset(ctx context.Context) error {
 
 // replaceSecret writes a new CA in the form that cert-manager's authority keeps it.
 func (cfg ResetConfig) replaceSecret(ctx context.Context, p *publisher) (ca []byte, _ error) {
-	ca, key, err := newCA(cfg.CommonName, cfg.CADuration)
+	ca, key, err := newCA(time.Now(), cfg.CommonName, cfg.CADuration)
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
@@ -131,10 +130,7 @@ func (cfg ResetConfig) replaceSecret(ctx context.Context, p *publisher) (ca []by
 		if err != nil {
 			return p.explain(what, err)
 		}
-		if s.Data == nil {
-			s.Data = map[string][]byte{}
-		}
-		s.Data[caKey], s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey] = ca, ca, key
+		keep(s, ca, key)
 		if _, err := secrets.Update(ctx, s, metav1.UpdateOptions{}); err != nil {
 			return p.explain(what, err)
 		}

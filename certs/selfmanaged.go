@@ -89,6 +89,7 @@ func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 		pub: &publisher{
 			client: client, namespace: cfg.Namespace, secret: cfg.SecretName,
 			configuration: cfg.ConfigurationName, log: cfg.Log,
+			makeCA: func() (cert, key []byte, err error) { return newCA(time.Now(), cfg.CommonName, cfg.CADuration) },
 		},
 	}
 	s.source = &servertls.DynamicSource{DNSNames: []string{s.name}, RetryInterval: retryInterval}
@@ -130,7 +131,7 @@ func (s *SelfManaged) Start(ctx context.Context) error {
 	wg.Go(func() { s.repair(ctx) })
 	s.source.Authority = &gate{ctx: ctx, s: s, Authority: &authority.DynamicAuthority{
 		SecretNamespace: s.cfg.Namespace, SecretName: s.cfg.SecretName, RESTConfig: s.cfg.RESTConfig,
-		CommonName: s.cfg.CommonName, CADuration: s.cfg.CADuration, LeafDuration: s.cfg.LeafDuration,
+		CommonName: s.cfg.CommonName, CADuration: s.cfg.CADuration,
 	}}
 	const least, most = time.Second, time.Minute
 	for delay := least; ; delay = min(2*delay, most) {

@@ -10,8 +10,8 @@
 // somebody else renews, such as cert-manager through a mounted Secret. [Reset]
 // revokes a CA that leaked.
 //
-// Signing, renewal and file reading are cert-manager's own serving-certificate
-// packages. They promise no stable API, therefore no other package of ours
+// The care for the CA, renewal and file reading are cert-manager's own
+// serving-certificate packages. They promise no stable API, therefore no other package of ours
 // imports them.
 package certs
 

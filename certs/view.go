@@ -12,8 +12,9 @@ import (
 )
 
 // calm is how old the last change of a configuration must be before we take the
-// times in it, which the API server's clock wrote, for ours.
-const calm = time.Minute
+// times in it, which the API server's clock wrote, for ours. It is longer than a
+// clock may be ahead, or a change of this moment would pass for an old one.
+const calm = backDate + time.Minute
 
 // view is what the API server said last.
 type view struct {

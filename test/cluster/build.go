@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,9 +26,10 @@ func programs() []string { return []string{Etcd, APIServer, ControllerManager, "
 //
 // The first build takes five to ten minutes on two cores, and seconds where
 // Go's own cache is warm. Later calls return at once, until that module changes.
-// Where the variable KUBEBUILDER_ASSETS names a folder with etcd,
-// kube-apiserver and kubectl, these are used, and only a missing
-// kube-controller-manager is built.
+// The variable K8S asks for another minor version than that of its go.mod, out
+// of those in its folder versions. Where the variable KUBEBUILDER_ASSETS names a
+// folder with etcd, kube-apiserver and kubectl, these are used, and only a
+// missing kube-controller-manager is built.
 func Build(ctx context.Context, dir string, log io.Writer) (bin string, err error) {
 	if log == nil {
 		log = io.Discard
@@ -37,6 +39,9 @@ func Build(ctx context.Context, dir string, log io.Writer) (bin string, err erro
 		return "", err
 	}
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
+		if minor := os.Getenv(versionVariable); minor != "" {
+			return "", fmt.Errorf("KUBEBUILDER_ASSETS=%s names programs and %s=%s a version to build: unset one of them", assets, versionVariable, minor)
+		}
 		return borrow(ctx, root, assets, log)
 	}
 	return buildOwn(ctx, root, variant{}, log)
@@ -70,11 +75,15 @@ type variant struct {
 
 // buildOwn builds unless it finds what an earlier build left.
 func buildOwn(ctx context.Context, root string, v variant, log io.Writer) (string, error) {
-	version, sum, err := fingerprint(sourceDir(root))
+	r, err := choose(sourceDir(root), os.Getenv(versionVariable))
 	if err != nil {
 		return "", err
 	}
-	bin := filepath.Join(cacheDir(root), version+"-"+sum+v.suffix)
+	sum, err := fingerprint(sourceDir(root), r)
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(cacheDir(root), r.version+"-"+sum+v.suffix)
 	if complete(bin, v.programs...) {
 		return bin, nil
 	}
@@ -91,10 +100,10 @@ func buildOwn(ctx context.Context, root string, v variant, log io.Writer) (strin
 		return bin, nil
 	}
 	begin := time.Now()
-	fmt.Fprintf(log, "building Kubernetes %s from source; the first time takes five to ten minutes\n", version)
+	fmt.Fprintf(log, "building Kubernetes %s from source; the first time takes five to ten minutes\n", r.version)
 	err = publish(bin, func(tmp string) error {
-		if err := compile(ctx, sourceDir(root), filepath.Join(tmp, "kube"), version, log, v.tags...); err != nil {
-			return fmt.Errorf("building Kubernetes %s in %s: %w", version, sourceDir(root), err)
+		if err := compile(ctx, sourceDir(root), r, filepath.Join(tmp, "kube"), log, v.tags...); err != nil {
+			return fmt.Errorf("building Kubernetes %s from %s: %w", r.version, filepath.Join(sourceDir(root), r.modfile), err)
 		}
 		for _, name := range append(programs(), v.programs...) {
 			if err := os.Symlink("kube", filepath.Join(tmp, name)); err != nil {
@@ -110,49 +119,32 @@ func buildOwn(ctx context.Context, root string, v variant, log io.Writer) (strin
 	return bin, nil
 }
 
-// fingerprint is the version of Kubernetes that the module asks for and a hash
-// over all that decides the executable, so that no change is missed. It reads
-// the files and not git: what is not committed yet counts.
-func fingerprint(source string) (version, sum string, err error) {
-	files, err := filepath.Glob(filepath.Join(source, "*"))
+// fingerprint is a hash over all that decides the executable, so that no change
+// is missed; the module files of other releases do not. It reads the files and
+// not git: what is not committed yet counts.
+func fingerprint(source string, r release) (string, error) {
+	files, err := filepath.Glob(filepath.Join(source, "*.go"))
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
+	files = append(files, filepath.Join(source, r.modfile), filepath.Join(source, r.sumfile()))
+	slices.Sort(files)
 	h := sha256.New()
-	for _, f := range files { // Glob sorts
-		name := filepath.Base(f)
-		if ext := filepath.Ext(name); ext != ".go" && ext != ".mod" && ext != ".sum" {
-			continue
-		}
+	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if err != nil {
-			return "", "", err
+			return "", err
 		}
-		fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
-		if name == "go.mod" {
-			version = requiredVersion(string(text))
-		}
+		fmt.Fprintf(h, "%s %d\n%s", filepath.Base(f), len(text), text)
 	}
-	if version == "" {
-		return "", "", fmt.Errorf("%s does not require k8s.io/kubernetes: run `go get k8s.io/kubernetes@VERSION` there", filepath.Join(source, "go.mod"))
-	}
-	return version, fmt.Sprintf("%x", h.Sum(nil)[:6]), nil
-}
-
-// requiredVersion takes the version from the one place that has it: go.mod.
-func requiredVersion(gomod string) string {
-	for line := range strings.Lines(gomod) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == "k8s.io/kubernetes" {
-			return f[1]
-		}
-	}
-	return ""
+	return fmt.Sprintf("%x", h.Sum(nil)[:6]), nil
 }
 
 // compile runs go build. Its children share our fate as far as Linux allows.
-func compile(ctx context.Context, source, out, version string, log io.Writer, tags ...string) error {
+func compile(ctx context.Context, source string, r release, out string, log io.Writer, tags ...string) error {
 	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", strings.Join(tags, ","), "-ldflags", linkFlags(version), "-o", out, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-modfile", r.modfile, "-trimpath", "-buildvcs=false",
+		"-tags", strings.Join(tags, ","), "-ldflags", linkFlags(r.version), "-o", out, ".")
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	w := io.MultiWriter(log, &said)
@@ -180,7 +172,6 @@ func compile(ctx context.Context, source, out, version string, log io.Writer, ta
 // kubectl cannot compare itself with a server without one.
 func linkFlags(version string) string {
 	const pkg = "k8s.io/component-base/version."
-	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
-	minor, _, _ := strings.Cut(rest, ".")
+	major, minor, _ := strings.Cut(minorOf(version), ".")
 	return fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s", pkg, version, pkg, major, pkg, minor)
 }

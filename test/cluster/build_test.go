@@ -4,21 +4,14 @@ package cluster
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-func TestTheVersionComesFromTheModuleFile(t *testing.T) {
-	root, err := findRoot(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	version, _, err := fingerprint(sourceDir(root))
-	if err != nil || !strings.HasPrefix(version, "v1.") {
-		t.Fatalf("version %q, %v", version, err)
-	}
+func TestTheProgramsAreToldTheirVersion(t *testing.T) {
 	flags := linkFlags("v1.37.2")
 	for _, want := range []string{"version.gitVersion=v1.37.2", "version.gitMajor=1", "version.gitMinor=37"} {
 		if !strings.Contains(flags, want) {
@@ -36,39 +29,51 @@ func TestOutsideOfTheRepositoryThereIsNothingToBuild(t *testing.T) {
 }
 
 func TestFingerprint(t *testing.T) {
-	const gomod = "module m\n\nrequire (\n\tk8s.io/kubernetes v1.99.1\n)\n"
-	of := func(t *testing.T, files map[string]string) (string, error) {
-		dir := t.TempDir()
-		for name, text := range files {
+	of := func(t *testing.T, modfile string, more map[string]string) string {
+		t.Helper()
+		dir := module(t, "v1.99.1", "v1.98.7")
+		for name, text := range more {
 			write(t, filepath.Join(dir, name), text)
 		}
-		version, sum, err := fingerprint(dir)
-		return version + "-" + sum, err
+		sum, err := fingerprint(dir, release{modfile: modfile})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
 	}
-	base, err := of(t, map[string]string{"go.mod": gomod, "main.go": "a"})
-	if err != nil || !strings.HasPrefix(base, "v1.99.1-") {
-		t.Fatalf("fingerprint %q, %v", base, err)
-	}
+	const older = "versions/1.98.mod"
 	for name, tc := range map[string]struct {
-		files map[string]string
-		same  bool
+		modfile string
+		change  map[string]string
+		same    bool
 	}{
-		"the same files have the same fingerprint": {map[string]string{"go.mod": gomod, "main.go": "a"}, true},
-		"a file that is not built does not count":  {map[string]string{"go.mod": gomod, "main.go": "a", "notes.txt": "b"}, true},
-		"a changed source counts":                  {map[string]string{"go.mod": gomod, "main.go": "b"}, false},
-		"a changed sum counts":                     {map[string]string{"go.mod": gomod, "main.go": "a", "go.sum": "b"}, false},
-		"text that moves between files counts":     {map[string]string{"go.mod": gomod, "main.go": "", "nain.go": "a"}, false},
+		"the same files have the same fingerprint":        {"go.mod", nil, true},
+		"a file that is not built does not count":         {"go.mod", map[string]string{"notes.txt": "b"}, true},
+		"a changed source counts":                         {"go.mod", map[string]string{"main.go": "b"}, false},
+		"a changed sum counts":                            {"go.mod", map[string]string{"go.sum": "b"}, false},
+		"text that moves between files counts":            {"go.mod", map[string]string{"main.go": "", "nain.go": "a"}, false},
+		"another version's files do not count":            {"go.mod", map[string]string{"versions/1.98.mod": "b", "versions/1.98.sum": "b"}, true},
+		"an older version's module file counts for it":    {older, map[string]string{"versions/1.98.mod": "b"}, false},
+		"an older version's sums count for it":            {older, map[string]string{"versions/1.98.sum": "b"}, false},
+		"the source counts for an older version":          {older, map[string]string{"main.go": "b"}, false},
+		"the default's files do not count for an older":   {older, map[string]string{"go.mod": "b", "go.sum": "b"}, true},
+		"a file that is added does not count for another": {older, map[string]string{"versions/1.97.mod": "b"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := of(t, tc.files)
-			if err != nil || (got == base) != tc.same {
-				t.Errorf("fingerprint %q (%v), the base has %q; same: want %t", got, err, base, tc.same)
+			base, got := of(t, tc.modfile, map[string]string{"main.go": "a"}), of(t, tc.modfile, with(map[string]string{"main.go": "a"}, tc.change))
+			if (got == base) != tc.same {
+				t.Errorf("fingerprint %q, the base has %q; same: want %t", got, base, tc.same)
 			}
 		})
 	}
-	if _, err := of(t, map[string]string{"go.mod": "module m\n"}); err == nil || !strings.Contains(err.Error(), "go get k8s.io/kubernetes") {
-		t.Errorf("without the requirement: %v, want an error that names the remedy", err)
+	if of(t, "go.mod", nil) == of(t, older, nil) {
+		t.Error("two versions have the same fingerprint")
 	}
+}
+
+func with(base, change map[string]string) map[string]string {
+	maps.Copy(base, change)
+	return base
 }
 
 func TestReleasedPrograms(t *testing.T) {
@@ -86,6 +91,7 @@ func TestReleasedPrograms(t *testing.T) {
 				write(t, filepath.Join(dir, f), "")
 			}
 			t.Setenv("KUBEBUILDER_ASSETS", dir)
+			t.Setenv("K8S", "")
 			bin, err := Build(t.Context(), ".", nil)
 			if tc.want == "" && (err != nil || bin != dir) {
 				t.Errorf("Build = %q, %v, want %q", bin, err, dir)
@@ -99,26 +105,22 @@ func TestReleasedPrograms(t *testing.T) {
 
 // A folder that an earlier build left stands in for the minutes of a real one.
 func TestOnlyTheControllerManagerIsAddedToReleasedPrograms(t *testing.T) {
-	root, assets := t.TempDir(), t.TempDir()
-	write(t, filepath.Join(sourceDir(root), "go.mod"), "require (\n\tk8s.io/kubernetes v1.99.1\n)\n")
-	version, sum, err := fingerprint(sourceDir(root))
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, assets := checkout(t, "v1.99.1"), t.TempDir()
+	built(t, root, "v1.99.1")
 	for _, name := range programs() {
-		write(t, filepath.Join(cacheDir(root), version+"-"+sum, name), "own")
 		if name != ControllerManager {
 			write(t, filepath.Join(assets, name), "released")
 		}
 	}
 	t.Setenv("KUBEBUILDER_ASSETS", assets)
+	t.Setenv("K8S", "")
 	var log strings.Builder
 	for range 2 { // the second time it is there already
 		bin, err := Build(t.Context(), root, &log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, want := range map[string]string{Etcd: "released", APIServer: "released", "kubectl": "released", ControllerManager: "own"} {
+		for name, want := range map[string]string{Etcd: "released", APIServer: "released", "kubectl": "released", ControllerManager: "v1.99.1"} {
 			if got, err := os.ReadFile(filepath.Join(bin, name)); err != nil || string(got) != want {
 				t.Errorf("%s is %q (%v), want %q", name, got, err, want)
 			}

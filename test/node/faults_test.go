@@ -24,7 +24,8 @@ import (
 
 // The life of the webhook, under load. Whatever happens to it, no pod is stored
 // with a public image, and none is lost: its creation succeeds when it is tried
-// again. What is planned does not even need another try.
+// again. What is planned does not even need another try. Only while there is no
+// webhook configuration, and so no webhook, is a pod stored as it comes.
 func TestFaults(t *testing.T) {
 	install(t)
 	kubectl(t, "", "create", "namespace", agents)
@@ -33,6 +34,7 @@ func TestFaults(t *testing.T) {
 		return err
 	})
 	figure("\n%-48s %8s %8s %8s %8s %10s", "under load of "+fmt.Sprint(rate)+" pods a second", "created", "retried", "failed", "public", "longest")
+	var gone gap // of the one fault that has one
 	for _, fault := range []struct {
 		name    string
 		planned bool // and so nobody notices
@@ -50,6 +52,11 @@ func TestFaults(t *testing.T) {
 		{"privatelink certs reset", true, func(t *testing.T) { privatelink(t, "certs", "reset") }},
 		{"privatelink certs reset --now", false, func(t *testing.T) { privatelink(t, "certs", "reset", "--now") }},
 		{"configuration with a fault, and put right", true, badConfig},
+		{"an updated bundle is applied, and the former again", true, updated},
+		{"clocks of the webhook 4 minutes ahead", true, aLittleAhead},
+		{"clocks an hour ahead, with a new CA, and put right", false, anHourAhead},
+		{"another webhook injects a public sidecar after us", true, laterInjector},
+		{noConfiguration, false, gone.deleted},
 		{"kill -9 of kubelet and containerd", true, restartNode},
 		{"reset of the node's machine", false, reboot},
 	} {
@@ -58,8 +65,18 @@ func TestFaults(t *testing.T) {
 			time.Sleep(time.Second)
 			fault.cause(t)
 			time.Sleep(2 * time.Second) // what comes late counts as well
-			public := l.end(t)
-			figure("%-48s %8d %8d %8d %8d %10s", fault.name, l.created, l.retried, l.failed, public, l.longest.Round(10*time.Millisecond))
+			stored := l.finish(t)
+			public := stored
+			if fault.name == noConfiguration {
+				public = gone.outside(t, stored)
+			}
+			figure("%-48s %8d %8d %8d %8d %10s", fault.name, l.created, l.retried, l.failed, len(stored), l.longest.Round(10*time.Millisecond))
+			if l.lastError != nil {
+				figure("    the last refusal: %v", l.lastError)
+			}
+			for _, p := range public {
+				t.Errorf("pod %s was stored with %v", p.Name, imagesOf(p.Spec))
+			}
 			if l.failed > 0 || fault.planned && l.retried > 0 {
 				t.Errorf("%d pods failed, %d had to be tried again; the last error: %v", l.failed, l.retried, l.lastError)
 			}
@@ -73,12 +90,20 @@ func TestFaults(t *testing.T) {
 	kubectl(t, privatelink(t, "install", "--registry", Registry), "delete", "-f", "-", "--timeout=90s")
 }
 
-const nothing = "nothing"
+const (
+	nothing         = "nothing"
+	noConfiguration = "webhook configuration deleted, and applied again"
+)
 
 func rollingUpdate(t *testing.T) {
 	kubectl(t, "", "rollout", "restart", "--namespace", deploy.Namespace, "deployment/"+deploy.Name)
 	ready(t)
-	// The old pods drain.
+	drained(t)
+}
+
+// drained waits until the pods of before a rollout are gone.
+func drained(t *testing.T) {
+	t.Helper()
 	eventually(t, 90*time.Second, func(ctx context.Context) error {
 		pods, err := n.Client.CoreV1().Pods(deploy.Namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {

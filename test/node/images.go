@@ -127,9 +127,18 @@ func (n *Node) pushOwn(ctx context.Context) error {
 	if err := write(map[string]string{filepath.Join(n.dir, "docker", "config.json"): string(config)}); err != nil {
 		return err
 	}
-	args := []string{"--version", n.Version, "--push", Registry + "/" + deploy.Image + ":" + n.Version}
+	binaries := map[string]string{}
 	for _, arch := range Architectures() {
-		args = append(args, "--binary", arch+"="+n.of(arch, "privatelink-webhook"))
+		binaries[arch] = n.of(arch, "privatelink-webhook")
+	}
+	return errors.Join(n.pushBinaries(ctx, n.Version, binaries),
+		n.pushBinaries(ctx, n.WrongClock(), map[string]string{runtime.GOARCH: n.clock("privatelink-webhook")}))
+}
+
+func (n *Node) pushBinaries(ctx context.Context, version string, binaries map[string]string) error {
+	args := []string{"--version", version, "--push", Registry + "/" + deploy.Image + ":" + version}
+	for arch, file := range binaries {
+		args = append(args, "--binary", arch+"="+file)
 	}
 	cmd := exec.CommandContext(ctx, n.tool("image"), args...)
 	cmd.Env = []string{"SSL_CERT_FILE=" + n.caFile(), "DOCKER_CONFIG=" + filepath.Join(n.dir, "docker"), "HOME=" + n.dir}

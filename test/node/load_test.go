@@ -7,6 +7,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,16 +15,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 )
 
 // load is a steady creation of pods with public images. They are stored and
 // never scheduled: what matters is decided before. Each is tried again until it
 // is there, as a controller does.
 type load struct {
-	name  string
-	stop  func()
-	begin time.Time
-	all   sync.WaitGroup
+	name   string
+	client kubernetes.Interface // of the API server that is to create them
+	stop   func()
+	begin  time.Time
+	all    sync.WaitGroup
 
 	mu                       sync.Mutex
 	created, retried, failed int
@@ -32,9 +35,10 @@ type load struct {
 }
 
 // rate is how many pods are created in a second, patience how long one is tried.
+// A controller never gives up; the longest fault takes most of a minute.
 const (
 	rate     = 25
-	patience = 60 * time.Second
+	patience = 120 * time.Second
 )
 
 // images of the load: each spelling of the source, and one that is private.
@@ -49,8 +53,14 @@ var loadImages = []string{
 // steady begins a load, which end ends.
 func steady(t *testing.T, name string) *load {
 	t.Helper()
+	return steadyAt(t, name, n.Client)
+}
+
+// steadyAt is steady with the API server of another client.
+func steadyAt(t *testing.T, name string, client kubernetes.Interface) *load {
+	t.Helper()
 	ctx, stop := context.WithCancel(alive)
-	l := &load{name: name, stop: stop, begin: time.Now()}
+	l := &load{name: name, client: client, stop: stop, begin: time.Now()}
 	t.Cleanup(stop)
 	l.all.Go(func() {
 		tick := time.NewTicker(time.Second / rate)
@@ -75,7 +85,7 @@ func (l *load) create(i int) {
 	defer cancel()
 	begin, wait := time.Now(), 50*time.Millisecond
 	for tries := 0; ; tries++ {
-		_, err := n.Client.CoreV1().Pods(agents).Create(ctx, p, metav1.CreateOptions{})
+		_, err := l.client.CoreV1().Pods(agents).Create(ctx, p, metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) && tries > 0 {
 			err = nil // the answer to an earlier try was lost
 		}
@@ -112,9 +122,20 @@ func (l *load) note(err error) {
 	l.lastError = err
 }
 
-// end waits for the pods that are still tried, compares with what is stored,
-// and removes it. It returns how many pods have a public image.
+// end is finish for those who allow no public image. It returns how many pods
+// have one.
 func (l *load) end(t *testing.T) (public int) {
+	t.Helper()
+	stored := l.finish(t)
+	for _, p := range stored {
+		t.Errorf("pod %s was stored with %v", p.Name, imagesOf(p.Spec))
+	}
+	return len(stored)
+}
+
+// finish waits for the pods that are still tried, compares with what is stored,
+// and removes it. It returns the pods with a public image.
+func (l *load) finish(t *testing.T) (public []corev1.Pod) {
 	t.Helper()
 	l.stop()
 	l.all.Wait()
@@ -128,11 +149,8 @@ func (l *load) end(t *testing.T) (public int) {
 		t.Errorf("%d pods are stored, and %d were created", len(pods.Items), l.created)
 	}
 	for _, p := range pods.Items {
-		for _, image := range imagesOf(p.Spec) {
-			if !private(image) {
-				public++
-				t.Errorf("pod %s was stored with %s", p.Name, image)
-			}
+		if slices.ContainsFunc(imagesOf(p.Spec), func(image string) bool { return !private(image) }) {
+			public = append(public, p)
 		}
 	}
 	now := int64(0)

@@ -32,6 +32,7 @@ type Programs struct {
 }
 
 func (p Programs) containerd() string       { return filepath.Join(p.Cache, "containerd") }
+func (p Programs) certManager() string      { return filepath.Join(p.Cache, "certmanager") }
 func (p Programs) providers() string        { return filepath.Join(p.Cache, "providers") }
 func (p Programs) tool(name string) string  { return filepath.Join(p.Cache, "tools", name) }
 func (p Programs) of(arch, n string) string { return filepath.Join(p.Cache, arch, n) }
@@ -68,16 +69,19 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 	trimmed := []string{"-trimpath", "-ldflags", "-s -w -X main.version=" + p.Version}
 	errs := []error{
 		p.build(ctx, filepath.Join("test", "node", "containerd"), p.containerd()+"/", "", "-trimpath", "-ldflags", "-s -w", "tool"),
+		p.build(ctx, certManagerModule, p.certManager(), "", "-trimpath", "-ldflags", "-s -w", "."),
+		p.copyDefinitions(ctx),
 		p.build(ctx, "", p.tool(""), "", append(trimmed, "./cmd/privatelink", "./release/image")...),
 		p.build(ctx, "", p.providers()+"/", "", append(trimmed, "./test/node/ecr-credential-provider")...),
 	}
 	for _, arch := range Architectures() {
 		errs = append(errs, p.build(ctx, "", p.of(arch, ""), arch, append(trimmed, "./cmd/privatelink-webhook", "./test/node/standin")...))
 	}
+	errs = append(errs, p.buildWrongClock(ctx, trimmed))
 	if err := errors.Join(errs...); err != nil {
 		return p, err
 	}
-	fmt.Fprintf(log, "containerd, the images' programs and our own built in %s\n", time.Since(begin).Round(100*time.Millisecond))
+	fmt.Fprintf(log, "containerd, cert-manager, the images' programs and our own built in %s\n", time.Since(begin).Round(100*time.Millisecond))
 	return p, nil
 }
 

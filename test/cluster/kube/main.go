@@ -13,6 +13,9 @@
 // never decide a version in the product's go.mod. To move to another release of
 // Kubernetes, change v1.37.2 and every v0.37.2 in this module's go.mod and run
 // go mod tidy beside it.
+//
+// The folder versions has module files for older releases, which go build takes
+// by -modfile. This source is the same for all of them.
 package main
 
 import (
