@@ -54,6 +54,8 @@ type Cluster struct {
 	Kubeconfig  string // of an administrator (system:masters)
 	KubectlPath string
 
+	cfg     Config // of a second API server, too
+	layout  layout
 	dir     string
 	ownsDir bool
 	ca      []byte
@@ -89,6 +91,7 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	c.cfg, c.layout = cfg, l
 	for _, p := range []*process{
 		// etcd would wait five seconds for the watches of an API server that
 		// has no reason to end them; all that it was told is on the disk.

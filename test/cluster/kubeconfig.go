@@ -12,13 +12,17 @@ import (
 // token, for example one that Token returned. It carries the authority, so it
 // may be moved. JSON is YAML, and needs no encoder beyond the standard library.
 func (c *Cluster) WriteKubeconfig(path, token string) error {
+	return c.writeKubeconfig(path, c.URL, token)
+}
+
+func (c *Cluster) writeKubeconfig(path, server, token string) error {
 	const name = "privatelink-test"
 	type object map[string]any
 	text, err := json.MarshalIndent(object{
 		"apiVersion":      "v1",
 		"kind":            "Config",
 		"current-context": name,
-		"clusters":        []object{{"name": name, "cluster": object{"server": c.URL, "certificate-authority-data": c.ca}}},
+		"clusters":        []object{{"name": name, "cluster": object{"server": server, "certificate-authority-data": c.ca}}},
 		"users":           []object{{"name": name, "user": object{"token": token}}},
 		"contexts":        []object{{"name": name, "context": object{"cluster": name, "user": name}}},
 	}, "", "  ")
