@@ -84,6 +84,9 @@ type Mirror struct {
 	Referrers bool
 	// Strict fails an image whose referrers the target does not take.
 	Strict bool
+	// Compare says that there is to be no run: of what differs, no more is read than
+	// its digest.
+	Compare bool
 	// Events are told as they happen, from several goroutines. May be nil.
 	Events func(Event)
 }

@@ -103,13 +103,11 @@ func (m *Mirror) Plan(ctx context.Context, images []Image) (*Plan, error) {
 	if err := m.unambiguous(p); err != nil {
 		return nil, err
 	}
-	if err := m.repositories(ctx, p); err != nil {
-		return nil, err
+	if !m.Compare {
+		if err := m.work(ctx, p); err != nil {
+			return nil, err
+		}
 	}
-	if err := m.missingBlobs(ctx, p); err != nil {
-		return nil, err
-	}
-	p.total(m.Overwrite)
 	for _, i := range p.Items {
 		e := Event{Kind: Planned, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String()}
 		switch {
@@ -121,6 +119,18 @@ func (m *Mirror) Plan(ctx context.Context, images []Image) (*Plan, error) {
 		m.tell(e)
 	}
 	return p, nil
+}
+
+// work finds out what a run has to do.
+func (m *Mirror) work(ctx context.Context, p *Plan) error {
+	if err := m.repositories(ctx, p); err != nil {
+		return err
+	}
+	if err := m.missingBlobs(ctx, p); err != nil {
+		return err
+	}
+	p.total(m.Overwrite)
+	return nil
 }
 
 // problem says why an image is not copied.
@@ -163,7 +173,7 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	default:
 		i.State, i.Found = Differs, found.Digest
 	}
-	if !i.copies(m.Overwrite) {
+	if m.Compare || !i.copies(m.Overwrite) {
 		return nil
 	}
 	return m.read(ctx, i)
@@ -184,8 +194,12 @@ func (m *Mirror) resolve(ctx context.Context, i *Item) error {
 		return err
 	}
 	i.source = d.Digest
-	// The size and the platforms belong into a lock; so all is read, even where the
-	// target turns out to have it.
+	if m.Compare && len(m.Platforms) == 0 {
+		i.desc = d
+		return nil
+	}
+	// Size and platforms belong into the lock; so all is read, even where the target
+	// turns out to have it.
 	if i.root, err = m.tree(ctx, repository, d, 0); err != nil {
 		return err
 	}
@@ -222,11 +236,27 @@ func (m *Mirror) read(ctx context.Context, i *Item) error {
 		}
 		i.desc = i.root.desc
 	}
-	if !m.Referrers {
-		return nil
+	if err := acceptable(i); err != nil || !m.Referrers {
+		return err
 	}
 	var err error
 	i.referrers, err = m.referrers(ctx, repository, i.root)
+	return err
+}
+
+// acceptable says what ECR will refuse, before anything is copied: it takes no
+// blob without a byte.
+func acceptable(i *Item) (err error) {
+	if !registry.IsECR(registry.Host(i.Target)) {
+		return nil
+	}
+	i.root.walk(func(n *node) {
+		for _, d := range n.blobs {
+			if d.Size == 0 {
+				err = fmt.Errorf("%s has an empty layer (%s in %s), which ECR refuses; ask its publisher to build it anew", i.Source, d.Digest, n.desc.Digest)
+			}
+		}
+	})
 	return err
 }
 
@@ -367,35 +397,39 @@ func (p *Plan) total(overwrite bool) {
 }
 
 // Lock is what is known now, for the lock file. Images that failed are in it as
-// they were in the old one, which may be nil.
+// they were in the old one, which may be nil. Of an image that is the same as
+// there, what only its source could tell is kept.
 func (m *Mirror) Lock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 	l := &lock.Lock{Registry: prefix, Platforms: m.Platforms}
 	for _, i := range p.Items {
 		known, ok := old.Of(i.Source)
-		switch {
-		case i.root != nil:
-			l.Images = append(l.Images, i.locked(known.Referrers))
-		case ok:
+		if i.root != nil {
+			now := m.locked(i)
+			if ok && known.Digest == now.Digest && now.SourceDigest == "" {
+				now.SourceDigest = known.SourceDigest
+			}
+			l.Images = append(l.Images, now)
+		} else if ok {
 			known.Target, known.Why = i.Target, i.Why
 			l.Images = append(l.Images, known)
 		}
 	}
+	if old != nil && len(l.Platforms) == 0 && slices.ContainsFunc(l.Images, func(i lock.Image) bool { return i.SourceDigest != "" }) {
+		l.Platforms = old.Platforms
+	}
 	return l
 }
 
-func (i *Item) locked(referrers []digest.Digest) lock.Image {
+func (m *Mirror) locked(i *Item) lock.Image {
 	l := lock.Image{Source: i.Source, Target: i.Target, Digest: i.desc.Digest, MediaType: i.desc.MediaType,
-		Size: i.root.size(), Platforms: i.root.platforms(), Why: i.Why, Referrers: referrers}
+		Size: i.root.size(), Platforms: i.root.platforms(), Why: i.Why}
 	if i.source != i.desc.Digest {
 		l.SourceDigest = i.source
 	}
-	if len(i.referrers) > 0 {
-		l.Referrers = nil
-		for _, r := range i.referrers {
-			l.Referrers = append(l.Referrers, r.desc.Digest)
-		}
-		slices.Sort(l.Referrers)
-		l.Referrers = slices.Compact(l.Referrers)
+	for _, r := range i.referrers {
+		l.Referrers = append(l.Referrers, r.desc.Digest)
 	}
+	slices.Sort(l.Referrers)
+	l.Referrers = slices.Compact(l.Referrers)
 	return l
 }

@@ -57,6 +57,11 @@ func (r *run) worthAnother(ctx context.Context, w *writing, failures int) bool {
 		return failures == 1 // a bad line; twice is a bad source
 	case errors.Is(err, registry.ErrNotFound) && errors.As(err, &failed) && failed.Repository == w.repository && r.m.Repositories != nil && failures == 1:
 		return r.m.Repositories.Create(ctx, w.repository) == nil
+	case errors.Is(err, registry.ErrAuth):
+		return failures <= 2 // a token that expired on the way
+	case errors.Is(err, registry.ErrTransient) && r.m.Repositories != nil && failures == 1:
+		missing, err := r.m.Repositories.Missing(ctx, []string{w.repository})
+		return err != nil || len(missing) == 0 || r.m.Repositories.Create(ctx, w.repository) == nil
 	default:
 		return registry.Retryable(err)
 	}
@@ -124,7 +129,10 @@ func (r *run) transfer(ctx context.Context, b *blob, writes []*writing) {
 		r.fan(ctx, b, source, writes)
 	}
 	for _, w := range writes {
-		if *w.err != nil && source.err != nil {
+		switch {
+		case *w.err == nil:
+			w.reach(b.desc.Size) // also where the target needed no byte of it
+		case source.err != nil:
 			*w.err = source.err
 		}
 	}

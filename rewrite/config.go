@@ -31,6 +31,23 @@ type Config struct {
 	// EnvVars are the environment variables whose values are image references.
 	// Default: JMX_EXPORTER_INIT_IMAGE and SCANNERS_IMAGE.
 	EnvVars []string `json:"envVars"`
+	// Repositories are the settings of the ECR repositories that the mirror makes.
+	// No image is mapped by them.
+	Repositories Repositories `json:"repositories"`
+}
+
+// Repositories are settings of ECR repositories, by the names of AWS's API. What
+// is empty is ECR's default. What the values mean is checked where they are used.
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
+type Repositories struct {
+	TagMutability    string            `json:"tagMutability,omitempty"`
+	ExcludedTags     []string          `json:"excludedTags,omitempty"`
+	Encryption       string            `json:"encryption,omitempty"`
+	KMSKey           string            `json:"kmsKey,omitempty"`
+	ScanOnPush       bool              `json:"scanOnPush,omitempty"`
+	LifecyclePolicy  string            `json:"lifecyclePolicy,omitempty"`
+	RepositoryPolicy string            `json:"repositoryPolicy,omitempty"`
+	Tags             map[string]string `json:"tags,omitempty"`
 }
 
 // Fault is one thing wrong with a configuration. Every fault of a file is

@@ -101,8 +101,18 @@ func (d *decoder) document(data []byte) (c Config) {
 				c.Rules = append(c.Rules, r)
 			})
 		},
+		"repositories": func(n *yaml.Node, field string) { d.repositories(n, field+".", &c.Repositories) },
 	})
 	return c
+}
+
+func (d *decoder) repositories(n *yaml.Node, prefix string, r *Repositories) {
+	d.mapping(n, prefix, map[string]func(*yaml.Node, string){
+		"tagMutability": d.text(&r.TagMutability), "excludedTags": d.list(&r.ExcludedTags),
+		"encryption": d.text(&r.Encryption), "kmsKey": d.text(&r.KMSKey), "scanOnPush": d.truth(&r.ScanOnPush),
+		"lifecyclePolicy": d.text(&r.LifecyclePolicy), "repositoryPolicy": d.text(&r.RepositoryPolicy),
+		"tags": d.texts(&r.Tags),
+	})
 }
 
 // mapping calls the function of each key and refuses all other keys.
@@ -165,6 +175,35 @@ func (d *decoder) text(into *string) func(*yaml.Node, string) {
 			return
 		}
 		*into = n.Value
+	}
+}
+
+func (d *decoder) truth(into *bool) func(*yaml.Node, string) {
+	return func(n *yaml.Node, field string) {
+		if n = resolve(n); n.Tag != "!!bool" || n.Decode(into) != nil {
+			d.fault(n, field, "want true or false, have "+describe(n), "write "+field+": true, or leave it out")
+		}
+	}
+}
+
+// texts reads keys and values of the user's own choice.
+func (d *decoder) texts(into *map[string]string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, field string) {
+		n = resolve(n)
+		if n.Kind != yaml.MappingNode {
+			d.fault(n, field, "want keys and values, have "+describe(n), "write "+field+": {key: value}")
+			return
+		}
+		*into = map[string]string{}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, at := n.Content[i].Value, field+"."+n.Content[i].Value
+			if _, twice := (*into)[key]; twice {
+				d.fault(n.Content[i], at, "the key stands twice", "keep one of the two")
+			}
+			var value string
+			d.text(&value)(n.Content[i+1], at)
+			(*into)[key] = value
+		}
 	}
 }
 

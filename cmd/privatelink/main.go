@@ -48,11 +48,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	err := root.ExecuteContext(ctx)
 	var wrong usageError
 	var told reported
+	var lacking incomplete
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &told):
 		return 1
+	case errors.As(err, &lacking):
+		return 3
 	case errors.As(err, &wrong):
 		fmt.Fprintln(stderr, "privatelink:", err)
 		return 2
@@ -86,7 +89,7 @@ configuration.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newRewrite(), newInstall(), newCerts(), newVersion())
+	root.AddCommand(newRewrite(), newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newInstall(), newCerts(), newVersion())
 	wrapArgs(root)
 	return root
 }

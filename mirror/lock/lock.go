@@ -70,6 +70,19 @@ func (l *Lock) Of(source string) (Image, bool) {
 	return l.Images[i], true
 }
 
+// Without lists the sources that another lock has not.
+func (l *Lock) Without(other *Lock) (sources []string) {
+	if l == nil {
+		return nil
+	}
+	for _, i := range l.Images {
+		if _, ok := other.Of(i.Source); !ok {
+			sources = append(sources, i.Source)
+		}
+	}
+	return sources
+}
+
 // Parse reads a lock file. It is strict: an unknown key, a digest that is none or
 // an image twice is an error. file is the name in errors.
 func Parse(file string, text []byte) (*Lock, error) {

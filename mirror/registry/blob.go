@@ -147,6 +147,9 @@ type verified struct {
 
 func (v *verified) Read(p []byte) (int, error) {
 	if v.left == 0 {
+		if v.d.Size == 0 && !v.verifier.Verified() {
+			return 0, fmt.Errorf("%s is not the digest of nothing: %w", v.d.Digest, ErrCorrupt)
+		}
 		return 0, io.EOF
 	}
 	n, err := v.ReadCloser.Read(p)

@@ -119,6 +119,10 @@ func classify(err error) error {
 }
 
 func classifyResponse(r *errcode.ErrorResponse) error {
+	// ECR says DENIED of a token that has expired.
+	if r.StatusCode == http.StatusUnauthorized || slices.ContainsFunc(r.Errors, func(e errcode.Error) bool { return strings.Contains(e.Message, "authorization token has expired") }) {
+		return ErrAuth
+	}
 	for _, c := range codes {
 		if slices.ContainsFunc(r.Errors, func(e errcode.Error) bool { return e.Code == c.code || strings.Contains(e.Message, ecrName(c.code)) }) {
 			return c.class

@@ -57,7 +57,7 @@ func passingStatus(status int) bool {
 
 // passing tells of errors of the network that another try can cure.
 func passing(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) || err == context.DeadlineExceeded {
 		return false
 	}
 	var n net.Error

@@ -33,6 +33,15 @@ var mayImport = map[string][]string{
 	"webhook":  {"rewrite", "podspec", "jsonwalk"},
 	"manifest": {"rewrite", "podspec"},
 	"deploy":   {"rewrite", "podspec"},
+	"catalog":  {"rewrite", "podspec", "manifest"},
+
+	"catalog/live":  {"catalog", "rewrite", "podspec"},
+	"catalog/chart": {},
+	"mirror":        {"mirror/lock", "mirror/registry"},
+	"mirror/lock":   {}, "mirror/registry": {}, "mirror/prune": {},
+	"mirror/ecr": {"mirror/registry"},
+
+	"mirror/archive": {"mirror", "mirror/lock", "mirror/registry"},
 }
 
 // onlyIn names the packages that alone may import a library, or what is below it.
@@ -41,10 +50,11 @@ var onlyIn = map[string][]string{
 	"github.com/cert-manager/cert-manager":   {"certs"},
 	"sigs.k8s.io/kustomize":                  {"deploy"},
 	"github.com/prometheus/client_golang":    {"webhook"},
-	"github.com/aws/aws-sdk-go-v2":           {"mirror", "doctor"},
+	"github.com/aws/aws-sdk-go-v2":           {"mirror/ecr", "doctor"},
 	"github.com/google/go-containerregistry": {"release/image"},
 	"github.com/go-json-experiment/json":     {"webhook", "podspec", "jsonwalk"},
-	"k8s.io/client-go":                       {"certs", "cmd/privatelink", "cmd/privatelink-webhook"},
+	"helm.sh/helm":                           {"catalog/chart"},
+	"k8s.io/client-go":                       {"certs", "catalog/live", "cmd/privatelink", "cmd/privatelink-webhook"},
 }
 
 // imports reads the files in this process, so that the test's cache sees every

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	v2 "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/registry"
+)
+
+// layers are the media types of a chart's archive in a registry.
+var layers = []string{registry.ChartLayerMediaType, registry.LegacyChartLayerMediaType}
+
+// fromRegistry pulls a chart, by the credentials of helm registry login or docker
+// login. Its digests are checked on the way.
+func fromRegistry(ctx context.Context, ref, version string) (*v2.Chart, error) {
+	data, err := pull(ctx, ref, version)
+	if err != nil {
+		return nil, fmt.Errorf("chart %s: %w", ref, login(tooLarge(err), ref))
+	}
+	return unpack(ref, data)
+}
+
+// pull returns the archive of a chart.
+func pull(ctx context.Context, ref, version string) ([]byte, error) {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return nil, err
+	}
+	options := []registry.ClientOption{registry.ClientOptHTTPClient(client(ctx, maxArchive)), registry.ClientOptEnableCache(true)}
+	if loopback(u.Hostname()) {
+		options = append(options, registry.ClientOptPlainHTTP())
+	}
+	c, err := registry.NewClient(options...)
+	if err != nil {
+		return nil, err
+	}
+	// This asks for the tags if no version is named, and takes the newest.
+	_, u, err = c.ValidateReference(ref, version, u)
+	if err != nil {
+		return nil, err
+	}
+	return layer(c.Generic(), u.String())
+}
+
+// layer fetches the archive alone, and refuses a size that no chart has before
+// room is made for it.
+func layer(c *registry.GenericClient, ref string) ([]byte, error) {
+	types := append([]string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex}, layers...)
+	got, err := c.PullGeneric(ref, registry.GenericPullOptions{
+		AllowedMediaTypes: types,
+		PreCopy: func(_ context.Context, d ocispec.Descriptor) error {
+			if d.Size > maxArchive {
+				return fmt.Errorf("%s has %d bytes: this is no chart", d.Digest, d.Size)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range got.Descriptors {
+		for _, t := range layers {
+			if d.MediaType == t {
+				return c.GetDescriptorData(got.MemoryStore, d)
+			}
+		}
+	}
+	return nil, fmt.Errorf("it is no chart: it has no layer of type %s", registry.ChartLayerMediaType)
+}
+
+// loopback hosts speak plain HTTP, as for docker and crane.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// login adds what to do when the registry wants to know who asks. oras has no one
+// error for it, only these words.
+func login(err error, ref string) error {
+	for _, words := range []string{"status code 401", "status code 403", "credential not found"} {
+		if strings.Contains(err.Error(), words) {
+			host, _, _ := strings.Cut(strings.TrimPrefix(ref, "oci://"), "/")
+			return fmt.Errorf("%w: log in with `helm registry login %s` or `docker login %s`", err, host, host)
+		}
+	}
+	return err
+}

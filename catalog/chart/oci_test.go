@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"helm.sh/helm/v4/pkg/registry"
+)
+
+// pushed serves a registry that has charts/agent in three versions.
+func pushed(t *testing.T, wrap func(http.Handler) http.Handler) (host string) {
+	t.Helper()
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	t.Setenv("HELM_CONFIG_HOME", t.TempDir())
+	inner := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Push") != "" || wrap == nil {
+			inner.ServeHTTP(w, r)
+			return
+		}
+		wrap(inner).ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	host = server.Listener.Addr().String()
+
+	c, err := registry.NewClient(registry.ClientOptPlainHTTP(), registry.ClientOptHTTPClient(&http.Client{Transport: pushing{}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range packed(t, t.TempDir(), "1.1.0", "1.10.0+build.7", "2.0.0-rc.1") {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		version := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "agent-"), ".tgz")
+		if _, err := c.Push(data, host+"/charts/agent:"+version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return host
+}
+
+// pushing marks the requests of the test's own pushes.
+type pushing struct{}
+
+func (pushing) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Push", "1")
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func TestVersionsOfARegistry(t *testing.T) {
+	host := pushed(t, nil)
+	answer, err := http.Head("http://" + host + "/v2/charts/agent/manifests/2.0.0-rc.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	for name, tc := range map[string]struct{ ref, version, want string }{
+		"the newest is taken, but no pre-release": {"charts/agent", "", "1.10.0+build.7"},
+		"a version is taken as it is":             {"charts/agent", "1.1.0", "1.1.0"},
+		"a tag is a version":                      {"charts/agent:1.1.0", "", "1.1.0"},
+		"the newest of a range is taken":          {"charts/agent", "<1.5", "1.1.0"},
+		"a digest needs no version":               {"charts/agent@" + answer.Header.Get("Docker-Content-Digest"), "", "2.0.0-rc.1"},
+		"a plus is an underscore in the tag":      {"charts/agent", "1.10.0+build.7", "1.10.0+build.7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Render(t.Context(), Options{Chart: "oci://" + host + "/" + tc.ref, Version: tc.version})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Version != tc.want {
+				t.Errorf("rendered %s, want %s", got.Version, tc.want)
+			}
+		})
+	}
+	for name, tc := range map[string]struct {
+		ref, version string
+		want         []string
+	}{
+		"a version that is not there":   {"charts/agent", "9.9.9", []string{"charts/agent", "not found"}},
+		"a chart that is not there":     {"charts/none", "", []string{"charts/none", "404"}},
+		"a tag that is not the version": {"charts/agent:1.1.0", "1.2.0", []string{"mismatch"}},
+		"a reference that is none":      {"Charts/agent", "", []string{"oci://" + host + "/Charts/agent", "invalid"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Render(t.Context(), Options{Chart: "oci://" + host + "/" + tc.ref, Version: tc.version})
+			wantError(t, err, tc.want...)
+		})
+	}
+}
+
+func TestARegistryThatAsksWhoIsThere(t *testing.T) {
+	host := pushed(t, func(inner http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
+				w.Header().Set("WWW-Authenticate", `Basic realm="charts"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			inner.ServeHTTP(w, r)
+		})
+	})
+	o := Options{Chart: "oci://" + host + "/charts/agent", Version: "1.1.0"}
+	_, err := Render(t.Context(), o)
+	wantError(t, err, "docker login "+host)
+
+	config := fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6c2VjcmV0"}}}`, host) // me:secret
+	if err := os.WriteFile(filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Render(t.Context(), o); err != nil {
+		t.Errorf("with the credentials of docker: %v", err)
+	}
+}
+
+func TestARegistryThatSpoilsTheArchive(t *testing.T) {
+	host := pushed(t, func(inner http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := httptest.NewRecorder()
+			inner.ServeHTTP(answer, r)
+			body := answer.Body.Bytes()
+			if strings.Contains(r.URL.Path, "/blobs/") && len(body) > 100 {
+				body[50] ^= 1
+			}
+			for k, v := range answer.Header() {
+				w.Header()[k] = v
+			}
+			w.WriteHeader(answer.Code)
+			_, _ = w.Write(body)
+		})
+	})
+	_, err := Render(t.Context(), Options{Chart: "oci://" + host + "/charts/agent", Version: "1.1.0"})
+	wantError(t, err, "charts/agent", "digest")
+}
+
+func TestARegistryThatPromisesTooMuch(t *testing.T) {
+	host := pushed(t, func(inner http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.Contains(r.URL.Path, "/manifests/") {
+				inner.ServeHTTP(w, r)
+				return
+			}
+			layer := fmt.Sprintf(`{"mediaType":%q,"digest":"sha256:%064d","size":%d}`, registry.ChartLayerMediaType, 1, int64(1)<<50)
+			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+			_, _ = fmt.Fprintf(w, `{"schemaVersion":2,"config":{"mediaType":%q,"digest":"sha256:%064d","size":2},"layers":[%s]}`, registry.ConfigMediaType, 2, layer)
+		})
+	})
+	_, err := Render(t.Context(), Options{Chart: "oci://" + host + "/charts/agent", Version: "1.1.0"})
+	wantError(t, err, "this is no chart")
+}
+
+func TestOnlyThisMachineSpeaksPlainHTTP(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "::1": true, "ghcr.io": false, "10.0.0.1": false, "localhost.example": false,
+	} {
+		if got := loopback(host); got != want {
+			t.Errorf("loopback(%q) = %v", host, got)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	v2 "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/registry"
+	"helm.sh/helm/v4/pkg/repo/v1"
+)
+
+// fromRepo fetches a chart that the index of a repository lists.
+func fromRepo(ctx context.Context, from, name, version string) (*v2.Chart, error) {
+	index, err := fetchIndex(ctx, from)
+	if err != nil {
+		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
+	}
+	entry, err := choose(index, name, version)
+	if err != nil {
+		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
+	}
+	place, err := repo.ResolveReferenceURL(from, entry.URLs[0])
+	if err != nil {
+		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
+	}
+	if registry.IsOCI(place) {
+		return fromRegistry(ctx, place, entry.Version) // whose digests vouch for it
+	}
+	data, err := get(ctx, place, maxArchive)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(data, entry.Digest); err != nil {
+		return nil, fmt.Errorf("chart %s: %w", redacted(place), err)
+	}
+	return unpack(place, data)
+}
+
+// fetchIndex reads index.yaml through a file, since Helm reads it only from there.
+func fetchIndex(ctx context.Context, from string) (*repo.IndexFile, error) {
+	place, err := repo.ResolveReferenceURL(from, "index.yaml")
+	if err != nil {
+		return nil, err
+	}
+	data, err := get(ctx, place, maxIndex)
+	if s, ok := errors.AsType[status](err); ok && int(s) == http.StatusNotFound {
+		return nil, errors.New("there is no index.yaml: is it a repository of Helm charts?")
+	}
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp("", "index-*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(data)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	index, err := repo.LoadIndexFile(file.Name())
+	if err != nil {
+		// Its text begins with the file, which is gone by now.
+		return nil, fmt.Errorf("index.yaml: %w", errors.Unwrap(err))
+	}
+	return index, nil
+}
+
+// choose is the newest version that fits.
+func choose(index *repo.IndexFile, name, version string) (*repo.ChartVersion, error) {
+	entry, err := index.Get(name, version)
+	switch {
+	case errors.Is(err, repo.ErrNoChartName):
+		return nil, fmt.Errorf("it has no chart %q, only %s", name, strings.Join(slices.Sorted(maps.Keys(index.Entries)), ", "))
+	case err != nil && version == "":
+		return nil, fmt.Errorf("chart %q has only pre-releases: name a version", name)
+	case err != nil:
+		return nil, fmt.Errorf("chart %q: %w", name, err)
+	case len(entry.URLs) == 0:
+		return nil, fmt.Errorf("chart %q %s has no URL in index.yaml", name, entry.Version)
+	}
+	return entry, nil
+}
+
+// verify holds an archive against the index. Helm does not, so that a damaged
+// copy would show, if at all, as an image that is missing.
+func verify(archive []byte, digest string) error {
+	want := strings.TrimPrefix(digest, "sha256:")
+	if want == "" {
+		return nil
+	}
+	sum := sha256.Sum256(archive)
+	if got := hex.EncodeToString(sum[:]); !strings.EqualFold(got, want) {
+		return fmt.Errorf("its SHA-256 is %s and the repository's index says %s: it is damaged, or was replaced after it was published", got, want)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
+	"helm.sh/helm/v4/pkg/repo/v1"
+)
+
+// packed makes archives of testdata/agent in dir, one for each version.
+func packed(t *testing.T, dir string, versions ...string) (paths []string) {
+	t.Helper()
+	for _, v := range versions {
+		c, err := loader.Load("testdata/agent")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Metadata.Version, c.Metadata.AppVersion = v, "v"+v
+		path, err := chartutil.Save(c, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// repository serves charts in three versions with an index that Helm made.
+// change may spoil the index or the archives.
+func repository(t *testing.T, change func(dir string, index *repo.IndexFile)) *httptest.Server {
+	t.Helper()
+	dir := t.TempDir()
+	packed(t, dir, "1.1.0", "1.10.0", "2.0.0-rc.1")
+	index, err := repo.IndexDirectory(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(dir, index)
+	}
+	if err := index.WriteFile(filepath.Join(dir, "index.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := http.StripPrefix("/charts", http.FileServer(http.Dir(dir)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, ok := r.BasicAuth(); ok && password != "secret" {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestVersionsOfARepository(t *testing.T) {
+	server := repository(t, nil)
+	for name, tc := range map[string]struct{ repo, version, want string }{
+		"the newest is taken, but no pre-release":   {"/charts", "", "1.10.0"},
+		"a slash at the end does no harm":           {"/charts/", "", "1.10.0"},
+		"a version is taken as it is":               {"/charts", "1.1.0", "1.1.0"},
+		"the newest of a range is taken":            {"/charts", "~1.1", "1.1.0"},
+		"a pre-release is taken if it is asked for": {"/charts", "2.0.0-rc.1", "2.0.0-rc.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Render(t.Context(), Options{Chart: "agent", Repo: server.URL + tc.repo, Version: tc.version})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Version != tc.want {
+				t.Errorf("rendered %s, want %s", got.Version, tc.want)
+			}
+			if all := strings.Join(images(got), "\n"); !strings.Contains(all, "/agent:v"+tc.want) {
+				t.Errorf("no agent of %s in\n%s", tc.want, all)
+			}
+		})
+	}
+}
+
+func TestRepositoriesThatFail(t *testing.T) {
+	first := func(index *repo.IndexFile) *repo.ChartVersion {
+		index.SortEntries()
+		return index.Entries["agent"][1]
+	}
+	for name, tc := range map[string]struct {
+		path, version string
+		change        func(string, *repo.IndexFile)
+		want          []string
+	}{
+		"a digest that is not the index's": {
+			"/charts", "", func(_ string, i *repo.IndexFile) { first(i).Digest = strings.Repeat("0", 64) },
+			[]string{"agent-1.10.0.tgz: its SHA-256 is", "index says 0000", "damaged"},
+		},
+		"an archive that is cut off, without a digest": {
+			"/charts", "", func(dir string, i *repo.IndexFile) {
+				first(i).Digest = ""
+				if err := os.Truncate(filepath.Join(dir, "agent-1.10.0.tgz"), 700); err != nil {
+					t.Error(err)
+				}
+			},
+			[]string{"agent-1.10.0.tgz", "the archive is cut off", "fetch it again"},
+		},
+		"an archive that is not there": {
+			"/charts", "", func(_ string, i *repo.IndexFile) { first(i).URLs = []string{"gone.tgz"} },
+			[]string{"/charts/gone.tgz: the server answers 404 Not Found"},
+		},
+		"an entry without a URL": {
+			"/charts", "", func(_ string, i *repo.IndexFile) { first(i).URLs = nil }, []string{`"agent" 1.10.0 has no URL`},
+		},
+		"another chart": {
+			"/charts", "", func(_ string, i *repo.IndexFile) {
+				i.Entries["egressd"] = i.Entries["agent"]
+				delete(i.Entries, "agent")
+			}, []string{`no chart "agent", only egressd`},
+		},
+		"pre-releases only": {
+			"/charts", "", func(_ string, i *repo.IndexFile) { i.SortEntries(); i.Entries["agent"] = i.Entries["agent"][:1] },
+			[]string{"only pre-releases", "name a version"},
+		},
+		"a version that is not there": {"/charts", "9.9.9", nil, []string{"agent-9.9.9"}},
+		"a version that is none":      {"/charts", "newest", nil, []string{`"agent"`, "newest"}},
+		"no index":                    {"/elsewhere", "", nil, []string{"there is no index.yaml"}},
+		"an index that is none": {
+			"/charts", "", func(_ string, i *repo.IndexFile) { i.APIVersion = "" }, []string{"index.yaml: no API version"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := repository(t, tc.change)
+			_, err := Render(t.Context(), Options{Chart: "agent", Repo: server.URL + tc.path, Version: tc.version})
+			wantError(t, err, append(tc.want, server.URL)...)
+			if strings.Contains(err.Error(), os.TempDir()) {
+				t.Errorf("the error names a file that is gone: %v", err)
+			}
+		})
+	}
+}
+
+func TestAPasswordOfARepositoryIsUsedAndNotShown(t *testing.T) {
+	server := repository(t, nil)
+	with := func(password string) string {
+		return strings.Replace(server.URL, "http://", "http://me:"+password+"@", 1) + "/charts"
+	}
+	if _, err := Render(t.Context(), Options{Chart: "agent", Repo: with("secret")}); err != nil {
+		t.Error(err)
+	}
+	_, err := Render(t.Context(), Options{Chart: "agent", Repo: with("forgotten")})
+	wantError(t, err, "401", "me:xxxxx@")
+	if strings.Contains(err.Error(), "forgotten") {
+		t.Errorf("the password is shown: %v", err)
+	}
+}

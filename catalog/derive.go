@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"maps"
+	"strings"
+)
+
+// Two images are run although no manifest has them in an image field, because a
+// program of the vendor makes their names at run time.
+const (
+	controller = "kvisor-controller"
+	scanners   = "kvisor-scanners"
+	autoscaler = "workload-autoscaler"
+	jmxInit    = "jmx-exporter-init"
+	// jmxVariable is the autoscaler's environment variable with that image.
+	jmxVariable = "JMX_EXPORTER_INIT_IMAGE"
+)
+
+// derive returns a copy of the list with the images that follow from those in
+// it.
+func (l *List) derive() *List {
+	all := &List{rules: l.rules, variables: l.variables, tagged: clone(l.tagged), untagged: clone(l.untagged)}
+	for _, e := range l.tagged {
+		i := l.image(e)
+		if i.Unmapped() {
+			continue
+		}
+		switch name, _ := repository(i.Source); base(name) {
+		case controller:
+			all.deriveScanners(i)
+		case autoscaler:
+			if !l.variables[jmxVariable] && !l.has(jmxInit) {
+				all.deriveJMX(i)
+			}
+		}
+	}
+	return all
+}
+
+func clone(entries map[string]*entry) map[string]*entry {
+	out := make(map[string]*entry, len(entries))
+	for target, e := range entries {
+		out[target] = &entry{spellings: maps.Clone(e.spellings), origins: maps.Clone(e.origins), notes: maps.Clone(e.notes), webhook: e.webhook}
+	}
+	return out
+}
+
+// has reports whether an image of that name is in the list, in whatever
+// registry.
+func (l *List) has(name string) bool {
+	for _, e := range l.tagged {
+		for source := range e.spellings {
+			if r, _ := repository(source); base(r) == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// deriveScanners adds the image of kvisor's scan Jobs. Unless SCANNERS_IMAGE is
+// set, the controller takes the image of its own running pod and replaces the
+// first "-controller" in it:
+// https://github.com/castai/kvisor/blob/main/cmd/controller/kube/client.go
+func (l *List) deriveScanners(from Image) {
+	origin := Origin{From: Rule, Name: from.Source, Object: "asks for " + scanners + " of its own tag"}
+	name, rest := repository(from.Source)
+	name = strings.TrimSuffix(name, controller) + scanners
+	tag := tagOf(from.Source)
+	if tag == "" && rest != "" {
+		if !l.has(scanners) {
+			l.addUntagged(name, origin).notes["its controller is pinned by a digest, which is not the digest of "+scanners+": set SCANNERS_IMAGE there"] = true
+		}
+		return
+	}
+	if tag != "" {
+		name += ":" + tag
+	}
+	derived := l.public(l.rules.Image(name))
+	e := l.put(l.tagged, derived, origin)
+	if asked := strings.Replace(from.Target, "-controller", "-scanners", 1); asked != derived.Target {
+		e.notes["kvisor will ask for "+asked+" instead: set SCANNERS_IMAGE on the controller"] = true
+	}
+}
+
+// deriveJMX adds the default of the init container that the workload autoscaler
+// gives to JVM pods, for a list in which no JMX_EXPORTER_INIT_IMAGE names it.
+func (l *List) deriveJMX(from Image) {
+	origin := Origin{From: Rule, Name: from.Source, Object: "gives it to JVM pods"}
+	for _, r := range Rows() {
+		if base(r.Repository) == jmxInit && r.Tag != "" {
+			e := l.put(l.tagged, l.rules.Image(r.reference(r.Repository)), origin)
+			e.notes["the catalogue's default: the chart may name another in "+jmxVariable] = true
+		}
+	}
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// table is the catalogue: a line of column names, then one line an image, with
+// tabs between the columns and "-" for what is unknown or does not exist.
+//
+//go:embed images.tsv
+var table string
+
+// columns are those of the table, in its order.
+var columns = []string{"repository", "alias", "component", "namespace", "how", "set", "example_tag", "named_in", "certainty"}
+
+// Retired is the set of images that only older releases of the vendor's charts
+// have. Nothing that is installed today brings them.
+const Retired = "retired"
+
+// Row is an image of the catalogue.
+type Row struct {
+	Repository string
+	Alias      string   // the vendor's second name of the same image, "" for none
+	Components []string // whose image it is
+	Sets       []string // ways to install that bring it
+	Tag        string   // of the time when the catalogue was written, "" if not known
+	NamedIn    string   // where its name stands: manifest, literal, derived or env:NAME
+	Certainty  string   // of name and use: seen, older-copy or unverified
+}
+
+// Rows are the images of the embedded catalogue.
+func Rows() []Row {
+	rows, err := parse(table)
+	if err != nil {
+		panic(err) // the table is part of the program, and a test reads it
+	}
+	return rows
+}
+
+// parse reads a table and reports the first line that is not as it should be.
+func parse(table string) (rows []Row, err error) {
+	for i, line := range strings.Split(strings.TrimSuffix(table, "\n"), "\n") {
+		field := strings.Split(line, "\t")
+		if len(field) != len(columns) {
+			return nil, fmt.Errorf("images.tsv:%d: %d columns, want %d", i+1, len(field), len(columns))
+		}
+		if i == 0 {
+			if !slices.Equal(field, columns) {
+				return nil, fmt.Errorf("images.tsv:1: the columns are not %s", strings.Join(columns, ", "))
+			}
+			continue
+		}
+		for j := range field {
+			if field[j] == "-" {
+				field[j] = ""
+			}
+		}
+		r := Row{Repository: field[0], Alias: field[1], Components: strings.Split(field[2], ","), Sets: strings.Split(field[5], ","),
+			Tag: field[6], NamedIn: field[7], Certainty: field[8]}
+		if component, ok := strings.CutPrefix(field[2], Retired+":"); ok {
+			r.Components[0] = component
+			r.Sets = []string{Retired}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// Sets are the names that AddSet takes, in the order of the catalogue.
+func Sets() (sets []string) {
+	for _, r := range Rows() {
+		for _, s := range r.Sets {
+			if !slices.Contains(sets, s) {
+				sets = append(sets, s)
+			}
+		}
+	}
+	return sets
+}
+
+// AddSet adds a set of the embedded catalogue. It fails for a name that is none
+// of Sets.
+func (l *List) AddSet(set string) error {
+	found := false
+	for _, r := range Rows() {
+		if slices.Contains(r.Sets, set) {
+			l.addRow(r)
+			found = true
+		}
+	}
+	if !found {
+		return fmt.Errorf("set %q: there are only %s", set, strings.Join(Sets(), ", "))
+	}
+	return nil
+}
+
+func (l *List) addRow(r Row) {
+	told := strings.Join(r.Sets, ",")
+	switch r.Certainty {
+	case "older-copy":
+		told = "of an older release; " + told
+	case "unverified":
+		told = "in no public source; " + told
+	}
+	origin := Origin{From: Catalogue, Name: strings.Join(r.Components, ","), Object: "(" + told + ")"}
+	add := func(repository string) {
+		if r.Tag == "" {
+			l.addUntagged(repository, origin)
+		} else {
+			l.Add(r.reference(repository), origin)
+		}
+	}
+	add(r.Repository)
+	// The second name is the same image and no entry of its own. Where the rules
+	// tell the two apart it is left out: whoever uses it will name it.
+	if r.Alias != "" && l.rules.Image(r.Alias).Target == l.rules.Image(r.Repository).Target {
+		add(r.Alias)
+	}
+}
+
+// reference is the row's tag behind one of its names.
+func (r Row) reference(repository string) string { return repository + ":" + r.Tag }

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestTheListOfImages(t *testing.T) {
+	const agent = "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1"
+	file := write(t, "pod.yaml", pod)
+	unmapped := write(t, "unmapped.yaml", pod+"  - {name: b, image: 'X Y'}\n")
+	for name, tc := range map[string]struct {
+		env      map[string]string
+		stdin    string
+		args     []string
+		code     int
+		has, not []string
+		stderr   string
+	}{
+		"a table, with the registry above it": {
+			args: []string{"--set", "phase1"}, has: []string{"# .../ is " + ecr + "/\nSOURCE ", agent + " ", " .../agent:v0.161.1 ", " catalogue castai-agent (phase1,"},
+		},
+		"the webhook's own image is always there, and not to be copied": {
+			args: []string{"-f", file}, has: []string{"\n-  ", " .../privatelink-webhook:v", " the webhook itself: push it with make push"},
+		},
+		"sets as a list, from the environment": {
+			env: map[string]string{"PRIVATELINK_SET": "phase1,phase2"}, has: []string{agent, "kvisor-scanners:", "cluster-controller:"}, args: []string{},
+		},
+		"an image without a known tag says how to get one, and a derived one says from what": {args: []string{"--set", "umbrella"}, has: []string{"derived from kvisor-controller:", "ghcr.io/castai/live/kubectl  ", "no tag is known: see the chart"}},
+		"manifests from a file":                       {args: []string{"-f", file}, has: []string{"ghcr.io/castai/images/agent:v1  .../agent:v1  "}},
+		"manifests from standard input, beside a set": {stdin: pod, args: []string{"-f", "-", "--set", "phase1"}, has: []string{"agent:v1 ", "standard input:7 Pod p", agent}},
+		"sources for scripts": {
+			args: []string{"-f", file, "-o", "sources"}, has: []string{"ghcr.io/castai/images/agent:v1\n"}, not: []string{"privatelink-webhook", "SOURCE"},
+		},
+		"sources leave out what has no tag, and say so": {
+			args: []string{"--set", "umbrella", "-o", "sources"}, not: []string{"live/kubectl", "WHY"}, stderr: "ghcr.io/castai/live/kubectl: not listed: no tag is known",
+		},
+		"an image that cannot be mapped is listed, told and makes the code 1": {
+			args: []string{"-f", unmapped}, code: 1, has: []string{"X Y  ", "left: not an image reference", "agent:v1"}, stderr: `"X Y": left: not an image reference (` + unmapped + ":8 Pod p)",
+		},
+		"a manifest without images is told":             {stdin: "kind: ConfigMap\n", args: []string{"-f", "-"}, has: []string{"/privatelink-webhook:v"}, stderr: "standard input names no image"},
+		"text that is no manifest gives nothing":        {stdin: "a: [", args: []string{"-f", "-"}, code: 1, stderr: "standard input:1: not YAML"},
+		"a file that is not there":                      {args: []string{"-f", "/does/not/exist"}, code: 1, stderr: "/does/not/exist"},
+		"no source":                                     {code: 2, stderr: "one or more of --set NAME (phase1, "},
+		"an unknown set":                                {args: []string{"--set", "phase3"}, code: 2, stderr: "there are only phase1, "},
+		"an unknown output":                             {args: []string{"--set", "phase1", "-o", "xml"}, code: 2, stderr: "use json, sources or lock"},
+		"standard input twice":                          {args: []string{"-f", "-", "-f", "-"}, code: 2, stderr: "can be read once"},
+		"values without a chart":                        {args: []string{"--set", "phase1", "--values", "v.yaml"}, code: 2, stderr: "name it with --chart"},
+		"a cluster that is not there":                   {args: []string{"--cluster", "--kubeconfig", filepath.Join(t.TempDir(), "none")}, code: 2, stderr: "see --kubeconfig and --context"},
+		"an argument":                                   {args: []string{"nginx"}, code: 2, stderr: "--help"},
+		"no registry is asked for, even without source": {env: map[string]string{"PRIVATELINK_REGISTRY": "https://x"}, code: 2, stderr: "leave out everything up to ://"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := map[string]string{"PRIVATELINK_REGISTRY": ecr}
+			for k, v := range tc.env {
+				env[k] = v
+			}
+			code, stdout, stderr := call(t, env, tc.stdin, append([]string{"images"}, tc.args...)...)
+			if code != tc.code || !strings.Contains(stderr, tc.stderr) || (tc.stderr == "") != (stderr == "") {
+				t.Errorf("code %d, want %d; stderr %q, want %q", code, tc.code, stderr, tc.stderr)
+			}
+			for _, h := range tc.has {
+				if !strings.Contains(stdout, h) {
+					t.Errorf("lacks %q:\n%s", h, stdout)
+				}
+			}
+			for _, n := range tc.not {
+				if strings.Contains(stdout, n) {
+					t.Errorf("has %q:\n%s", n, stdout)
+				}
+			}
+		})
+	}
+}
+
+func TestTheListOfImagesAsJSON(t *testing.T) {
+	code, stdout, stderr := call(t, nil, pod, "images", "--registry", ecr, "-f", "-", "-o", "json")
+	var got []map[string]any
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || stderr != "" || len(got) != 2 {
+		t.Fatalf("code %d, %v, %s%s", code, err, stdout, stderr)
+	}
+	for _, field := range []string{"source", "target", "outcome", "rule", "copy", "derived", "origins"} {
+		if _, ok := got[0][field]; !ok {
+			t.Errorf("lacks %s", field)
+		}
+	}
+	if got[0]["target"] != ecr+"/agent:v1" || got[0]["copy"] != true || got[1]["copy"] != false {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestImagesOfAChart(t *testing.T) {
+	chart := filepath.Join("..", "..", "catalog", "chart", "testdata", "agent")
+	code, stdout, stderr := call(t, nil, "", "images", "--registry", ecr, "--chart", chart, "-o", "json")
+	if code != 0 || !strings.Contains(stdout, `"from": "chart"`) {
+		t.Errorf("code %d, %s%s", code, stdout, stderr)
+	}
+	for _, tc := range []struct{ chart, want string }{{"undone", "dependency build"}, {"nothing-here", "nothing-here"}, {"demanding --chart-set fault=required", "--chart-set castai.provider=…"}} {
+		args := strings.Fields(filepath.Join("..", "..", "catalog", "chart", "testdata", tc.chart))
+		code, _, stderr := call(t, nil, "", append([]string{"images", "--registry", ecr, "--chart"}, args...)...)
+		if code != 1 || !strings.Contains(stderr, tc.want) {
+			t.Errorf("%s: code %d, %s", tc.chart, code, stderr)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive
+
+import (
+	"archive/tar"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A blob of more than 8 GiB does not fit into the header that tar had at first,
+// nor a long digest; both get a longer header.
+func TestLargeBlobsHaveTheirPlace(t *testing.T) {
+	large, long := digest.FromString("large"), digest.SHA512.FromString("long")
+	l, err := place([]*entry{{name: blobEntry(large), size: 9<<30 + 1}, {name: blobEntry(long), size: 513}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Four parts, in files with holes.
+	p := &parts{stem: "x", each: 3 << 30, size: l.size}
+	for range 4 {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.files, p.names = append(p.files, f), append(p.names, f.Name())
+	}
+	for i, f := range p.files {
+		if err := f.Truncate(p.extent(i)); err != nil {
+			t.Skip(err) // a file system without holes
+		}
+	}
+	for _, e := range l.entries {
+		if _, err := p.WriteAt(e.header, e.offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := &Archive{parts: p, entries: map[string]region{}}
+	if err := a.headers(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range l.entries {
+		if got, want := a.entries[e.name], (region{e.data(), e.size}); got != want {
+			t.Errorf("%s is at %v, not at %v", e.name, got, want)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPartsAreOneRowOfBytes(t *testing.T) {
+	p := &parts{each: 4, size: 10}
+	for range 3 {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.files, p.names = append(p.files, f), append(p.names, f.Name())
+	}
+	if n, err := p.WriteAt([]byte("0123456789"), 0); n != 10 || err != nil {
+		t.Fatal(n, err)
+	}
+	for at := range 11 {
+		for n := range 12 {
+			b := make([]byte, n)
+			got, err := p.ReadAt(b, int64(at))
+			want := ""
+			if at < 10 {
+				want = "0123456789"[at:min(10, at+n)]
+			}
+			if string(b[:got]) != want || (got < n) != errors.Is(err, io.EOF) {
+				t.Errorf("%d bytes at %d are %q, %v", n, at, b[:got], err)
+			}
+		}
+	}
+	if got := p.at(9); !strings.HasSuffix(got, ", byte 1") {
+		t.Error(got)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeadersSayNothingOfTheDay(t *testing.T) {
+	l, err := place([]*entry{textOf("a", nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := tar.NewReader(strings.NewReader(string(l.entries[0].header) + strings.Repeat("\x00", 1024))).Next()
+	if err != nil || h.ModTime.Unix() != 0 || h.Uid != 0 || h.Uname != "" || h.Mode != 0o644 {
+		t.Errorf("%+v, %v", h, err)
+	}
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func id(name string) digest.Digest { return digest.FromString(name) }
+
+func hours(n int) time.Time { return now.Add(-time.Duration(n) * time.Hour) }
+
+// old, mid and new are indexes with two images each, one of which mid and new
+// share; old is signed in both ways.
+func repository() ([]Image, Children) {
+	images := []Image{
+		{Digest: id("new"), Tags: []string{"v3", "latest"}, Index: true, Pushed: hours(48), Size: 1},
+		{Digest: id("mid"), Tags: []string{"v2"}, Index: true, Pushed: hours(72), Size: 1},
+		{Digest: id("old"), Tags: []string{"v1"}, Index: true, Pushed: hours(96), Size: 1},
+		{Digest: id("new-amd64"), Pushed: hours(48)}, {Digest: id("shared-arm64"), Pushed: hours(72)},
+		{Digest: id("mid-amd64"), Pushed: hours(72)}, {Digest: id("old-amd64"), Pushed: hours(96)}, {Digest: id("old-arm64"), Pushed: hours(96)},
+		{Digest: id("old-sig"), Tags: []string{strings.Replace(id("old").String(), ":", "-", 1) + ".sig"}, Pushed: hours(96)},
+		{Digest: id("old-sbom"), Subject: id("old"), Pushed: hours(1)},
+		{Digest: id("old-sbom-sig"), Subject: id("old-sbom"), Pushed: hours(1)},
+		{Digest: id("orphan"), Pushed: hours(1000)},
+		{Digest: id("on-its-way"), Pushed: hours(1)},
+	}
+	below := map[digest.Digest][]digest.Digest{
+		id("new"): {id("new-amd64"), id("shared-arm64")}, id("mid"): {id("mid-amd64"), id("shared-arm64")}, id("old"): {id("old-amd64"), id("old-arm64")},
+	}
+	return images, func(_ context.Context, _ string, i Image) ([]digest.Digest, error) { return below[i.Digest], nil }
+}
+
+func nobody(string, Image) bool { return false }
+
+func TestChoose(t *testing.T) {
+	uses := func(names ...string) func(string, Image) bool {
+		return func(_ string, i Image) bool {
+			return slices.ContainsFunc(names, func(n string) bool { return id(n) == i.Digest })
+		}
+	}
+	for name, tc := range map[string]struct {
+		rule Rule
+		want []string // in groups, by the order
+	}{
+		"the newest stays":                                       {Rule{Keep: 1, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"the newest two stay, with what they share":              {Rule{Keep: 2, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"more than there are":                                    {Rule{Keep: 9, Used: nobody}, []string{"|", "|", "orphan"}},
+		"what a pod uses stays, with its signatures, and theirs": {Rule{Keep: 1, Used: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
+		"a pod uses one platform of it":                          {Rule{Keep: 1, Used: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
+		"what a lock names stays, and nothing else":              {Rule{Locked: map[digest.Digest]bool{id("mid"): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"both": {Rule{Keep: 1, Locked: map[digest.Digest]bool{id("mid"): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			images, children := repository()
+			tc.rule.Young = 24 * time.Hour
+			c, err := Choose(t.Context(), "r", images, tc.rule, children, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want [][]digest.Digest
+			group := []digest.Digest{}
+			for _, n := range append(tc.want, "|") {
+				if n == "|" {
+					slices.Sort(group)
+					want, group = append(want, group), nil
+					continue
+				}
+				group = append(group, id(n))
+			}
+			var got []digest.Digest
+			for _, i := range c.Delete {
+				got = append(got, i.Digest)
+			}
+			if !slices.Equal(got, slices.Concat(want...)) {
+				t.Errorf("got %d, want %d images, in this order:\n%v\n%v", len(got), len(tc.want), got, want)
+			}
+			if c.Kept+len(c.Delete) != len(images) {
+				t.Errorf("%d kept and %d deleted of %d", c.Kept, len(c.Delete), len(images))
+			}
+		})
+	}
+}
+
+// Whatever the repository looks like, what stays is whole: no index loses what
+// it names, and what goes is named by nothing that goes later.
+func TestWhatStaysIsWhole(t *testing.T) {
+	for seed := range uint64(2000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		var images []Image
+		below := map[digest.Digest][]digest.Digest{}
+		for n := range 2 + r.IntN(12) {
+			i := Image{Digest: id(fmt.Sprint(n)), Pushed: hours(r.IntN(100)), Index: n > 3 && r.IntN(2) == 0}
+			if r.IntN(2) == 0 {
+				i.Tags = []string{fmt.Sprint("v", n)}
+			}
+			if n > 0 && r.IntN(4) == 0 {
+				i.Subject = images[r.IntN(n)].Digest
+			}
+			for range r.IntN(4) {
+				if i.Index {
+					below[i.Digest] = append(below[i.Digest], images[r.IntN(n)].Digest)
+				}
+			}
+			images = append(images, i)
+		}
+		used := images[r.IntN(len(images))].Digest
+		rule := Rule{Keep: 1 + r.IntN(3), Young: 24 * time.Hour, Used: func(_ string, i Image) bool { return i.Digest == used }}
+		c, err := Choose(t.Context(), "r", images, rule, func(_ context.Context, _ string, i Image) ([]digest.Digest, error) { return below[i.Digest], nil }, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := map[digest.Digest]bool{}
+		for _, i := range c.Delete {
+			gone[i.Digest] = true
+		}
+		if gone[used] {
+			t.Fatalf("seed %d: the used image goes", seed)
+		}
+		for index, names := range below {
+			for _, d := range names {
+				if gone[d] && !gone[index] {
+					t.Fatalf("seed %d: an index that stays loses an image", seed)
+				}
+			}
+		}
+		for _, i := range images {
+			if gone[i.Digest] && i.Subject != "" && !gone[i.Subject] {
+				t.Fatalf("seed %d: an image that stays loses a referrer", seed)
+			}
+		}
+	}
+}
+
+func TestAnIndexThatCannotBeReadStopsAll(t *testing.T) {
+	images, _ := repository()
+	_, err := Choose(t.Context(), "r", images, Rule{Keep: 1, Used: nobody}, func(context.Context, string, Image) ([]digest.Digest, error) { return nil, errors.New("boom") }, now)
+	if err == nil || !strings.Contains(err.Error(), "r@sha256:") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRule(t *testing.T) {
+	for _, tc := range []struct {
+		rule Rule
+		want string
+	}{
+		{Rule{Used: nobody}, "say what stays"}, {Rule{Keep: -1, Used: nobody}, "keep one or more"}, {Rule{Keep: 1}, "Used"},
+	} {
+		if err := tc.rule.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%+v: error %v, want %q", tc.rule, err, tc.want)
+		}
+	}
+	if err := (Rule{Locked: map[digest.Digest]bool{}, Used: nobody}).Validate(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package aws runs our control plane of ECR against an AWS emulator that nobody
+// here wrote: moto, of PyPI. Its tests have the build tag aws and need python3
+// and a package index that pip can reach:
+//
+//	go test -tags aws ./test/aws
+//
+// What moto lacks, a data plane and the account's settings, is in test/ecrlike.
+package aws
