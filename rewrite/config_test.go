@@ -4,6 +4,7 @@ package rewrite_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -22,11 +23,24 @@ rules:
   target: thirdparty/acme
 keep: [registry.k8s.io]
 envVars: [SCANNERS_IMAGE]
+repositories:
+  tagMutability: IMMUTABLE_WITH_EXCLUSION
+  excludedTags: ["sha256-*"]
+  encryption: KMS
+  kmsKey: alias/images
+  scanOnPush: true
+  lifecyclePolicy: '{"rules": []}'
+  repositoryPolicy: '{}'
+  tags: {team: platform}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := r.Config()
+	if want := (rewrite.Repositories{TagMutability: "IMMUTABLE_WITH_EXCLUSION", ExcludedTags: []string{"sha256-*"}, Encryption: "KMS", KMSKey: "alias/images", ScanOnPush: true,
+		LifecyclePolicy: `{"rules": []}`, RepositoryPolicy: "{}", Tags: map[string]string{"team": "platform"}}); !reflect.DeepEqual(c.Repositories, want) {
+		t.Errorf("read %+v", c.Repositories)
+	}
 	if strings.Join(c.Namespaces, " ") != "castai-agent castai-omni" || len(c.Rules) != 1 || len(c.Keep) != 1 || len(c.EnvVars) != 1 {
 		t.Errorf("read %+v", c)
 	}
@@ -108,6 +122,12 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		"the webhook's own namespace":                 {reg + "namespaces: [castai-privatelink]\n", []string{"own namespace"}},
 		"no namespace at all":                         {reg + "namespaces: []\n", []string{"no pod would be rewritten"}},
 		"an env variable that is a pattern":           {reg + "envVars: ['*_IMAGE']\n", []string{"envVars[0]", "exact names"}},
+		"a setting of no repository":                  {reg + "repositories: {mutable: true}\n", []string{"repositories.mutable: unknown key"}},
+		"settings that are none":                      {reg + "repositories: IMMUTABLE\n", []string{`repositories: want keys and values, have "IMMUTABLE"`}},
+		"a truth that is text":                        {reg + "repositories: {scanOnPush: 'yes'}\n", []string{`repositories.scanOnPush: want true or false, have "yes"`}},
+		"tags that are a list":                        {reg + "repositories: {tags: [a]}\n", []string{"repositories.tags: want keys and values, have a list"}},
+		"a tag that is a number":                      {reg + "repositories: {tags: {a: 1}}\n", []string{"repositories.tags.a: want text, have 1 (int)"}},
+		"a tag twice":                                 {reg + "repositories: {tags: {a: x, a: y}}\n", []string{"repositories.tags.a: the key stands twice"}},
 		"several faults, each reported":               {"registry: castai\nrule: []\nkeep: 5\n", []string{"registry: \"castai\" has no registry host", "rule: unknown key", "keep: want a list"}},
 		"several faults of meaning, each reported":    {"registry: castai\nkeep: [acme]\nnamespaces: ['*']\n", []string{"registry:", "keep[0]:", "namespaces[0]:"}},
 	} {
