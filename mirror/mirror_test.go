@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -263,7 +264,7 @@ func TestNothingToDo(t *testing.T) {
 		t.Fatalf("lock %+v", l)
 	}
 	for n := range p.images {
-		known, _ := l.Of(p.images[n].Source)
+		known, _ := l.Of(p.images[n].Source, p.images[n].Target)
 		p.images[n].Locked = &mirror.Locked{Digest: known.Digest}
 	}
 	p.source.forget()
@@ -347,9 +348,7 @@ func TestOneBadImageDoesNotStopTheOthers(t *testing.T) {
 func cut(w http.ResponseWriter, r *http.Request, next http.Handler, after int) {
 	rec := httptest.NewRecorder()
 	next.ServeHTTP(rec, r)
-	for k, v := range rec.Header() {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), rec.Header())
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write(rec.Body.Bytes()[:min(after, rec.Body.Len())])
 	if rec.Body.Len() > after {

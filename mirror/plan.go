@@ -402,7 +402,7 @@ func (p *Plan) total(overwrite bool) {
 func (m *Mirror) Lock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 	l := &lock.Lock{Registry: prefix, Platforms: m.Platforms}
 	for _, i := range p.Items {
-		known, ok := old.Of(i.Source)
+		known, ok := old.Of(i.Source, i.Target)
 		if i.root != nil {
 			now := m.locked(i)
 			if ok && known.Digest == now.Digest && now.SourceDigest == "" {
@@ -410,7 +410,7 @@ func (m *Mirror) Lock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 			}
 			l.Images = append(l.Images, now)
 		} else if ok {
-			known.Target, known.Why = i.Target, i.Why
+			known.Source, known.Target, known.Why = i.Source, i.Target, i.Why
 			l.Images = append(l.Images, known)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -66,10 +67,8 @@ func layer(c *registry.GenericClient, ref string) ([]byte, error) {
 		return nil, err
 	}
 	for _, d := range got.Descriptors {
-		for _, t := range layers {
-			if d.MediaType == t {
-				return c.GetDescriptorData(got.MemoryStore, d)
-			}
+		if slices.Contains(layers, d.MediaType) {
+			return c.GetDescriptorData(got.MemoryStore, d)
 		}
 	}
 	return nil, fmt.Errorf("it is no chart: it has no layer of type %s", registry.ChartLayerMediaType)

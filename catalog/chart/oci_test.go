@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -133,9 +134,7 @@ func TestARegistryThatSpoilsTheArchive(t *testing.T) {
 			if strings.Contains(r.URL.Path, "/blobs/") && len(body) > 100 {
 				body[50] ^= 1
 			}
-			for k, v := range answer.Header() {
-				w.Header()[k] = v
-			}
+			maps.Copy(w.Header(), answer.Header())
 			w.WriteHeader(answer.Code)
 			_, _ = w.Write(body)
 		})

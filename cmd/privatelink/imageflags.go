@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,10 +82,8 @@ func (f *imageFlags) addFiles(c *cobra.Command, into *catalog.List) error {
 		name := file
 		read := func() ([]byte, error) { return os.ReadFile(file) }
 		if file == "-" {
-			for _, earlier := range f.files[:n] {
-				if earlier == file {
-					return usageError{errors.New("-f -: standard input can be read once")}
-				}
+			if slices.Contains(f.files[:n], file) {
+				return usageError{errors.New("-f -: standard input can be read once")}
 			}
 			name = "standard input"
 			read = func() ([]byte, error) { return io.ReadAll(c.InOrStdin()) }

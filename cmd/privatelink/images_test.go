@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,9 +57,7 @@ func TestTheListOfImages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{"PRIVATELINK_REGISTRY": ecr}
-			for k, v := range tc.env {
-				env[k] = v
-			}
+			maps.Copy(env, tc.env)
 			code, stdout, stderr := call(t, env, tc.stdin, append([]string{"images"}, tc.args...)...)
 			if code != tc.code || !strings.Contains(stderr, tc.stderr) || (tc.stderr == "") != (stderr == "") {
 				t.Errorf("code %d, want %d; stderr %q, want %q", code, tc.code, stderr, tc.stderr)

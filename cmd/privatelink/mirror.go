@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -163,7 +164,7 @@ func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.R
 		return wanted, old, nil
 	}
 	for n := range wanted {
-		if known, ok := old.Of(wanted[n].Source); ok {
+		if known, ok := old.Of(wanted[n].Source, wanted[n].Target); ok {
 			wanted[n].Locked = &mirror.Locked{Digest: known.Digest, SourceDigest: known.SourceDigest}
 		}
 	}
@@ -236,10 +237,8 @@ func (f *transferFlags) mirror(c *cobra.Command, rules *rewrite.Rules) (*mirror.
 		Transport:  login.Transport(registry.NewTransport()),
 		UserAgent:  "privatelink/" + version,
 		PlainHTTP: func(host string) bool {
-			for _, h := range f.plainHTTP {
-				if h == host {
-					return true
-				}
+			if slices.Contains(f.plainHTTP, host) {
+				return true
 			}
 			return registry.Loopback(host)
 		},

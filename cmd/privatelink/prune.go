@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/castai/privatelink-webhook/deploy"
 	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
 	"github.com/castai/privatelink-webhook/mirror/lock"
 	"github.com/castai/privatelink-webhook/mirror/prune"
@@ -45,7 +46,7 @@ stays.
 
 Only repositories below the registry prefix are looked at. An image that a pod of
 the cluster uses always stays, with its signatures and all its platforms; so the
-cluster is asked, in all namespaces. Untagged images younger than a day stay: they
+cluster is asked, in all namespaces. The webhook's own images stay. Untagged images younger than a day stay: they
 may be part of a push that is under way.
 
 Without --yes nothing is deleted: what would be is listed.`,
@@ -61,7 +62,7 @@ Without --yes nothing is deleted: what would be is listed.`,
 				return usageError{fmt.Errorf("%s is not a private ECR: prune knows no other registry", r.Registry())}
 			}
 			rule := prune.Rule{Keep: keep, Young: 24 * time.Hour, Used: func(string, prune.Image) bool { return false }}
-			if rule.Locked, err = lockedDigests(notIn, r); err != nil {
+			if rule.Locked, err = lockedImages(notIn, r); err != nil {
 				return err
 			}
 			if err := rule.Validate(); err != nil {
@@ -72,6 +73,8 @@ Without --yes nothing is deleted: what would be is listed.`,
 					return err
 				}
 			}
+			byPods, own := rule.Used, r.Registry()+"/"+deploy.Image
+			rule.Used = func(repository string, i prune.Image) bool { return repository == own || byPods(repository, i) }
 			_, client, err := transfer.mirror(c, r)
 			if err != nil {
 				return err
@@ -105,12 +108,12 @@ Without --yes nothing is deleted: what would be is listed.`,
 	return c
 }
 
-// lockedDigests are those of all files; nil without a file.
-func lockedDigests(files []string, rules *rewrite.Rules) (map[digest.Digest]bool, error) {
+// lockedImages are those of all files, as repository@digest; nil without a file.
+func lockedImages(files []string, rules *rewrite.Rules) (map[string]bool, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
-	all := map[digest.Digest]bool{}
+	all := map[string]bool{}
 	for _, f := range files {
 		l, err := lock.Read(f)
 		if err != nil {
@@ -120,7 +123,8 @@ func lockedDigests(files []string, rules *rewrite.Rules) (map[digest.Digest]bool
 			return nil, usageError{fmt.Errorf("--not-in: %s is for the registry %s, not for %s: all would go", f, l.Registry, rules.Registry())}
 		}
 		for _, i := range l.Images {
-			all[i.Digest] = true
+			repository, _ := registry.Split(i.Target)
+			all[repository+"@"+i.Digest.String()] = true
 		}
 	}
 	return all, nil

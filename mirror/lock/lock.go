@@ -58,12 +58,16 @@ type Image struct {
 	Why []string `yaml:"why,omitempty" json:"why,omitempty"`
 }
 
-// Of returns the image for a source, by the name that it was asked for.
-func (l *Lock) Of(source string) (Image, bool) {
+// Of returns what is known of an image: by its source, or else by its target,
+// since one image may be published under several names.
+func (l *Lock) Of(source, target string) (Image, bool) {
 	if l == nil {
 		return Image{}, false
 	}
 	i := slices.IndexFunc(l.Images, func(i Image) bool { return i.Source == source })
+	if i < 0 {
+		i = slices.IndexFunc(l.Images, func(i Image) bool { return i.Target == target })
+	}
 	if i < 0 {
 		return Image{}, false
 	}
@@ -76,7 +80,7 @@ func (l *Lock) Without(other *Lock) (sources []string) {
 		return nil
 	}
 	for _, i := range l.Images {
-		if _, ok := other.Of(i.Source); !ok {
+		if _, ok := other.Of(i.Source, i.Target); !ok {
 			sources = append(sources, i.Source)
 		}
 	}

@@ -46,14 +46,14 @@ func TestWriteAndRead(t *testing.T) {
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v %v: something was left", err, files)
 	}
-	if i, ok := got.Of("ghcr.io/castai/images/agent:v1"); !ok || i.Size != 7 {
+	if i, ok := got.Of("us-docker.pkg.dev/castai-hub/library/agent:v1", prefix+"/agent:v1"); !ok || i.Size != 7 {
 		t.Errorf("%v %+v", ok, i)
 	}
 	if got := got.Without(&Lock{Images: got.Images[:1]}); len(got) != 1 || got[0] != "ghcr.io/castai/images/agent:v1" {
 		t.Errorf("without: %v", got)
 	}
 	var none *Lock
-	if _, ok := none.Of("x"); ok || none.Without(l) != nil {
+	if _, ok := none.Of("x", "y"); ok || none.Without(l) != nil {
 		t.Error("no lock lists something")
 	}
 }

@@ -35,8 +35,9 @@ type Rule struct {
 	// Keep is how many images stay in each repository, the newest; 0 for all that
 	// Locked does not name.
 	Keep int
-	// Locked are the digests that stay; nil to keep by number alone.
-	Locked map[digest.Digest]bool
+	// Locked are the images that stay, as repository@digest; nil to keep by number
+	// alone.
+	Locked map[string]bool
 	// Used says that a pod uses an image, by one of its tags or by its digest.
 	Used func(repository string, i Image) bool
 	// Young images stay that nothing refers to: a push writes them first.
@@ -130,7 +131,7 @@ func (c *chooser) keep() {
 	for _, i := range c.images {
 		top := len(i.Tags) > 0 && signatureOf(i) == ""
 		switch {
-		case c.rule.Used(c.repository, i), c.rule.Locked[i.Digest]:
+		case c.rule.Used(c.repository, i), c.rule.Locked[c.repository+"@"+i.Digest.String()]:
 			c.stay(i.Digest)
 		case !top && i.Subject == "" && !named[i.Digest] && signatureOf(i) == "" && c.now.Sub(i.Pushed) < c.rule.Young:
 			c.stay(i.Digest)

@@ -59,8 +59,8 @@ func TestChoose(t *testing.T) {
 		"more than there are":                                    {Rule{Keep: 9, Used: nobody}, []string{"|", "|", "orphan"}},
 		"what a pod uses stays, with its signatures, and theirs": {Rule{Keep: 1, Used: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
 		"a pod uses one platform of it":                          {Rule{Keep: 1, Used: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
-		"what a lock names stays, and nothing else":              {Rule{Locked: map[digest.Digest]bool{id("mid"): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
-		"both": {Rule{Keep: 1, Locked: map[digest.Digest]bool{id("mid"): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"what a lock names stays, and nothing else":              {Rule{Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"both": {Rule{Keep: 1, Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			images, children := repository()
@@ -162,7 +162,7 @@ func TestRule(t *testing.T) {
 			t.Errorf("%+v: error %v, want %q", tc.rule, err, tc.want)
 		}
 	}
-	if err := (Rule{Locked: map[digest.Digest]bool{}, Used: nobody}).Validate(); err != nil {
+	if err := (Rule{Locked: map[string]bool{}, Used: nobody}).Validate(); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@
 package ecrlike
 
 import (
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -95,9 +96,7 @@ func (s *Server) hit(c *call) bool {
 	if f.Status == 0 {
 		return false
 	}
-	for k, v := range f.Header {
-		c.reply.Header()[k] = v
-	}
+	maps.Copy(c.reply.Header(), f.Header)
 	if c.r.Header.Get("X-Amz-Target") != "" {
 		c.exception(f.Status, f.Code, f.Message)
 	} else {

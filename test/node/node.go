@@ -22,6 +22,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/rewrite"
 	"github.com/castai/privatelink-webhook/test/cluster"
+	"github.com/castai/privatelink-webhook/test/ecrlike"
 	"github.com/castai/privatelink-webhook/test/node/ecr"
 	"github.com/castai/privatelink-webhook/test/node/machine"
 )
@@ -58,6 +59,7 @@ type Node struct {
 	*cluster.Cluster
 	Programs
 	ECR    *ecr.Registry
+	Strict *ecrlike.Server      // an empty account, for the mirror
 	Client kubernetes.Interface // of an administrator
 	Rules  *rewrite.Rules       // of Registry alone
 	// Digest is that of the stand-ins that stay and answer no probe, for
@@ -100,10 +102,11 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if n.Rules, err = rewrite.New(rewrite.Config{Registry: Registry}); err != nil {
 		return err
 	}
+	n.Strict = ecrlike.New(ecrlike.Options{Account: "210987654321", Region: "us-east-1", Switches: ecrlike.Switches{BlobMounting: true, Direct: true}})
 	if err := errors.Join(os.MkdirAll(n.dir, 0o700), machine.Bridge(bridge, address+"/24"), n.nameRegistries()); err != nil {
 		return err
 	}
-	if n.ECR, err = ecr.Start(address+":443", Host, AddOnHost); err != nil {
+	if n.ECR, err = ecr.Start(address+":443", n.Strict, Host, AddOnHost); err != nil {
 		return err
 	}
 	if err := n.ECR.Await(ctx, Host); err != nil {
@@ -131,7 +134,7 @@ func (n *Node) nameRegistries() error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f, "%s %s %s\n", address, Host, AddOnHost)
+	_, err = fmt.Fprintf(f, "%s %s %s %s\n", address, Host, AddOnHost, n.Strict.Host())
 	return errors.Join(err, f.Close())
 }
 

@@ -160,7 +160,12 @@ func ready(t *testing.T) {
 // onboard applies the workloads and does what comes after.
 func onboard(t *testing.T) {
 	t.Helper()
-	for _, text := range workloads(t) {
+	onboardWith(t, workloads(t))
+}
+
+func onboardWith(t *testing.T, texts []string) {
+	t.Helper()
+	for _, text := range texts {
 		kubectl(t, text, "apply", "-f", "-")
 	}
 	kubectl(t, "", "scale", "--namespace", agents, "deployment/castai-pod-pinner", "--replicas=2")

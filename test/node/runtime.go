@@ -75,7 +75,7 @@ func (n *Node) startContainerd(ctx context.Context) error {
 		filepath.Join(n.dir, "containerd.toml"):     fmt.Sprintf(containerdConfig, filepath.Join(n.dir, "containerd"), registries, pause, networkPlugins, networks),
 		filepath.Join(networks, "10-pods.conflist"): fmt.Sprintf(networkConfig, bridge, podCIDR, "10.200.0.10", address),
 	}
-	for _, host := range []string{Host, AddOnHost} {
+	for _, host := range []string{Host, AddOnHost, n.Strict.Host()} {
 		files[filepath.Join(registries, host, "hosts.toml")] = fmt.Sprintf(hostConfig, host, n.caFile())
 	}
 	if err := write(files); err != nil {

@@ -56,11 +56,14 @@ func (k *link) lead(client *net.TCPConn) {
 
 // parcel is something on the way, and when it arrives.
 type parcel struct {
-	content []byte
-	due     time.Time
+	buffer *buffer
+	size   int
+	due    time.Time
 }
 
-var parcels = sync.Pool{New: func() any { return make([]byte, 64<<10) }}
+type buffer [64 << 10]byte
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // carry takes one direction. What is on the way waits in a queue, so that delay
 // costs no bandwidth.
@@ -71,8 +74,8 @@ func (k *link) carry(to, from *net.TCPConn) {
 		defer cancel()
 		for p := range onTheWay {
 			time.Sleep(time.Until(p.due))
-			_, err := to.Write(p.content)
-			parcels.Put(p.content[:cap(p.content)])
+			_, err := to.Write(p.buffer[:p.size])
+			buffers.Put(p.buffer)
 			if err != nil {
 				_ = from.CloseRead()
 				for range onTheWay {
@@ -84,8 +87,8 @@ func (k *link) carry(to, from *net.TCPConn) {
 	}()
 	var sent time.Time // when the last byte so far has left
 	for {
-		b := parcels.Get().([]byte)
-		n, err := from.Read(b)
+		b := buffers.Get().(*buffer)
+		n, err := from.Read(b[:])
 		if n > 0 {
 			now := time.Now()
 			if sent.Before(now) {
@@ -94,7 +97,7 @@ func (k *link) carry(to, from *net.TCPConn) {
 			if k.rate > 0 {
 				sent = sent.Add(time.Duration(float64(n) / k.rate * float64(time.Second)))
 			}
-			onTheWay <- parcel{b[:n], sent.Add(k.delay)}
+			onTheWay <- parcel{b, n, sent.Add(k.delay)}
 			time.Sleep(time.Until(sent.Add(-5 * time.Millisecond))) // so far ahead a socket buffer may be
 		}
 		if err != nil {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// certify makes an authority and a certificate for the hosts.
-func certify(hosts []string) (leaf tls.Certificate, ca []byte, pool *x509.CertPool, err error) {
+// Certify makes an authority and a certificate for the hosts.
+func Certify(hosts []string) (leaf tls.Certificate, ca []byte, pool *x509.CertPool, err error) {
 	now := time.Now()
 	authority := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),

@@ -24,6 +24,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/castai/privatelink-webhook/test/ecrlike"
 )
 
 // User is whom ECR knows every client as.
@@ -42,6 +44,7 @@ type Registry struct {
 
 	password string
 	accounts map[string]http.Handler // by host
+	strict   *ecrlike.Server         // one of them, or nil
 	server   *http.Server
 	roots    *tls.Config
 
@@ -49,13 +52,19 @@ type Registry struct {
 	log []Request
 }
 
-// Start serves the hosts at the address. They have to resolve to it.
-func Start(address string, hosts ...string) (*Registry, error) {
-	r := &Registry{password: rand.Text(), accounts: map[string]http.Handler{}}
+// Start serves the hosts at the address. They have to resolve to it. Beside them
+// it serves an account that is like ECR in all that a push can fail at, and has
+// the API of AWS; strict may be nil.
+func Start(address string, strict *ecrlike.Server, hosts ...string) (*Registry, error) {
+	r := &Registry{password: rand.Text(), accounts: map[string]http.Handler{}, strict: strict}
 	for _, h := range hosts {
 		r.accounts[h] = registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	}
-	certificate, ca, pool, err := certify(hosts)
+	if strict != nil {
+		hosts = append(hosts, strict.Host())
+		r.accounts[strict.Host()] = strict
+	}
+	certificate, ca, pool, err := Certify(hosts)
 	if err != nil {
 		return nil, fmt.Errorf("ECR stand-in: certificate: %w", err)
 	}
@@ -114,10 +123,16 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	account, known := r.accounts[req.Host]
 	user, password, _ := req.BasicAuth()
 	entry.For = user
+	node := user == User && subtle.ConstantTimeCompare([]byte(password), []byte(r.password)) == 1
 	switch {
 	case !known:
 		http.Error(answer, "no such account", http.StatusMisdirectedRequest)
-	case user != User || subtle.ConstantTimeCompare([]byte(password), []byte(r.password)) == 0:
+	case r.strict != nil && account == r.strict:
+		if node { // its token is as good as one that the API gave out
+			req.SetBasicAuth(User, r.strict.Token())
+		}
+		r.strict.ServeHTTP(answer, req)
+	case !node:
 		answer.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 		answer.Header().Set("WWW-Authenticate", fmt.Sprintf(`Basic realm="https://%s/",service="ecr.amazonaws.com"`, req.Host))
 		http.Error(answer, "Not Authorized", http.StatusUnauthorized)

@@ -25,7 +25,7 @@ func at(t *testing.T) (*Registry, *http.Transport) {
 	}
 	address := probe.Addr().String()
 	_ = probe.Close()
-	r, err := Start(address, mine, other)
+	r, err := Start(address, nil, mine, other)
 	if err != nil {
 		t.Fatal(err)
 	}
