@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/castai/privatelink-webhook/mirror/registry"
 )
@@ -28,7 +27,7 @@ func (r *run) write(ctx context.Context, b *blob, tasks []*task) []error {
 	for failures := 1; ; failures++ {
 		r.transfer(ctx, b, writes)
 		writes = slices.DeleteFunc(writes, func(w *writing) bool { return *w.err == nil || !r.worthAnother(ctx, w, failures) })
-		if len(writes) == 0 || pause(ctx, registry.Backoff(failures)) != nil {
+		if len(writes) == 0 || registry.Sleep(ctx, registry.Backoff(failures)) != nil {
 			return errs
 		}
 		// What was cut off may have arrived before that.
@@ -246,7 +245,7 @@ func (r *run) putManifest(ctx context.Context, repository string, n *node, tag s
 		if err == nil || failures >= tries || !registry.Retryable(err) {
 			return err
 		}
-		if pause(ctx, registry.Backoff(failures)) != nil {
+		if registry.Sleep(ctx, registry.Backoff(failures)) != nil {
 			return err
 		}
 		// A registry may be slow to see what it was given; later it is lost.
@@ -277,15 +276,4 @@ func (r *run) repair(ctx context.Context, repository string, n *node) error {
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

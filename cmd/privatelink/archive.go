@@ -53,7 +53,7 @@ out; the import asks the private registry whether they are there.`,
 	f.rules.add(c.Flags())
 	f.images.add(c.Flags())
 	f.locked.add(c.Flags())
-	f.transfer.add(c.Flags())
+	f.transfer.addSource(c.Flags())
 	c.Flags().StringVar(&f.to, "to", "", "`FILE` to be written")
 	c.Flags().StringVar(&f.split, "split", "", "most that one file may have, a `SIZE` such as 4G; FAT32 takes 4095M")
 	c.Flags().StringVar(&f.since, "since", "", "lock `FILE` of what the private registry has already")

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/castai/privatelink-webhook/certs"
 	"github.com/castai/privatelink-webhook/deploy"
@@ -22,8 +20,8 @@ func newCerts() *cobra.Command {
 
 func newCertsReset() *cobra.Command {
 	var (
-		kubeconfig, context string
-		now                 bool
+		cluster clusterFlags
+		now     bool
 	)
 	c := &cobra.Command{
 		Use:   "reset",
@@ -41,15 +39,9 @@ It does not apply to certificates of cert-manager or of your own.`,
 		Example: "  privatelink certs reset --context my-cluster",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			loading := clientcmd.NewDefaultClientConfigLoadingRules()
-			loading.ExplicitPath = kubeconfig
-			config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loading, &clientcmd.ConfigOverrides{CurrentContext: context}).ClientConfig()
+			client, err := cluster.client()
 			if err != nil {
-				return usageError{fmt.Errorf("no cluster to talk to: %w; see --kubeconfig and --context", err)}
-			}
-			client, err := kubernetes.NewForConfig(config)
-			if err != nil {
-				return usageError{err}
+				return err
 			}
 			return certs.Reset(c.Context(), certs.ResetConfig{
 				Client: client, Namespace: deploy.Namespace, SecretName: deploy.CASecret, ConfigurationName: deploy.ConfigurationName,
@@ -57,8 +49,7 @@ It does not apply to certificates of cert-manager or of your own.`,
 			})
 		},
 	}
-	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`FILE` of the cluster (default: as kubectl)")
-	c.Flags().StringVar(&context, "context", "", "`NAME` of the kubeconfig context (default: the current one)")
+	cluster.add(c.Flags())
 	c.Flags().BoolVar(&now, "now", false, "distrust the old CA at once, at the price of some refused pods")
 	return c
 }

@@ -12,8 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/castai/privatelink-webhook/catalog"
 	"github.com/castai/privatelink-webhook/catalog/chart"
@@ -25,10 +23,10 @@ import (
 
 // imageFlags say which images: the sources of a catalog.List.
 type imageFlags struct {
-	sets, files         []string
-	chart               chartFlags
-	cluster             bool
-	kubeconfig, context string
+	sets, files []string
+	chart       chartFlags
+	cluster     bool
+	of          clusterFlags
 }
 
 // chartFlags name a Helm chart and its values.
@@ -46,8 +44,7 @@ func (f *imageFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.chart.values, "values", nil, "`FILE` of values for the chart; may be repeated")
 	flags.StringArrayVar(&f.chart.set, "chart-set", nil, "`KEY=VALUE` for the chart; may be repeated")
 	flags.BoolVar(&f.cluster, "cluster", false, "read the namespaces of the configuration in the live cluster: workloads, Helm releases, pods")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "`FILE` of the cluster (default: as kubectl)")
-	flags.StringVar(&f.context, "context", "", "`NAME` of the kubeconfig context (default: the current one)")
+	f.of.add(flags)
 }
 
 // empty reports whether no source is named.
@@ -126,15 +123,9 @@ func (f *imageFlags) addCluster(c *cobra.Command, into *catalog.List) error {
 	if !f.cluster {
 		return nil
 	}
-	loading := clientcmd.NewDefaultClientConfigLoadingRules()
-	loading.ExplicitPath = f.kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loading, &clientcmd.ConfigOverrides{CurrentContext: f.context}).ClientConfig()
+	client, err := f.of.client()
 	if err != nil {
-		return usageError{fmt.Errorf("no cluster to talk to: %w; see --kubeconfig and --context", err)}
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return usageError{err}
+		return err
 	}
 	seen, err := live.Read(c.Context(), client, into)
 	if err != nil {

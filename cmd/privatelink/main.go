@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command privatelink is the operator's side: explain and apply the rewriting
+// Command privatelink is the operator's side: which images are needed, copy them
+// to the private registry, say what is missing; explain and apply the rewriting
 // without a cluster, render the install bundle, look after certificates.
 //
-// Exit codes: 0 done, 1 failed or some image could not be mapped, 2 wrong usage
-// or configuration.
+// Exit codes: 0 done, 1 failed or some image could not be mapped or copied, 2
+// wrong usage or configuration, 3 a check found images missing.
 package main
 
 import (
@@ -68,14 +69,15 @@ func newRoot(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "privatelink",
 		Short: "Run CAST AI's images from a private registry",
-		Long: `Run CAST AI on clusters that reach no public registry: see where each image
-belongs, rewrite manifests, render the webhook's install bundle.
+		Long: `Run CAST AI on clusters that reach no public registry: list the images it needs,
+copy them, see where each belongs, rewrite manifests, render the webhook's install
+bundle.
 
 Each flag is also read from the environment: --registry from PRIVATELINK_REGISTRY,
 and so on.
 
-Exit codes: 0 done; 1 failed, or some image could not be mapped; 2 wrong usage or
-configuration.`,
+Exit codes: 0 done; 1 failed, or some image could not be mapped or copied; 2 wrong
+usage or configuration; 3 a check or a dry run found something to copy.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true,

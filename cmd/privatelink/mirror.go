@@ -20,14 +20,47 @@ import (
 	"github.com/castai/privatelink-webhook/rewrite"
 )
 
+// copyFlags are those of mirror and check.
+type copyFlags struct {
+	rules    ruleFlags
+	images   imageFlags
+	locked   lockFlags
+	transfer transferFlags
+	options  runOptions
+}
+
+func (f *copyFlags) add(flags *pflag.FlagSet) {
+	f.rules.add(flags)
+	f.images.add(flags)
+	f.locked.add(flags)
+	f.transfer.add(flags)
+	f.options.add(flags)
+}
+
+// run copies, or with compare only says what there is to copy.
+func (f *copyFlags) run(c *cobra.Command, compare bool) error {
+	r, _, err := f.rules.rules()
+	if err != nil {
+		return err
+	}
+	wanted, old, err := f.locked.images(c, &f.images, r)
+	if err != nil {
+		return err
+	}
+	m, _, err := f.transfer.mirror(c, r)
+	if err != nil {
+		return err
+	}
+	m.Compare = compare
+	f.options.prefix, f.options.old = r.Registry(), old
+	if f.options.dryRun = f.options.dryRun || compare; !f.options.dryRun {
+		f.options.write = f.locked.file
+	}
+	return runMirror(c, m, wanted, f.options)
+}
+
 func newMirror() *cobra.Command {
-	var (
-		rules    ruleFlags
-		images   imageFlags
-		locked   lockFlags
-		transfer transferFlags
-		o        runOptions
-	)
+	var f copyFlags
 	c := &cobra.Command{
 		Use:   "mirror",
 		Short: "Copy the images to the private registry",
@@ -45,43 +78,15 @@ run is continued by starting it again.`,
 		Example: `  privatelink mirror --config privatelink.yaml --set phase1,phase2
   privatelink mirror --config privatelink.yaml --dry-run`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, _, err := rules.rules()
-			if err != nil {
-				return err
-			}
-			wanted, old, err := locked.images(c, &images, r)
-			if err != nil {
-				return err
-			}
-			m, _, err := transfer.mirror(c, r)
-			if err != nil {
-				return err
-			}
-			o.prefix, o.old = r.Registry(), old
-			if !o.dryRun {
-				o.write = locked.file
-			}
-			return runMirror(c, m, wanted, o)
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c, false) },
 	}
-	rules.add(c.Flags())
-	images.add(c.Flags())
-	locked.add(c.Flags())
-	transfer.add(c.Flags())
-	o.add(c.Flags())
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and exit with 3 if there is something")
+	f.add(c.Flags())
+	c.Flags().BoolVar(&f.options.dryRun, "dry-run", false, "say what would be done, and exit with 3 if there is something")
 	return c
 }
 
 func newCheck() *cobra.Command {
-	var (
-		rules    ruleFlags
-		images   imageFlags
-		locked   lockFlags
-		transfer transferFlags
-		o        = runOptions{dryRun: true}
-	)
+	var f copyFlags
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say which images the private registry lacks",
@@ -97,29 +102,9 @@ are missing or differ.`,
 		Example: `  privatelink check --config privatelink.yaml
   privatelink check --config privatelink.yaml --chart castai --version 0.40.0`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, _, err := rules.rules()
-			if err != nil {
-				return err
-			}
-			wanted, old, err := locked.images(c, &images, r)
-			if err != nil {
-				return err
-			}
-			m, _, err := transfer.mirror(c, r)
-			if err != nil {
-				return err
-			}
-			m.Compare = true
-			o.prefix, o.old = r.Registry(), old
-			return runMirror(c, m, wanted, o)
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c, true) },
 	}
-	rules.add(c.Flags())
-	images.add(c.Flags())
-	locked.add(c.Flags())
-	transfer.add(c.Flags())
-	o.addOutput(c.Flags())
+	f.add(c.Flags())
 	return c
 }
 
@@ -212,7 +197,6 @@ func (f *transferFlags) add(flags *pflag.FlagSet) {
 	f.addSource(flags)
 	flags.BoolVar(&f.overwrite, "overwrite", false, "move tags of the private registry that stand for another image")
 	flags.BoolVar(&f.strictReferrers, "strict-referrers", false, "fail an image whose signatures the private registry does not take, instead of a warning")
-	flags.StringVar(&f.profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
 }
 
 // addSource adds what is about reading.
@@ -220,6 +204,7 @@ func (f *transferFlags) addSource(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.platforms, "platform", nil, "keep only this `PLATFORM`, such as linux/arm64; may be repeated. It changes the digest, and signatures no longer fit")
 	flags.BoolVar(&f.noReferrers, "no-referrers", false, "leave signatures, attestations and SBOMs out")
 	flags.IntVar(&f.parallel, "parallel", 32, "`NUMBER` of transfers at a time")
+	flags.StringVar(&f.profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
 	flags.StringSliceVar(&f.plainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. This machine's own need no mention")
 }
 
@@ -285,9 +270,7 @@ type runOptions struct {
 	write  string // the lock file, "" for none
 }
 
-func (o *runOptions) add(flags *pflag.FlagSet) { o.addOutput(flags) }
-
-func (o *runOptions) addOutput(flags *pflag.FlagSet) {
+func (o *runOptions) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&o.output, "output", "o", "", "json: an event a line, and a summary as the last")
 }
 

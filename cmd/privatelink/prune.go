@@ -17,8 +17,6 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/castai/privatelink-webhook/deploy"
 	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
@@ -30,12 +28,12 @@ import (
 
 func newPrune() *cobra.Command {
 	var (
-		rules               ruleFlags
-		transfer            transferFlags
-		keep                int
-		notIn               []string
-		yes, noCluster      bool
-		kubeconfig, context string
+		rules          ruleFlags
+		transfer       transferFlags
+		keep           int
+		notIn          []string
+		yes, noCluster bool
+		cluster        clusterFlags
 	)
 	c := &cobra.Command{
 		Use:   "prune (--keep N | --not-in LOCK)...",
@@ -69,7 +67,7 @@ Without --yes nothing is deleted: what would be is listed.`,
 				return usageError{err}
 			}
 			if !noCluster {
-				if rule.Used, err = usedBy(c.Context(), kubeconfig, context); err != nil {
+				if rule.Used, err = usedBy(c.Context(), cluster); err != nil {
 					return err
 				}
 			}
@@ -102,8 +100,7 @@ Without --yes nothing is deleted: what would be is listed.`,
 	c.Flags().StringSliceVar(&notIn, "not-in", nil, "`LOCK` file whose images stay; may be repeated, for several clusters")
 	c.Flags().BoolVar(&yes, "yes", false, "delete, and not only say what")
 	c.Flags().BoolVar(&noCluster, "no-cluster", false, "do not ask which images pods use: those may go as well")
-	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`FILE` of the cluster (default: as kubectl)")
-	c.Flags().StringVar(&context, "context", "", "`NAME` of the kubeconfig context (default: the current one)")
+	cluster.add(c.Flags())
 	transfer.parallel = 32
 	return c
 }
@@ -132,16 +129,10 @@ func lockedImages(files []string, rules *rewrite.Rules) (map[string]bool, error)
 
 // usedBy asks a cluster for its pods. It tells of an image by name and tag, and by
 // digest, as the pod asks for it and as the node found it.
-func usedBy(ctx context.Context, kubeconfig, name string) (func(string, prune.Image) bool, error) {
-	loading := clientcmd.NewDefaultClientConfigLoadingRules()
-	loading.ExplicitPath = kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loading, &clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
+func usedBy(ctx context.Context, cluster clusterFlags) (func(string, prune.Image) bool, error) {
+	client, err := cluster.client()
 	if err != nil {
-		return nil, usageError{fmt.Errorf("no cluster to ask which images are used: %w; see --kubeconfig and --context, or --no-cluster", err)}
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, usageError{err}
+		return nil, fmt.Errorf("asking which images are used: %w, or --no-cluster", err)
 	}
 	used := map[string]bool{}
 	for next := ""; ; {

@@ -83,19 +83,26 @@ func (t *teller) progress(ctx context.Context, p *mirror.Progress) (stop func())
 	case t.terminal:
 		return t.showBars(ctx, p)
 	}
+	return every(ctx, 5*time.Second, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.say("%s of %s, %d of %d images", size(p.Done.Load()), size(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load())
+	})
+}
+
+// every calls f again and again, until stop is called.
+func every(ctx context.Context, d time.Duration, f func()) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		tick := time.NewTicker(5 * time.Second)
+		tick := time.NewTicker(d)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				t.mu.Lock()
-				t.say("%s of %s, %d of %d images", size(p.Done.Load()), size(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load())
-				t.mu.Unlock()
+				f()
 			}
 		}
 	})
@@ -116,23 +123,9 @@ func (t *teller) showBars(ctx context.Context, p *mirror.Progress) (stop func())
 		images.SetTotal(max(1, p.Images.Load()), false)
 		images.SetCurrent(p.ImagesDone.Load())
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				show()
-			}
-		}
-	})
+	end := every(ctx, 100*time.Millisecond, show)
 	return func() {
-		cancel()
-		wg.Wait()
+		end()
 		show()
 		amount.Abort(false) // keeps the line as it is; a copy that failed is not complete
 		images.Abort(false)
@@ -237,15 +230,4 @@ type incomplete struct{ images int }
 func (i incomplete) Error() string { return fmt.Sprintf("%d images are missing or differ", i.images) }
 
 // size is a number of bytes for people.
-func size(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, suffix := float64(n)/unit, 0
-	for value >= unit && suffix < 3 {
-		value /= unit
-		suffix++
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[suffix])
-}
+func size(n int64) string { return fmt.Sprintf("% .1f", decor.SizeB1024(n)) }

@@ -113,7 +113,7 @@ func (b *resuming) Read(p []byte) (int, error) {
 // again tells whether to go on after an error, when it is time to.
 func (b *resuming) again(err error) bool {
 	b.failures++
-	return b.ctx.Err() == nil && b.failures < tries && sleep(b.ctx, Backoff(b.failures)) == nil && !errors.Is(err, ErrNotFound)
+	return b.ctx.Err() == nil && b.failures < tries && Sleep(b.ctx, Backoff(b.failures)) == nil && !errors.Is(err, ErrNotFound)
 }
 
 func (b *resuming) close() {

@@ -139,7 +139,7 @@ func (b *bucket) wait(ctx context.Context) error {
 		if left <= 0 {
 			return nil
 		}
-		if err := sleep(ctx, left); err != nil {
+		if err := Sleep(ctx, left); err != nil {
 			return err
 		}
 	}
@@ -165,7 +165,8 @@ func retryAfter(resp *http.Response, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits, and returns the cause if the context ends before.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
