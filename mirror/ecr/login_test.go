@@ -257,7 +257,7 @@ func TestAnAnswerCanBeReadAfterItWasLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp := &http.Response{StatusCode: 403, Body: io.NopCloser(bytes.NewReader(text))}
-	if expired(resp) {
+	if expired(http.MethodGet, resp) {
 		t.Error("expired")
 	}
 	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, text) {

@@ -43,7 +43,7 @@ func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, closing(req, err)
 	}
 	resp, err := s.base.RoundTrip(signed(req, t))
-	if err != nil || !expired(resp) {
+	if err != nil || !expired(req.Method, resp) {
 		return resp, err
 	}
 	again := req.Clone(req.Context())
@@ -84,11 +84,15 @@ const maxAnswer = 64 << 10
 
 // expired tells an answer to a token that is no longer taken from one to a role
 // that may not do it. The body can still be read afterwards.
-func expired(resp *http.Response) bool {
+func expired(method string, resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		return true
-	case http.StatusForbidden, http.StatusBadRequest:
+	case http.StatusForbidden:
+		if method == http.MethodHead {
+			return true // without a body nobody can tell, and another token can
+		}
+	case http.StatusBadRequest:
 	default:
 		return false
 	}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	gcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/castai/privatelink-webhook/mirror/lock"
+)
+
+// asProgram makes of this test binary the program itself.
+const asProgram = "PRIVATELINK_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// A copy is killed again and again, at another request each time. Whatever has a
+// tag is whole at every moment, and the next run goes on.
+func TestAKilledMirrorGoesOn(t *testing.T) {
+	from := public(t)
+	var refs []string
+	for _, name := range []string{"a", "b", "c", "d"} {
+		refs = append(refs, from+"/castai/"+name+":v1")
+	}
+	images, file := pods(t, refs...), filepath.Join(t.TempDir(), "lock.yaml")
+	var requests, limit atomic.Int64
+	var kill atomic.Pointer[context.CancelFunc]
+	registry := gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := requests.Add(1); limit.Load() > 0 && n == limit.Load() {
+			(*kill.Load())()
+			panic(http.ErrAbortHandler)
+		}
+		registry.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	prefix := strings.TrimPrefix(server.URL, "http://") + "/mirror"
+
+	mirror := func(after int64) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		requests.Store(0)
+		limit.Store(after)
+		kill.Store(&cancel)
+		cmd := exec.CommandContext(ctx, os.Args[0], "mirror", "--registry", prefix, "--plain-http", from, "-f", images, "--lock", file, "--parallel", "2")
+		cmd.Env = append(os.Environ(), asProgram+"=1")
+		said, err := cmd.CombinedOutput() // the context kills with SIGKILL
+		if err != nil && ctx.Err() == nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		return err
+	}
+	tagged := func(n int) (whole int) {
+		limit.Store(0)
+		for i := range n {
+			ref := reference(t, prefix+"/"+strings.Replace(from, ":", "_", 1)+"/castai/"+string(rune('a'+i))+":v1")
+			if _, err := remote.Head(ref); err != nil {
+				continue
+			}
+			index, err := remote.Index(ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := validate.Index(index); err != nil {
+				t.Errorf("%s has a tag and is not whole: %v", ref, err)
+			}
+			whole++
+		}
+		return whole
+	}
+	killed := 0
+	for after := int64(5); ; after += 9 {
+		err := mirror(after)
+		tagged(len(refs))
+		if err == nil {
+			break
+		}
+		if killed++; killed > 60 {
+			t.Fatal("no run gets to its end")
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Error("a killed run wrote the lock file")
+		}
+	}
+	l, err := lock.Read(file)
+	if err != nil || len(l.Images) != len(refs) || killed < 3 || tagged(len(refs)) != len(refs) {
+		t.Fatalf("%v %+v, killed %d times", err, l, killed)
+	}
+	for _, i := range l.Images {
+		head, err := remote.Head(reference(t, i.Target))
+		if err != nil || head.Digest.String() != i.Digest.String() {
+			t.Errorf("%s: %v %v", i.Target, err, head)
+		}
+	}
+}
