@@ -230,4 +230,9 @@ type incomplete struct{ images int }
 func (i incomplete) Error() string { return fmt.Sprintf("%d images are missing or differ", i.images) }
 
 // size is a number of bytes for people.
-func size(n int64) string { return fmt.Sprintf("% .1f", decor.SizeB1024(n)) }
+func size(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("% .1f", decor.SizeB1024(n))
+}
