@@ -60,7 +60,7 @@ func (b *bench) floor(ctx context.Context, p profile) (raw, ours float64, err er
 	defer source.Close()
 	var raws, all []float64
 	for range b.runs {
-		took, err := b.rawCopy(ctx)
+		took, err := b.rawCopy(ctx, p, source.Addr().String())
 		if err != nil {
 			return 0, 0, err
 		}
@@ -78,12 +78,17 @@ func (b *bench) floor(ctx context.Context, p profile) (raw, ours float64, err er
 
 // rawCopy reads all blobs of the corpus, as the source lists them, and writes
 // them.
-func (b *bench) rawCopy(ctx context.Context) (seconds float64, err error) {
+func (b *bench) rawCopy(ctx context.Context, p profile, source string) (seconds float64, err error) {
 	t, err := b.startTarget("", true)
 	if err != nil {
 		return 0, err
 	}
 	defer t.stop()
+	target, err := listenLink(b.address, t.address, p.roundTrip, p.rate)
+	if err != nil {
+		return 0, err
+	}
+	defer target.Close()
 	m := &mirror.Mirror{Source: registry.New(registry.Options{})}
 	var wanted []mirror.Image
 	for i := range images {
@@ -100,8 +105,8 @@ func (b *bench) rawCopy(ctx context.Context) (seconds float64, err error) {
 	for _, blob := range content.Blobs {
 		all.Go(func() error {
 			_, path, _ := cutHost(blob.Repository)
-			return b.rawBlob(ctx, client, "http://"+b.source+"/v2/"+path+"/blobs/"+blob.Descriptor.Digest.String(),
-				"http://"+t.address+"/v2/raw/blobs/uploads/", blob.Descriptor.Digest.String(), blob.Descriptor.Size)
+			return b.rawBlob(ctx, client, "http://"+source+"/v2/"+path+"/blobs/"+blob.Descriptor.Digest.String(),
+				"http://"+target.Addr().String()+"/v2/raw/blobs/uploads/", blob.Descriptor.Digest.String(), blob.Descriptor.Size)
 		})
 	}
 	err = all.Wait()
