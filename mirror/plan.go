@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -204,20 +205,10 @@ func (m *Mirror) resolve(ctx context.Context, i *Item) error {
 		return err
 	}
 	i.desc = i.root.desc
-	_, pinned, ok := cutDigest(i.Source)
-	if ok && i.desc.Digest != pinned {
+	if _, pinned, ok := strings.Cut(i.Source, "@"); ok && i.desc.Digest.String() != pinned {
 		return fmt.Errorf("%s is pinned by its digest, and leaving platforms out changes that: copy it with all platforms", i.Source)
 	}
 	return nil
-}
-
-func cutDigest(ref string) (name string, d digest.Digest, ok bool) {
-	for at := len(ref) - 1; at > 0; at-- {
-		if ref[at] == '@' {
-			return ref[:at], digest.Digest(ref[at+1:]), true
-		}
-	}
-	return ref, "", false
 }
 
 // read reads from the source what a copy needs beyond the digest.

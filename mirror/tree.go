@@ -40,12 +40,13 @@ const (
 	ociArtifact    = "application/vnd.oci.artifact.manifest.v1+json"
 )
 
-func isIndex(mediaType string) bool {
+// IsIndex tells of the media types of indexes, of OCI and of Docker.
+func IsIndex(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerList
 }
 
 func isManifest(mediaType string) bool {
-	return isIndex(mediaType) || mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest || mediaType == ociArtifact
+	return IsIndex(mediaType) || mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest || mediaType == ociArtifact
 }
 
 // maxDepth bounds how deep indexes nest. Real ones have one level.
@@ -69,7 +70,7 @@ func (m *Mirror) below(ctx context.Context, repository string, n *node, depth in
 	if err := json.Unmarshal(n.text, &doc); err != nil {
 		return nil, fmt.Errorf("%s@%s is no manifest: %w", repository, n.desc.Digest, err)
 	}
-	if depth == 0 && isIndex(n.desc.MediaType) && len(m.Platforms) > 0 {
+	if depth == 0 && IsIndex(n.desc.MediaType) && len(m.Platforms) > 0 {
 		var err error
 		if n, doc.Manifests, err = keep(n, doc.Manifests, m.Platforms); err != nil {
 			return nil, fmt.Errorf("%s: %w", repository, err)

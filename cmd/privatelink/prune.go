@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/mirror"
 	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
 	"github.com/castai/privatelink-webhook/mirror/lock"
 	"github.com/castai/privatelink-webhook/mirror/prune"
@@ -199,7 +200,7 @@ func choose(ctx context.Context, account *awsecr.Registry, client *registry.Clie
 		}
 		var images []prune.Image
 		for _, i := range found {
-			images = append(images, prune.Image{Digest: i.Digest, Tags: i.Tags, Index: isIndex(i.MediaType) && !i.Archived, Subject: i.Subject, Pushed: i.Pushed, Size: i.Size})
+			images = append(images, prune.Image{Digest: i.Digest, Tags: i.Tags, Index: mirror.IsIndex(i.MediaType) && !i.Archived, Subject: i.Subject, Pushed: i.Pushed, Size: i.Size})
 		}
 		c, err := prune.Choose(ctx, name, images, rule, children, time.Now())
 		if err != nil {
@@ -208,10 +209,6 @@ func choose(ctx context.Context, account *awsecr.Registry, client *registry.Clie
 		choices = append(choices, c)
 	}
 	return choices, nil
-}
-
-func isIndex(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageIndex || mediaType == "application/vnd.docker.distribution.manifest.list.v2+json"
 }
 
 func childrenOf(ctx context.Context, client *registry.Client, repository string, i prune.Image) ([]digest.Digest, error) {

@@ -3,7 +3,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -172,5 +171,3 @@ func (v *verified) Read(p []byte) (int, error) {
 // opaque hides all but Read: net/http takes more than it needs from what it
 // knows, and would guess at a length.
 type opaque struct{ io.Reader }
-
-func newBody(text []byte) io.Reader { return bytes.NewReader(text) }

@@ -8,6 +8,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -230,7 +231,7 @@ func (c *Client) PutManifest(ctx context.Context, repository string, d ocispec.D
 	if name == "" {
 		name = d.Digest.String()
 	}
-	if err := r.Manifests().PushReference(ctx, d, newBody(text), name); err != nil {
+	if err := r.Manifests().PushReference(ctx, d, bytes.NewReader(text), name); err != nil {
 		return explain(err, "writing", repository, name)
 	}
 	return nil
@@ -268,36 +269,4 @@ func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.D
 		return false, nil
 	}
 	return false, explain(err, "mounting in", repository, d.Digest.String())
-}
-
-// Delete removes a manifest. It is no error if it is not there.
-func (c *Client) Delete(ctx context.Context, repository string, d ocispec.Descriptor) error {
-	r, err := c.repository(repository)
-	if err != nil {
-		return err
-	}
-	if err := r.Manifests().Delete(ctx, d); err != nil {
-		if err = explain(err, "deleting", repository, d.Digest.String()); errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		return err
-	}
-	return nil
-}
-
-// Tags lists the tags of a repository, none if it does not exist.
-func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) {
-	r, err := c.repository(repository)
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	err = r.Tags(ctx, "", func(page []string) error {
-		all = append(all, page...)
-		return nil
-	})
-	if err = explain(err, "listing the tags of", repository, ""); errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	return all, err
 }
