@@ -77,6 +77,7 @@ type result struct {
 	Details []string `json:"details,omitempty"`
 	Why     string   `json:"why"`
 	Remedy  string   `json:"remedy,omitempty"`
+	Cause   string   `json:"cause,omitempty"`
 	Seconds float64  `json:"seconds"`
 }
 
@@ -92,7 +93,7 @@ func JSON(w io.Writer, results []Result) error {
 		out.Counts[s] = Count(results, s)
 	}
 	for _, r := range results {
-		out.Checks = append(out.Checks, result{r.ID(), r.Status, r.What, r.Found, r.Details, r.Why, r.Remedy, r.Took.Seconds()})
+		out.Checks = append(out.Checks, result{r.ID(), r.Status, r.What, r.Found, r.Details, r.Why, r.Remedy, r.Cause, r.Took.Seconds()})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

@@ -5,7 +5,8 @@
 // without a cluster, render the install bundle, look after certificates.
 //
 // Exit codes: 0 done, 1 failed or some image could not be mapped or copied, 2
-// wrong usage or configuration, 3 a check found images missing.
+// wrong usage or configuration, 3 a check found images missing or the doctor a
+// fault.
 package main
 
 import (
@@ -50,12 +51,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	var wrong usageError
 	var told reported
 	var lacking incomplete
+	var ill findings
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &told):
 		return 1
-	case errors.As(err, &lacking):
+	case errors.As(err, &lacking), errors.As(err, &ill):
 		return 3
 	case errors.As(err, &wrong):
 		fmt.Fprintln(stderr, "privatelink:", err)
@@ -71,13 +73,14 @@ func newRoot(getenv func(string) string) *cobra.Command {
 		Short: "Run CAST AI's images from a private registry",
 		Long: `Run CAST AI on clusters that reach no public registry: list the images it needs,
 copy them, see where each belongs, rewrite manifests, render the webhook's install
-bundle.
+bundle, find out what is wrong.
 
 Each flag is also read from the environment: --registry from PRIVATELINK_REGISTRY,
 and so on.
 
 Exit codes: 0 done; 1 failed, or some image could not be mapped or copied; 2 wrong
-usage or configuration; 3 a check or a dry run found something to copy.`,
+usage or configuration; 3 a check or a dry run found something to copy, or the
+doctor something to put right.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true,
@@ -91,7 +94,7 @@ usage or configuration; 3 a check or a dry run found something to copy.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newRewrite(), newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newInstall(), newCerts(), newVersion())
+	root.AddCommand(newRewrite(), newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newInstall(), newDoctor(), newCerts(), newVersion())
 	wrapArgs(root)
 	return root
 }

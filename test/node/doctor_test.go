@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && node
+
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/castai/privatelink-webhook/doctor"
+)
+
+// fault is one thing that goes wrong, and the check that has to say so: that one
+// and no other. What it makes pointless may say that it was not looked at.
+type fault struct {
+	name   string
+	check  string // its ID
+	says   string // part of what is found, or of its details
+	remedy string // part of what is to be done
+	// cause makes it happen and returns what undoes it.
+	cause func(*testing.T) (undo func())
+}
+
+// diagnosis is a result of the doctor as programs get it.
+type diagnosis struct {
+	ID, Found, Remedy, Cause string
+	Status                   doctor.Status
+	Details                  []string
+}
+
+// consulting is the operator's machine, from which the doctor looks.
+type consulting struct {
+	args, env []string
+	longest   time.Duration
+}
+
+// examine runs the doctor.
+func (c *consulting) examine(ctx context.Context) ([]diagnosis, error) {
+	begin := time.Now()
+	cmd := exec.CommandContext(ctx, n.CLI(), append([]string{"doctor", "-o", "json"}, c.args...)...)
+	cmd.Env = c.env
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	c.longest = max(c.longest, time.Since(begin))
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() == 2) {
+		return nil, fmt.Errorf("%w: %s", err, &stderr)
+	}
+	var report struct{ Checks []diagnosis }
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
+		return nil, fmt.Errorf("%w: %s%s", err, &stdout, &stderr)
+	}
+	failed := slices.ContainsFunc(report.Checks, func(d diagnosis) bool { return d.Status == doctor.Failed })
+	if code := cmd.ProcessState.ExitCode(); failed != (code == 3) {
+		return nil, fmt.Errorf("exit code %d, and a check failed: %t", code, failed)
+	}
+	return report.Checks, nil
+}
+
+// healthy returns nil when every check is green.
+func (c *consulting) healthy(ctx context.Context) error {
+	all, err := c.examine(ctx)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return errors.New("no check ran")
+	}
+	var errs []error
+	for _, d := range all {
+		if d.Status != doctor.OK {
+			errs = append(errs, fmt.Errorf("%s is %s: %s %v", d.ID, d.Status, d.Found, d.Details))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// finds returns nil when the check of the fault found it, and no other did.
+func (c *consulting) finds(ctx context.Context, f fault) error {
+	all, err := c.examine(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	found := false
+	for _, d := range all {
+		switch {
+		case d.ID == f.check && (d.Status == doctor.Failed || d.Status == doctor.Warning):
+			found = true
+			if text := d.Found + "\n" + strings.Join(d.Details, "\n"); !strings.Contains(text, f.says) {
+				errs = append(errs, fmt.Errorf("it says %q, and not %q", text, f.says))
+			}
+			if d.Remedy == "" || !strings.Contains(d.Remedy, f.remedy) {
+				errs = append(errs, fmt.Errorf("its remedy is %q, and not %q", d.Remedy, f.remedy))
+			}
+		case d.Status == doctor.OK, d.Status == doctor.Unknown && d.Cause != "":
+		default:
+			errs = append(errs, fmt.Errorf("%s is %s: %s %v", d.ID, d.Status, d.Found, d.Details))
+		}
+	}
+	if !found {
+		errs = append(errs, fmt.Errorf("%s does not find it", f.check))
+	}
+	return errors.Join(errs...)
+}
+
+// table causes one fault after the other, on an environment that is healthy
+// before and after.
+func (c *consulting) table(t *testing.T, faults []fault) {
+	t.Helper()
+	eventually(t, 60*time.Second, c.healthy)
+	for _, f := range faults {
+		if !t.Run(f.name, func(t *testing.T) {
+			undo := f.cause(t)
+			begin := time.Now()
+			eventually(t, 60*time.Second, func(ctx context.Context) error { return c.finds(ctx, f) })
+			figure("%-64s %-32s %8s", f.name, f.check, since(begin))
+			undo()
+			eventually(t, 90*time.Second, c.healthy)
+		}) {
+			t.FailNow() // what is left of it would be found again
+		}
+	}
+}
+
+func (c *consulting) apply(t *testing.T) {
+	t.Helper()
+	kubectl(t, privatelink(t, "install", "--registry", Registry), "apply", "-f", "-")
+	ready(t)
+}
+
+func TestDoctor(t *testing.T) {
+	c := &consulting{args: []string{"--registry", Registry, "--only", "cluster"}, env: []string{"KUBECONFIG=" + n.Kubeconfig, "HOME=" + n.dir}}
+	install(t)
+	agentsExist(t)
+	kubectl(t, bare("agent", "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1"), "apply", "-f", "-")
+	figure("\n%-64s %-32s %8s", "fault", "found by", "after")
+	c.table(t, c.clusterFaults())
+	c.withFiles(t, time.Now().Add(-time.Hour), time.Now().Add(2000*time.Hour))
+	c.table(t, c.certificateFaults())
+	figure("the doctor took %s at most", c.longest.Round(100*time.Millisecond))
+	clean(t)
+}
