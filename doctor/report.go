@@ -10,7 +10,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // Count is how many results have a status.
@@ -26,19 +25,18 @@ func Count(results []Result, s Status) (count int) {
 // Text writes a table for people: a line for each check, and below what needs a
 // person, with why and what to do.
 func Text(w io.Writer, results []Result) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	group := ""
+	group, width := "", 0
+	for _, r := range results {
+		width = max(width, len(r.Name))
+	}
 	for _, r := range results {
 		if r.Group != group {
-			if group = r.Group; r.Group != results[0].Group {
-				fmt.Fprintln(table)
+			if group = r.Group; group != results[0].Group {
+				fmt.Fprintln(w)
 			}
-			fmt.Fprintln(table, strings.ToUpper(group))
+			fmt.Fprintln(w, strings.ToUpper(group))
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", mark(r.Status), r.Name, r.Found)
-	}
-	if err := table.Flush(); err != nil {
-		return err
+		fmt.Fprintf(w, "  %-4s  %-*s  %s\n", mark(r.Status), width, r.Name, brief(r.Found))
 	}
 	told := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return r.Status == OK || r.Status == Skipped || r.Cause != "" })
 	slices.SortStableFunc(told, func(a, b Result) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
@@ -64,6 +62,16 @@ func severity(s Status) int { return slices.Index([]Status{OK, Skipped, Warning,
 
 func mark(s Status) string {
 	return map[Status]string{OK: "ok", Skipped: "-", Warning: "WARN", Unknown: "?", Failed: "FAIL"}[s]
+}
+
+// brief is what fits on a line of the table; all of it stands below.
+func brief(s string) string {
+	const most = 100
+	s, _, _ = strings.Cut(s, "\n")
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-3]) + "..."
+	}
+	return s
 }
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n            ") }
