@@ -196,8 +196,7 @@ func (k *cluster) selfManaged(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, files := argument(d, "--tls-cert-file")
-	return !files, nil
+	return !given(d, "tls-cert-file"), nil
 }
 
 // serverTime is the clock of the API server.

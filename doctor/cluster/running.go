@@ -143,19 +143,14 @@ func servingPort(d *appsv1.Deployment) int32 {
 	return 9443
 }
 
-// argument is the value of a flag of the webhook.
-func argument(d *appsv1.Deployment, flag string) (string, bool) {
-	for _, c := range d.Spec.Template.Spec.Containers {
-		for i, a := range c.Args {
-			if value, ok := strings.CutPrefix(a, flag+"="); ok {
-				return value, true
-			}
-			if a == flag && i+1 < len(c.Args) {
-				return c.Args[i+1], true
-			}
-		}
-	}
-	return "", false
+// given tells whether the webhook is given a flag, as an argument or in the
+// environment.
+func given(d *appsv1.Deployment, flag string) bool {
+	variable := "PRIVATELINK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.Args, func(a string) bool { return a == "--"+flag || strings.HasPrefix(a, "--"+flag+"=") }) ||
+			slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == variable && (e.Value != "" || e.ValueFrom != nil) })
+	})
 }
 
 func (k *cluster) service(ctx context.Context) doctor.Finding {

@@ -171,11 +171,10 @@ func (c *consulting) withFiles(t *testing.T, from, to time.Time) {
 	cert, key, ca := issue(t, from, to)
 	kubectl(t, fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: own-pki, namespace: %s}\ndata: {tls.crt: %s, tls.key: %s}\n",
 		deploy.Namespace, encode(cert), encode(key)), "apply", "-f", "-")
-	const mount, flags = "/etc/pki", `"--tls-cert-file=/etc/pki/tls.crt", "--tls-private-key-file=/etc/pki/tls.key"`
 	kubectl(t, "", "patch", "deployment", deploy.Name, "--namespace", deploy.Namespace, "--patch", `{"spec": {"template": {"metadata": {"annotations": {"issued": "`+from.Format(time.RFC3339)+`"}}, "spec": {
 		"volumes": [{"name": "pki", "secret": {"secretName": "own-pki"}}],
-		"containers": [{"name": "webhook", "args": ["--config=/etc/privatelink/privatelink.yaml", "--listen=:9443", "--metrics-listen=:8080", `+flags+`],
-			"volumeMounts": [{"name": "pki", "mountPath": "`+mount+`", "readOnly": true}]}]}}}}`)
+		"containers": [{"name": "webhook", "volumeMounts": [{"name": "pki", "mountPath": "/etc/pki", "readOnly": true}],
+			"env": [{"name": "PRIVATELINK_TLS_CERT_FILE", "value": "/etc/pki/tls.crt"}, {"name": "PRIVATELINK_TLS_PRIVATE_KEY_FILE", "value": "/etc/pki/tls.key"}]}]}}}}`)
 	kubectl(t, "", "rollout", "status", "--timeout=120s", "--namespace", deploy.Namespace, "deployment/"+deploy.Name)
 	drained(t)
 	trust(t, ca)
