@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,7 @@ type diagnosis struct {
 
 // consulting is the operator's machine, from which the doctor looks.
 type consulting struct {
+	config    string // privatelink.yaml
 	args, env []string
 	longest   time.Duration
 }
@@ -135,19 +137,58 @@ func (c *consulting) table(t *testing.T, faults []fault) {
 
 func (c *consulting) apply(t *testing.T) {
 	t.Helper()
-	kubectl(t, privatelink(t, "install", "--registry", Registry), "apply", "-f", "-")
+	kubectl(t, privatelink(t, "install", "--config", c.config), "apply", "-f", "-")
 	ready(t)
 }
 
+// The doctor, before a customer whose cluster, registry and network are as they
+// should be: all is green. Then one thing after the other is not.
 func TestDoctor(t *testing.T) {
-	c := &consulting{args: []string{"--registry", Registry, "--only", "cluster"}, env: []string{"KUBECONFIG=" + n.Kubeconfig, "HOME=" + n.dir}}
-	install(t)
-	agentsExist(t)
-	kubectl(t, bare("agent", "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1"), "apply", "-f", "-")
+	c := customer(t)
 	figure("\n%-64s %-32s %8s", "fault", "found by", "after")
 	c.table(t, c.clusterFaults())
 	c.withFiles(t, time.Now().Add(-time.Hour), time.Now().Add(2000*time.Hour))
 	c.table(t, c.certificateFaults())
 	figure("the doctor took %s at most", c.longest.Round(100*time.Millisecond))
 	clean(t)
+	kubectl(t, privatelink(t, "install", "--config", c.config), "delete", "-f", "-", "--timeout=90s")
+}
+
+// agentWorkload is what the customer runs of CAST AI.
+const agentWorkload = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: castai-agent, namespace: castai-agent}
+spec:
+  selector: {matchLabels: {app: castai-agent}}
+  template:
+    metadata: {labels: {app: castai-agent}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: agent, image: "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1"}
+      - {name: monitor, image: "ghcr.io/castai/images/spot-handler:v0.29.0"}
+`
+
+// customer mirrors, installs and onboards, as docs/onboarding.md has it.
+func customer(t *testing.T) *consulting {
+	t.Helper()
+	prefix, dir := n.Strict.Host()+"/customer", t.TempDir()
+	web := openInternet(t, []string{"us-docker.pkg.dev", "ghcr.io"})
+	for _, image := range []string{"us-docker.pkg.dev/castai-hub/library/agent:v0.161.1", "ghcr.io/castai/images/spot-handler:v0.29.0"} {
+		web.publish(t, image, behaviour{})
+	}
+	work := workstation{web, dir}
+	c := &consulting{config: filepath.Join(dir, "privatelink.yaml"), env: work.env()}
+	manifest, lock := filepath.Join(dir, "workload.yaml"), filepath.Join(dir, "privatelink.lock.yaml")
+	if err := write(map[string]string{c.config: "registry: " + prefix + "\n", manifest: agentWorkload}); err != nil {
+		t.Fatal(err)
+	}
+	pushWebhook(t, prefix)
+	work.run(t, 0, "mirror", "--config", c.config, "--lock", lock, "-f", manifest)
+	c.apply(t)
+	agentsExist(t)
+	kubectl(t, agentWorkload, "apply", "-f", "-")
+	kubectl(t, "", "rollout", "status", "--timeout=120s", "--namespace", agents, "deployment/castai-agent")
+	c.args = []string{"--config", c.config, "--only", "cluster"}
+	return c
 }

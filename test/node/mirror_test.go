@@ -181,15 +181,19 @@ type workstation struct {
 	dir string
 }
 
+func (w workstation) env() []string {
+	return []string{
+		"HTTPS_PROXY=" + w.web.proxy, "NO_PROXY=.amazonaws.com," + address + ",127.0.0.1", "SSL_CERT_FILE=" + w.web.ca, "HOME=" + w.dir, "KUBECONFIG=" + n.Kubeconfig,
+		"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL_ECR=https://" + n.Strict.Host(), "AWS_EC2_METADATA_DISABLED=true",
+	}
+}
+
 func (w workstation) run(t *testing.T, want int, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(alive, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, n.CLI(), args...)
-	cmd.Env = []string{
-		"HTTPS_PROXY=" + w.web.proxy, "NO_PROXY=.amazonaws.com," + address + ",127.0.0.1", "SSL_CERT_FILE=" + w.web.ca, "HOME=" + w.dir, "KUBECONFIG=" + n.Kubeconfig,
-		"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL_ECR=https://" + n.Strict.Host(), "AWS_EC2_METADATA_DISABLED=true",
-	}
+	cmd.Env = w.env()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
