@@ -121,10 +121,10 @@ func remedyForPull(message string) string {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(message, w) })
 	}
 	switch {
+	case has("no match for platform"): // which goes on with "not found"
+		return "the image lacks the node's architecture: privatelink doctor --only registry/platforms"
 	case has("not found", "NAME_UNKNOWN", "MANIFEST_UNKNOWN"):
 		return "copy it: privatelink mirror --config privatelink.yaml --cluster"
-	case has("no match for platform"):
-		return "the image lacks the node's architecture: privatelink doctor --only registry/platforms"
 	case has("401", "403", "no basic auth", "unauthorized", "denied", "Forbidden"):
 		return "the node may not pull: privatelink doctor --only registry/node-role; for a registry of another account its repositories need a policy that lets this one pull"
 	case has("timeout", "no such host", "refused", "unreachable", "deadline exceeded", "no route"):
