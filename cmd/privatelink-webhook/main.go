@@ -49,8 +49,12 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// run wires the server: rules, certificates, handler, server.
+// run wires the server: rules, certificates, handler, server. As "probe" it only
+// looks at hosts.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "probe" {
+		return runProbe(ctx, args[1:], stdout)
+	}
 	o, err := parse(args, getenv, stdout)
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ Certificates are self-managed, unless both TLS files are given. Each flag is als
 read from the environment: --log-level from PRIVATELINK_LOG_LEVEL, and so on.
 
 Usage: privatelink-webhook --config FILE [flags]
+       privatelink-webhook probe HOST:PORT...
 
 `
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func (p Prober) look(ctx context.Context, t Target) Result {
+	r := Result{Target: t}
+	r.Addresses, r.DNS = p.resolve(ctx, t.Host)
+	if r.DNS.Fault != "" {
+		return r
+	}
+	conns := make([]net.Conn, len(r.Addresses))
+	r.Dials = make([]Dial, len(r.Addresses))
+	var all sync.WaitGroup
+	for i, a := range r.Addresses {
+		all.Go(func() {
+			r.Dials[i].Address = a
+			conns[i], r.Dials[i].Step = p.connect(ctx, a, t.Port)
+		})
+	}
+	all.Wait()
+	for i, conn := range conns {
+		if conn == nil {
+			continue
+		}
+		if r.TLS == nil {
+			h := p.handshake(ctx, conn, t.Host)
+			h.Address = r.Addresses[i]
+			r.TLS = &h
+		}
+		conn.Close() // nothing was sent that could be lost
+	}
+	return r
+}
+
+// step times f, and bounds it.
+func step(ctx context.Context, limit time.Duration, f func(context.Context) error, class func(error) Fault) Step {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	begin := time.Now()
+	err := f(ctx)
+	s := Step{Seconds: time.Since(begin).Seconds()}
+	if err != nil {
+		s.Fault, s.Error = class(err), err.Error()
+	}
+	return s
+}
+
+// resolve asks as programs do, through the search list of resolv.conf.
+func (p Prober) resolve(ctx context.Context, host string) (addresses []netip.Addr, _ Step) {
+	s := step(ctx, p.DNS, func(ctx context.Context) error {
+		found, err := p.Resolver.LookupNetIP(ctx, "ip", host)
+		for _, a := range found {
+			addresses = append(addresses, a.Unmap())
+		}
+		return err
+	}, dnsFault)
+	return addresses, s
+}
+
+func (p Prober) connect(ctx context.Context, a netip.Addr, port uint16) (conn net.Conn, _ Step) {
+	s := step(ctx, p.Connect, func(ctx context.Context) (err error) {
+		conn, err = p.Dial(ctx, "tcp", net.JoinHostPort(a.String(), strconv.Itoa(int(port))))
+		return err
+	}, tcpFault)
+	return conn, s
+}
+
+func (p Prober) handshake(ctx context.Context, conn net.Conn, host string) (h Handshake) {
+	h.Step = step(ctx, p.TLS, func(ctx context.Context) error {
+		// Nothing is sent but the handshake, so nothing is at stake. The chain is
+		// verified by the one who reads the report and has roots.
+		c := tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
+		err := c.HandshakeContext(ctx)
+		state := c.ConnectionState()
+		for _, cert := range state.PeerCertificates {
+			h.Chain = append(h.Chain, cert.Raw)
+		}
+		if err == nil {
+			h.Protocol = tls.VersionName(state.Version)
+		}
+		return err
+	}, tlsFault)
+	return h
+}
+
+func timedOut(err error) bool {
+	ne, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && ne.Timeout()
+}
+
+func dnsFault(err error) Fault {
+	e, ok := errors.AsType[*net.DNSError](err)
+	switch {
+	case ok && e.IsNotFound:
+		return NoSuchName
+	case timedOut(err):
+		return DNSTimeout
+	}
+	return DNSFailed
+}
+
+func tcpFault(err error) Fault {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Refused
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return Unreachable
+	case timedOut(err):
+		return ConnectTimeout
+	}
+	return ConnectFailed
+}
+
+func tlsFault(err error) Fault {
+	if _, ok := errors.AsType[tls.AlertError](err); ok {
+		return TLSAlert
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return NotTLS
+	}
+	// An alert that comes over TCP is a net.OpError "remote error".
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
+		return TLSAlert
+	}
+	if timedOut(err) && !errors.Is(err, io.EOF) {
+		return TLSTimeout
+	}
+	return TLSFailed
+}
