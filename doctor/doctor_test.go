@@ -185,3 +185,19 @@ func TestReports(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAnswerIsAskedForOnceUnlessTimeRanOut(t *testing.T) {
+	var o Once[int]
+	asked := 0
+	ask := func(context.Context) (int, error) { asked++; return asked, nil }
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, c := range []struct {
+		ctx  context.Context
+		want int
+	}{{ended, 1}, {t.Context(), 2}, {t.Context(), 2}, {ended, 2}} {
+		if got, err := o.Get(c.ctx, ask); got != c.want || err != nil {
+			t.Errorf("%d: %d %v", i, got, err)
+		}
+	}
+}

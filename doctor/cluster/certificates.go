@@ -32,7 +32,7 @@ type served struct {
 // chains asks every ready replica for its certificate, over a port-forward:
 // whoever may use kubectl gets there, from wherever that is.
 func (k *cluster) chains(ctx context.Context) ([]served, error) {
-	return k.served.get(ctx, func(ctx context.Context) (all []served, err error) {
+	return k.served.Get(ctx, func(ctx context.Context) (all []served, err error) {
 		d, err := k.theDeployment(ctx)
 		if err != nil {
 			return nil, err

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -120,29 +119,11 @@ func Checks(c Config) []doctor.Check {
 // cluster keeps what several checks ask.
 type cluster struct {
 	Config
-	deployment once[*appsv1.Deployment]
-	replicaSet once[[]corev1.Pod]
-	live       once[*admissionv1.MutatingWebhookConfiguration]
-	served     once[[]served]
-	theirs     once[[]corev1.Pod]
-}
-
-// once remembers an answer. Who asks at the same time waits for it.
-type once[T any] struct {
-	mu    sync.Mutex
-	asked bool
-	value T
-	err   error
-}
-
-func (o *once[T]) get(ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.asked {
-		o.value, o.err = ask(ctx)
-		o.asked = ctx.Err() == nil // another one may have more time
-	}
-	return o.value, o.err
+	deployment doctor.Once[*appsv1.Deployment]
+	replicaSet doctor.Once[[]corev1.Pod]
+	live       doctor.Once[*admissionv1.MutatingWebhookConfiguration]
+	served     doctor.Once[[]served]
+	theirs     doctor.Once[[]corev1.Pod]
 }
 
 // unseen is the finding for a request that failed.
@@ -155,7 +136,7 @@ func unseen(doing string, err error) doctor.Finding {
 }
 
 func (k *cluster) theDeployment(ctx context.Context) (*appsv1.Deployment, error) {
-	return k.deployment.get(ctx, func(ctx context.Context) (*appsv1.Deployment, error) {
+	return k.deployment.Get(ctx, func(ctx context.Context) (*appsv1.Deployment, error) {
 		return k.Client.AppsV1().Deployments(k.Names.Namespace).Get(ctx, k.Names.Deployment, metav1.GetOptions{})
 	})
 }
@@ -166,7 +147,7 @@ func (k *cluster) ownPods(ctx context.Context) ([]corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	return k.replicaSet.get(ctx, func(ctx context.Context) ([]corev1.Pod, error) {
+	return k.replicaSet.Get(ctx, func(ctx context.Context) ([]corev1.Pod, error) {
 		list, err := k.Client.CoreV1().Pods(k.Names.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
 		if err != nil {
 			return nil, err
@@ -177,7 +158,7 @@ func (k *cluster) ownPods(ctx context.Context) ([]corev1.Pod, error) {
 
 // theirPods are CAST AI's, in all namespaces of the configuration.
 func (k *cluster) theirPods(ctx context.Context) ([]corev1.Pod, error) {
-	return k.theirs.get(ctx, func(ctx context.Context) (all []corev1.Pod, err error) {
+	return k.theirs.Get(ctx, func(ctx context.Context) (all []corev1.Pod, err error) {
 		for _, namespace := range k.Rules.Namespaces() {
 			list, err := k.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 			if err != nil {

@@ -43,7 +43,7 @@ func (k *cluster) api(context.Context) doctor.Finding {
 }
 
 func (k *cluster) theConfiguration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
-	return k.live.get(ctx, func(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
+	return k.live.Get(ctx, func(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
 		return k.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, k.Expected.Name, metav1.GetOptions{})
 	})
 }

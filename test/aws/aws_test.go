@@ -21,6 +21,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/mirror/ecr"
 	"github.com/castai/privatelink-webhook/mirror/registry"
+	"github.com/castai/privatelink-webhook/test/moto"
 )
 
 // host is that of moto's one account.
@@ -30,15 +31,9 @@ const host = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 // to look at what ours did.
 func emulate(t *testing.T) *sdk.Client {
 	t.Helper()
-	installing, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	starting, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // the first time it is installed
 	defer cancel()
-	program, err := install(installing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	starting, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	url, stop, err := start(starting, program)
+	url, stop, err := moto.Start(starting)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const objects = "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/"
+
+func TestAPolicyLetsLayersThroughOrNot(t *testing.T) {
+	one := func(s string) string { return `{"Version": "2012-10-17", "Statement": [` + s + `]}` }
+	allow := func(rest string) string { return `{"Effect": "Allow", "Principal": "*", ` + rest + `}` }
+	deny := func(rest string) string { return `{"Effect": "Deny", "Principal": "*", ` + rest + `}` }
+	all := allow(`"Action": "*", "Resource": "*"`)
+	for name, c := range map[string]struct {
+		policy string
+		want   answer
+	}{
+		"the one that AWS gives":             {one(all), allowed},
+		"a statement that is no list":        {`{"Statement": ` + all + `}`, allowed},
+		"the one of ECR's guide":             {one(allow(`"Action": ["s3:GetObject"], "Resource": ["` + objects + `*"]`)), allowed},
+		"all regions":                        {one(allow(`"Action": "s3:*", "Resource": "arn:aws:s3:::prod-*-starport-layer-bucket/*"`)), allowed},
+		"every principal of AWS":             {one(`{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:GetObject", "Resource": "*"}`), allowed},
+		"every principal in a list":          {one(`{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": "s3:GetObject", "Resource": "*"}`), allowed},
+		"the action in another case":         {one(allow(`"Action": "S3:getobject", "Resource": "*"`)), allowed},
+		"all actions but others":             {one(allow(`"NotAction": "s3:PutObject", "Resource": "*"`)), allowed},
+		"all resources but others":           {one(allow(`"Action": "s3:GetObject", "NotResource": "arn:aws:s3:::mine/*"`)), allowed},
+		"no statement":                       {`{"Statement": []}`, notAllowed},
+		"another bucket":                     {one(allow(`"Action": "s3:GetObject", "Resource": "arn:aws:s3:::mine/*"`)), notAllowed},
+		"the bucket of another region":       {one(allow(`"Action": "s3:GetObject", "Resource": "arn:aws:s3:::prod-us-east-2-starport-layer-bucket/*"`)), notAllowed},
+		"the bucket without what is in it":   {one(allow(`"Action": "s3:GetObject", "Resource": "` + strings.TrimSuffix(objects, "/") + `"`)), notAllowed},
+		"a part of the bucket":               {one(allow(`"Action": "s3:GetObject", "Resource": "` + objects + `a*"`)), notAllowed},
+		"names of one letter":                {one(allow(`"Action": "s3:GetObject", "Resource": "` + objects + `?"`)), notAllowed},
+		"another action":                     {one(allow(`"Action": "s3:ListBucket", "Resource": "*"`)), notAllowed},
+		"all resources but this":             {one(allow(`"Action": "s3:GetObject", "NotResource": "` + objects + `*"`)), notAllowed},
+		"all actions but this":               {one(allow(`"NotAction": "s3:Get*", "Resource": "*"`)), notAllowed},
+		"denied":                             {one(all + "," + deny(`"Action": "s3:GetObject", "Resource": "*"`)), denied},
+		"denied before it is allowed":        {one(deny(`"Action": "*", "Resource": "arn:aws:s3:::prod-*"`) + "," + all), denied},
+		"a part is denied":                   {one(all + "," + deny(`"Action": "*", "Resource": "*/secret"`)), denied},
+		"all but others is denied":           {one(all + "," + deny(`"Action": "*", "NotResource": "arn:aws:s3:::mine/*"`)), denied},
+		"denied to some, and then to all":    {one(all + `,{"Effect": "Deny", "Principal": {"AWS": "1"}, "Action": "*", "Resource": "*"},` + deny(`"Action": "*", "Resource": "*"`)), denied},
+		"another action is denied":           {one(all + "," + deny(`"Action": "s3:PutObject", "Resource": "*"`)), allowed},
+		"another bucket is denied":           {one(all + "," + deny(`"Action": "*", "Resource": "arn:aws:s3:::mine/*"`)), allowed},
+		"all but this bucket is denied":      {one(all + "," + deny(`"Action": "*", "NotResource": "`+objects+`*"`)), allowed},
+		"allowed under a condition":          {one(allow(`"Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}`)), unclear},
+		"denied under a condition":           {one(all + "," + deny(`"Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:ResourceAccount": "1"}}`)), unclear},
+		"allowed to one account":             {one(`{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "*", "Resource": "*"}`), unclear},
+		"allowed to all but one":             {one(`{"Effect": "Allow", "NotPrincipal": {"AWS": "1"}, "Action": "*", "Resource": "*"}`), unclear},
+		"under a condition and then without": {one(allow(`"Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}`) + "," + all), allowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := parsePolicy([]byte(c.policy))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, why := p.decide("s3:GetObject", objects)
+			if got != c.want || why == "" {
+				t.Errorf("%d (%s), want %d", got, why, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsNoPolicyIsAnError(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing": "", "text": "hello", "a list": "[]", "a statement of text": `{"Statement": "all"}`, "another effect": `{"Statement": {"Effect": "Maybe"}}`, "no effect": `{"Statement": {}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if p, err := parsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), "not a policy") {
+				t.Errorf("%+v %v", p, err)
+			}
+		})
+	}
+}
+
+// Whatever a policy says: it is answered, quickly, and a Deny for all is obeyed.
+func FuzzPolicy(f *testing.F) {
+	f.Add(`{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}`)
+	f.Add(`{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["s3:*"], "Resource": ["arn:aws:s3:::prod-?*a**?*/*"], "Condition": {"a": 1}}`)
+	f.Add(`{"Effect": "Deny", "NotPrincipal": null, "NotAction": [], "NotResource": "****?****b"}`)
+	f.Fuzz(func(t *testing.T, statement string) {
+		const no = `{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}`
+		p, err := parsePolicy(fmt.Appendf(nil, `{"Statement": [%s]}`, statement))
+		if err != nil {
+			return
+		}
+		first, why := p.decide("s3:GetObject", objects)
+		if why == "" {
+			t.Error("no reason")
+		}
+		if again, _ := p.decide("s3:GetObject", objects); again != first {
+			t.Errorf("%d and then %d", first, again)
+		}
+		never, err := parsePolicy([]byte(`{"Statement": ` + no + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		never.Statement = append(never.Statement, p.Statement...)
+		if got, _ := never.decide("s3:GetObject", objects); got != denied {
+			t.Errorf("%d though all is denied", got)
+		}
+	})
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build aws
+
+package aws
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	sdkaws "github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/doctor"
+	"github.com/castai/privatelink-webhook/doctor/identity"
+	"github.com/castai/privatelink-webhook/doctor/network"
+	"github.com/castai/privatelink-webhook/mirror/ecr"
+	"github.com/castai/privatelink-webhook/test/moto"
+)
+
+// checksOf are those of a customer, as the command line puts them together.
+func checksOf(t *testing.T, c *moto.Customer) []doctor.Check {
+	t.Helper()
+	needed, err := deploy.NeededEndpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := ecr.ParseHost(c.Registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := network.Config{AWS: c.AWS, Partition: registry.Partition, Cluster: c.Cluster}
+	for _, e := range needed.AWS {
+		n.Services = append(n.Services, network.Service{Name: e.Service, Gateway: e.Type == "Gateway", Required: e.Required, Why: e.Why})
+	}
+	for _, e := range needed.CASTAI {
+		if full := needed.Regions[c.Region][e.Name]; full != "" {
+			n.CASTAI = append(n.CASTAI, network.Service{Name: e.Name, FullName: full, Required: true, Why: e.Why})
+		}
+	}
+	i := identity.Config{AWS: c.AWS, Account: registry.Account, Region: registry.Region, Partition: registry.Partition, Prefix: c.Prefix, Cluster: c.Cluster}
+	return slices.Concat(network.Checks(n), identity.Checks(i), []doctor.Check{identity.NodeRole(i, network.Group+"/cluster-vpc", identity.Group+"/caller")})
+}
+
+// start runs moto for one test.
+func start(t *testing.T) (url string) {
+	t.Helper()
+	starting, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // the first time it is installed
+	defer cancel()
+	url, stop, err := moto.Start(starting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return url
+}
+
+// customer is a healthy one, and the only one.
+func customer(t *testing.T, url string, o moto.Options) *moto.Customer {
+	t.Helper()
+	if err := moto.Reset(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	c, err := moto.NewCustomer(t.Context(), url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func look(t *testing.T, checks []doctor.Check) []doctor.Result {
+	t.Helper()
+	results, err := doctor.Run(t.Context(), checks, doctor.Options{Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
+func TestAHealthyCustomerIsAllGreen(t *testing.T) {
+	c := customer(t, start(t), moto.Options{})
+	for _, r := range look(t, checksOf(t, c)) {
+		t.Logf("%-8s %-36s %s", r.Status, r.ID(), r.Found)
+		if r.Status != doctor.OK || r.Remedy != "" {
+			t.Errorf("%s is %s: %s %q %s", r.ID(), r.Status, r.Found, r.Details, r.Remedy)
+		}
+	}
+}
+
+func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
+	url := start(t)
+	for _, f := range moto.Faults() {
+		t.Run(f.Name, func(t *testing.T) {
+			c := customer(t, url, moto.Options{})
+			if err := f.Inject(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, r := range look(t, checksOf(t, c)) {
+				switch {
+				case r.ID() == f.Check:
+					found = true
+					t.Logf("%s: %s %q\n%s", r.ID(), r.Found, r.Details, r.Remedy)
+					if r.Status != doctor.Failed && r.Status != doctor.Warning || r.Remedy == "" {
+						t.Errorf("it is %s: %s, remedy %q", r.Status, r.Found, r.Remedy)
+					}
+				case r.Status == doctor.Skipped && strings.Contains(r.Found, f.Check): // there is nothing to look at
+				case r.Status != doctor.OK && r.Cause != f.Check:
+					t.Errorf("%s is %s as well: %s %q", r.ID(), r.Status, r.Found, r.Details)
+				}
+			}
+			if !found {
+				t.Errorf("%s was not run", f.Check)
+			}
+		})
+	}
+}
+
+func TestOtherHealthyCustomersAreAllGreenToo(t *testing.T) {
+	url := start(t)
+	for _, v := range moto.Variations() {
+		t.Run(v.Name, func(t *testing.T) {
+			c := customer(t, url, moto.Options{})
+			if err := v.Change(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range look(t, checksOf(t, c)) {
+				if r.Status != doctor.OK {
+					t.Errorf("%s is %s: %s %q %s", r.ID(), r.Status, r.Found, r.Details, r.Remedy)
+				}
+			}
+		})
+	}
+}
+
+// What cannot be looked at is never green, and says what would help.
+func TestNothingIsGreenThatWasNotSeen(t *testing.T) {
+	url := start(t)
+	for _, test := range []struct {
+		name  string
+		blind func(*moto.Customer) error
+		// green are checks that need nothing of what is missing.
+		green []string
+		// remedies by check; any other was not run because of one of these.
+		remedies map[string]string
+	}{
+		{"there are no credentials", func(c *moto.Customer) error {
+			c.AWS.Credentials = sdkaws.CredentialsProviderFunc(func(context.Context) (sdkaws.Credentials, error) {
+				return sdkaws.Credentials{}, errors.New("none")
+			})
+			return nil
+		}, nil, map[string]string{"network/aws-access": "aws configure", "identity/caller": "aws configure"}},
+		{"AWS does not answer", func(c *moto.Customer) error {
+			c.AWS.BaseEndpoint, c.AWS.RetryMaxAttempts = sdkaws.String("http://127.0.0.1:1"), 1
+			return nil
+		}, nil, map[string]string{"network/aws-access": "needs an endpoint", "identity/caller": "needs an endpoint"}},
+		// The last one: moto stays strict until it ends.
+		{"the caller has no permission", func(c *moto.Customer) error { return moto.Enforce(t.Context(), c.URL) },
+			[]string{"identity/caller"}, map[string]string{"network/aws-access": "needs ec2:DescribeVpcs", "identity/mirror-permissions": "needs iam:SimulatePrincipalPolicy"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := customer(t, url, moto.Options{})
+			if err := test.blind(c); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range look(t, checksOf(t, c)) {
+				remedy, named := test.remedies[r.ID()]
+				switch {
+				case named:
+					if r.Status != doctor.Unknown || !strings.Contains(r.Remedy, remedy) {
+						t.Errorf("%s is %s: %s; %s", r.ID(), r.Status, r.Found, r.Remedy)
+					}
+				case slices.Contains(test.green, r.ID()):
+					if r.Status != doctor.OK {
+						t.Errorf("%s is %s: %s", r.ID(), r.Status, r.Found)
+					}
+				case r.Status != doctor.Unknown || r.Cause == "":
+					t.Errorf("%s is %s: %s", r.ID(), r.Status, r.Found)
+				}
+			}
+		})
+	}
+}
+
+func TestARegionWithoutKnownServicesIsNotGreen(t *testing.T) {
+	c := customer(t, start(t), moto.Options{Region: "eu-central-1"})
+	for _, r := range look(t, checksOf(t, c)) {
+		want := doctor.OK
+		if r.ID() == "network/castai-endpoints" {
+			want = doctor.Unknown
+		}
+		if r.Status != want || want == doctor.Unknown && !strings.Contains(r.Remedy, "ask CAST AI") {
+			t.Errorf("%s is %s: %s; %s", r.ID(), r.Status, r.Found, r.Remedy)
+		}
+	}
+}
+
+func TestAVPCWithoutAClusterIsLookedAtAsFarAsItGoes(t *testing.T) {
+	c := customer(t, start(t), moto.Options{})
+	checks := network.Checks(network.Config{AWS: c.AWS, VPC: c.VPC, Services: []network.Service{{Name: "ecr.api", Required: true}}, CASTAI: []network.Service{{Name: "api", FullName: c.Services()["api"]}}})
+	for _, r := range look(t, checks) {
+		want := doctor.OK
+		if r.Name == "cluster-endpoint" || r.Name == "control-plane-port" {
+			want = doctor.Skipped
+		}
+		if r.Status != want {
+			t.Errorf("%s is %s: %s", r.ID(), r.Status, r.Found)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""moto's server, and what it lacks for a customer's VPC to be told from a broken one.
+
+Each part replaces or adds one thing of moto, and says what AWS does there. The
+arguments are those of moto_server.
+"""
+
+import json
+import re
+
+import moto.iam.models
+from moto.core.exceptions import AccessDeniedError
+from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.vpcs import VPCEndPoint
+from moto.ec2.responses.vpcs import VPCs
+from moto.eks.models import EKSBackend
+from moto.iam.access_control import AssumedRoleAccessKey, IAMPolicy, IAMRequest, IAMUserAccessKey, PermissionResult
+from moto.iam.exceptions import NotFoundException
+from moto.iam.responses import IamResponse
+from moto.server import main
+
+
+# Of AWS's own policies the ones for pulling images are enough; all of them make
+# every reset take seconds.
+moto.iam.models.aws_managed_policies_data = json.dumps(
+    {name: p for name, p in json.loads(moto.iam.models.aws_managed_policies_data).items() if "ContainerRegistry" in name}
+)
+
+
+def simulate_principal_policy(self):
+    """Evaluates the policies of a user, with its groups', or of a role.
+
+    moto has the evaluation, to authorise requests, but not this question to it.
+    Conditions, boundaries and policies of resources are left out.
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    """
+    arn = self._get_param("PolicySourceArn")
+    found = re.fullmatch(r"arn:[^:]+:iam::\d+:(user|role)/(?:.*/)?([^/]+)", arn)
+    if not found:
+        raise NotFoundException(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
+    kind, name = found.groups()
+    if (self.backend.get_user(name) if kind == "user" else self.backend.get_role(name)).arn != arn:
+        raise NotFoundException(f"The {kind} with the ARN {arn} cannot be found.")
+    # Made without its key: only its collection of policies is wanted.
+    owner = object.__new__(IAMUserAccessKey if kind == "user" else AssumedRoleAccessKey)
+    owner.account_id, owner.partition = self.current_account, self.partition
+    setattr(owner, f"_owner_{kind}_name", name)
+    policies = [IAMPolicy(p) for p in owner.collect_policies()]
+
+    def decide(action, resource):
+        answers = {p.is_action_permitted(action, resource) for p in policies}
+        if PermissionResult.DENIED in answers:
+            return "explicitDeny"
+        return "allowed" if PermissionResult.PERMITTED in answers else "implicitDeny"
+
+    return ActionResult(
+        {
+            "EvaluationResults": [
+                {"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": decide(action, resource)}
+                for action in self._get_param("ActionNames", [])
+                for resource in self._get_param("ResourceArns", None) or ["*"]
+            ],
+            "IsTruncated": False,
+        }
+    )
+
+
+IamResponse.simulate_principal_policy = simulate_principal_policy
+
+
+def raise_access_denied(self):
+    """A refusal in the words of the service.
+
+    moto has one form for all, in which clients of IAM and STS find no code, and
+    EC2 has a code of its own.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+    """
+    error = AccessDeniedError(user_arn=self._access_key.arn, action=self._action)
+    if self._service == "ec2":
+        error.description = error.description.replace("AccessDenied<", "UnauthorizedOperation<")
+    elif self._service in ("iam", "sts"):
+        error.description = error.description.replace("<Errors>", "").replace("</Errors>", "")
+    raise error
+
+
+IAMRequest._raise_access_denied = raise_access_denied
+
+
+def endpoint_state(endpoint):
+    """The state of an endpoint is that of its tag test:state, if it has one.
+
+    In moto all are available at once, and nobody rejects one.
+    """
+    tags = {t["key"]: t["value"] for t in endpoint.get_tags()}
+    return tags.get("test:state", endpoint._state)
+
+
+VPCEndPoint.state = property(endpoint_state, lambda endpoint, state: setattr(endpoint, "_state", state))
+
+
+def modify_vpc_endpoint(self, modify=VPCs.modify_vpc_endpoint):
+    """moto forgets PrivateDnsEnabled here."""
+    enabled = self._get_bool_param("PrivateDnsEnabled")
+    if enabled is not None:
+        self.ec2_backend.describe_vpc_endpoints([self._get_param("VpcEndpointId")])[0].private_dns_enabled = enabled
+    return modify(self)
+
+
+VPCs.modify_vpc_endpoint = modify_vpc_endpoint
+
+
+def create_cluster(self, *args, create=EKSBackend.create_cluster, **kwargs):
+    """EKS says which VPC the subnets are of, and makes the cluster's security group.
+
+    It lets all of itself in. moto returns what it was given and no more.
+    https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
+    """
+    cluster = create(self, *args, **kwargs)
+    given = cluster.resources_vpc_config
+    ec2 = ec2_backends[self.account_id][self.region_name]
+    vpc = ec2.get_subnet(given["subnetIds"][0]).vpc_id
+    group = ec2.create_security_group(f"eks-cluster-sg-{cluster.name}", "EKS created security group", vpc_id=vpc)
+    ec2.authorize_security_group_ingress(group.id, "-1", None, None, [], source_groups=[{"GroupId": group.id}], vpc_id=vpc)
+    cluster.resources_vpc_config = {
+        "endpointPublicAccess": True,
+        "endpointPrivateAccess": False,
+        **given,
+        "vpcId": vpc,
+        "clusterSecurityGroupId": group.id,
+    }
+    return cluster
+
+
+EKSBackend.create_cluster = create_cluster
+
+
+def update_cluster_config(self, name, resources_vpc_config, *args, update=EKSBackend.update_cluster_config, **kwargs):
+    """EKS changes what is given. moto drops the rest."""
+    if resources_vpc_config and name in self.clusters:
+        resources_vpc_config = {**self.clusters[name].resources_vpc_config, **resources_vpc_config}
+    return update(self, name, resources_vpc_config, *args, **kwargs)
+
+
+EKSBackend.update_cluster_config = update_cluster_config
+
+main()
