@@ -25,18 +25,19 @@ func Count(results []Result, s Status) (count int) {
 // Text writes a table for people: a line for each check, and below what needs a
 // person, with why and what to do.
 func Text(w io.Writer, results []Result) error {
+	lines := fold(results)
 	group, width := "", 0
-	for _, r := range results {
-		width = max(width, len(r.Name))
+	for _, l := range lines {
+		width = max(width, len(l.names))
 	}
-	for _, r := range results {
-		if r.Group != group {
-			if group = r.Group; group != results[0].Group {
+	for _, l := range lines {
+		if l.group != group {
+			if group = l.group; group != results[0].Group {
 				fmt.Fprintln(w)
 			}
 			fmt.Fprintln(w, strings.ToUpper(group))
 		}
-		fmt.Fprintf(w, "  %-4s  %-*s  %s\n", mark(r.Status), width, r.Name, brief(r.Found))
+		fmt.Fprintf(w, "  %-4s  %-*s  %s\n", mark(l.status), width, l.names, brief(l.found))
 	}
 	told := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return r.Status == OK || r.Status == Skipped || r.Cause != "" })
 	slices.SortStableFunc(told, func(a, b Result) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
@@ -58,6 +59,31 @@ func Text(w io.Writer, results []Result) error {
 	return err
 }
 
+// line is one of the table.
+type line struct {
+	group, names, found string
+	status              Status
+}
+
+// fold puts what was not looked at, for one reason, on one line.
+func fold(results []Result) (lines []line) {
+	for i := 0; i < len(results); {
+		r, more := results[i], 0
+		if r.Status == Skipped || r.Cause != "" {
+			for j := i + 1; j < len(results) && results[j].Group == r.Group && results[j].Status == r.Status && results[j].Found == r.Found; j++ {
+				more++
+			}
+		}
+		names := r.Name
+		if more > 0 {
+			names = fmt.Sprintf("%s and %d more", r.Name, more)
+		}
+		lines = append(lines, line{r.Group, names, r.Found, r.Status})
+		i += more + 1
+	}
+	return lines
+}
+
 func severity(s Status) int { return slices.Index([]Status{OK, Skipped, Warning, Unknown, Failed}, s) }
 
 func mark(s Status) string {
@@ -75,6 +101,16 @@ func brief(s string) string {
 }
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n            ") }
+
+// Explain writes what checks look at, and why.
+func Explain(w io.Writer, checks []Check) error {
+	for _, c := range checks {
+		if _, err := fmt.Fprintf(w, "%s\n  %s\n  %s\n", c.ID(), c.What, c.Why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // result is a Result for programs.
 type result struct {

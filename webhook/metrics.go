@@ -4,6 +4,7 @@ package webhook
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,7 @@ type Metrics struct {
 
 	reviews  *prometheus.CounterVec
 	images   *prometheus.CounterVec
+	sources  map[string]prometheus.Counter // by host, made at the start: a lookup allocates nothing
 	rejected *prometheus.CounterVec
 	duration prometheus.Histogram
 	panics   prometheus.Counter
@@ -57,6 +59,12 @@ func NewMetrics(version string) *Metrics {
 	m.registry.MustRegister(m.reviews, m.images, m.rejected, m.duration, m.panics, m.distrust,
 		m.configInfo, m.configLoads, m.configGood, m.configTime, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	rewritten := counters("privatelink_images_rewritten_total", "Image references rewritten, by the registry that they came from: those where CAST AI's images are published, or other.", "source")
+	m.registry.MustRegister(rewritten)
+	m.sources = map[string]prometheus.Counter{otherSource: rewritten.WithLabelValues(otherSource)}
+	for _, host := range sources() {
+		m.sources[host] = rewritten.WithLabelValues(host)
+	}
 	for _, outcome := range []string{"rewritten", "private", "kept", "unparsable", "illegal"} {
 		m.images.WithLabelValues(outcome) // a series from the start, so that a rate can be alerted on
 	}
@@ -106,6 +114,35 @@ func (m *Metrics) image(r rewrite.Result) {
 		outcome = "unparsable"
 	}
 	m.images.WithLabelValues(outcome).Inc()
+	if r.Changed() {
+		m.from(r.Source).Inc()
+	}
+}
+
+// otherSource stands for all hosts that are not known beforehand. Anybody who may
+// create a pod can write any host into it, and each would be a series for ever.
+const otherSource = "other"
+
+// sources are the registries where the images of the catalogue are published.
+func sources() []string {
+	return []string{
+		"us-docker.pkg.dev", "us-east4-docker.pkg.dev", "ghcr.io", "docker.io", "registry.k8s.io",
+		"k8s.gcr.io", "gcr.io", "quay.io", "nvcr.io",
+	}
+}
+
+// from is the counter for a reference. One without a host is Docker Hub's; the
+// form that charts make of their global.registry value begins with the private
+// registry, and counts as another's.
+func (m *Metrics) from(ref string) prometheus.Counter {
+	host, _, named := strings.Cut(ref, "/")
+	if !named || !strings.ContainsAny(host, ".:") && host != "localhost" || host == "index.docker.io" {
+		host = "docker.io"
+	}
+	if known, ok := m.sources[host]; ok {
+		return known
+	}
+	return m.sources[otherSource]
 }
 
 func (m *Metrics) loaded(hash string) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/castai/privatelink-webhook/catalog"
 	"github.com/castai/privatelink-webhook/test/corpus"
 )
 
@@ -29,6 +30,7 @@ func TestEveryOutcomeIsCountedUnderAClosedSetOfLabels(t *testing.T) {
 	}
 	closed := map[string][]string{
 		"operation": {"create", "ephemeral", "other"}, "result": {"rewritten", "unchanged", "skipped", "panic"},
+		"source":  append(sources(), "other"),
 		"outcome": {"rewritten", "private", "kept", "unparsable", "illegal"},
 		"reason":  {"method", "content_type", "too_large", "unreadable", "malformed"},
 		"version": {"test"},
@@ -72,6 +74,47 @@ func TestImagesAreCountedByOutcome(t *testing.T) {
 				counted(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="` + o + `"}`: want})
 			}
 		})
+	}
+}
+
+func TestRewrittenImagesAreCountedBySource(t *testing.T) {
+	for image, source := range map[string]string{
+		"busybox": "docker.io", "library/busybox:1": "docker.io", "index.docker.io/library/busybox": "docker.io", "docker.io/a/b": "docker.io",
+		"ghcr.io/castai/images/agent:1": "ghcr.io", "us-docker.pkg.dev/castai-hub/library/agent:1": "us-docker.pkg.dev",
+		"registry.k8s.io/pause:3": "registry.k8s.io", "example.com/a/b:1": "other", "ghcr.io:443/a/b": "other",
+		registry + "/ghcr.io/castai/images/agent:1": "other",
+	} {
+		t.Run(image, func(t *testing.T) {
+			e := endpointOf(t, nil)
+			e.review(t, createReview("1", podOf(1, image)))
+			want := map[string]float64{`privatelink_images_rewritten_total{source="other"}`: 0}
+			for _, s := range sources() {
+				want[`privatelink_images_rewritten_total{source="`+s+`"}`] = 0
+			}
+			want[`privatelink_images_rewritten_total{source="`+source+`"}`] = 1
+			counted(t, e.metrics, want)
+		})
+	}
+}
+
+func TestTheSourcesAreThoseOfTheCatalogue(t *testing.T) {
+	var hosts []string
+	for _, row := range catalog.Rows() {
+		host, _, _ := strings.Cut(row.Repository, "/")
+		hosts = append(hosts, host)
+	}
+	slices.Sort(hosts)
+	known := sources()
+	slices.Sort(known)
+	if diff := cmp.Diff(slices.Compact(hosts), known); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCountingASourceAllocatesNothing(t *testing.T) {
+	m := NewMetrics("test")
+	if n := testing.AllocsPerRun(100, func() { m.from("ghcr.io/castai/images/agent:1").Inc() }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -3,21 +3,14 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/doctor"
-	"github.com/castai/privatelink-webhook/doctor/cluster"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/mirror/lock"
 )
 
 // findings is the answer of a doctor that found faults: exit code 3.
@@ -28,50 +21,100 @@ func (f findings) Error() string { return fmt.Sprintf("%d checks failed", f.coun
 // reports are the forms in which the doctor tells.
 var reports = map[string]func(io.Writer, []doctor.Result) error{"": doctor.Text, "json": doctor.JSON, "junit": doctor.JUnit}
 
+// doctorFlags are the flags of the doctor.
+type doctorFlags struct {
+	rules     ruleFlags
+	of        clusterFlags
+	lock      string
+	aws       awsFlags
+	plainHTTP []string
+	inside    insideFlags
+	options   doctor.Options
+	output    string
+	list      bool
+}
+
 func newDoctor() *cobra.Command {
-	var (
-		rules  ruleFlags
-		of     clusterFlags
-		o      doctor.Options
-		output string
-	)
+	var f doctorFlags
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what is wrong with the cluster, its images and its network",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			report, ok := reports[output]
-			if !ok {
-				return usageError{fmt.Errorf("--output %q: use json or junit", output)}
-			}
-			r, text, err := rules.rules()
-			if rules == (ruleFlags{}) {
-				r, text, err = installed(c, &of)
-			}
-			if err != nil {
-				return err
-			}
-			checks, err := clusterChecks(&of, r, text)
-			if err != nil {
-				return err
-			}
-			results, err := doctor.Run(c.Context(), checks, o)
-			if err != nil {
-				return usageError{err}
-			}
-			if err := report(c.OutOrStdout(), results); err != nil {
-				return err
-			}
-			return verdict(results)
-		},
+		Long: `Say what is wrong with the cluster, its images and its network: for each check what
+was found, why it matters, and what to do.
+
+  cluster   the webhook as installed, its certificates, a pod sent as a dry run, and
+            the pods of CAST AI's namespaces
+  network   VPC endpoints, private DNS, security groups, routes, subnet tags
+  identity  who asks AWS, and may he mirror
+  registry  every image of the lock file, with the platforms of the nodes; may the
+            nodes pull
+  inside    DNS, TCP and TLS as a pod sees them; with --probe, or --inside
+
+Nothing is changed. Only --probe creates something: a Job of the webhook's own image,
+which runs for seconds and is deleted.
+
+Without --config and --registry the configuration in the cluster is what counts.
+
+What could not be looked at, for want of credentials or a kubeconfig, is never green.
+Leave out what you do not want with --skip.
+
+Exit codes: 0 nothing failed, though there may be warnings; 1 something could not be
+looked at; 2 wrong usage; 3 a check failed.`,
+		Example: `  privatelink doctor
+  privatelink doctor --config privatelink.yaml --probe
+  privatelink doctor --config privatelink.yaml --only network,identity --eks-cluster CLUSTER -o junit`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
-	rules.add(c.Flags())
-	of.add(c.Flags())
-	c.Flags().StringSliceVar(&o.Only, "only", nil, "run only these `CHECKS` or groups: cluster, registry, network, identity, inside")
-	c.Flags().StringSliceVar(&o.Skip, "skip", nil, "leave these `CHECKS` or groups out")
-	c.Flags().DurationVar(&o.Timeout, "timeout", 8*time.Second, "`TIME` that one check may take")
-	c.Flags().StringVarP(&output, "output", "o", "", "`FORMAT`: json or junit (default: a table)")
+	f.rules.add(c.Flags())
+	f.of.add(c.Flags())
+	c.Flags().StringVar(&f.lock, "lock", lock.DefaultFile, "`FILE` that says which images there have to be (default without that file: those of the cluster)")
+	c.Flags().StringSliceVar(&f.plainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. This machine's own need no mention")
+	f.aws.add(c.Flags())
+	f.inside.add(c.Flags())
+	c.Flags().StringSliceVar(&f.options.Only, "only", nil, "run only these `CHECKS` or groups, such as network or cluster/ca-bundle")
+	c.Flags().StringSliceVar(&f.options.Skip, "skip", nil, "leave these `CHECKS` or groups out")
+	c.Flags().DurationVar(&f.options.Timeout, "timeout", 8*time.Second, "`TIME` that one check may take; with --probe 30s")
+	c.Flags().StringVarP(&f.output, "output", "o", "", "`FORMAT`: json or junit (default: a table)")
+	c.Flags().BoolVar(&f.list, "list", false, "say what the checks are, and run none")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "junit"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.MarkFlagFilename("config", "yaml", "yml")
 	return c
+}
+
+func (f *doctorFlags) run(c *cobra.Command) error {
+	report, ok := reports[f.output]
+	if !ok {
+		return usageError{fmt.Errorf("--output %q: use json or junit", f.output)}
+	}
+	if f.inside.job && !c.Flags().Changed("timeout") {
+		f.options.Timeout = 30 * time.Second // for a node that has to pull the image
+	}
+	rules, text, err := f.rules.rules()
+	if f.rules == (ruleFlags{}) {
+		rules, text, err = installed(c, &f.of)
+	}
+	if err != nil {
+		return err
+	}
+	p := &patient{doctorFlags: f, rules: rules, text: text}
+	p.client, p.rest, p.away = f.of.connect()
+	defer p.close()
+	checks, err := p.checks(c)
+	if err != nil {
+		return err
+	}
+	if f.list {
+		return doctor.Explain(c.OutOrStdout(), checks)
+	}
+	results, err := doctor.Run(c.Context(), checks, f.options)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := report(c.OutOrStdout(), results); err != nil {
+		return err
+	}
+	return verdict(results)
 }
 
 // verdict is the exit code: what is wrong comes before what is not known.
@@ -83,58 +126,4 @@ func verdict(results []doctor.Result) error {
 		return reported{fmt.Errorf("%d checks could not look", n)}
 	}
 	return nil
-}
-
-// clusterChecks are those of the cluster.
-func clusterChecks(of *clusterFlags, rules *rewrite.Rules, text []byte) ([]doctor.Check, error) {
-	expected, err := configuration(rules, text)
-	if err != nil {
-		return nil, err
-	}
-	config := cluster.Config{
-		Rules: rules, Expected: expected,
-		Names: cluster.Names{
-			Namespace: deploy.Namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
-		},
-	}
-	if config.Client, config.REST, err = of.connect(); err != nil {
-		return doctor.Blind(cluster.Checks(config), doctor.NotSeen("aws eks update-kubeconfig --name CLUSTER, or leave the group out with --skip cluster", "%v", err)), nil
-	}
-	return cluster.Checks(config), nil
-}
-
-// configuration is the webhook configuration of the bundle for these rules.
-func configuration(rules *rewrite.Rules, text []byte) (*admissionv1.MutatingWebhookConfiguration, error) {
-	bundle, err := deploy.Render(deploy.Options{Rules: rules, Config: text})
-	if err != nil {
-		return nil, err
-	}
-	for documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(bundle), 4096); ; {
-		var c admissionv1.MutatingWebhookConfiguration
-		if err := documents.Decode(&c); err != nil {
-			return nil, fmt.Errorf("the bundle has no webhook configuration: %w", err)
-		}
-		if c.Kind == "MutatingWebhookConfiguration" {
-			return &c, nil
-		}
-	}
-}
-
-// installed reads the configuration that the cluster has: who asks what is wrong
-// need not know where the file is.
-func installed(c *cobra.Command, of *clusterFlags) (*rewrite.Rules, []byte, error) {
-	client, err := of.client()
-	if err != nil {
-		return nil, nil, errors.Join(errors.New("give --registry PREFIX, or --config FILE"), err)
-	}
-	m, err := client.CoreV1().ConfigMaps(deploy.Namespace).Get(c.Context(), deploy.Name, metav1.GetOptions{})
-	if err != nil {
-		return nil, nil, usageError{fmt.Errorf("the cluster has no configuration to go by: give --registry PREFIX, or --config FILE: %w", err)}
-	}
-	text := []byte(m.Data[deploy.ConfigKey])
-	rules, err := rewrite.Load(fmt.Sprintf("ConfigMap %s/%s", deploy.Namespace, deploy.Name), text)
-	if err != nil {
-		return nil, nil, usageError{err}
-	}
-	return rules, text, nil
 }

@@ -213,51 +213,52 @@ func (f *transferFlags) mirror(c *cobra.Command, rules *rewrite.Rules) (*mirror.
 	if f.parallel < 1 || f.parallel > 256 {
 		return nil, nil, usageError{fmt.Errorf("--parallel %d: use 1 to 256", f.parallel)}
 	}
-	login, repositories, err := f.accounts(c, rules)
+	client, own, err := f.registries(c, rules)
 	if err != nil {
 		return nil, nil, err
 	}
-	client := registry.New(registry.Options{
-		Credential: login.Credential,
-		Transport:  login.Transport(registry.NewTransport()),
-		UserAgent:  "privatelink/" + version,
-		PlainHTTP: func(host string) bool {
-			if slices.Contains(f.plainHTTP, host) {
-				return true
-			}
-			return registry.Loopback(host)
-		},
-	})
-	return &mirror.Mirror{
-		Source: client, Target: client, Repositories: repositories, Parallel: f.parallel, Platforms: f.platforms,
+	m := &mirror.Mirror{
+		Source: client, Target: client, Parallel: f.parallel, Platforms: f.platforms,
 		Overwrite: f.overwrite, Referrers: !f.noReferrers, Strict: f.strictReferrers,
-	}, client, nil
+	}
+	if own != nil {
+		m.Repositories = own
+	}
+	return m, client, nil
 }
 
-// accounts logs in to registries, and makes what creates repositories where the
-// private registry is ECR.
-func (f *transferFlags) accounts(c *cobra.Command, rules *rewrite.Rules) (*awsecr.Login, mirror.Repositories, error) {
+// registries makes a client that logs in wherever it has to, and the API of the
+// private registry where that is ECR; else nil.
+func (f *transferFlags) registries(c *cobra.Command, rules *rewrite.Rules) (*registry.Client, *awsecr.Registry, error) {
 	warn := func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
-	login := awsecr.LoginConfig{Profile: f.profile, Warn: warn}
-	var repositories mirror.Repositories
+	with := awsecr.LoginConfig{Profile: f.profile, Warn: warn}
+	var own *awsecr.Registry
 	if rules.OnECR() {
 		settings := awsecr.Settings(rules.Config().Repositories)
 		if err := settings.Validate("repositories"); err != nil {
 			return nil, nil, usageError{err}
 		}
-		own, err := awsecr.New(c.Context(), awsecr.Config{
+		var err error
+		own, err = awsecr.New(c.Context(), awsecr.Config{
 			Prefix: rules.Registry(), Profile: f.profile, Warn: warn, Settings: func(string) awsecr.Settings { return settings },
 		})
 		if err != nil {
 			return nil, nil, usageError{err}
 		}
-		login.Known, repositories = []*awsecr.Registry{own}, own
+		with.Known = []*awsecr.Registry{own}
 	}
-	l, err := awsecr.NewLogin(login)
+	login, err := awsecr.NewLogin(with)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	return l, repositories, nil
+	return registry.New(registry.Options{
+		Credential: login.Credential,
+		Transport:  login.Transport(registry.NewTransport()),
+		UserAgent:  "privatelink/" + version,
+		PlainHTTP: func(host string) bool {
+			return slices.Contains(f.plainHTTP, host) || registry.Loopback(host)
+		},
+	}), own, nil
 }
 
 // runOptions say what is told of a run, and what is written at its end.

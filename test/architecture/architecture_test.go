@@ -42,6 +42,16 @@ var mayImport = map[string][]string{
 	"mirror/ecr": {"mirror/registry"},
 
 	"mirror/archive": {"mirror", "mirror/lock", "mirror/registry"},
+
+	"doctor":          {},
+	"doctor/cluster":  {"doctor", "rewrite", "podspec"},
+	"doctor/images":   {"doctor", "mirror/registry"},
+	"doctor/awsapi":   {"doctor"},
+	"doctor/network":  {"doctor", "doctor/awsapi"},
+	"doctor/identity": {"doctor", "doctor/awsapi"},
+	"doctor/probe":    {},
+	"doctor/inside":   {"doctor", "doctor/probe"},
+	"status":          {},
 }
 
 // onlyIn names the packages that alone may import a library, or what is below it.
@@ -50,11 +60,11 @@ var onlyIn = map[string][]string{
 	"github.com/cert-manager/cert-manager":   {"certs"},
 	"sigs.k8s.io/kustomize":                  {"deploy"},
 	"github.com/prometheus/client_golang":    {"webhook"},
-	"github.com/aws/aws-sdk-go-v2":           {"mirror/ecr", "doctor"},
+	"github.com/aws/aws-sdk-go-v2":           {"mirror/ecr", "doctor/awsapi", "doctor/network", "doctor/identity"},
 	"github.com/google/go-containerregistry": {"release/image"},
 	"github.com/go-json-experiment/json":     {"webhook", "podspec", "jsonwalk"},
 	"helm.sh/helm":                           {"catalog/chart"},
-	"k8s.io/client-go":                       {"certs", "catalog/live", "cmd/privatelink", "cmd/privatelink-webhook"},
+	"k8s.io/client-go":                       {"certs", "catalog/live", "doctor/cluster", "doctor/inside", "cmd/privatelink", "cmd/privatelink-webhook"},
 }
 
 // imports reads the files in this process, so that the test's cache sees every
