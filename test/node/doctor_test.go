@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -40,16 +41,19 @@ type diagnosis struct {
 
 // consulting is the operator's machine, from which the doctor looks.
 type consulting struct {
-	config    string // privatelink.yaml
-	args, env []string
-	longest   time.Duration
+	work         workstation
+	prefix       string // of the registry
+	config, lock string // files
+	account      *awsAccount
+	args         []string
+	longest      time.Duration
 }
 
 // examine runs the doctor.
 func (c *consulting) examine(ctx context.Context) ([]diagnosis, error) {
 	begin := time.Now()
 	cmd := exec.CommandContext(ctx, n.CLI(), append([]string{"doctor", "-o", "json"}, c.args...)...)
-	cmd.Env = c.env
+	cmd.Env = append(c.work.env(), c.account.environment()...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -144,14 +148,41 @@ func (c *consulting) apply(t *testing.T) {
 // The doctor, before a customer whose cluster, registry and network are as they
 // should be: all is green. Then one thing after the other is not.
 func TestDoctor(t *testing.T) {
-	c := customer(t)
+	around, account := surround(t), atAWS(t)
+	c := customer(t, around.ca)
+	c.account = account
+	everything := []string{"--config", c.config, "--lock", c.lock, "--eks-cluster", "prod", "--probe"}
+	without := func(groups string) []string {
+		return append(everything[:len(everything):len(everything)], "--skip", groups)
+	}
 	figure("\n%-64s %-32s %8s", "fault", "found by", "after")
+
+	c.args = everything
+	eventually(t, 60*time.Second, c.healthy)
+	figure("the doctor took %s for all of a healthy customer", c.longest.Round(100*time.Millisecond))
+	c.table(t, account.faults())
+	c.args = without("network,identity,registry/node-role")
+	c.table(t, around.insideFaults())
+	c.args = without("network,identity,registry/node-role,inside")
+	c.table(t, c.registryFaults())
 	c.table(t, c.clusterFaults())
+	c.screen(t)
 	c.withFiles(t, time.Now().Add(-time.Hour), time.Now().Add(2000*time.Hour))
 	c.table(t, c.certificateFaults())
 	figure("the doctor took %s at most", c.longest.Round(100*time.Millisecond))
 	clean(t)
 	kubectl(t, privatelink(t, "install", "--config", c.config), "delete", "-f", "-", "--timeout=90s")
+}
+
+// screen is the other view of the same: privatelink status.
+func (c *consulting) screen(t *testing.T) {
+	t.Helper()
+	out := c.work.run(t, 0, "status", "--lock", c.lock)
+	for _, want := range []string{"rewritten since start", " us-docker.pkg.dev", "of 2 images missing", "equal to the ConfigMap"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("status has no %q:\n%s", want, out)
+		}
+	}
 }
 
 // agentWorkload is what the customer runs of CAST AI.
@@ -169,26 +200,35 @@ spec:
       - {name: monitor, image: "ghcr.io/castai/images/spot-handler:v0.29.0"}
 `
 
-// customer mirrors, installs and onboards, as docs/onboarding.md has it.
-func customer(t *testing.T) *consulting {
+// customer mirrors, installs and onboards, as docs/onboarding.md has it. The
+// authority is one more that the workstation trusts.
+func customer(t *testing.T, authority []byte) *consulting {
 	t.Helper()
-	prefix, dir := n.Strict.Host()+"/customer", t.TempDir()
+	dir := t.TempDir()
 	web := openInternet(t, []string{"us-docker.pkg.dev", "ghcr.io"})
 	for _, image := range []string{"us-docker.pkg.dev/castai-hub/library/agent:v0.161.1", "ghcr.io/castai/images/spot-handler:v0.29.0"} {
 		web.publish(t, image, behaviour{})
 	}
-	work := workstation{web, dir}
-	c := &consulting{config: filepath.Join(dir, "privatelink.yaml"), env: work.env()}
-	manifest, lock := filepath.Join(dir, "workload.yaml"), filepath.Join(dir, "privatelink.lock.yaml")
-	if err := write(map[string]string{c.config: "registry: " + prefix + "\n", manifest: agentWorkload}); err != nil {
+	trusted, err := os.ReadFile(web.ca)
+	if err == nil {
+		err = os.WriteFile(web.ca, append(trusted, authority...), 0o644)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	pushWebhook(t, prefix)
-	work.run(t, 0, "mirror", "--config", c.config, "--lock", lock, "-f", manifest)
+	c := &consulting{
+		work: workstation{web, dir}, prefix: n.Strict.Host() + "/customer",
+		config: filepath.Join(dir, "privatelink.yaml"), lock: filepath.Join(dir, "privatelink.lock.yaml"),
+	}
+	manifest := filepath.Join(dir, "workload.yaml")
+	if err := write(map[string]string{c.config: "registry: " + c.prefix + "\n", manifest: agentWorkload}); err != nil {
+		t.Fatal(err)
+	}
+	pushWebhook(t, c.prefix)
+	c.work.run(t, 0, "mirror", "--config", c.config, "--lock", c.lock, "-f", manifest)
 	c.apply(t)
 	agentsExist(t)
 	kubectl(t, agentWorkload, "apply", "-f", "-")
 	kubectl(t, "", "rollout", "status", "--timeout=120s", "--namespace", agents, "deployment/castai-agent")
-	c.args = []string{"--config", c.config, "--only", "cluster"}
 	return c
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/test/cluster"
+	"github.com/castai/privatelink-webhook/test/moto"
 )
 
 // Architectures are those that every image is built for.
@@ -46,6 +47,9 @@ func (p Programs) CLI() string { return p.tool("privatelink") }
 // and seconds with warm ones.
 func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err error) {
 	if err := installPackages(ctx, log); err != nil {
+		return p, err
+	}
+	if _, err := moto.Install(ctx); err != nil {
 		return p, err
 	}
 	if p.Kubernetes, err = cluster.BuildNode(ctx, dir, log); err != nil {
