@@ -98,6 +98,9 @@ func (f *doctorFlags) run(c *cobra.Command) error {
 		return err
 	}
 	p := &patient{doctorFlags: f, rules: rules, text: text}
+	if p.bundle, err = rendered(rules, text); err != nil {
+		return err
+	}
 	p.client, p.rest, p.away = f.of.connect()
 	defer p.close()
 	checks, err := p.checks(c)

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/doctor"
+	"github.com/castai/privatelink-webhook/doctor/awsapi"
+	"github.com/castai/privatelink-webhook/doctor/identity"
+	"github.com/castai/privatelink-webhook/doctor/network"
+	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
+)
+
+// awsFlags name the cluster and its network as AWS knows them.
+type awsFlags struct {
+	profile, region string
+	cluster, vpc    string
+	subnets         []string
+	services        map[string]string
+}
+
+func (f *awsFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.profile, "profile", "", "AWS `PROFILE` (default: as the AWS CLI)")
+	flags.StringVar(&f.region, "region", "", "`REGION` of the cluster (default: that of the registry)")
+	flags.StringVar(&f.cluster, "eks-cluster", "", "`NAME` of the EKS cluster (default: as the kubeconfig tells)")
+	flags.StringVar(&f.vpc, "vpc", "", "`ID` of the VPC, before there is a cluster in it")
+	flags.StringSliceVar(&f.subnets, "subnet", nil, "`ID` of a subnet of the nodes (default: those of the cluster); may be repeated")
+	flags.StringToStringVar(&f.services, "castai-service", nil, "`NAME=SERVICE` of CAST AI's PrivateLink, such as api=com.amazonaws.vpce.eu-central-1.vpce-svc-0123456789abcdef0, for a region that is not known here; may be repeated")
+}
+
+// awsChecks are those of network and identity, and that of the nodes' role,
+// which belongs with the registry and needs the network's.
+func (p *patient) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check, err error) {
+	registry, err := p.registry()
+	if err != nil {
+		return nil, nil, err
+	}
+	region := cmp.Or(p.aws.region, registry.Region)
+	if p.aws.cluster == "" && p.aws.vpc == "" {
+		p.aws.cluster = p.of.eksName()
+	}
+	loaded, fault := awsapi.Load(ctx, region, p.aws.profile)
+	services, castai, err := p.services(region)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, prefix, _ := strings.Cut(p.rules.Registry(), "/")
+	who := identity.Config{AWS: loaded, Account: registry.Account, Region: registry.Region, Partition: registry.Partition, Prefix: prefix, Cluster: p.aws.cluster}
+	checks = append(network.Checks(network.Config{
+		AWS: loaded, Partition: registry.Partition, Cluster: p.aws.cluster, VPC: p.aws.vpc, Subnets: p.aws.subnets, Services: services, CASTAI: castai,
+	}), identity.Checks(who)...)
+	nodeRole = []doctor.Check{identity.NodeRole(who, network.Group+"/cluster-vpc", identity.Group+"/caller")}
+	switch {
+	case fault != nil:
+		blind := doctor.NotSeen("see --profile", "%v", fault)
+		return doctor.Blind(checks, blind), doctor.Blind(nodeRole, blind), nil
+	case region == "":
+		blind := doctor.NotSeen("name the region with --region, or leave it out with --skip network,identity,registry/node-role", "the registry %s is none of ECR, and does not tell the region", p.rules.Registry())
+		return doctor.Blind(checks, blind), doctor.Blind(nodeRole, blind), nil
+	}
+	return checks, nodeRole, nil
+}
+
+// registry takes the registry's name apart, which tells nothing where it is not
+// ECR.
+func (p *patient) registry() (awsecr.Host, error) {
+	if !p.rules.OnECR() {
+		return awsecr.Host{Partition: "aws"}, nil
+	}
+	return awsecr.ParseHost(p.rules.Registry())
+}
+
+// services are those that the VPC needs endpoints for.
+func (p *patient) services(region string) (ofAWS, ofCASTAI []network.Service, err error) {
+	needed, err := deploy.NeededEndpoints()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range needed.AWS {
+		ofAWS = append(ofAWS, network.Service{Name: s.Service, Gateway: s.Type == "Gateway", Required: s.Required, Why: s.Why})
+	}
+	names := needed.Regions[region]
+	if len(p.aws.services) > 0 {
+		names = p.aws.services
+	}
+	for _, s := range needed.CASTAI {
+		if full, ok := names[s.Name]; ok {
+			ofCASTAI = append(ofCASTAI, network.Service{Name: s.Name, FullName: full, Required: true, Why: s.Why})
+		}
+	}
+	for name := range p.aws.services {
+		if !slices.ContainsFunc(ofCASTAI, func(s network.Service) bool { return s.Name == name }) {
+			return nil, nil, usageError{fmt.Errorf("--castai-service %s=...: there is no such service; there are api, grpc, api-grpc, artifacts, kvisor and telemetry", name)}
+		}
+	}
+	return ofAWS, ofCASTAI, nil
+}
