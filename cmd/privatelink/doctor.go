@@ -111,7 +111,10 @@ func (f *doctorFlags) run(c *cobra.Command) error {
 		return doctor.Explain(c.OutOrStdout(), checks)
 	}
 	results, err := doctor.Run(c.Context(), checks, f.options)
-	if err != nil {
+	switch {
+	case c.Context().Err() != nil:
+		return err // interrupted
+	case err != nil:
 		return usageError{err}
 	}
 	if err := report(c.OutOrStdout(), results); err != nil {
