@@ -36,8 +36,8 @@ func PodConditions(r *rewrite.Rules) []Condition {
 		}
 	}
 	return []Condition{
-		{"has-public-image", bind(r, "(\n    "+strings.Join(lists, " +\n    ")+"\n  ).exists(images, images.exists(image,\n"+public(r)+"))")},
-		{"not-a-static-pod", fmt.Sprintf("!(%q in object.metadata.?annotations.orValue({}))", podspec.MirrorPodAnnotation)},
+		{"has-public-image", bind(r, "(\n    "+strings.Join(lists, " +\n    ")+"\n  ).exists(images, images.exists(image,\n"+public(r, "registry")+"))")},
+		{"not-a-static-pod", notStatic()},
 	}
 }
 
@@ -48,7 +48,7 @@ func EphemeralConditions(r *rewrite.Rules) []Condition {
 		if l.Subresource == podspec.EphemeralContainers {
 			added := fmt.Sprintf("%s\n    .filter(c, !oldObject.spec.?%s.orValue([]).exists(o, o.name == c.name))\n    %s",
 				items(l.Name), l.Name, imagesOf(l))
-			return []Condition{{"new-public-image", bind(r, added+".exists(image,\n"+public(r)+")")}}
+			return []Condition{{"new-public-image", bind(r, added+".exists(image,\n"+public(r, "registry")+")")}}
 		}
 	}
 	return nil
@@ -69,22 +69,20 @@ func imagesOf(l podspec.List) string {
 }
 
 func valuesOf(names []string) string {
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = fmt.Sprintf("%q", n)
-	}
 	return `.map(c, c.?env.orValue([])` + "\n" +
-		`      .filter(e, e.name in [` + strings.Join(quoted, ", ") + `] && e.?value.orValue("").matches("` + rewrite.ExplicitHostPattern + `"))` + "\n" +
+		`      .filter(e, e.name in ` + quoted(names) + ` && e.?value.orValue("").matches("` + rewrite.ExplicitHostPattern + `"))` + "\n" +
 		`      .map(e, e.value))`
 }
 
 // public is the test of one reference: below the registry only what would be
-// read back from there; elsewhere all but private ECRs, node-local registries
-// and what is kept.
-func public(r *rewrite.Rules) string {
-	test := `      image != "" && (image.startsWith(registry + "/")
-        ? image.substring(size(registry) + 1).matches("` + readBack(r) + `")
-        : !image.matches("` + rewrite.ECRPattern + `|` + rewrite.LoopbackPattern + `")`
+// read back from there; elsewhere all but private ECRs, node-local registries,
+// the registry's own host where it is not ECR, and what is kept. registry is
+// the CEL that names the registry.
+func public(r *rewrite.Rules, registry string) string {
+	test := `      image != "" && (image.startsWith(` + registry + ` + "/")
+        ? ` + readBack(r, `image.substring(size(`+registry+`) + 1)`) + `
+        : !image.matches("` + rewrite.ECRPattern + `|` + rewrite.LoopbackPattern + `")
+          && ` + elsewhere(r, registry)
 	if kept, longer := keeps(r); kept != "" {
 		test += "\n          && !(image.matches(\"" + kept + "\")"
 		if longer != "" {
@@ -95,18 +93,47 @@ func public(r *rewrite.Rules) string {
 	return test + ")"
 }
 
-// readBack matches what the webhook maps although it is below the registry:
-// the form of the charts' global.registry.
-func readBack(r *rewrite.Rules) string {
-	sources := []string{`^index[.]docker[.]io/`, `^docker[.]io/[^/]+$`}
-	var prefixes []string
-	for _, a := range rewrite.Aliases() {
-		prefixes = append(prefixes, quote(a)+"/")
+// elsewhere says that a reference is not on the registry's own host: what lies
+// there is the customer's own, whatever the path, unless a rule takes it.
+func elsewhere(r *rewrite.Rules, registry string) string {
+	host, _, _ := strings.Cut(r.Registry(), "/")
+	var taken []string
+	for _, source := range append(rewrite.Aliases(), sources(r.Config().Rules)...) {
+		if source == host || strings.HasPrefix(source, host+"/") {
+			taken = append(taken, boundary(source))
+		}
 	}
+	test := `!image.startsWith(` + registry + `.split("/")[0] + "/")`
+	if len(taken) > 0 {
+		test = "(" + test + ` || image.matches("^(` + strings.Join(taken, "|") + `)"))`
+	}
+	return test
+}
+
+// readBack matches what the webhook maps although it is below the registry, in
+// the form of the charts' global.registry: rules, spellings of Docker Hub, and
+// aliases. rest is the CEL that names what follows the registry.
+func readBack(r *rewrite.Rules, rest string) string {
+	always := []string{`^index[.]docker[.]io/`, `^docker[.]io/[^/]+$`}
 	for _, rule := range r.Config().Rules {
-		prefixes = append(prefixes, boundary(rule.Source))
+		always = append(always, "^"+boundary(rule.Source))
 	}
-	return "^(" + strings.Join(prefixes, "|") + ")|" + strings.Join(sources, "|")
+	alias := rewrite.Aliases()[0]
+	never := []string{"^(" + aliases() + ")/" + hostShaped}
+	for _, rule := range r.Config().Rules {
+		never = append(never, "^"+quote(alias+"/"+rule.Target)+"([/:@]|$)")
+	}
+	return "(" + rest + `.matches("` + strings.Join(always, "|") + `")
+          || ` + rest + `.matches("^(` + aliases() + `)/") && !` + rest + `.matches("` + strings.Join(never, "|") + `"))`
+}
+
+// quoted is a list of names as CEL's text.
+func quoted(names []string) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = fmt.Sprintf("%q", n)
+	}
+	return "[" + strings.Join(out, ", ") + "]"
 }
 
 // keeps returns expressions for the kept prefixes, and for the rules and

@@ -3,8 +3,7 @@
 package deploy
 
 import (
-	"strings"
-	"text/template"
+	"testing"
 
 	"github.com/castai/privatelink-webhook/rewrite"
 )
@@ -60,21 +59,14 @@ webhooks:
 `
 
 // configuration renders base/webhook-configuration.yaml for the rules.
-func configuration(r *rewrite.Rules) (string, error) {
-	t, err := template.New("").Funcs(template.FuncMap{
-		"indent": func(s string) string { return strings.ReplaceAll(s, "\n", "\n      ") },
-	}).Parse(configurationTemplate)
-	if err != nil {
-		return "", err
-	}
+func configuration(t *testing.T, r *rewrite.Rules) string {
+	t.Helper()
 	type entry struct {
 		Name, Operation, Resource string
 		Conditions                []Condition
 	}
-	var out strings.Builder
-	err = t.Execute(&out, []entry{
+	return fill(t, configurationTemplate, []entry{
 		{"pods.privatelink.cast.ai", "CREATE", "pods", PodConditions(r)},
 		{"ephemeral.privatelink.cast.ai", "UPDATE", "pods/ephemeralcontainers", EphemeralConditions(r)},
 	})
-	return out.String(), err
 }

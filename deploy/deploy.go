@@ -23,7 +23,7 @@ import (
 	"github.com/castai/privatelink-webhook/rewrite"
 )
 
-//go:embed kustomization.yaml registry.yaml base components
+//go:embed kustomization.yaml registry.yaml base components guard policy
 var tree embed.FS
 
 // Names of the bundle's objects that other packages must agree on.
@@ -39,9 +39,26 @@ const (
 // Overlays are the variants that Options.Overlays takes.
 func Overlays() []string { return []string{"cert-manager", "host-network"} }
 
+// Engine is what rewrites the pods.
+type Engine string
+
+// The engines. docs/engines.md compares them.
+const (
+	Webhook Engine = "webhook" // a Deployment that the API server calls
+	Policy  Engine = "policy"  // CEL inside the API server, from Kubernetes 1.36 on
+)
+
+// Engines are the choices, the default first.
+func Engines() []Engine { return []Engine{Webhook, Policy} }
+
 // Options choose what is rendered. Rules are required.
 type Options struct {
 	Rules *rewrite.Rules
+	// Engine is Webhook if empty. Overlays, Image and Replicas are the webhook's
+	// alone.
+	Engine Engine
+	// Guard is GuardWarn if empty.
+	Guard Guard
 	// Config is the text of the configuration file that Rules came from; empty
 	// to render a file with nothing but the registry.
 	Config []byte
@@ -50,9 +67,12 @@ type Options struct {
 	// Image of the webhook with tag or digest; empty for the registry's own
 	// copy of this version.
 	Image string
-	// Ignore sets failurePolicy Ignore: for clusters that still reach the
-	// public registries. A pod then starts unmapped when the webhook is down.
-	Ignore bool
+	// FailurePolicy is Fail or Ignore; empty for the engine's default. The
+	// webhook's is Fail: Ignore is for clusters that still reach the public
+	// registries, where a pod may start unmapped while the webhook is down. The
+	// policy's is Ignore: it has no outage, and what it cannot evaluate, a pod of
+	// hundreds of containers, is the guard's to tell.
+	FailurePolicy string
 	// Replicas of the webhook; 0 for the default of 2.
 	Replicas int
 }
@@ -102,6 +122,12 @@ func edit(disk filesys.FileSystem, o Options) error {
 		return err
 	}
 	k.ConfigMapGenerator[0].LiteralSources = []string{"registry=" + o.Rules.Registry()}
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.Engine == Policy {
+		k.Resources = []string{"policy"}
+	}
 	for _, overlay := range o.Overlays {
 		if !slices.Contains(Overlays(), overlay) {
 			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), " and "))
@@ -112,11 +138,29 @@ func edit(disk filesys.FileSystem, o Options) error {
 			k.Components = append(k.Components, "components/"+overlay)
 		}
 	}
+	if o.Guard == GuardDeny || o.Guard == GuardOff {
+		k.Components = append(k.Components, "components/guard-"+string(o.Guard))
+	}
 	around := types.Kustomization{Resources: []string{"bundle"}}
 	if around.Patches, err = patches(o); err != nil {
 		return err
 	}
 	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", around))
+}
+
+// check refuses what does not fit together.
+func (o Options) check() error {
+	switch {
+	case o.Engine != "" && !slices.Contains(Engines(), o.Engine):
+		return fmt.Errorf("engine %q: there are only webhook and policy", o.Engine)
+	case o.Guard != "" && !slices.Contains(Guards(), o.Guard):
+		return fmt.Errorf("guard %q: there are only warn, deny and off", o.Guard)
+	case o.FailurePolicy != "" && o.FailurePolicy != "Fail" && o.FailurePolicy != "Ignore":
+		return fmt.Errorf("failure policy %q: there are only Fail and Ignore", o.FailurePolicy)
+	case o.Engine == Policy && (len(o.Overlays) > 0 || o.Image != "" || o.Replicas > 0):
+		return errors.New("engine policy has no pods: leave out overlays, image and replicas")
+	}
+	return nil
 }
 
 func write(disk filesys.FileSystem, path string, k types.Kustomization) error {

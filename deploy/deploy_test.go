@@ -40,13 +40,17 @@ func render(t testing.TB, o Options) string {
 	return string(out)
 }
 
+// placeholder is the registry for which the files are generated.
+const placeholder = "registry.invalid"
+
 func TestTheBaseHoldsTheConditionsThatTheDefaultRulesGenerate(t *testing.T) {
-	want, err := configuration(rules(t, rewrite.Config{Registry: "registry.invalid"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want = strings.ReplaceAll(want, `"registry.invalid"`, `"REGISTRY"`)
-	const file = "base/webhook-configuration.yaml"
+	compare(t, "base/webhook-configuration.yaml", configuration(t, rules(t, rewrite.Config{Registry: placeholder})))
+}
+
+// compare holds a generated file to what it must be, or writes it.
+func compare(t *testing.T, file, want string) {
+	t.Helper()
+	want = strings.ReplaceAll(want, `"`+placeholder+`"`, `"REGISTRY"`)
 	if *update {
 		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -68,10 +72,14 @@ func TestRenderEqualsTheTree(t *testing.T) {
 		edit func(string) string
 		o    Options
 	}{
-		"the base":         {func(s string) string { return s }, Options{}},
-		"cert-manager":     {use("- base\n", "- overlays/cert-manager\n"), Options{Overlays: []string{"cert-manager"}}},
-		"host-network":     {use("- base\n", "- overlays/host-network\n"), Options{Overlays: []string{"host-network"}}},
-		"both, by comment": {use("# components:", "components:", "# - components", "- components"), Options{Overlays: Overlays()}},
+		"the base":            {func(s string) string { return s }, Options{}},
+		"cert-manager":        {use("- base\n", "- overlays/cert-manager\n"), Options{Overlays: []string{"cert-manager"}}},
+		"host-network":        {use("- base\n", "- overlays/host-network\n"), Options{Overlays: []string{"host-network"}}},
+		"both, by comment":    {use("# components:", "components:", "# - components/cert", "- components/cert", "# - components/host", "- components/host"), Options{Overlays: Overlays()}},
+		"a guard that denies": {use("# components:", "components:", "# - components/guard-deny", "- components/guard-deny"), Options{Guard: GuardDeny}},
+		"no guard":            {use("# components:", "components:", "# - components/guard-off", "- components/guard-off"), Options{Guard: GuardOff}},
+		"the policy":          {use("- base\n", "- overlays/policy\n"), Options{Engine: Policy}},
+		"the policy, denying": {use("- base\n", "- overlays/policy\n", "# components:", "components:", "# - components/guard-deny", "- components/guard-deny"), Options{Engine: Policy, Guard: GuardDeny}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -118,6 +126,19 @@ func TestTheRegistryReachesConfigConditionsAndImage(t *testing.T) {
 	if n := strings.Count(out, `["`+registry+`"].exists(registry,`); n != 2 {
 		t.Errorf("%d conditions name the registry, want 2", n)
 	}
+	policy := render(t, Options{Rules: rules(t, rewrite.Config{}), Engine: Policy})
+	for name, text := range map[string]string{"the guard beside the webhook": out, "the policy and its guard": policy} {
+		want := map[bool]int{true: 1, false: 2}[text == out]
+		if n := strings.Count(text, "- expression: '\""+registry+"\"'\n    name: registry\n"); n != want {
+			t.Errorf("%s: %d variables name the registry, want %d", name, n, want)
+		}
+	}
+	for _, kind := range []string{"Deployment", "Service", "Secret", "Role", "ConfigMap", "Namespace", "Webhook"} {
+		if strings.Contains(policy, "kind: "+kind) || strings.Contains(policy, "kind: Cluster"+kind) || strings.Contains(policy, "kind: Mutating"+kind) {
+			t.Errorf("the policy's bundle has a %s", kind)
+		}
+	}
+	out += policy
 	for _, leftover := range []string{"REGISTRY", "privatelink-registry", "caBundle", "ACCOUNT"} {
 		if strings.Contains(out, leftover) {
 			t.Errorf("the bundle still has %q", leftover)

@@ -21,7 +21,7 @@ func replace(path string, value any) operation { return operation{"replace", pat
 
 // patches are what the options change beyond the registry and the overlays.
 func patches(o Options) ([]types.Patch, error) {
-	var deployment, configMap, configuration []operation
+	var deployment, configMap, configuration, policy, guard []operation
 	if o.Image != "" {
 		deployment = append(deployment, replace("/spec/template/spec/containers/0/image", o.Image))
 	}
@@ -36,10 +36,16 @@ func patches(o Options) ([]types.Patch, error) {
 				replace(fmt.Sprintf("/webhooks/%d/namespaceSelector/matchExpressions/0/values", i), o.Rules.Namespaces()))
 		}
 	}
-	if o.Ignore {
+	if len(o.Config) > 0 {
+		const namespaces = "/spec/matchConstraints/namespaceSelector/matchExpressions/0/values"
+		policy = append(policy, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", PolicyVariables(o.Rules)))
+		guard = append(guard, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", GuardVariables(o.Rules)))
+	}
+	if o.FailurePolicy != "" {
 		for i := range 2 {
-			configuration = append(configuration, replace(fmt.Sprintf("/webhooks/%d/failurePolicy", i), "Ignore"))
+			configuration = append(configuration, replace(fmt.Sprintf("/webhooks/%d/failurePolicy", i), o.FailurePolicy))
 		}
+		policy = append(policy, replace("/spec/failurePolicy", o.FailurePolicy))
 	}
 	var out []types.Patch
 	for _, p := range []struct {
@@ -49,6 +55,8 @@ func patches(o Options) ([]types.Patch, error) {
 		{"Deployment", Name, deployment},
 		{"ConfigMap", Name, configMap},
 		{"MutatingWebhookConfiguration", ConfigurationName, configuration},
+		{"MutatingAdmissionPolicy", PolicyName, policy},
+		{"ValidatingAdmissionPolicy", GuardName, guard},
 	} {
 		if len(p.ops) == 0 {
 			continue

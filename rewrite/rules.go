@@ -79,6 +79,17 @@ func (r *Rules) EnvVars() []string { return slices.Clone(r.config.EnvVars) }
 // Namespaces lists the namespaces whose pods are rewritten.
 func (r *Rules) Namespaces() []string { return slices.Clone(r.config.Namespaces) }
 
+// Entries lists the rules and the keeps in the order in which they are tried:
+// the longest source first, a source at or below an alias spelled the canonical
+// way. A keep has no target. The aliases themselves are not among them.
+func (r *Rules) Entries() []Rule {
+	out := make([]Rule, len(r.entries))
+	for i, e := range r.entries {
+		out[i] = e.Rule
+	}
+	return out
+}
+
 // build makes Rules of a configuration that has no faults.
 func build(c Config) *Rules {
 	host, _, _ := strings.Cut(c.Registry, "/")

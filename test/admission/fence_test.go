@@ -56,8 +56,6 @@ func superfluous(r rewrite.Result, rules *rewrite.Rules) bool {
 		return true
 	case r.Outcome == rewrite.Kept: // a keep spelled another way, or without tag and path
 		return true
-	case r.Outcome == rewrite.Private && !rules.OnECR(): // the registry's own host, another path
-		return true
 	case r.Outcome == rewrite.Private: // below the registry: an alias in form, with a remainder like a host; or the registry itself as a repository
 		return strings.Contains(r.Source, "/quay.io/") || strings.Contains(r.Source, "/reg_5000/") || strings.Contains(r.Source, rules.Registry()+"/us-docker.pkg.dev/castai-hub/library/us-docker.pkg.dev") || strings.Contains(r.Source, rules.Registry()+"/docker.io/")
 	}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"strings"
+	"testing"
+	"text/template"
+
+	"github.com/castai/privatelink-webhook/rewrite"
+)
+
+// guardTemplate is guard/guard.yaml without its generated expressions.
+const guardTemplate = `# The expressions are generated from the rewrite rules; go test ./deploy compares,
+# and rewrites this file with -update. Why each field is as it is:
+# docs/engines.md.
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: privatelink-guard
+  labels:
+    app.kubernetes.io/name: privatelink-guard
+    app.kubernetes.io/part-of: castai-privatelink
+spec:
+  failurePolicy: Ignore # for a pod beyond the cost budget; Fail where the binding denies
+  matchConstraints:
+    matchPolicy: Equivalent
+    namespaceSelector:
+      matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values: [castai-agent]
+    resourceRules:
+    - operations: [CREATE, UPDATE]
+      apiGroups: [""]
+      apiVersions: [v1]
+      resources: [pods]
+      scope: Namespaced
+    - operations: [UPDATE]
+      apiGroups: [""]
+      apiVersions: [v1]
+      resources: [pods/ephemeralcontainers]
+      scope: Namespaced
+  matchConditions:
+  {{- range .Conditions }}
+  - name: {{ .Name }}
+    expression: |-
+      {{ indent .Expression }}
+  {{- end }}
+  variables:
+  {{- range .Variables }}
+  - name: {{ .Name }}
+    expression: |-
+      {{ indent .Expression }}
+  {{- end }}
+  validations:
+  - expression: size(variables.public) == 0
+    message: "privatelink: a public image is left; privatelink explain says why"
+    # Quoted, since a warning with control characters is dropped; cut, since
+    # an image may be of any length.
+    messageExpression: |-
+      "privatelink: " + string(variables.public.map(images, size(images)).sum()) + " public, first "
+        + strings.quote(size(variables.public[0][0]) > 120 ? variables.public[0][0].substring(0, 117) + "..." : variables.public[0][0])
+        + ": nodes cannot pull it without a route to its registry; privatelink explain says why it was not rewritten, and keep in privatelink.yaml allows it"
+    reason: Forbidden
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: privatelink-guard
+  labels:
+    app.kubernetes.io/name: privatelink-guard
+    app.kubernetes.io/part-of: castai-privatelink
+spec:
+  policyName: privatelink-guard
+  validationActions: [Warn, Audit]
+`
+
+// policyTemplate is policy/policy.yaml without its generated expressions.
+const policyTemplate = `# The expressions are generated from the rewrite rules; go test ./deploy compares,
+# and rewrites this file with -update. Why each field is as it is:
+# docs/engines.md.
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata:
+  name: privatelink
+  labels:
+    app.kubernetes.io/name: privatelink
+    app.kubernetes.io/part-of: castai-privatelink
+spec:
+  failurePolicy: Ignore
+  reinvocationPolicy: IfNeeded
+  matchConstraints:
+    matchPolicy: Equivalent
+    namespaceSelector:
+      matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values: [castai-agent]
+    resourceRules:
+    - operations: [CREATE]
+      apiGroups: [""]
+      apiVersions: [v1]
+      resources: [pods]
+      scope: Namespaced
+    - operations: [UPDATE]
+      apiGroups: [""]
+      apiVersions: [v1]
+      resources: [pods/ephemeralcontainers]
+      scope: Namespaced
+  matchConditions:
+  {{- range .Conditions }}
+  - name: {{ .Name }}
+    expression: |-
+      {{ indent .Expression }}
+  {{- end }}
+  variables:
+  {{- range .Variables }}
+  - name: {{ .Name }}
+    expression: |-
+      {{ indent .Expression }}
+  {{- end }}
+  mutations:
+  - patchType: JSONPatch
+    jsonPatch:
+      expression: |-
+        {{ indent .Mutation | indentMore }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata:
+  name: privatelink
+  labels:
+    app.kubernetes.io/name: privatelink
+    app.kubernetes.io/part-of: castai-privatelink
+spec:
+  policyName: privatelink
+`
+
+func TestThePoliciesHoldTheExpressionsThatTheDefaultRulesGenerate(t *testing.T) {
+	r := rules(t, rewrite.Config{Registry: placeholder})
+	for file, of := range map[string]struct {
+		template string
+		with     map[string]any
+	}{
+		"guard/guard.yaml":   {guardTemplate, map[string]any{"Conditions": GuardConditions(), "Variables": GuardVariables(r)}},
+		"policy/policy.yaml": {policyTemplate, map[string]any{"Conditions": PolicyConditions(), "Variables": PolicyVariables(r), "Mutation": PolicyMutation()}},
+	} {
+		compare(t, file, fill(t, of.template, of.with))
+	}
+}
+
+func fill(t *testing.T, text string, with any) string {
+	t.Helper()
+	parsed, err := template.New("").Funcs(template.FuncMap{
+		"indent":     func(s string) string { return strings.ReplaceAll(s, "\n", "\n      ") },
+		"indentMore": func(s string) string { return strings.ReplaceAll(s, "\n", "\n  ") },
+	}).Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := parsed.Execute(&out, with); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
