@@ -94,7 +94,7 @@ doctor something to put right.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newRewrite(), newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newInstall(), newDoctor(), newStatus(), newCerts(), newVersion())
+	root.AddCommand(newRewrite(), newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newInstall(), newExplain(), newDoctor(), newStatus(), newCerts(), newVersion())
 	wrapArgs(root)
 	return root
 }

@@ -34,6 +34,8 @@ var mayImport = map[string][]string{
 	"manifest": {"rewrite", "podspec"},
 	"deploy":   {"rewrite", "podspec"},
 	"catalog":  {"rewrite", "podspec", "manifest"},
+	"explain":  {"rewrite", "podspec", "deploy", "webhook"},
+	"doctor":   {},
 
 	"catalog/live":  {"catalog", "rewrite", "podspec"},
 	"catalog/chart": {},
@@ -64,6 +66,7 @@ var onlyIn = map[string][]string{
 	"github.com/google/go-containerregistry": {"release/image"},
 	"github.com/go-json-experiment/json":     {"webhook", "podspec", "jsonwalk"},
 	"helm.sh/helm":                           {"catalog/chart"},
+	"k8s.io/apiserver":                       {"explain"},
 	"k8s.io/client-go":                       {"certs", "catalog/live", "doctor/cluster", "doctor/inside", "cmd/privatelink", "cmd/privatelink-webhook"},
 }
 
@@ -162,7 +165,7 @@ func TestTheServerLinksNoAWSAndNoHelm(t *testing.T) {
 		t.Fatalf("only %d packages: the list is not credible", len(deps))
 	}
 	for _, d := range deps {
-		for _, banned := range []string{"github.com/aws/", "helm.sh/", "sigs.k8s.io/kustomize", "github.com/slok/kubewebhook/v2/pkg/webhook/mutating", module + "/deploy", module + "/manifest"} {
+		for _, banned := range []string{"github.com/aws/", "helm.sh/", "sigs.k8s.io/kustomize", "github.com/slok/kubewebhook/v2/pkg/webhook/mutating", "k8s.io/apiserver", module + "/deploy", module + "/manifest", module + "/explain"} {
 			if strings.HasPrefix(d, banned) {
 				t.Errorf("the server links %s", d)
 			}
