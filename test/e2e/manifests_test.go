@@ -30,6 +30,8 @@ var variants = map[string]struct{ components, install []string }{
 	"with cert-manager":   {[]string{"cert-manager"}, []string{"--overlay", "cert-manager"}},
 	"on the host network": {[]string{"host-network"}, []string{"--overlay", "host-network"}},
 	"with both overlays":  {[]string{"cert-manager", "host-network"}, []string{"--overlay", "cert-manager,host-network"}},
+	"a guard that denies": {[]string{"guard-deny"}, []string{"--guard", "deny"}},
+	"without a guard":     {[]string{"guard-off"}, []string{"--guard", "off"}},
 }
 
 func TestManifestsOfKubectlAndOfPrivatelinkInstallAreTheSame(t *testing.T) {
@@ -47,7 +49,7 @@ func TestManifestsOfKubectlAndOfPrivatelinkInstallAreTheSame(t *testing.T) {
 					t.Errorf("-privatelink install +%s kustomize:\n%s", program, d)
 				}
 			}
-			if len(v.components) != 1 {
+			if len(v.components) != 1 || strings.HasPrefix(v.components[0], "guard-") {
 				return
 			}
 			// The folders below overlays are another way to the same.

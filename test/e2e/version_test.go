@@ -24,6 +24,7 @@ var (
 	imageVolumes      = feature{35, "the gate ImageVolume is off: the API server drops the image of a volume after the webhook rewrote and recorded it"}
 	hostnameOverride  = feature{35, "the gate HostnameOverride is off, or there is none: the API server drops the field"}
 	restartRules      = feature{35, "the gate ContainerRestartRules is off, or there is none: the API server drops the field"}
+	mutatingPolicies  = feature{36, "MutatingAdmissionPolicy is not generally available: the API server does not serve it"}
 	podLevelResources = feature{34, "the gate PodLevelResources is off: the API server drops the field"}
 )
 
