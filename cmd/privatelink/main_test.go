@@ -139,13 +139,20 @@ func TestInstall(t *testing.T) {
 		"cert-manager: no rights at all": {
 			args: []string{"--registry", ecr, "--overlay", "cert-manager"}, has: []string{"cert-manager.io/inject-ca-from"}, not: []string{"ClusterRole", "kind: Secret\n", "automountServiceAccountToken: true"},
 		},
-		"host network":                 {args: []string{"--registry", ecr, "--overlay", "host-network"}, has: []string{"hostNetwork: true", "--listen=:19443"}, not: []string{"NetworkPolicy"}},
-		"both overlays":                {args: []string{"--registry", ecr, "--overlay", "host-network,cert-manager"}, has: []string{"hostNetwork: true", "inject-ca-from"}},
-		"another image, policy, count": {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, has: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"failurePolicy: Fail"}},
-		"an unknown overlay":           {args: []string{"--registry", ecr, "--overlay", "x"}, code: 2, stderr: "there are only cert-manager and host-network"},
-		"an unknown policy":            {args: []string{"--registry", ecr, "--failure-policy", "fail"}, code: 2, stderr: "use Fail or Ignore"},
-		"no registry":                  {code: 2, stderr: "give --registry"},
-		"an argument too many":         {args: []string{"x"}, code: 2, stderr: "--help"},
+		"host network":                         {args: []string{"--registry", ecr, "--overlay", "host-network"}, has: []string{"hostNetwork: true", "--listen=:19443"}, not: []string{"NetworkPolicy"}},
+		"both overlays":                        {args: []string{"--registry", ecr, "--overlay", "host-network,cert-manager"}, has: []string{"hostNetwork: true", "inject-ca-from"}},
+		"another image, policy, count":         {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, has: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"failurePolicy: Fail"}},
+		"the policy engine: nothing that runs": {args: []string{"--registry", ecr, "--engine", "policy"}, has: []string{"kind: MutatingAdmissionPolicy\n", "kind: ValidatingAdmissionPolicy\n", "- Warn", "failurePolicy: Ignore"}, not: []string{"kind: Deployment", "kind: Namespace", "kind: MutatingWebhookConfiguration", "REGISTRY"}},
+		"the policy engine by configuration":   {args: []string{"--config", config, "--engine", "policy", "--failure-policy", "Fail"}, has: []string{"- castai-omni", `f == "quay.io/acme" || f.startsWith("quay.io/acme/")`, "failurePolicy: Fail"}},
+		"a guard that denies":                  {args: []string{"--registry", ecr, "--guard", "deny"}, has: []string{"- Deny\n  - Audit"}, not: []string{"- Warn"}},
+		"no guard":                             {args: []string{"--registry", ecr, "--guard", "off"}, not: []string{"ValidatingAdmissionPolicy"}},
+		"an unknown engine":                    {args: []string{"--registry", ecr, "--engine", "x"}, code: 2, stderr: "use webhook or policy"},
+		"an unknown guard":                     {args: []string{"--registry", ecr, "--guard", "x"}, code: 2, stderr: "use warn, deny or off"},
+		"an overlay of the webhook's":          {args: []string{"--registry", ecr, "--engine", "policy", "--overlay", "host-network"}, code: 2, stderr: "engine policy has no pods"},
+		"an unknown overlay":                   {args: []string{"--registry", ecr, "--overlay", "x"}, code: 2, stderr: "there are only cert-manager and host-network"},
+		"an unknown policy":                    {args: []string{"--registry", ecr, "--failure-policy", "fail"}, code: 2, stderr: "use Fail or Ignore"},
+		"no registry":                          {code: 2, stderr: "give --registry"},
+		"an argument too many":                 {args: []string{"x"}, code: 2, stderr: "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, nil, "", append([]string{"install"}, tc.args...)...)
@@ -160,6 +167,41 @@ func TestInstall(t *testing.T) {
 			for _, n := range tc.not {
 				if strings.Contains(stdout, n) {
 					t.Errorf("has %q", n)
+				}
+			}
+		})
+	}
+}
+
+func TestExplainCommand(t *testing.T) {
+	const agent = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: castai-agent}, spec: {containers: [{name: c, image: %}]}}"
+	public, left := strings.Replace(agent, "%", "busybox", 1), strings.Replace(agent, "%", "Widget", 1)
+	for name, tc := range map[string]struct {
+		stdin  string
+		args   []string
+		code   int
+		stdout []string
+		stderr string
+	}{
+		"a pod that is rewritten":        {public, []string{"-"}, 0, []string{"busybox -> " + ecr + "/docker.io/library/busybox (default: source host and path)", "condition     has-public-image: true", "guard         passes"}, ""},
+		"the same by the policy":         {public, []string{"--engine", "policy", "-"}, 0, []string{"busybox -> " + ecr + "/docker.io/library/busybox", "not-a-static-pod: true"}, ""},
+		"one that stays public":          {left, []string{"-"}, 1, []string{"Widget (left: not an image reference)", `warns: privatelink: 1 public, first "Widget"`}, ""},
+		"for programs":                   {left, []string{"-o", "json", "--guard", "deny", "-"}, 1, []string{`"verdict": "denies"`, `"outcome": "left"`, `"selected": true`}, ""},
+		"a namespace that is not listed": {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-"}, 0, []string{"default is not selected; it is about castai-agent", "guard         not asked"}, ""},
+		"the namespace by a flag":        {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-n", "castai-agent", "-"}, 0, []string{"castai-agent is selected"}, ""},
+		"nothing in it":                  {"kind: ConfigMap", []string{"-"}, 2, nil, "no pod and no workload"},
+		"no file":                        {"", nil, 2, nil, "--help"},
+		"an unknown engine":              {public, []string{"--engine", "x", "-"}, 2, nil, "there are only webhook and policy"},
+		"a file that is not there":       {"", []string{"/does/not/exist"}, 2, nil, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := call(t, nil, tc.stdin, append([]string{"explain", "--registry", ecr}, tc.args...)...)
+			if code != tc.code || !strings.Contains(stderr, tc.stderr) {
+				t.Errorf("code %d, want %d; stderr %q", code, tc.code, stderr)
+			}
+			for _, want := range tc.stdout {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("lacks %q:\n%s", want, stdout)
 				}
 			}
 		})

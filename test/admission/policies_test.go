@@ -10,6 +10,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -83,7 +84,16 @@ func startPolicies(t *testing.T, c rewrite.Config, o deploy.Options) *policies {
 	if !p.mutating.WaitForReady() || !p.validating.WaitForReady() {
 		t.Fatal("the plugins do not become ready")
 	}
-	return p
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		// The plugin reads the schemas beside, and answers 503 before it has them.
+		_, err := p.create(rules.Namespaces()[0], places("probe", "")["container"])
+		if err == nil {
+			return p
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // objects are the policies and bindings of the bundle, as the API server's
