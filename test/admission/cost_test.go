@@ -103,3 +103,25 @@ func TestAPodBeyondTheLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestAnUpdateOfALargePodIsNotHeldUp: under Deny an exceeded limit refuses, and
+// a finalizer could not be removed.
+func TestAnUpdateOfALargePodIsNotHeldUp(t *testing.T) {
+	p := startPolicies(t, rewrite.Config{Registry: corpus.Registry}, deploy.Options{Guard: deploy.GuardDeny})
+	for _, n := range []int{100, 600} {
+		old := large(n)
+		for i := range old.Spec.Containers { // else each is found at once
+			old.Spec.Containers[i].Image += fmt.Sprint(i)
+			old.Spec.Containers[i].Env[1].Value += fmt.Sprint(i)
+		}
+		unchanged, swapped := old.DeepCopy(), old.DeepCopy()
+		unchanged.Labels = map[string]string{"a": "b"}
+		if v := p.watch("castai-agent", unchanged, old, ""); v.denied != nil {
+			t.Errorf("%d containers, images as before: %.300v", n, v.denied)
+		}
+		swapped.Spec.Containers[0].Image = corpus.Registry + "/widget:v1"
+		if v := p.watch("castai-agent", swapped, old, ""); v.denied != nil && n == 100 {
+			t.Errorf("%d containers, one image private now: %.300v", n, v.denied)
+		}
+	}
+}

@@ -32,7 +32,7 @@ func TestExplainSaysWhatTheAPIServerDoes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, raw := range corpus.Generated(3, 500) {
+				for _, raw := range corpus.Generated(3, 500/share) {
 					var pod corev1.Pod
 					if err := json.Unmarshal(raw, &pod); err != nil {
 						t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 // mapped is seen, and a pod without one passes. The false alarms are those of
 // the fence, named by superfluous.
 func TestTheGuardSeesWhatIsPublicAndNothingElse(t *testing.T) {
-	generated := corpus.Generated(2, 4_000)
+	generated := corpus.Generated(2, 4_000/share)
 	for name, c := range configs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -68,7 +68,7 @@ func TestTheGuardSeesWhatIsPublicAndNothingElse(t *testing.T) {
 				show(name, &pod)
 				show(name+", rewritten", patched(t, patcher, &pod))
 			}
-			if seen < 1000 || passed < 200 {
+			if seen < 1000/share || passed < 200/share {
 				t.Errorf("%d seen, %d passed: the corpus lost its teeth", seen, passed)
 			}
 			t.Logf("%d seen, %d passed, %d named false alarms", seen, passed, named)

@@ -128,6 +128,7 @@ func TestTheGuardSeesWhatGetsPast(t *testing.T) {
 		kubectl(t, nil, "apply", "-k", tree(t))
 		webhookReady(t)
 		eventually(t, 15*time.Second, rewritten)
+		awaitGuard(t, "warn")
 	})
 	for _, guard := range []string{"warn", "deny"} {
 		kubectl(t, privatelink(t, "install", "--registry", ecr, "--guard", guard), "apply", "-f", "-")
