@@ -102,6 +102,7 @@ func (f *doctorFlags) run(c *cobra.Command) error {
 		return err
 	}
 	p.client, p.rest, p.away = f.of.connect()
+	p.engine = p.engineOf(c.Context())
 	defer p.close()
 	checks, err := p.checks(c)
 	if err != nil {

@@ -4,14 +4,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -21,7 +24,9 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/doctor"
 	"github.com/castai/privatelink-webhook/doctor/cluster"
+	"github.com/castai/privatelink-webhook/doctor/images"
 	"github.com/castai/privatelink-webhook/doctor/inside"
+	"github.com/castai/privatelink-webhook/doctor/network"
 	"github.com/castai/privatelink-webhook/rewrite"
 )
 
@@ -34,6 +39,7 @@ type patient struct {
 	rest   *rest.Config
 	away   error // why there is no client
 	bundle bundle
+	engine cluster.Engine
 	job    *inside.Job
 }
 
@@ -60,13 +66,36 @@ func (p *patient) checks(c *cobra.Command) ([]doctor.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(theCluster, inAWS, ofImages, nodeRole, fromInside), nil
+	all := slices.Concat(theCluster, inAWS, ofImages, nodeRole, fromInside)
+	if p.engine == cluster.Policy { // which has no pods
+		all = slices.DeleteFunc(all, func(c doctor.Check) bool {
+			return c.ID() == images.Group+"/webhook-image" || c.ID() == network.Group+"/control-plane-port"
+		})
+	}
+	return all, nil
+}
+
+// engineOf is the engine of the cluster: the policy only where it is there and the
+// webhook is not.
+func (p *patient) engineOf(ctx context.Context) cluster.Engine {
+	if p.away != nil {
+		return cluster.Webhook
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.options.Timeout)
+	defer cancel()
+	api := p.client.AdmissionregistrationV1()
+	_, policy := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
+	_, webhook := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
+	if policy == nil && apierrors.IsNotFound(webhook) {
+		return cluster.Policy
+	}
+	return cluster.Webhook
 }
 
 // clusterChecks are those of the cluster.
 func (p *patient) clusterChecks() []doctor.Check {
 	checks := cluster.Checks(cluster.Config{
-		Client: p.client, REST: p.rest, Rules: p.rules, Expected: p.bundle.configuration,
+		Client: p.client, REST: p.rest, Rules: p.rules, Expected: p.bundle.configuration, Policy: p.bundle.policy, Guard: p.bundle.guard, Engine: p.engine,
 		Names: cluster.Names{
 			Namespace: deploy.Namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
 		},
@@ -84,39 +113,48 @@ func (p *patient) noCluster() doctor.Finding {
 	return doctor.NotSeen("aws eks update-kubeconfig --name CLUSTER, or leave it out with --skip "+cluster.Group, "%v", p.away)
 }
 
-// bundle is what the doctor compares of the install bundle.
+// bundle is what the doctor compares of the install bundle, of both engines.
 type bundle struct {
 	configuration *admissionv1.MutatingWebhookConfiguration
+	policy        *admissionv1.MutatingAdmissionPolicy
+	guard         *admissionv1.ValidatingAdmissionPolicy
 	image         string // of the Deployment
 }
 
 // rendered is the bundle for these rules.
 func rendered(rules *rewrite.Rules, text []byte) (b bundle, err error) {
-	out, err := deploy.Render(deploy.Options{Rules: rules, Config: text})
-	if err != nil {
-		return b, err
-	}
-	for documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(out), 4096); b.configuration == nil || b.image == ""; {
-		var raw runtime.RawExtension
-		var kind metav1.TypeMeta
-		if err := documents.Decode(&raw); err != nil {
-			return b, fmt.Errorf("the bundle lacks a Deployment or a webhook configuration: %w", err)
-		}
-		if err := json.Unmarshal(raw.Raw, &kind); err != nil {
-			return b, err
-		}
-		switch kind.Kind {
-		case "MutatingWebhookConfiguration":
-			err = json.Unmarshal(raw.Raw, &b.configuration)
-		case "Deployment":
-			var d appsv1.Deployment
-			err = json.Unmarshal(raw.Raw, &d)
-			b.image = d.Spec.Template.Spec.Containers[0].Image
-		}
+	var deployment appsv1.Deployment
+	for _, engine := range deploy.Engines() {
+		out, err := deploy.Render(deploy.Options{Rules: rules, Config: text, Engine: engine})
 		if err != nil {
 			return b, err
 		}
+		for documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(out), 4096); ; {
+			var raw runtime.RawExtension
+			var kind metav1.TypeMeta
+			if err := documents.Decode(&raw); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				return b, err
+			}
+			if err := json.Unmarshal(raw.Raw, &kind); err != nil {
+				return b, err
+			}
+			into := map[string]any{
+				"MutatingWebhookConfiguration": &b.configuration, "MutatingAdmissionPolicy": &b.policy, "ValidatingAdmissionPolicy": &b.guard, "Deployment": &deployment,
+			}[kind.Kind]
+			if into == nil {
+				continue
+			}
+			if err := json.Unmarshal(raw.Raw, into); err != nil {
+				return b, err
+			}
+		}
 	}
+	if b.configuration == nil || b.policy == nil || b.guard == nil || len(deployment.Spec.Template.Spec.Containers) == 0 {
+		return b, errors.New("the install bundle lacks something that the doctor compares")
+	}
+	b.image = deployment.Spec.Template.Spec.Containers[0].Image
 	return b, nil
 }
 

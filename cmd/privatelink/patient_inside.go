@@ -14,6 +14,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/doctor"
+	"github.com/castai/privatelink-webhook/doctor/cluster"
 	"github.com/castai/privatelink-webhook/doctor/inside"
 	"github.com/castai/privatelink-webhook/doctor/probe"
 	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
@@ -58,16 +59,28 @@ func (p *patient) insideChecks(ctx context.Context) ([]doctor.Check, error) {
 			c.Look = inside.Here() // to be blind, not unwanted
 			return doctor.Blind(inside.Checks(c), doctor.NotSeen("the probe runs the image of the installed webhook: "+installs, "%v", err)), nil
 		}
-		p.job = inside.ByJob(p.client, image, deploy.Namespace)
+		p.job = inside.ByJob(p.client, image, p.namespace())
 		c.Look = p.job.Look
 	}
 	return inside.Checks(c), nil
 }
 
-// webhookImage is what the Deployment runs.
+// namespace is where the probe runs: beside the webhook, or else with CAST AI.
+func (p *patient) namespace() string {
+	if p.engine == cluster.Policy {
+		return p.rules.Namespaces()[0]
+	}
+	return deploy.Namespace
+}
+
+// webhookImage is what the Deployment runs; without one, under the other engine,
+// what it would.
 func (p *patient) webhookImage(ctx context.Context) (string, error) {
-	if p.away != nil {
+	switch {
+	case p.away != nil:
 		return "", p.away
+	case p.engine == cluster.Policy:
+		return p.bundle.image, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.options.Timeout)
 	defer cancel()

@@ -219,7 +219,7 @@ func (k *cluster) caSecret(ctx context.Context) doctor.Finding {
 	where := named("Secret", k.Names.Namespace, k.Names.CASecret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(installs, "there is no %s", where)
+		return doctor.Bad(k.installs(), "there is no %s", where)
 	case err != nil:
 		return unseen("looking for the "+where, err)
 	}
@@ -256,7 +256,7 @@ func (k *cluster) rbac(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(refused) > 0 {
-		return doctor.Bad(installs, "%s may not %s", user, doctor.List(refused, 5))
+		return doctor.Bad(k.installs(), "%s may not %s", user, doctor.List(refused, 5))
 	}
 	return doctor.Good("%s may", user)
 }

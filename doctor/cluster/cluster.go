@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -30,6 +31,15 @@ import (
 // Group is the name of the group.
 const Group = "cluster"
 
+// Engine is what rewrites the pods of a cluster.
+type Engine string
+
+// The engines.
+const (
+	Webhook Engine = "webhook"
+	Policy  Engine = "policy" // a MutatingAdmissionPolicy
+)
+
 // Config is what the checks need; all of it is required.
 type Config struct {
 	Client kubernetes.Interface
@@ -37,8 +47,13 @@ type Config struct {
 	REST *rest.Config
 	// Rules are those that the cluster should have.
 	Rules *rewrite.Rules
-	// Expected is the webhook configuration as it is rendered from Rules.
+	// Engine decides what there is to look at.
+	Engine Engine
+	// Expected is the webhook configuration as it is rendered from Rules, Policy
+	// the policy of the other engine, Guard that of either.
 	Expected *admissionv1.MutatingWebhookConfiguration
+	Policy   *admissionv1.MutatingAdmissionPolicy
+	Guard    *admissionv1.ValidatingAdmissionPolicy
 	// Names of the bundle's objects.
 	Names Names
 }
@@ -53,21 +68,51 @@ type Names struct {
 	CASecret   string
 }
 
-// Checks returns the checks of the group.
+// Checks returns the checks of the group, for the engine that the cluster has.
 func Checks(c Config) []doctor.Check {
 	k := &cluster{Config: c}
 	api := []string{Group + "/api"}
-	need := func(names ...string) []string {
-		ids := []string{Group + "/api"}
-		for _, n := range names {
-			ids = append(ids, Group+"/"+n)
-		}
-		return ids
+	engine, ready := k.theWebhook(api), []string{"webhook-configuration", "config", "service", "network-policy", "certificate", "ca-bundle"}
+	if c.Engine == Policy {
+		engine, ready = k.thePolicy(api), []string{"policy"}
 	}
-	return []doctor.Check{
+	before := []doctor.Check{
 		{Group: Group, Name: "api", Run: k.api,
 			What: "the API server answers, and is Kubernetes " + oldest + " or newer",
 			Why:  "everything else is asked there; older versions lack the CEL that the webhook's conditions need"},
+	}
+	after := []doctor.Check{
+		{Group: Group, Name: "rewrite", Needs: need(ready...), Run: k.rewrite,
+			What: "a pod with a public image, sent as a dry run, comes back with the private one",
+			Why:  "this is what all of it is for"},
+		{Group: Group, Name: "guard", Needs: api, Run: k.guard,
+			What: "the guard over the final pods is there, as rendered",
+			Why:  "what is added behind the rewriting, or while it is not there, is seen by nobody else"},
+		{Group: Group, Name: "creation", Needs: need("rewrite"), Run: k.creation,
+			What: "no workload of CAST AI's namespaces has its pods refused",
+			Why:  "a pod that is not created is missing in silence: only its owner's status tells"},
+		{Group: Group, Name: "pods", Needs: api, Run: k.pods,
+			What: "no pod of CAST AI's namespaces has a public image",
+			Why:  "nodes without a route to the Internet cannot pull it, now or after the next restart"},
+		{Group: Group, Name: "pulls", Needs: api, Run: k.pulls,
+			What: "no pod of CAST AI's namespaces waits for an image",
+			Why:  "the pull fails again and again until somebody acts"},
+	}
+	return slices.Concat(before, engine, after)
+}
+
+// need are the IDs of checks of this group.
+func need(names ...string) []string {
+	ids := []string{Group + "/api"}
+	for _, n := range names {
+		ids = append(ids, Group+"/"+n)
+	}
+	return ids
+}
+
+// theWebhook are the checks of its installation.
+func (k *cluster) theWebhook(api []string) []doctor.Check {
+	return []doctor.Check{
 		{Group: Group, Name: "webhook-configuration", Needs: api, Run: k.configuration,
 			What: "the webhook configuration is there, as rendered from the configuration given",
 			Why:  "without it no pod is rewritten; changed by hand, some are not"},
@@ -75,7 +120,7 @@ func Checks(c Config) []doctor.Check {
 			What: "the webhook's configuration says the same as the one given",
 			Why:  "webhook and mirror must agree about where an image lives, or pods ask for images that nobody copied"},
 		{Group: Group, Name: "pod-security", Needs: api, Run: k.podSecurity,
-			What: "the namespace " + c.Names.Namespace + " admits the webhook's own pods",
+			What: "the namespace " + k.Names.Namespace + " admits the webhook's own pods",
 			Why:  "a replica that is lost could not be replaced"},
 		{Group: Group, Name: "replicas", Needs: need("pod-security"), Run: k.replicas,
 			What: "two or more replicas of the webhook are ready, on different nodes",
@@ -98,21 +143,18 @@ func Checks(c Config) []doctor.Check {
 		{Group: Group, Name: "ca-bundle", Needs: need("webhook-configuration", "replicas"), Run: k.caBundle,
 			What: "the caBundle of each webhook entry trusts what the replicas serve",
 			Why:  "the API server refuses to talk to a webhook that it does not trust"},
-		{Group: Group, Name: "rewrite", Needs: need("webhook-configuration", "config", "service", "network-policy", "certificate", "ca-bundle"), Run: k.rewrite,
-			What: "a pod with a public image, sent as a dry run, comes back with the private one",
-			Why:  "this is what all of it is for"},
 		{Group: Group, Name: "injectors", Needs: need("webhook-configuration"), Run: k.injectors,
 			What: "no other webhook adds to pods of CAST AI's namespaces after ours",
 			Why:  "what is added after the last look keeps its public image"},
-		{Group: Group, Name: "creation", Needs: need("rewrite"), Run: k.creation,
-			What: "no workload of CAST AI's namespaces has its pods refused",
-			Why:  "a pod that is not created is missing in silence: only its owner's status tells"},
-		{Group: Group, Name: "pods", Needs: api, Run: k.pods,
-			What: "no pod of CAST AI's namespaces has a public image",
-			Why:  "nodes without a route to the Internet cannot pull it, now or after the next restart"},
-		{Group: Group, Name: "pulls", Needs: api, Run: k.pulls,
-			What: "no pod of CAST AI's namespaces waits for an image",
-			Why:  "the pull fails again and again until somebody acts"},
+	}
+}
+
+// thePolicy are the checks of the engine that is nothing but objects.
+func (k *cluster) thePolicy(api []string) []doctor.Check {
+	return []doctor.Check{
+		{Group: Group, Name: "policy", Needs: api, Run: k.policy,
+			What: "the MutatingAdmissionPolicy and its binding are there, as rendered from the configuration given",
+			Why:  "without them no pod is rewritten; changed by hand, some are not"},
 	}
 }
 

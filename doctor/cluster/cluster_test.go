@@ -88,13 +88,17 @@ func TestWhoMayNothingIsToldSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.Rules, config.Expected = rules, &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "zz"}}
-	results, err := doctor.Run(t.Context(), Checks(config), doctor.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range results[1:] {
-		if r.Status != doctor.Unknown || r.Cause == "" && !strings.Contains(r.Remedy, "can-i") {
-			t.Errorf("%s: %+v", r.ID(), r.Finding)
+	config.Policy = &admissionv1.MutatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "policy"}}
+	config.Guard = &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "guard"}}
+	for _, config.Engine = range []Engine{Webhook, Policy} {
+		results, err := doctor.Run(t.Context(), Checks(config), doctor.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results[1:] {
+			if r.Status != doctor.Unknown || r.Cause == "" && !strings.Contains(r.Remedy, "can-i") {
+				t.Errorf("%s: %s: %+v", config.Engine, r.ID(), r.Finding)
+			}
 		}
 	}
 }

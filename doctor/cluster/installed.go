@@ -21,9 +21,6 @@ import (
 // oldest is the first version that the bundle is for.
 const oldest = "1.32"
 
-// installs is how the bundle is installed again, with what the user has now.
-const installs = "privatelink install --config privatelink.yaml | kubectl apply -f -"
-
 func (k *cluster) api(context.Context) doctor.Finding {
 	info, err := k.Client.Discovery().ServerVersion()
 	switch {
@@ -52,7 +49,7 @@ func (k *cluster) configuration(ctx context.Context) doctor.Finding {
 	live, err := k.theConfiguration(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(installs, "there is no MutatingWebhookConfiguration %s", k.Expected.Name)
+		return doctor.Bad(k.installs(), "there is no MutatingWebhookConfiguration %s", k.Expected.Name)
 	case err != nil:
 		return unseen("reading the MutatingWebhookConfiguration", err)
 	}
@@ -64,9 +61,9 @@ func (k *cluster) configuration(ctx context.Context) doctor.Finding {
 			remove = append(remove, fmt.Sprintf("{%q:%q,%q:%q}", "op", "remove", "path", a.path))
 			different = append(different, a.what)
 		}
-		return doctor.Bad(fmt.Sprintf("kubectl patch mutatingwebhookconfiguration %s --type=json -p '[%s]'\n%s", live.Name, strings.Join(remove, ","), installs), "%s", where).With(different...)
+		return doctor.Bad(fmt.Sprintf("kubectl patch mutatingwebhookconfiguration %s --type=json -p '[%s]'\n%s", live.Name, strings.Join(remove, ","), k.installs()), "%s", where).With(different...)
 	case len(different) > 0:
-		return doctor.Bad(installs+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
+		return doctor.Bad(k.installs()+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
 	}
 	policies := ""
 	if p := live.Webhooks[0].FailurePolicy; p != nil && *p == admissionv1.Ignore {
@@ -124,13 +121,13 @@ func (k *cluster) config(ctx context.Context) doctor.Finding {
 	where := named("ConfigMap", k.Names.Namespace, k.Names.ConfigMap)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(installs, "there is no %s", where)
+		return doctor.Bad(k.installs(), "there is no %s", where)
 	case err != nil:
 		return unseen("reading the "+where, err)
 	}
 	theirs, err := rewrite.Load(where, []byte(m.Data[k.Names.ConfigKey]))
 	if err != nil {
-		return doctor.Bad(installs, "its configuration has a fault: %v", err)
+		return doctor.Bad(k.installs(), "its configuration has a fault: %v", err)
 	}
 	want, got := k.Rules.Config(), theirs.Config()
 	// How repositories are made is nothing that the webhook looks at.
@@ -148,7 +145,7 @@ func (k *cluster) config(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(different) > 0 {
-		return doctor.Bad("give the configuration that is meant with --config, or install it:\n"+installs, "it differs in %d settings", len(different)).With(different...)
+		return doctor.Bad("give the configuration that is meant with --config, or install it:\n"+k.installs(), "it differs in %d settings", len(different)).With(different...)
 	}
 	return doctor.Good("registry %s, namespaces %s", got.Registry, strings.Join(theirs.Namespaces(), ", "))
 }

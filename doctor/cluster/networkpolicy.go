@@ -40,7 +40,7 @@ func (k *cluster) networkPolicy(ctx context.Context) doctor.Finding {
 	if len(selecting) == 0 {
 		return doctor.Good("none selects the webhook")
 	}
-	return doctor.Bad(installs, "%s select the webhook, and none lets port %d in from everywhere", strings.Join(selecting, ", "), servingPort(d))
+	return doctor.Bad(k.installs(), "%s select the webhook, and none lets port %d in from everywhere", strings.Join(selecting, ", "), servingPort(d))
 }
 
 func selects(p networkingv1.NetworkPolicy, of map[string]string) bool {

@@ -60,7 +60,7 @@ func (k *cluster) replicas(ctx context.Context) doctor.Finding {
 	where := named("Deployment", k.Names.Namespace, k.Names.Deployment)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(installs, "there is no %s", where)
+		return doctor.Bad(k.installs(), "there is no %s", where)
 	case err != nil:
 		return unseen("reading the "+where, err)
 	}
@@ -160,7 +160,7 @@ func (k *cluster) service(ctx context.Context) doctor.Finding {
 	}
 	where := named("Service", k.Names.Namespace, k.Names.Service)
 	if _, err := k.Client.CoreV1().Services(k.Names.Namespace).Get(ctx, k.Names.Service, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-		return doctor.Bad(installs, "there is no %s", where)
+		return doctor.Bad(k.installs(), "there is no %s", where)
 	} else if err != nil {
 		return unseen("reading the "+where, err)
 	}
@@ -187,7 +187,7 @@ func (k *cluster) service(ctx context.Context) doctor.Finding {
 	case ready > 0:
 		return doctor.Good("%d addresses, port %d", ready, port)
 	case len(ports) > 0 && !slices.Contains(ports, fmt.Sprint(port)):
-		return doctor.Bad(installs, "it leads to port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
+		return doctor.Bad(k.installs(), "it leads to port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
 	}
 	selector, err := json.Marshal(d.Spec.Selector.MatchLabels)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math/big"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ import (
 func (c *consulting) patched(t *testing.T, kind, name, patch string) func() {
 	t.Helper()
 	flags := []string{"patch", kind, name, "--type=json", "--patch=" + patch}
-	if kind != "mutatingwebhookconfiguration" && kind != "namespace" {
+	if slices.Contains([]string{"deployment", "service", "configmap", "networkpolicy"}, kind) {
 		flags = append(flags, "--namespace", deploy.Namespace)
 	}
 	kubectl(t, "", flags...)
@@ -94,6 +95,10 @@ func (c *consulting) clusterFaults() []fault {
 		{"the webhook may not publish its CA", "cluster/rbac", "may not get mutatingwebhookconfigurations/zz-privatelink-webhook, patch", "privatelink install",
 			remove("clusterrolebinding", deploy.Name)},
 		{"CA Secret deleted", "cluster/ca-secret", "there is no Secret", "privatelink install", remove("secret", deploy.CASecret, in...)},
+		{"the guard deleted", "cluster/guard", "there is no ValidatingAdmissionPolicy", "privatelink install", remove("validatingadmissionpolicy", deploy.GuardName)},
+		{"the guard without a binding", "cluster/guard", "has no binding", "privatelink install", remove("validatingadmissionpolicybinding", deploy.GuardName)},
+		{"the guard changed by hand", "cluster/guard", "spec.validations", "privatelink install",
+			patch("validatingadmissionpolicy", deploy.GuardName, `[{"op": "replace", "path": "/spec/validations/0/expression", "value": "true"}]`)},
 		{"another webhook is called later", "cluster/injectors", injector, "sorts before", func(t *testing.T) func() {
 			// It only has to be there: a call would fail, and be ignored.
 			kubectl(t, laterWebhook, "apply", "-f", "-")
@@ -120,6 +125,20 @@ func (c *consulting) clusterFaults() []fault {
 				kubectl(t, onTheNode, "delete", "-f", "-")
 				kubectl(t, "", "label", "namespace", agents, "pod-security.kubernetes.io/enforce-")
 			}
+		}},
+	}
+}
+
+// policyFaults are those of the other engine.
+func (c *consulting) policyFaults() []fault {
+	remove := func(kind string) func(*testing.T) func() {
+		return func(t *testing.T) func() { return c.deleted(t, kind, deploy.PolicyName) }
+	}
+	return []fault{
+		{"the policy deleted", "cluster/webhook-configuration", "there is no MutatingWebhookConfiguration", "privatelink install", remove("mutatingadmissionpolicy")},
+		{"the policy without a binding", "cluster/policy", "has no binding", "--engine policy", remove("mutatingadmissionpolicybinding")},
+		{"the policy changed by hand", "cluster/policy", "spec.mutations", "--engine policy", func(t *testing.T) func() {
+			return c.patched(t, "mutatingadmissionpolicy", deploy.PolicyName, `[{"op": "replace", "path": "/spec/mutations/0/jsonPatch/expression", "value": "[]"}]`)
 		}},
 	}
 }

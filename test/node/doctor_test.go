@@ -46,6 +46,7 @@ type consulting struct {
 	config, lock string // files
 	account      *awsAccount
 	args         []string
+	engine       []string // options of install; none for the webhook
 	longest      time.Duration
 }
 
@@ -141,8 +142,10 @@ func (c *consulting) table(t *testing.T, faults []fault) {
 
 func (c *consulting) apply(t *testing.T) {
 	t.Helper()
-	kubectl(t, privatelink(t, "install", "--config", c.config), "apply", "-f", "-")
-	ready(t)
+	kubectl(t, privatelink(t, append([]string{"install", "--config", c.config}, c.engine...)...), "apply", "-f", "-")
+	if len(c.engine) == 0 {
+		ready(t)
+	}
 }
 
 // The doctor, before a customer whose cluster, registry and network are as they
@@ -169,9 +172,15 @@ func TestDoctor(t *testing.T) {
 	c.screen(t)
 	c.withFiles(t, time.Now().Add(-time.Hour), time.Now().Add(2000*time.Hour))
 	c.table(t, c.certificateFaults())
+
+	kubectl(t, privatelink(t, "install", "--config", c.config), "delete", "-f", "-", "--timeout=90s")
+	c.engine = []string{"--engine", "policy"}
+	c.apply(t)
+	c.args = everything // the probe then runs beside CAST AI's pods
+	c.table(t, c.policyFaults())
 	figure("the doctor took %s at most", c.longest.Round(100*time.Millisecond))
 	clean(t)
-	kubectl(t, privatelink(t, "install", "--config", c.config), "delete", "-f", "-", "--timeout=90s")
+	kubectl(t, privatelink(t, "install", "--config", c.config, "--engine", "policy"), "delete", "-f", "-", "--timeout=90s")
 }
 
 // screen is the other view of the same: privatelink status.

@@ -36,11 +36,47 @@ func TestStory(t *testing.T) {
 		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgrade},
 		{"every image of the vendor's catalogue is pulled by its public name", everyImage},
 		{"somebody debugs with a public image", debug},
-		{"the uninstallation leaves nothing, and holds nothing up", uninstall},
+		{"the uninstallation leaves nothing, and holds nothing up", uninstall()},
 	} {
 		if !t.Run(step.name, step.run) {
 			t.FailNow()
 		}
+	}
+}
+
+// The same with the other engine, which has nothing to pull and nothing to run.
+func TestStoryOfThePolicy(t *testing.T) {
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"the policy is in force, and there is no pod of ours", policyInstalled},
+		{"the onboarding succeeds, and no pull ever fails", withUs},
+		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgrade},
+		{"every image of the vendor's catalogue is pulled by its public name", everyImage},
+		{"somebody debugs with a public image", debug},
+		{"the uninstallation leaves nothing, and holds nothing up", uninstall("--engine", "policy")},
+	} {
+		if !t.Run(step.name, step.run) {
+			t.FailNow()
+		}
+	}
+}
+
+func policyInstalled(t *testing.T) {
+	kubectl(t, "", "create", "namespace", agents)
+	begin := time.Now()
+	kubectl(t, privatelink(t, "install", "--registry", Registry, "--engine", "policy"), "apply", "-f", "-")
+	eventually(t, 30*time.Second, func(ctx context.Context) error { // the API server reads policies for itself
+		p, err := n.Client.CoreV1().Pods(agents).Create(ctx, pod("dry-run", loadImages[0]), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && !private(p.Spec.Containers[0].Image) {
+			err = fmt.Errorf("a pod gets %s", p.Spec.Containers[0].Image)
+		}
+		return err
+	})
+	figure("\nthe policy: in force %s after `privatelink install --engine policy | kubectl apply -f -`", since(begin))
+	if out := kubectl(t, "", "get", "namespace", deploy.Namespace, "--ignore-not-found", "--output=name"); out != "" {
+		t.Errorf("there is %s", out)
 	}
 }
 
@@ -257,9 +293,13 @@ func debug(t *testing.T) {
 	}
 }
 
-func uninstall(t *testing.T) {
+// uninstall takes away what was installed with these options.
+func uninstall(options ...string) func(*testing.T) {
+	return func(t *testing.T) { uninstallManifests(t, privatelink(t, append([]string{"install", "--registry", Registry}, options...)...)) }
+}
+
+func uninstallManifests(t *testing.T, manifests string) {
 	begin := time.Now()
-	manifests := privatelink(t, "install", "--registry", Registry)
 	kubectl(t, "", "delete", "namespace", agents, "--wait=false")
 	kubectl(t, manifests, "delete", "-f", "-", "--timeout=90s")
 	clean(t)
@@ -267,7 +307,7 @@ func uninstall(t *testing.T) {
 	if out := kubectl(t, manifests, "get", "-f", "-", "--ignore-not-found", "--output=name"); out != "" {
 		t.Errorf("left: %s", out)
 	}
-	for _, kind := range []string{"mutatingwebhookconfigurations", "clusterroles", "clusterrolebindings", "namespaces", "leases --all-namespaces", "priorityclasses"} {
+	for _, kind := range []string{"mutatingwebhookconfigurations", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "clusterroles", "clusterrolebindings", "namespaces", "leases --all-namespaces", "priorityclasses"} {
 		if out := kubectl(t, "", append([]string{"get", "--output=name"}, strings.Fields(kind)...)...); strings.Contains(out, "privatelink") {
 			t.Errorf("left: %s", out)
 		}
