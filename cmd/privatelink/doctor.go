@@ -31,6 +31,7 @@ type doctorFlags struct {
 	inside    insideFlags
 	options   doctor.Options
 	output    string
+	named     string // of the engine
 	list      bool
 }
 
@@ -72,6 +73,7 @@ looked at; 2 wrong usage; 3 a check failed.`,
 	c.Flags().StringSliceVar(&f.plainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. This machine's own need no mention")
 	f.aws.add(c.Flags())
 	f.inside.add(c.Flags())
+	c.Flags().StringVar(&f.named, "engine", "", "`ENGINE` that there should be: webhook or policy (default: the one in the cluster, webhook if there is none)")
 	c.Flags().StringSliceVar(&f.options.Only, "only", nil, "run only these `CHECKS` or groups, such as network or cluster/ca-bundle")
 	c.Flags().StringSliceVar(&f.options.Skip, "skip", nil, "leave these `CHECKS` or groups out")
 	c.Flags().DurationVar(&f.options.Timeout, "timeout", 8*time.Second, "`TIME` that one check may take; with --probe 30s")
@@ -102,7 +104,9 @@ func (f *doctorFlags) run(c *cobra.Command) error {
 		return err
 	}
 	p.client, p.rest, p.away = f.of.connect()
-	p.engine = p.engineOf(c.Context())
+	if p.engine, err = p.engineOf(c.Context()); err != nil {
+		return err
+	}
 	defer p.close()
 	checks, err := p.checks(c)
 	if err != nil {

@@ -75,11 +75,16 @@ func (p *patient) checks(c *cobra.Command) ([]doctor.Check, error) {
 	return all, nil
 }
 
-// engineOf is the engine of the cluster: the policy only where it is there and the
-// webhook is not.
-func (p *patient) engineOf(ctx context.Context) cluster.Engine {
-	if p.away != nil {
-		return cluster.Webhook
+// engineOf is the engine that was named, or else that of the cluster: the policy
+// only where it is there and the webhook is not.
+func (p *patient) engineOf(ctx context.Context) (cluster.Engine, error) {
+	switch e := cluster.Engine(p.named); {
+	case e == cluster.Webhook || e == cluster.Policy:
+		return e, nil
+	case e != "":
+		return "", usageError{fmt.Errorf("--engine %q: use webhook or policy", e)}
+	case p.away != nil:
+		return cluster.Webhook, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.options.Timeout)
 	defer cancel()
@@ -87,9 +92,9 @@ func (p *patient) engineOf(ctx context.Context) cluster.Engine {
 	_, policy := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
 	_, webhook := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
 	if policy == nil && apierrors.IsNotFound(webhook) {
-		return cluster.Policy
+		return cluster.Policy, nil
 	}
-	return cluster.Webhook
+	return cluster.Webhook, nil
 }
 
 // clusterChecks are those of the cluster.

@@ -135,7 +135,7 @@ func (c *consulting) policyFaults() []fault {
 		return func(t *testing.T) func() { return c.deleted(t, kind, deploy.PolicyName) }
 	}
 	return []fault{
-		{"the policy deleted", "cluster/webhook-configuration", "there is no MutatingWebhookConfiguration", "privatelink install", remove("mutatingadmissionpolicy")},
+		{"the policy deleted", "cluster/policy", "there is no MutatingAdmissionPolicy", "--engine policy", remove("mutatingadmissionpolicy")},
 		{"the policy without a binding", "cluster/policy", "has no binding", "--engine policy", remove("mutatingadmissionpolicybinding")},
 		{"the policy changed by hand", "cluster/policy", "spec.mutations", "--engine policy", func(t *testing.T) func() {
 			return c.patched(t, "mutatingadmissionpolicy", deploy.PolicyName, `[{"op": "replace", "path": "/spec/mutations/0/jsonPatch/expression", "value": "[]"}]`)

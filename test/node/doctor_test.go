@@ -176,7 +176,9 @@ func TestDoctor(t *testing.T) {
 	kubectl(t, privatelink(t, "install", "--config", c.config), "delete", "-f", "-", "--timeout=90s")
 	c.engine = []string{"--engine", "policy"}
 	c.apply(t)
-	c.args = everything // the probe then runs beside CAST AI's pods
+	c.args = everything // the engine is found; the probe runs beside CAST AI's pods
+	eventually(t, 60*time.Second, c.healthy)
+	c.args = append(everything, c.engine...)
 	c.table(t, c.policyFaults())
 	figure("the doctor took %s at most", c.longest.Round(100*time.Millisecond))
 	clean(t)

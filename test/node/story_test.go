@@ -295,7 +295,9 @@ func debug(t *testing.T) {
 
 // uninstall takes away what was installed with these options.
 func uninstall(options ...string) func(*testing.T) {
-	return func(t *testing.T) { uninstallManifests(t, privatelink(t, append([]string{"install", "--registry", Registry}, options...)...)) }
+	return func(t *testing.T) {
+		uninstallManifests(t, privatelink(t, append([]string{"install", "--registry", Registry}, options...)...))
+	}
 }
 
 func uninstallManifests(t *testing.T, manifests string) {
