@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 MODULES := . test/oracle test/node/certmanager $(patsubst %/go.mod,%,$(wildcard test/bench/go.mod test/bench/*/go.mod))
 
 .DEFAULT_GOAL := help
-.PHONY: help build test unit e2e e2e-control-plane node test-aws test-registries lint fuzz bench bench-mirror demo image push clean update check
+.PHONY: help build test unit e2e e2e-control-plane node test-aws test-terraform test-registries lint fuzz bench bench-mirror demo image push clean update check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 22
@@ -28,8 +28,11 @@ e2e-control-plane: ## the shipped bundle on a real control plane; K8S=1.34, 1.35
 node: ## a customer's story and faults on a real node without a route out (root on Debian or Ubuntu); a table at the end
 	go test -count=1 -v -timeout 40m -tags node ./test/node/...
 
-test-aws: ## ECR's control plane against moto, an emulator of AWS (python3 with venv and pip)
+test-aws: ## ECR's control plane, and the doctor with 30 faults of a network, against moto, an emulator of AWS (python3 with venv and pip)
 	go test -count=1 -v -tags aws ./test/aws
+
+test-terraform: ## the Terraform module, applied to the same emulator, and then the doctor (terraform; TF_PLUGINS=folder with the provider, where its registry is out of reach)
+	go test -count=1 -v -tags aws ./test/terraform
 
 test-registries: ## the mirror between registries of others: the distribution project's and Debian's (root, or docker-registry installed)
 	go test -count=1 -tags registries ./test/registries
@@ -66,4 +69,4 @@ update: ## write generated files and golden files anew
 clean: ## remove what was built, the cached control plane too
 	rm -rf bin dist .cache
 
-check: build lint test test-aws test-registries ## what CI runs
+check: build lint test test-aws test-terraform test-registries ## what CI runs

@@ -3,8 +3,14 @@
 package deploy
 
 import (
+	"cmp"
+	"fmt"
+	"os"
 	"regexp"
+	"strings"
 	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 func TestEveryRegionHasEveryServiceOfCASTAIOnce(t *testing.T) {
@@ -29,5 +35,52 @@ func TestEveryRegionHasEveryServiceOfCASTAIOnce(t *testing.T) {
 			}
 			seen[name] = true
 		}
+	}
+}
+
+func TestTheDocumentHasTheTablesOfEndpoints(t *testing.T) {
+	e, err := NeededEndpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ofAWS, ofCASTAI strings.Builder
+	ofAWS.WriteString("| service | type | required | why |\n|---|---|---|---|\n")
+	for _, s := range e.AWS {
+		required := "no"
+		if s.Required {
+			required = "yes"
+		}
+		fmt.Fprintf(&ofAWS, "| `%s` | %s | %s | %s |\n", s.Service, s.Type, required, s.Why)
+	}
+	ofCASTAI.WriteString("| name | host | for |\n|---|---|---|\n")
+	for _, s := range e.CASTAI {
+		fmt.Fprintf(&ofCASTAI, "| `%s` | %s | %s |\n", s.Name, cmp.Or(s.Host, "not known"), s.Why)
+	}
+	const file, begin, end = "../docs/network.md", "-update -->\n", "<!-- end -->"
+	document, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(document), begin)
+	if len(parts) != 3 {
+		t.Fatalf("%s has %d places for tables, want 2", file, len(parts)-1)
+	}
+	var want strings.Builder
+	want.WriteString(parts[0])
+	for i, table := range []string{ofAWS.String(), ofCASTAI.String()} {
+		_, after, ok := strings.Cut(parts[i+1], end)
+		if !ok {
+			t.Fatalf("%s: a table has no end", file)
+		}
+		want.WriteString(begin + table + end + after)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(want.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := gocmp.Diff(want.String(), string(document)); diff != "" {
+		t.Errorf("%s differs; write it anew with -update:\n%s", file, diff)
 	}
 }
