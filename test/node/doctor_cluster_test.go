@@ -137,8 +137,8 @@ func (c *consulting) policyFaults() []fault {
 	return []fault{
 		{"the policy deleted", "cluster/policy", "there is no MutatingAdmissionPolicy", "--engine policy", remove("mutatingadmissionpolicy")},
 		{"the policy without a binding", "cluster/policy", "has no binding", "--engine policy", remove("mutatingadmissionpolicybinding")},
-		{"the policy changed by hand", "cluster/policy", "spec.mutations", "--engine policy", func(t *testing.T) func() {
-			return c.patched(t, "mutatingadmissionpolicy", deploy.PolicyName, `[{"op": "replace", "path": "/spec/mutations/0/jsonPatch/expression", "value": "[]"}]`)
+		{"the policy changed by hand", "cluster/policy", "spec.reinvocationPolicy", "--engine policy", func(t *testing.T) func() {
+			return c.patched(t, "mutatingadmissionpolicy", deploy.PolicyName, `[{"op": "replace", "path": "/spec/reinvocationPolicy", "value": "Never"}]`)
 		}},
 	}
 }
