@@ -35,7 +35,6 @@ var mayImport = map[string][]string{
 	"deploy":   {"rewrite", "podspec"},
 	"catalog":  {"rewrite", "podspec", "manifest"},
 	"explain":  {"rewrite", "podspec", "deploy", "webhook"},
-	"doctor":   {},
 
 	"catalog/live":  {"catalog", "rewrite", "podspec"},
 	"catalog/chart": {},
