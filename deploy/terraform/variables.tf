@@ -95,6 +95,11 @@ variable "control_plane" {
     node_security_group_id    = string
   })
   default = null
+
+  validation {
+    condition     = var.control_plane == null ? true : var.control_plane.cluster_security_group_id != null && var.control_plane.node_security_group_id != null
+    error_message = "control_plane needs both cluster_security_group_id and node_security_group_id. Leave control_plane out where nodes are in the cluster's own group."
+  }
 }
 
 variable "create_repositories" {

@@ -1,6 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 
-data "aws_region" "this" {
+data "aws_region" "this" {}
+
+data "aws_caller_identity" "this" {}
+
+data "aws_partition" "this" {}
+
+locals {
+  new_vpc         = var.vpc_cidr != null # and not a question about vpc_id, which may be known only later
+  vpc_id          = local.new_vpc ? aws_vpc.this[0].id : var.vpc_id
+  subnet_ids      = local.new_vpc ? [for z in var.availability_zones : aws_subnet.this[z].id] : var.subnet_ids
+  route_table_ids = local.new_vpc ? aws_route_table.this[*].id : var.route_table_ids
+  vpc_cidrs       = local.new_vpc ? aws_vpc.this[*].cidr_block : data.aws_vpc.existing[0].cidr_block_associations[*].cidr_block
+}
+
+# What is wrong with the inputs together. Not conditions of a data source: Terraform
+# would read that only when it applies, if the VPC is made in the same configuration,
+# and everything that is counted by region would be unknown in the plan.
+resource "terraform_data" "inputs" {
   lifecycle {
     precondition {
       condition     = var.vpc_cidr == null || (var.vpc_id == null && length(var.subnet_ids) + length(var.route_table_ids) == 0)
@@ -14,19 +31,15 @@ data "aws_region" "this" {
       condition     = var.vpc_cidr != null || (var.vpc_id != null && length(var.subnet_ids) > 0)
       error_message = "Give vpc_id, subnet_ids and route_table_ids of an existing VPC, or vpc_cidr and availability_zones for a new one."
     }
+    precondition {
+      condition     = length(setsubtract(coalesce(var.aws_services, []), local.table.aws[*].service)) == 0
+      error_message = "aws_services has names that are not in endpoints.json: ${join(", ", setsubtract(coalesce(var.aws_services, []), local.table.aws[*].service))}. Give some of ${join(", ", local.table.aws[*].service)}."
+    }
+    precondition {
+      condition     = length(setsubtract(keys(var.castai_services), local.table.castai[*].name)) == 0
+      error_message = "castai_services has names that CAST AI's services do not have: ${join(", ", setsubtract(keys(var.castai_services), local.table.castai[*].name))}. Give ${join(", ", local.table.castai[*].name)}."
+    }
   }
-}
-
-data "aws_caller_identity" "this" {}
-
-data "aws_partition" "this" {}
-
-locals {
-  new_vpc         = var.vpc_cidr != null # and not a question about vpc_id, which may be known only later
-  vpc_id          = local.new_vpc ? aws_vpc.this[0].id : var.vpc_id
-  subnet_ids      = local.new_vpc ? [for z in var.availability_zones : aws_subnet.this[z].id] : var.subnet_ids
-  route_table_ids = local.new_vpc ? aws_route_table.this[*].id : var.route_table_ids
-  vpc_cidrs       = local.new_vpc ? aws_vpc.this[*].cidr_block : data.aws_vpc.existing[0].cidr_block_associations[*].cidr_block
 }
 
 data "aws_vpc" "existing" {

@@ -320,6 +320,9 @@ func TestWrongInputIsRefused(t *testing.T) {
 		"some of the services of a region":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["eu-west-1a", "eu-west-1b"], castai_services = { api = "com.amazonaws.vpce.eu-west-1.vpce-svc-0123456789abcdef0" }`, "give all of"},
 		"a mutability that is none":           {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], image_tag_mutability = "FIXED"`, "image_tag_mutability must be"},
 		"a VPC whose S3 gateway has no table": {`vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "give route_table_ids"},
+		"a service that AWS does not have":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], aws_services = ["ecr.api", "ecr.dkrr", "s3"]`, "aws_services has names that are not in endpoints.json: ecr.dkrr"},
+		"a service that CAST AI has not":      {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], castai_services = { apii = "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0" }`, "castai_services has names that CAST AI's services do not have: apii"},
+		"one of the two groups for the port":  {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], control_plane = { cluster_security_group_id = "sg-1", node_security_group_id = null }`, "control_plane needs both"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := region
