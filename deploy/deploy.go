@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
@@ -79,6 +80,37 @@ type Options struct {
 
 // Render returns the manifests of the bundle, in the order to apply them.
 func Render(o Options) ([]byte, error) {
+	out, err := build(o)
+	if err != nil {
+		return nil, err
+	}
+	return out.AsYaml()
+}
+
+// Object is one object of the bundle.
+type Object struct {
+	Kind string
+	JSON []byte
+}
+
+// Objects returns what Render does, for programs that look into it.
+func Objects(o Options) ([]Object, error) {
+	out, err := build(o)
+	if err != nil {
+		return nil, err
+	}
+	var all []Object
+	for _, r := range out.Resources() {
+		text, err := r.MarshalJSON()
+		if err != nil {
+			return nil, fmt.Errorf("render: %w", err)
+		}
+		all = append(all, Object{r.GetKind(), text})
+	}
+	return all, nil
+}
+
+func build(o Options) (resmap.ResMap, error) {
 	if o.Rules == nil {
 		return nil, errors.New("render: no rules")
 	}
@@ -103,7 +135,7 @@ func Render(o Options) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render: %w", err)
 	}
-	return out.AsYaml()
+	return out, nil
 }
 
 // bundle is where the tree lies in memory.

@@ -5,8 +5,6 @@ package deploy
 import (
 	_ "embed"
 	"encoding/json"
-	"maps"
-	"slices"
 )
 
 //go:embed terraform/endpoints.json
@@ -44,6 +42,3 @@ type Endpoints struct {
 
 // NeededEndpoints returns the table.
 func NeededEndpoints() (e Endpoints, err error) { return e, json.Unmarshal(endpoints, &e) }
-
-// PrivateLinkRegions are those with services of CAST AI.
-func (e Endpoints) PrivateLinkRegions() []string { return slices.Sorted(maps.Keys(e.Regions)) }

@@ -3,19 +3,15 @@
 package explain
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/google/cel-go/cel"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 
 	"github.com/castai/privatelink-webhook/deploy"
@@ -50,41 +46,30 @@ func New(o deploy.Options) (*Bundle, error) {
 	if o.Engine == "" {
 		o.Engine = deploy.Webhook
 	}
-	text, err := deploy.Render(o)
+	objects, err := deploy.Objects(o)
 	if err != nil {
 		return nil, err
 	}
 	b := &Bundle{engine: o.Engine, rules: o.Rules, scanner: podspec.NewScanner(o.Rules.EnvVars(), nil)}
-	for d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096); ; {
-		var raw json.RawMessage
-		if err := d.Decode(&raw); errors.Is(err, io.EOF) {
-			return b, nil
-		} else if err != nil {
-			return nil, err
-		}
-		if err := b.add(raw); err != nil {
+	for _, object := range objects {
+		if err := b.add(object); err != nil {
 			return nil, err
 		}
 	}
+	return b, nil
 }
 
 // add compiles an object of the bundle, if it has expressions.
-func (b *Bundle) add(raw []byte) error {
-	var of struct {
-		Kind string `json:"kind"`
-	}
-	if err := json.Unmarshal(raw, &of); err != nil {
-		return err
-	}
-	switch of.Kind {
+func (b *Bundle) add(o deploy.Object) error {
+	switch o.Kind {
 	case "MutatingWebhookConfiguration":
-		return decode(raw, b.webhook)
+		return decode(o.JSON, b.webhook)
 	case "MutatingAdmissionPolicy":
-		return decode(raw, b.policy)
+		return decode(o.JSON, b.policy)
 	case "ValidatingAdmissionPolicy":
-		return decode(raw, b.validating)
+		return decode(o.JSON, b.validating)
 	case "ValidatingAdmissionPolicyBinding":
-		return decode(raw, func(o admissionregv1.ValidatingAdmissionPolicyBinding) error {
+		return decode(o.JSON, func(o admissionregv1.ValidatingAdmissionPolicyBinding) error {
 			b.guard.denies = o.Spec.ValidationActions[0] == admissionregv1.Deny
 			return nil
 		})

@@ -119,9 +119,18 @@ func (f *lockFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.update, "update", false, "ask the sources what the tags stand for now, whatever the lock file says")
 }
 
+// readLock reads a lock file, which has to be for the registry of the rules.
+func readLock(file string, rules *rewrite.Rules) (*lock.Lock, error) {
+	l, err := lock.Read(file)
+	if err == nil && l.Registry != rules.Registry() {
+		return nil, fmt.Errorf("%s is for the registry %s, not for %s: name another file with --lock", file, l.Registry, rules.Registry())
+	}
+	return l, err
+}
+
 // images are those of the flags, or else of the lock file.
 func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.Rules) ([]mirror.Image, *lock.Lock, error) {
-	old, err := lock.Read(f.file)
+	old, err := readLock(f.file, rules)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if named.empty() {
@@ -130,8 +139,6 @@ func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.R
 		old = nil
 	case err != nil:
 		return nil, nil, usageError{err}
-	case old.Registry != rules.Registry():
-		return nil, nil, usageError{fmt.Errorf("%s is for the registry %s, not for %s: name another file with --lock", f.file, old.Registry, rules.Registry())}
 	}
 	var wanted []mirror.Image
 	if named.empty() {
@@ -251,14 +258,18 @@ func (f *transferFlags) registries(c *cobra.Command, rules *rewrite.Rules) (*reg
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
+	return registryClient(login, f.plainHTTP), own, nil
+}
+
+// registryClient logs in wherever it has to. The hosts are those without TLS,
+// besides this machine's own.
+func registryClient(login *awsecr.Login, plainHTTP []string) *registry.Client {
 	return registry.New(registry.Options{
 		Credential: login.Credential,
 		Transport:  login.Transport(registry.NewTransport()),
 		UserAgent:  "privatelink/" + version,
-		PlainHTTP: func(host string) bool {
-			return slices.Contains(f.plainHTTP, host) || registry.Loopback(host)
-		},
-	}), own, nil
+		PlainHTTP:  func(host string) bool { return slices.Contains(plainHTTP, host) || registry.Loopback(host) },
+	})
 }
 
 // runOptions say what is told of a run, and what is written at its end.

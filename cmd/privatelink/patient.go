@@ -3,12 +3,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -16,8 +14,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -129,29 +125,19 @@ type bundle struct {
 // rendered is the bundle for these rules.
 func rendered(rules *rewrite.Rules, text []byte) (b bundle, err error) {
 	var deployment appsv1.Deployment
+	into := map[string]any{
+		"MutatingWebhookConfiguration": &b.configuration, "MutatingAdmissionPolicy": &b.policy, "ValidatingAdmissionPolicy": &b.guard, "Deployment": &deployment,
+	}
 	for _, engine := range deploy.Engines() {
-		out, err := deploy.Render(deploy.Options{Rules: rules, Config: text, Engine: engine})
+		objects, err := deploy.Objects(deploy.Options{Rules: rules, Config: text, Engine: engine})
 		if err != nil {
 			return b, err
 		}
-		for documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(out), 4096); ; {
-			var raw runtime.RawExtension
-			var kind metav1.TypeMeta
-			if err := documents.Decode(&raw); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				return b, err
-			}
-			if err := json.Unmarshal(raw.Raw, &kind); err != nil {
-				return b, err
-			}
-			into := map[string]any{
-				"MutatingWebhookConfiguration": &b.configuration, "MutatingAdmissionPolicy": &b.policy, "ValidatingAdmissionPolicy": &b.guard, "Deployment": &deployment,
-			}[kind.Kind]
-			if into == nil {
+		for _, o := range objects {
+			if into[o.Kind] == nil {
 				continue
 			}
-			if err := json.Unmarshal(raw.Raw, into); err != nil {
+			if err := json.Unmarshal(o.JSON, into[o.Kind]); err != nil {
 				return b, err
 			}
 		}

@@ -91,14 +91,16 @@ func (p *patient) services(region string) (ofAWS, ofCASTAI []network.Service, er
 	if len(p.aws.services) > 0 {
 		names = p.aws.services
 	}
+	var known []string
 	for _, s := range needed.CASTAI {
+		known = append(known, s.Name)
 		if full, ok := names[s.Name]; ok {
 			ofCASTAI = append(ofCASTAI, network.Service{Name: s.Name, FullName: full, Required: true, Why: s.Why})
 		}
 	}
 	for name := range p.aws.services {
-		if !slices.ContainsFunc(ofCASTAI, func(s network.Service) bool { return s.Name == name }) {
-			return nil, nil, usageError{fmt.Errorf("--castai-service %s=...: there is no such service; there are api, grpc, api-grpc, artifacts, kvisor and telemetry", name)}
+		if !slices.Contains(known, name) {
+			return nil, nil, usageError{fmt.Errorf("--castai-service %s=...: there is no such service; there are %s", name, strings.Join(known, ", "))}
 		}
 	}
 	return ofAWS, ofCASTAI, nil

@@ -40,14 +40,12 @@ func (p *patient) imageChecks(c *cobra.Command) ([]doctor.Check, error) {
 
 // images are those of the lock file, or else those that the cluster names.
 func (p *patient) images(ctx context.Context) (all []images.Image, err error) {
-	known, err := lock.Read(p.lock)
+	known, err := readLock(p.lock, p.rules)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return p.imagesOfCluster(ctx)
 	case err != nil:
 		return nil, err
-	case known.Registry != p.rules.Registry():
-		return nil, fmt.Errorf("%s is for the registry %s, not for %s: name another file with --lock", p.lock, known.Registry, p.rules.Registry())
 	}
 	for _, i := range known.Images {
 		cut := len(known.Platforms) > 0 || i.SourceDigest != "" && i.SourceDigest != i.Digest

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/doctor/cluster"
 	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
 	"github.com/castai/privatelink-webhook/mirror/lock"
 	"github.com/castai/privatelink-webhook/mirror/registry"
@@ -146,10 +147,7 @@ func replicas(ctx context.Context, client kubernetes.Interface, s *status.Status
 }
 
 func replica(ctx context.Context, client kubernetes.Interface, pod corev1.Pod) status.Replica {
-	r := status.Replica{Pod: pod.Name, Node: pod.Spec.NodeName}
-	r.Ready = pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+	r := status.Replica{Pod: pod.Name, Node: pod.Spec.NodeName, Ready: cluster.Ready(pod)}
 	port := int32(8080)
 	for _, c := range pod.Spec.Containers {
 		for _, p := range c.Ports {
@@ -203,7 +201,7 @@ func (f *statusFlags) registry(ctx context.Context, c *cobra.Command) (r status.
 	if err != nil {
 		return r, usageError{err}
 	}
-	client := registry.New(registry.Options{Credential: login.Credential, Transport: login.Transport(registry.NewTransport()), UserAgent: "privatelink/" + version})
+	client := registryClient(login, nil)
 	errs := make([]error, len(l.Images))
 	differs := make([]bool, len(l.Images))
 	var group errgroup.Group

@@ -7,8 +7,12 @@ locals {
   castai = var.create_castai_endpoints ? merge(lookup(local.table.regions, local.region, {}), var.castai_services) : {}
   aws    = var.create_aws_endpoints ? { for s in local.table.aws : s.service => s.type if var.aws_services == null ? true : contains(var.aws_services, s.service) } : {}
 
-  aws_interfaces = toset([for s, type in local.aws : s if type == "Interface"])
-  aws_gateways   = toset([for s, type in local.aws : s if type == "Gateway"])
+  # Service names by what their endpoints are called here.
+  interfaces = merge(
+    { for name, service in local.castai : "castai-${name}" => service },
+    { for s, type in local.aws : s => "com.amazonaws.${local.region}.${s}" if type == "Interface" },
+  )
+  gateways = toset([for s, type in local.aws : s if type == "Gateway"])
 }
 
 # The rule is inline, because the ranges of a VPC that this configuration makes are
@@ -37,30 +41,19 @@ resource "aws_security_group" "endpoints" {
   }
 }
 
-resource "aws_vpc_endpoint" "castai" {
-  for_each            = local.castai
+resource "aws_vpc_endpoint" "interface" {
+  for_each            = local.interfaces
   vpc_id              = local.vpc_id
   service_name        = each.value
   vpc_endpoint_type   = "Interface"
   subnet_ids          = local.subnet_ids
   security_group_ids  = aws_security_group.endpoints[*].id
   private_dns_enabled = true
-  tags                = merge(var.tags, { Name = "${var.name}-castai-${each.key}" })
-}
-
-resource "aws_vpc_endpoint" "aws" {
-  for_each            = local.aws_interfaces
-  vpc_id              = local.vpc_id
-  service_name        = "com.amazonaws.${local.region}.${each.value}"
-  vpc_endpoint_type   = "Interface"
-  subnet_ids          = local.subnet_ids
-  security_group_ids  = aws_security_group.endpoints[*].id
-  private_dns_enabled = true
-  tags                = merge(var.tags, { Name = "${var.name}-${each.value}" })
+  tags                = merge(var.tags, { Name = "${var.name}-${each.key}" })
 }
 
 resource "aws_vpc_endpoint" "gateway" {
-  for_each          = local.aws_gateways
+  for_each          = local.gateways
   vpc_id            = local.vpc_id
   service_name      = "com.amazonaws.${local.region}.${each.value}"
   vpc_endpoint_type = "Gateway"

@@ -28,18 +28,14 @@ output "security_group_id" {
 output "endpoint_ids" {
   description = "Endpoint ids by service; those of CAST AI as castai-NAME."
   value = merge(
-    { for n, e in aws_vpc_endpoint.castai : "castai-${n}" => e.id },
-    { for n, e in aws_vpc_endpoint.aws : n => e.id },
+    { for n, e in aws_vpc_endpoint.interface : n => e.id },
     { for n, e in aws_vpc_endpoint.gateway : n => e.id },
   )
 }
 
 output "endpoint_dns_names" {
   description = "DNS names of the interface endpoints by service."
-  value = merge(
-    { for n, e in aws_vpc_endpoint.castai : "castai-${n}" => e.dns_entry[*].dns_name },
-    { for n, e in aws_vpc_endpoint.aws : n => e.dns_entry[*].dns_name },
-  )
+  value       = { for n, e in aws_vpc_endpoint.interface : n => e.dns_entry[*].dns_name }
 }
 
 output "repository_urls" {

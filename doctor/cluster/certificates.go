@@ -42,7 +42,7 @@ func (k *cluster) chains(ctx context.Context) ([]served, error) {
 			return nil, err
 		}
 		for _, p := range pods {
-			if !isReady(p) {
+			if !Ready(p) {
 				continue
 			}
 			chain, err := k.chain(ctx, p, servingPort(d))
@@ -56,6 +56,15 @@ func (k *cluster) chains(ctx context.Context) ([]served, error) {
 		}
 		return all, nil
 	})
+}
+
+// presented are the chains, and whether the webhook makes them itself.
+func (k *cluster) presented(ctx context.Context) (all []served, self bool, err error) {
+	if all, err = k.chains(ctx); err != nil {
+		return nil, false, err
+	}
+	self, err = k.selfManaged(ctx)
+	return all, self, err
 }
 
 func (k *cluster) chain(ctx context.Context, p corev1.Pod, port int32) ([]*x509.Certificate, error) {
@@ -103,13 +112,9 @@ func (k *cluster) restarts() string {
 }
 
 func (k *cluster) certificate(ctx context.Context) doctor.Finding {
-	all, err := k.chains(ctx)
+	all, self, err := k.presented(ctx)
 	if err != nil {
 		return unseen("asking for the served certificate", err)
-	}
-	self, err := k.selfManaged(ctx)
-	if err != nil {
-		return unseen("reading the Deployment", err)
 	}
 	now, err := k.serverTime(ctx)
 	if err != nil {
@@ -159,13 +164,9 @@ func (k *cluster) caBundle(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return unseen("reading the MutatingWebhookConfiguration", err)
 	}
-	all, err := k.chains(ctx)
+	all, self, err := k.presented(ctx)
 	if err != nil {
 		return unseen("asking for the served certificate", err)
-	}
-	self, err := k.selfManaged(ctx)
-	if err != nil {
-		return unseen("reading the Deployment", err)
 	}
 	remedy := k.restarts() + "\nThe webhook publishes its CA every ten seconds; if that does not help, see its log and the check cluster/rbac."
 	if !self {

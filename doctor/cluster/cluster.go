@@ -21,10 +21,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/castai/privatelink-webhook/doctor"
+	"github.com/castai/privatelink-webhook/podspec"
 	"github.com/castai/privatelink-webhook/rewrite"
 )
 
@@ -70,7 +72,7 @@ type Names struct {
 
 // Checks returns the checks of the group, for the engine that the cluster has.
 func Checks(c Config) []doctor.Check {
-	k := &cluster{Config: c}
+	k := &cluster{Config: c, scanner: podspec.NewScanner(c.Rules.EnvVars(), []string{podspec.MirrorPodAnnotation})}
 	api := []string{Group + "/api"}
 	engine, ready := k.theWebhook(api), []string{"webhook-configuration", "config", "service", "network-policy", "certificate", "ca-bundle"}
 	if c.Engine == Policy {
@@ -161,11 +163,13 @@ func (k *cluster) thePolicy(api []string) []doctor.Check {
 // cluster keeps what several checks ask.
 type cluster struct {
 	Config
+	scanner    *podspec.Scanner
 	deployment doctor.Once[*appsv1.Deployment]
 	replicaSet doctor.Once[[]corev1.Pod]
 	live       doctor.Once[*admissionv1.MutatingWebhookConfiguration]
 	served     doctor.Once[[]served]
 	theirs     doctor.Once[[]corev1.Pod]
+	ours       doctor.Once[[]labels.Set] // of the namespaces of the configuration
 }
 
 // unseen is the finding for a request that failed.

@@ -46,6 +46,23 @@ func (k *cluster) injectors(ctx context.Context) doctor.Finding {
 	return doctor.Good("%d webhooks see these pods, all of them before", others)
 }
 
+// namespaceLabels are the labels of each namespace of ours. One that does not
+// exist yet will have that of its name.
+func (k *cluster) namespaceLabels(ctx context.Context) (all []labels.Set, err error) {
+	for _, name := range k.Rules.Namespaces() {
+		n, err := k.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			all = append(all, labels.Set{corev1.LabelMetadataName: name})
+		case err != nil:
+			return nil, err
+		default:
+			all = append(all, n.Labels)
+		}
+	}
+	return all, nil
+}
+
 // sees tells whether a webhook is called for new pods of a namespace of ours.
 // Conditions and object selectors are taken to hold.
 func (k *cluster) sees(ctx context.Context, w admissionv1.MutatingWebhook) (bool, error) {
@@ -64,17 +81,6 @@ func (k *cluster) sees(ctx context.Context, w admissionv1.MutatingWebhook) (bool
 	if err != nil {
 		return false, err
 	}
-	for _, name := range k.Rules.Namespaces() {
-		of := map[string]string{corev1.LabelMetadataName: name}
-		n, err := k.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		if err == nil {
-			of = n.Labels
-		} else if !apierrors.IsNotFound(err) {
-			return false, err
-		}
-		if selector.Matches(labels.Set(of)) {
-			return true, nil
-		}
-	}
-	return false, nil
+	namespaces, err := k.ours.Get(ctx, k.namespaceLabels)
+	return slices.ContainsFunc(namespaces, func(of labels.Set) bool { return selector.Matches(of) }), err
 }

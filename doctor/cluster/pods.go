@@ -60,7 +60,7 @@ func (k *cluster) public(p corev1.Pod) (refs []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	seen, err := podspec.NewScanner(k.Rules.EnvVars(), []string{podspec.MirrorPodAnnotation}).Scan(object)
+	seen, err := k.scanner.Scan(object)
 	if err != nil {
 		return nil, err
 	}

@@ -103,10 +103,29 @@ func (v *vpc) in(ctx context.Context) ([]types.Filter, error) {
 	return []types.Filter{{Name: aws.String("vpc-id"), Values: []string{id}}}, err
 }
 
+// allSubnets are those of the VPC: endpoints need not be in those of the nodes.
+func (v *vpc) allSubnets(ctx context.Context) ([]types.Subnet, error) {
+	return v.theirSubnets.Get(ctx, func(ctx context.Context) (all []types.Subnet, err error) {
+		in, err := v.in(ctx)
+		if err != nil {
+			return nil, err
+		}
+		pages := ec2.NewDescribeSubnetsPaginator(v.ec2, &ec2.DescribeSubnetsInput{Filters: in})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, failed("ec2:DescribeSubnets", err)
+			}
+			all = append(all, page.Subnets...)
+		}
+		return all, nil
+	})
+}
+
 // subnets are those that are looked at: of the control plane and of the nodes.
 func (v *vpc) subnets(ctx context.Context) ([]types.Subnet, error) {
-	return v.theSubnets.Get(ctx, func(ctx context.Context) (all []types.Subnet, err error) {
-		in, err := v.in(ctx)
+	return v.theSubnets.Get(ctx, func(ctx context.Context) ([]types.Subnet, error) {
+		all, err := v.allSubnets(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -127,16 +146,8 @@ func (v *vpc) subnets(ctx context.Context) ([]types.Subnet, error) {
 				}
 			}
 		}
-		pages := ec2.NewDescribeSubnetsPaginator(v.ec2, &ec2.DescribeSubnetsInput{Filters: in})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, failed("ec2:DescribeSubnets", err)
-			}
-			all = append(all, page.Subnets...)
-		}
 		if len(wanted) > 0 {
-			all = slices.DeleteFunc(all, func(s types.Subnet) bool { return !slices.Contains(wanted, aws.ToString(s.SubnetId)) })
+			all = slices.DeleteFunc(slices.Clone(all), func(s types.Subnet) bool { return !slices.Contains(wanted, aws.ToString(s.SubnetId)) })
 		}
 		if len(all) == 0 {
 			return nil, failed("ec2:DescribeSubnets", fmt.Errorf("the VPC has none of the subnets %s", doctor.List(wanted, 5)))

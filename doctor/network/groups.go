@@ -28,6 +28,7 @@ func (v *vpc) endpointGroups(ctx context.Context) doctor.Finding {
 	}
 	closed := map[string][]string{} // names of endpoints by what keeps them out
 	var remedies, unread []string
+	openings := map[string]opening{} // by groups: most endpoints have the same
 	count := 0
 	for _, k := range found {
 		for _, e := range interfaces(k.serving()) {
@@ -36,9 +37,12 @@ func (v *vpc) endpointGroups(ctx context.Context) doctor.Finding {
 			for _, g := range e.Groups {
 				ids = append(ids, aws.ToString(g.GroupId))
 			}
-			o, err := v.opened(ctx, ids, 443, ingress)
-			if err != nil {
-				return unseen(err)
+			o, known := openings[strings.Join(ids, " ")]
+			if !known {
+				if o, err = v.opened(ctx, ids, 443, ingress); err != nil {
+					return unseen(err)
+				}
+				openings[strings.Join(ids, " ")] = o
 			}
 			var out []string
 			for _, s := range subnets {

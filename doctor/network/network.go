@@ -65,6 +65,7 @@ type vpc struct {
 
 	theCluster   doctor.Once[*ekstypes.Cluster]
 	theNodes     doctor.Once[[]types.Instance]
+	theirSubnets doctor.Once[[]types.Subnet]
 	theSubnets   doctor.Once[[]types.Subnet]
 	theEndpoints doctor.Once[[]types.VpcEndpoint]
 	theGroups    doctor.Once[map[string]types.SecurityGroup]

@@ -96,9 +96,13 @@ func (v *vpc) endpointSubnets(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return unseen(err)
 	}
-	zoneOf, err := v.zonesOfAll(ctx)
+	everywhere, err := v.allSubnets(ctx)
 	if err != nil {
 		return unseen(err)
+	}
+	zoneOf := map[string]string{}
+	for _, s := range everywhere {
+		zoneOf[*s.SubnetId] = aws.ToString(s.AvailabilityZone)
 	}
 	var without, lines []string
 	for _, k := range found {
@@ -122,27 +126,6 @@ func (v *vpc) endpointSubnets(ctx context.Context) doctor.Finding {
 		return doctor.Risky(strings.Join(append(lines, "Terraform: add the subnets to subnet_ids of the aws_vpc_endpoint"), "\n"), "no subnet: %s", doctor.List(without, 4)).With(without...)
 	}
 	return doctor.Good("all have one in each of %d zones", len(zones(subnets)))
-}
-
-// zonesOfAll are the zones of all subnets of the VPC: endpoints need not be in
-// those of the nodes.
-func (v *vpc) zonesOfAll(ctx context.Context) (map[string]string, error) {
-	in, err := v.in(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := map[string]string{}
-	pages := ec2.NewDescribeSubnetsPaginator(v.ec2, &ec2.DescribeSubnetsInput{Filters: in})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, failed("ec2:DescribeSubnets", err)
-		}
-		for _, s := range page.Subnets {
-			all[*s.SubnetId] = aws.ToString(s.AvailabilityZone)
-		}
-	}
-	return all, nil
 }
 
 // offered leaves out zones in which the service is not to be had: nobody can

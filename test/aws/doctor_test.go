@@ -14,7 +14,6 @@ import (
 
 	sdkaws "github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/doctor"
 	"github.com/castai/privatelink-webhook/doctor/identity"
 	"github.com/castai/privatelink-webhook/doctor/network"
@@ -25,22 +24,13 @@ import (
 // checksOf are those of a customer, as the command line puts them together.
 func checksOf(t *testing.T, c *moto.Customer) []doctor.Check {
 	t.Helper()
-	needed, err := deploy.NeededEndpoints()
-	if err != nil {
-		t.Fatal(err)
-	}
 	registry, err := ecr.ParseHost(c.Registry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := network.Config{AWS: c.AWS, Partition: registry.Partition, Cluster: c.Cluster}
-	for _, e := range needed.AWS {
-		n.Services = append(n.Services, network.Service{Name: e.Service, Gateway: e.Type == "Gateway", Required: e.Required, Why: e.Why})
-	}
-	for _, e := range needed.CASTAI {
-		if full := needed.Regions[c.Region][e.Name]; full != "" {
-			n.CASTAI = append(n.CASTAI, network.Service{Name: e.Name, FullName: full, Required: true, Why: e.Why})
-		}
+	if n.Services, n.CASTAI, err = moto.Needed(c.Region); err != nil {
+		t.Fatal(err)
 	}
 	i := identity.Config{AWS: c.AWS, Account: registry.Account, Region: registry.Region, Partition: registry.Partition, Prefix: c.Prefix, Cluster: c.Cluster}
 	return slices.Concat(network.Checks(n), identity.Checks(i), []doctor.Check{identity.NodeRole(i, network.Group+"/cluster-vpc", identity.Group+"/caller")})

@@ -22,16 +22,15 @@ import (
 // surroundings are what a pod of the customer's finds in the VPC: a resolver, and
 // endpoints behind the names that it knows.
 type surroundings struct {
-	dns    *dns.Server
-	ca     []byte
-	server *httptest.Server
-	names  []string
+	dns   *dns.Server
+	ca    []byte
+	names []string
 }
 
 // The addresses of the endpoints, beside that of ECR.
 const endpoints, s3 = "10.201.0.1", "10.201.0.2"
 
-// castai are CAST AI's hosts, and endpointNames all that endpoints answers for.
+// castai are CAST AI's hosts.
 var castai = []string{"api.cast.ai", "grpc.cast.ai", "api-grpc.cast.ai", "kvisor.prod-master.cast.ai", "telemetry.prod-master.cast.ai"}
 
 // clusterDNS leads the cluster's resolver, which is CoreDNS elsewhere, to ours.
@@ -70,7 +69,7 @@ func surround(t *testing.T) *surroundings {
 		t.Fatal(err)
 	}
 	s.ca = ca
-	s.server = listen(t, endpoints, leaf)
+	listen(t, endpoints, leaf)
 	listen(t, s3, leaf)
 	kubectl(t, clusterDNS, "apply", "-f", "-")
 	t.Cleanup(func() { kubectl(t, clusterDNS, "delete", "-f", "-") })
@@ -87,8 +86,8 @@ func (s *surroundings) resolve() {
 	s.dns.Answer("prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com", netip.MustParseAddr(s3))
 }
 
-// listen serves TLS at an address, port 443.
-func listen(t *testing.T, at string, leaf tls.Certificate) *httptest.Server {
+// listen serves TLS at an address, port 443, until the test ends.
+func listen(t *testing.T, at string, leaf tls.Certificate) {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(at, "443"))
 	if err != nil {
@@ -100,7 +99,6 @@ func listen(t *testing.T, at string, leaf tls.Certificate) *httptest.Server {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are all that is wanted
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	return server
 }
 
 // insideFaults are those of what a pod finds.

@@ -112,16 +112,9 @@ func (w *world) look(t *testing.T, vpc string, subnets ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	needed, err := deploy.NeededEndpoints()
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := network.Config{AWS: w.config, VPC: vpc, Subnets: subnets}
-	for _, s := range needed.AWS {
-		c.Services = append(c.Services, network.Service{Name: s.Service, Gateway: s.Type == "Gateway", Required: s.Required, Why: s.Why})
-	}
-	for _, s := range needed.CASTAI {
-		c.CASTAI = append(c.CASTAI, network.Service{Name: s.Name, FullName: needed.Regions[region][s.Name], Required: true, Why: s.Why})
+	if c.Services, c.CASTAI, err = moto.Needed(region); err != nil {
+		t.Fatal(err)
 	}
 	results, err := doctor.Run(t.Context(), network.Checks(c), doctor.Options{Timeout: time.Minute})
 	if err != nil {
