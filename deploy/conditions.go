@@ -7,8 +7,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/castai/privatelink-webhook/podspec"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Condition is one CEL match condition of a webhook configuration.

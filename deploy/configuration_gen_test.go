@@ -5,7 +5,7 @@ package deploy
 import (
 	"testing"
 
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // configurationTemplate is base/webhook-configuration.yaml without its

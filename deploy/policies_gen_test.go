@@ -7,7 +7,7 @@ import (
 	"testing"
 	"text/template"
 
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // guardTemplate is guard/guard.yaml without its generated expressions.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/castai/privatelink-webhook/podspec"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // PolicyName is the name of the MutatingAdmissionPolicy and of its binding.

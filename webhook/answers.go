@@ -5,8 +5,8 @@ package webhook
 import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"github.com/castai/privatelink-webhook/podspec"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // A cluster runs some dozens of different images, over and over; parsing their

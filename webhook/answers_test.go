@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/castai/privatelink-webhook/podspec"
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 func TestAnswersFromMemoryAreThoseOfTheRules(t *testing.T) {

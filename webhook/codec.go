@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/castai/privatelink-webhook/jsonwalk"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
 const reviewVersion = "admission.k8s.io/v1"
@@ -22,19 +22,19 @@ const reviewVersion = "admission.k8s.io/v1"
 // as they came, slices of body. kubewebhook's own HTTP handler goes through the
 // API machinery's codecs, at several times the cost of all the rest, and ends
 // in a nil dereference for a review without a request.
-func decodeReview(decoders *jsonwalk.Decoders, body []byte) (*admissionv1.AdmissionReview, error) {
+func decodeReview(decoders *podspec.Decoders, body []byte) (*admissionv1.AdmissionReview, error) {
 	review, hasRequest := &admissionv1.AdmissionReview{}, false
 	request := &admissionv1.AdmissionRequest{}
 	read := func(d *jsontext.Decoder) error {
-		return jsonwalk.Object(d, func(name []byte) (err error) {
+		return podspec.Object(d, func(name []byte) (err error) {
 			switch string(name) {
 			case "apiVersion":
-				review.APIVersion, err = jsonwalk.Text(d)
+				review.APIVersion, err = podspec.Text(d)
 			case "kind":
-				review.Kind, err = jsonwalk.Text(d)
+				review.Kind, err = podspec.Text(d)
 			case "request":
 				hasRequest = d.PeekKind() == '{'
-				err = jsonwalk.Object(d, func(name []byte) error { return requestField(d, body, name, request) })
+				err = podspec.Object(d, func(name []byte) error { return requestField(d, body, name, request) })
 			default:
 				err = d.SkipValue()
 			}
@@ -62,24 +62,24 @@ func requestField(d *jsontext.Decoder, body []byte, name []byte, r *admissionv1.
 	var s string
 	switch string(name) {
 	case "uid":
-		s, err = jsonwalk.Text(d)
+		s, err = podspec.Text(d)
 		r.UID = types.UID(s)
 	case "operation":
-		s, err = jsonwalk.Text(d)
+		s, err = podspec.Text(d)
 		r.Operation = admissionv1.Operation(s)
 	case "name":
-		r.Name, err = jsonwalk.Text(d)
+		r.Name, err = podspec.Text(d)
 	case "namespace":
-		r.Namespace, err = jsonwalk.Text(d)
+		r.Namespace, err = podspec.Text(d)
 	case "subResource":
-		r.SubResource, err = jsonwalk.Text(d)
+		r.SubResource, err = podspec.Text(d)
 	case "resource":
-		err = jsonwalk.Object(d, func(name []byte) (err error) {
+		err = podspec.Object(d, func(name []byte) (err error) {
 			switch string(name) {
 			case "group":
-				r.Resource.Group, err = jsonwalk.Text(d)
+				r.Resource.Group, err = podspec.Text(d)
 			case "resource":
-				r.Resource.Resource, err = jsonwalk.Text(d)
+				r.Resource.Resource, err = podspec.Text(d)
 			default:
 				err = d.SkipValue()
 			}

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // ConfigFile holds the rules of a configuration file and follows its changes.

@@ -21,7 +21,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 // service stands for a Kubernetes Service: the addresses that new connections

@@ -17,7 +17,7 @@ import (
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	"github.com/slok/kubewebhook/v2/pkg/webhook"
 
-	"github.com/castai/privatelink-webhook/jsonwalk"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
 // maxBody is four times what etcd takes for one object by default (1.5 MiB):
@@ -33,7 +33,7 @@ type handler struct {
 	metrics  *Metrics
 	log      *slog.Logger
 	buffers  sync.Pool
-	decoders jsonwalk.Decoders
+	decoders podspec.Decoders
 }
 
 // HandlerConfig is what a Handler needs. Patcher and Metrics are required.

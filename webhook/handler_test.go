@@ -15,8 +15,8 @@ import (
 	"github.com/slok/kubewebhook/v2/pkg/webhook"
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/castai/privatelink-webhook/rewrite"
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 // endpoint is a handler behind HTTPS, with what it counted and logged.

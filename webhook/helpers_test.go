@@ -21,8 +21,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/castai/privatelink-webhook/rewrite"
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 // testRules are the default rules for the corpus, with one keep.

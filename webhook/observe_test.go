@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/castai/privatelink-webhook/catalog"
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 func TestEveryOutcomeIsCountedUnderAClosedSetOfLabels(t *testing.T) {

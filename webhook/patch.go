@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/castai/privatelink-webhook/podspec"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // OriginalImages is the annotation that records, on pods that were created with

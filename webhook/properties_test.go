@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 func TestPropertiesOverTheCorpus(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/castai/privatelink-webhook/podspec"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
 // mutator is the kubewebhook Webhook.

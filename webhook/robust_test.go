@@ -20,7 +20,7 @@ import (
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 type fake func(context.Context, model.AdmissionReview) (model.AdmissionResponse, error)

@@ -19,7 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/castai/privatelink-webhook/test/corpus"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
 // network is a listener whose connections stay inside the process, so that a

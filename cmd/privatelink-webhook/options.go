@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/castai/privatelink-webhook/flagenv"
+	"github.com/castai/privatelink-webhook/internal/flagenv"
 )
 
 type options struct {

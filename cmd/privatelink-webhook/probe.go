@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/castai/privatelink-webhook/doctor/probe"
+	"github.com/castai/privatelink-webhook/internal/doctor/probe"
 )
 
 const probeUsage = `privatelink-webhook probe looks at hosts from where it runs, and prints what it saw

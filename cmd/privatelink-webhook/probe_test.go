@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/castai/privatelink-webhook/doctor/probe"
+	"github.com/castai/privatelink-webhook/internal/doctor/probe"
 )
 
 func TestProbePrintsAReportAlsoOfWhatFails(t *testing.T) {

@@ -13,10 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/castai/privatelink-webhook/mirror"
-	"github.com/castai/privatelink-webhook/mirror/archive"
-	"github.com/castai/privatelink-webhook/mirror/lock"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // exportFlags are those of export.

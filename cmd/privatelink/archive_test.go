@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/castai/privatelink-webhook/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
 // inMemory is a real registry in this process.

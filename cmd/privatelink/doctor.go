@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/castai/privatelink-webhook/doctor"
-	"github.com/castai/privatelink-webhook/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
 // findings is the answer of a doctor that found faults: exit code 3.

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/explain"
+	"github.com/castai/privatelink-webhook/internal/explain"
 )
 
 type explainFlags struct {

@@ -13,12 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/castai/privatelink-webhook/catalog"
-	"github.com/castai/privatelink-webhook/catalog/chart"
-	"github.com/castai/privatelink-webhook/catalog/live"
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/manifest"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/catalog/chart"
+	"github.com/castai/privatelink-webhook/internal/catalog/live"
+	"github.com/castai/privatelink-webhook/internal/manifest"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // imageFlags say which images: the sources of a catalog.List.

@@ -93,13 +93,13 @@ func TestTheListOfImagesAsJSON(t *testing.T) {
 }
 
 func TestImagesOfAChart(t *testing.T) {
-	chart := filepath.Join("..", "..", "catalog", "chart", "testdata", "agent")
+	chart := filepath.Join("..", "..", "internal", "catalog", "chart", "testdata", "agent")
 	code, stdout, stderr := call(t, nil, "", "images", "--registry", ecr, "--chart", chart, "-o", "json")
 	if code != 0 || !strings.Contains(stdout, `"from": "chart"`) {
 		t.Errorf("code %d, %s%s", code, stdout, stderr)
 	}
 	for _, tc := range []struct{ chart, want string }{{"undone", "dependency build"}, {"nothing-here", "nothing-here"}, {"demanding --chart-set fault=required", "--chart-set castai.provider=…"}} {
-		args := strings.Fields(filepath.Join("..", "..", "catalog", "chart", "testdata", tc.chart))
+		args := strings.Fields(filepath.Join("..", "..", "internal", "catalog", "chart", "testdata", tc.chart))
 		code, _, stderr := call(t, nil, "", append([]string{"images", "--registry", ecr, "--chart"}, args...)...)
 		if code != 1 || !strings.Contains(stderr, tc.want) {
 			t.Errorf("%s: code %d, %s", tc.chart, code, stderr)

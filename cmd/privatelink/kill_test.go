@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
-	"github.com/castai/privatelink-webhook/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
 // asProgram makes of this test binary the program itself.

@@ -20,7 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/castai/privatelink-webhook/flagenv"
+	"github.com/castai/privatelink-webhook/internal/flagenv"
 )
 
 // version is set by the linker.

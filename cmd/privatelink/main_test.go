@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 const ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"

@@ -12,12 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/castai/privatelink-webhook/catalog"
-	"github.com/castai/privatelink-webhook/mirror"
-	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
-	"github.com/castai/privatelink-webhook/mirror/lock"
-	"github.com/castai/privatelink-webhook/mirror/registry"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // copyFlags are those of mirror and check.

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/castai/privatelink-webhook/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
 func TestMirrorAndCheck(t *testing.T) {

@@ -18,12 +18,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/doctor"
-	"github.com/castai/privatelink-webhook/doctor/cluster"
-	"github.com/castai/privatelink-webhook/doctor/images"
-	"github.com/castai/privatelink-webhook/doctor/inside"
-	"github.com/castai/privatelink-webhook/doctor/network"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
+	"github.com/castai/privatelink-webhook/internal/doctor/inside"
+	"github.com/castai/privatelink-webhook/internal/doctor/network"
+	registrychecks "github.com/castai/privatelink-webhook/internal/doctor/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // patient is what the checks are about, and what there is to look with.
@@ -65,7 +65,7 @@ func (p *patient) checks(c *cobra.Command) ([]doctor.Check, error) {
 	all := slices.Concat(theCluster, inAWS, ofImages, nodeRole, fromInside)
 	if p.engine == cluster.Policy { // which has no pods
 		all = slices.DeleteFunc(all, func(c doctor.Check) bool {
-			return c.ID() == images.Group+"/webhook-image" || c.ID() == network.Group+"/control-plane-port"
+			return c.ID() == registrychecks.Group+"/webhook-image" || c.ID() == network.Group+"/control-plane-port"
 		})
 	}
 	return all, nil

@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/doctor"
-	"github.com/castai/privatelink-webhook/doctor/awsapi"
-	"github.com/castai/privatelink-webhook/doctor/identity"
-	"github.com/castai/privatelink-webhook/doctor/network"
-	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
+	"github.com/castai/privatelink-webhook/internal/doctor/identity"
+	"github.com/castai/privatelink-webhook/internal/doctor/network"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
 
 // awsFlags name the cluster and its network as AWS knows them.

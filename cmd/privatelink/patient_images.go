@@ -14,11 +14,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/castai/privatelink-webhook/catalog"
-	"github.com/castai/privatelink-webhook/catalog/live"
-	"github.com/castai/privatelink-webhook/doctor"
-	"github.com/castai/privatelink-webhook/doctor/images"
-	"github.com/castai/privatelink-webhook/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/catalog/live"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	registrychecks "github.com/castai/privatelink-webhook/internal/doctor/registry"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
 // imageChecks are those of the registry.
@@ -28,18 +28,18 @@ func (p *patient) imageChecks(c *cobra.Command) ([]doctor.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := images.Config{Registry: p.rules.Registry(), Client: client, Images: p.images, Platforms: p.platforms, Webhook: p.imageToBe, Copy: "privatelink mirror --config privatelink.yaml"}
+	config := registrychecks.Config{Registry: p.rules.Registry(), Client: client, Images: p.images, Platforms: p.platforms, Webhook: p.imageToBe, Copy: "privatelink mirror --config privatelink.yaml"}
 	if own != nil {
 		config.ECR = own
 	}
 	if p.lock != lock.DefaultFile {
 		config.Copy += " --lock " + p.lock
 	}
-	return images.Checks(config), nil
+	return registrychecks.Checks(config), nil
 }
 
 // images are those of the lock file, or else those that the cluster names.
-func (p *patient) images(ctx context.Context) (all []images.Image, err error) {
+func (p *patient) images(ctx context.Context) (all []registrychecks.Image, err error) {
 	known, err := readLock(p.lock, p.rules)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -49,12 +49,12 @@ func (p *patient) images(ctx context.Context) (all []images.Image, err error) {
 	}
 	for _, i := range known.Images {
 		cut := len(known.Platforms) > 0 || i.SourceDigest != "" && i.SourceDigest != i.Digest
-		all = append(all, images.Image{Target: i.Target, Digest: i.Digest, Whole: !cut})
+		all = append(all, registrychecks.Image{Target: i.Target, Digest: i.Digest, Whole: !cut})
 	}
 	return all, nil
 }
 
-func (p *patient) imagesOfCluster(ctx context.Context) (all []images.Image, err error) {
+func (p *patient) imagesOfCluster(ctx context.Context) (all []registrychecks.Image, err error) {
 	if p.away != nil {
 		return nil, fmt.Errorf("there is no lock file %s, and %w", p.lock, p.away)
 	}
@@ -64,7 +64,7 @@ func (p *patient) imagesOfCluster(ctx context.Context) (all []images.Image, err 
 	}
 	for _, i := range list.Images() {
 		if strings.HasPrefix(i.Target, p.rules.Registry()+"/") {
-			all = append(all, images.Image{Target: i.Target})
+			all = append(all, registrychecks.Image{Target: i.Target})
 		}
 	}
 	return all, nil

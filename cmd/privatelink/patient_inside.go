@@ -13,11 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/doctor"
-	"github.com/castai/privatelink-webhook/doctor/cluster"
-	"github.com/castai/privatelink-webhook/doctor/inside"
-	"github.com/castai/privatelink-webhook/doctor/probe"
-	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
+	"github.com/castai/privatelink-webhook/internal/doctor/inside"
+	"github.com/castai/privatelink-webhook/internal/doctor/probe"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
 
 // insideFlags say how to look from inside.

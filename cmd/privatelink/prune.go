@@ -19,12 +19,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/mirror"
-	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
-	"github.com/castai/privatelink-webhook/mirror/lock"
-	"github.com/castai/privatelink-webhook/mirror/prune"
-	"github.com/castai/privatelink-webhook/mirror/registry"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/prune"
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 func newPrune() *cobra.Command {

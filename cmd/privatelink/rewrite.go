@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/castai/privatelink-webhook/manifest"
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/manifest"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 type rewriteFlags struct {

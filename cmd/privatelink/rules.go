@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/castai/privatelink-webhook/rewrite"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // ruleFlags are the flags of every command that needs the rewrite rules.

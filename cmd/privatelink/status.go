@@ -22,11 +22,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/doctor/cluster"
-	awsecr "github.com/castai/privatelink-webhook/mirror/ecr"
-	"github.com/castai/privatelink-webhook/mirror/lock"
-	"github.com/castai/privatelink-webhook/mirror/registry"
-	"github.com/castai/privatelink-webhook/status"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/status"
 )
 
 // statusFlags say where to look.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/castai/privatelink-webhook/status"
+	"github.com/castai/privatelink-webhook/internal/status"
 )
 
 // statusCluster answers as an API server with one replica of the webhook does.

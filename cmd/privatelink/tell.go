@@ -18,7 +18,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
-	"github.com/castai/privatelink-webhook/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror"
 )
 
 // teller tells a person, a log or a program what a copy does.

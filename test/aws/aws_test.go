@@ -19,9 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/castai/privatelink-webhook/mirror/ecr"
-	"github.com/castai/privatelink-webhook/mirror/registry"
-	"github.com/castai/privatelink-webhook/test/moto"
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/test/aws/emulator"
 )
 
 // host is that of moto's one account.
@@ -33,7 +33,7 @@ func emulate(t *testing.T) *sdk.Client {
 	t.Helper()
 	starting, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // the first time it is installed
 	defer cancel()
-	url, stop, err := moto.Start(starting)
+	url, stop, err := emulator.Start(starting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,12 +57,12 @@ func TestOurControlPlaneAgainstMoto(t *testing.T) {
 	api := emulate(t)
 	ctx := t.Context()
 	var warned []string
-	settings := ecr.Settings{
+	settings := awsecr.Settings{
 		TagMutability: "IMMUTABLE", Encryption: "KMS", ScanOnPush: true, Tags: map[string]string{"team": "infra"},
 		LifecyclePolicy:  `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged","countType":"imageCountMoreThan","countNumber":5},"action":{"type":"expire"}}]}`,
 		RepositoryPolicy: `{"Version":"2012-10-17","Statement":[{"Sid":"pull","Effect":"Allow","Principal":"*","Action":["ecr:BatchGetImage"]}]}`,
 	}
-	r, err := ecr.New(ctx, ecr.Config{Prefix: host + "/castai", Settings: func(string) ecr.Settings { return settings }, Warn: func(m string) { warned = append(warned, m) }})
+	r, err := awsecr.New(ctx, awsecr.Config{Prefix: host + "/castai", Settings: func(string) awsecr.Settings { return settings }, Warn: func(m string) { warned = append(warned, m) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestOurControlPlaneAgainstMoto(t *testing.T) {
 	t.Run("images, listed and deleted", func(t *testing.T) { images(t, api, r, agent) })
 }
 
-func images(t *testing.T, api *sdk.Client, r *ecr.Registry, repository string) {
+func images(t *testing.T, api *sdk.Client, r *awsecr.Registry, repository string) {
 	ctx := t.Context()
 	const most = 105
 	// Each has a layer of its own: of what moto makes digests.

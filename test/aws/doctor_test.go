@@ -14,22 +14,22 @@ import (
 
 	sdkaws "github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/castai/privatelink-webhook/doctor"
-	"github.com/castai/privatelink-webhook/doctor/identity"
-	"github.com/castai/privatelink-webhook/doctor/network"
-	"github.com/castai/privatelink-webhook/mirror/ecr"
-	"github.com/castai/privatelink-webhook/test/moto"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/identity"
+	"github.com/castai/privatelink-webhook/internal/doctor/network"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/test/aws/emulator"
 )
 
 // checksOf are those of a customer, as the command line puts them together.
-func checksOf(t *testing.T, c *moto.Customer) []doctor.Check {
+func checksOf(t *testing.T, c *emulator.Customer) []doctor.Check {
 	t.Helper()
-	registry, err := ecr.ParseHost(c.Registry())
+	registry, err := awsecr.ParseHost(c.Registry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := network.Config{AWS: c.AWS, Partition: registry.Partition, Cluster: c.Cluster}
-	if n.Services, n.CASTAI, err = moto.Needed(c.Region); err != nil {
+	if n.Services, n.CASTAI, err = emulator.Needed(c.Region); err != nil {
 		t.Fatal(err)
 	}
 	i := identity.Config{AWS: c.AWS, Account: registry.Account, Region: registry.Region, Partition: registry.Partition, Prefix: c.Prefix, Cluster: c.Cluster}
@@ -41,7 +41,7 @@ func start(t *testing.T) (url string) {
 	t.Helper()
 	starting, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // the first time it is installed
 	defer cancel()
-	url, stop, err := moto.Start(starting)
+	url, stop, err := emulator.Start(starting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +50,12 @@ func start(t *testing.T) (url string) {
 }
 
 // customer is a healthy one, and the only one.
-func customer(t *testing.T, url string, o moto.Options) *moto.Customer {
+func customer(t *testing.T, url string, o emulator.Options) *emulator.Customer {
 	t.Helper()
-	if err := moto.Reset(t.Context(), url); err != nil {
+	if err := emulator.Reset(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
-	c, err := moto.NewCustomer(t.Context(), url, o)
+	c, err := emulator.NewCustomer(t.Context(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func look(t *testing.T, checks []doctor.Check) []doctor.Result {
 }
 
 func TestAHealthyCustomerIsAllGreen(t *testing.T) {
-	c := customer(t, start(t), moto.Options{})
+	c := customer(t, start(t), emulator.Options{})
 	for _, r := range look(t, checksOf(t, c)) {
 		t.Logf("%-8s %-36s %s", r.Status, r.ID(), r.Found)
 		if r.Status != doctor.OK || r.Remedy != "" {
@@ -83,9 +83,9 @@ func TestAHealthyCustomerIsAllGreen(t *testing.T) {
 
 func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
 	url := start(t)
-	for _, f := range moto.Faults() {
+	for _, f := range emulator.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
-			c := customer(t, url, moto.Options{})
+			c := customer(t, url, emulator.Options{})
 			if err := f.Inject(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
@@ -112,9 +112,9 @@ func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
 
 func TestOtherHealthyCustomersAreAllGreenToo(t *testing.T) {
 	url := start(t)
-	for _, v := range moto.Variations() {
+	for _, v := range emulator.Variations() {
 		t.Run(v.Name, func(t *testing.T) {
-			c := customer(t, url, moto.Options{})
+			c := customer(t, url, emulator.Options{})
 			if err := v.Change(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
@@ -132,28 +132,28 @@ func TestNothingIsGreenThatWasNotSeen(t *testing.T) {
 	url := start(t)
 	for _, test := range []struct {
 		name  string
-		blind func(*moto.Customer) error
+		blind func(*emulator.Customer) error
 		// green are checks that need nothing of what is missing.
 		green []string
 		// remedies by check; any other was not run because of one of these.
 		remedies map[string]string
 	}{
-		{"there are no credentials", func(c *moto.Customer) error {
+		{"there are no credentials", func(c *emulator.Customer) error {
 			c.AWS.Credentials = sdkaws.CredentialsProviderFunc(func(context.Context) (sdkaws.Credentials, error) {
 				return sdkaws.Credentials{}, errors.New("none")
 			})
 			return nil
 		}, nil, map[string]string{"network/aws-access": "aws configure", "identity/caller": "aws configure"}},
-		{"AWS does not answer", func(c *moto.Customer) error {
+		{"AWS does not answer", func(c *emulator.Customer) error {
 			c.AWS.BaseEndpoint, c.AWS.RetryMaxAttempts = sdkaws.String("http://127.0.0.1:1"), 1
 			return nil
 		}, nil, map[string]string{"network/aws-access": "needs an endpoint", "identity/caller": "needs an endpoint"}},
 		// The last one: moto stays strict until it ends.
-		{"the caller has no permission", func(c *moto.Customer) error { return moto.Enforce(t.Context(), c.URL) },
+		{"the caller has no permission", func(c *emulator.Customer) error { return emulator.Enforce(t.Context(), c.URL) },
 			[]string{"identity/caller"}, map[string]string{"network/aws-access": "needs ec2:DescribeVpcs", "identity/mirror-permissions": "needs iam:SimulatePrincipalPolicy"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := customer(t, url, moto.Options{})
+			c := customer(t, url, emulator.Options{})
 			if err := test.blind(c); err != nil {
 				t.Fatal(err)
 			}
@@ -177,7 +177,7 @@ func TestNothingIsGreenThatWasNotSeen(t *testing.T) {
 }
 
 func TestARegionWithoutKnownServicesIsNotGreen(t *testing.T) {
-	c := customer(t, start(t), moto.Options{Region: "eu-central-1"})
+	c := customer(t, start(t), emulator.Options{Region: "eu-central-1"})
 	for _, r := range look(t, checksOf(t, c)) {
 		want := doctor.OK
 		if r.ID() == "network/castai-endpoints" {
@@ -190,7 +190,7 @@ func TestARegionWithoutKnownServicesIsNotGreen(t *testing.T) {
 }
 
 func TestAVPCWithoutAClusterIsLookedAtAsFarAsItGoes(t *testing.T) {
-	c := customer(t, start(t), moto.Options{})
+	c := customer(t, start(t), emulator.Options{})
 	checks := network.Checks(network.Config{AWS: c.AWS, VPC: c.VPC, Services: []network.Service{{Name: "ecr.api", Required: true}}, CASTAI: []network.Service{{Name: "api", FullName: c.Services()["api"]}}})
 	for _, r := range look(t, checks) {
 		want := doctor.OK

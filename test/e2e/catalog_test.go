@@ -20,7 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/castai/privatelink-webhook/catalog"
+	"github.com/castai/privatelink-webhook/internal/catalog"
 )
 
 // TestTheListOfImagesOfACluster asks for the images of a cluster as a person

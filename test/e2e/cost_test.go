@@ -17,8 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/test/cluster/metrics"
-	"github.com/castai/privatelink-webhook/test/e2e/harness"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster/metrics"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/harness"
 )
 
 // BenchmarkAdmission measures what the webhook adds to the creation of a pod on

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/test/cluster"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
 
 // deployment is a workload that appears while the webhook is away.

@@ -26,7 +26,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/test/e2e/harness"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/harness"
 )
 
 // injector is a webhook that adds a container with a public image to the pods

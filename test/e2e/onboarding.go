@@ -23,7 +23,7 @@ import (
 
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/castai/privatelink-webhook/test/e2e/harness"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/harness"
 )
 
 // Namespace is where the vendor's workloads go.

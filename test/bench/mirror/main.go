@@ -22,7 +22,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/castai/privatelink-webhook/test/cluster"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
 
 func main() {

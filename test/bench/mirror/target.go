@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/castai/privatelink-webhook/mirror"
-	"github.com/castai/privatelink-webhook/mirror/registry"
-	"github.com/castai/privatelink-webhook/test/ecrlike"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
 )
 
 // target is an empty registry that behaves like ECR, without its quotas and
@@ -33,7 +33,7 @@ func (b *bench) startTarget(source string, shares bool) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := ecrlike.New(ecrlike.Options{Dir: dir, Switches: ecrlike.Switches{Anonymous: true, Direct: true, BlobMounting: shares}})
+	handler := fakeecr.New(fakeecr.Options{Dir: dir, Switches: fakeecr.Switches{Anonymous: true, Direct: true, BlobMounting: shares}})
 	handler.Create("raw")
 	for i := range images {
 		_, path, _ := cutHost(b.targetRepository(source, "target", i))

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package live reads from a cluster which images CAST AI's namespaces use or
+// will use: from the templates of workloads, what Helm stored of its releases,
+// and pods.
+//
+// Running pods alone would not do: hooks and tests are short-lived, CronJobs are
+// asleep, and some Deployments begin with no replicas. Templates alone would not
+// do either, since other webhooks and controllers add containers to pods.
+//
+// It only lists, and only in the namespaces of the configuration. Of what a
+// Secret holds it tells image references and nothing else.
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+// OriginalImages is the annotation in which the webhook recorded what the images
+// of a pod were: a JSON object, location → reference. It is the constant of
+// package webhook, which is not imported for the libraries that it brings.
+const OriginalImages = "privatelink.cast.ai/original-images"
+
+// Read adds to the list what the cluster names in the namespaces of the list's
+// rules, and returns how many workloads, releases and pods it saw. Where the
+// cluster refuses to list something, the error says which right is missing; the
+// list is incomplete after an error.
+func Read(ctx context.Context, client kubernetes.Interface, into *catalog.List) (seen int, err error) {
+	rules := into.Rules()
+	r := &reader{client: client, into: into, rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
+	var refused []error
+	for _, namespace := range rules.Namespaces() {
+		for _, s := range r.sources(namespace) {
+			switch err := s.read(ctx); {
+			case apierrors.IsForbidden(err): // go on: one message is to name all that is missing
+				refused = append(refused, err)
+			case err != nil:
+				return r.seen, err
+			}
+		}
+	}
+	if len(refused) > 0 {
+		return r.seen, fmt.Errorf("%w\nask for the right to list in these namespaces, and mind that Helm keeps releases in Secrets: %s", errors.Join(refused...), grant(rules.Namespaces()))
+	}
+	return r.seen, nil
+}
+
+// Resources are what Read lists in each namespace, as kubectl spells them. The
+// verb list is all that it needs.
+func Resources() []string {
+	return []string{"deployments.apps", "daemonsets.apps", "statefulsets.apps", "replicasets.apps", "jobs.batch", "cronjobs.batch", "pods", "secrets"}
+}
+
+// grant is the command that makes a sufficient role.
+func grant(namespaces []string) string {
+	commands := make([]string, len(namespaces))
+	for i, n := range namespaces {
+		commands[i] = "kubectl create role privatelink-images -n " + n + " --verb=list --resource=" + strings.Join(Resources(), ",")
+	}
+	return strings.Join(commands, " && ")
+}
+
+type reader struct {
+	client  kubernetes.Interface
+	into    *catalog.List
+	rules   *rewrite.Rules
+	scanner *podspec.Scanner
+	seen    int
+}
+
+// template adds the images of a workload.
+func (r *reader) template(kind string, meta metav1.ObjectMeta, t corev1.PodTemplateSpec) error {
+	return r.pod(catalog.Workload, kind, meta, corev1.Pod{ObjectMeta: t.ObjectMeta, Spec: t.Spec})
+}
+
+// pod adds the images of a pod or template that stands in the object with the
+// kind and metadata. What the webhook rewrote goes back to the original that the
+// annotation has, if the rules confirm that one is the copy of the other:
+// anybody may write annotations.
+func (r *reader) pod(from catalog.From, kind string, meta metav1.ObjectMeta, pod corev1.Pod) error {
+	r.seen++
+	// podspec alone knows where images stand, and it reads JSON.
+	text, err := json.Marshal(pod)
+	if err != nil {
+		return fmt.Errorf("%s %s/%s: %w", kind, meta.Namespace, meta.Name, err)
+	}
+	found, err := r.scanner.Scan(text)
+	if err != nil {
+		return fmt.Errorf("%s %s/%s: %w", kind, meta.Namespace, meta.Name, err)
+	}
+	if _, static := found.Annotations[podspec.MirrorPodAnnotation]; static {
+		return nil // the webhook leaves it alone, too
+	}
+	var originals map[string]string
+	if err := json.Unmarshal([]byte(found.Annotations[OriginalImages]), &originals); err != nil {
+		originals = nil // none, or not the webhook's
+	}
+	origin := catalog.Origin{From: from, Name: meta.Namespace, Object: kind + " " + meta.Name}
+	for _, image := range found.Images {
+		value := image.Value
+		if original := originals[image.Location()]; original != "" && r.rules.Image(original).Target == value {
+			value = original
+		}
+		if image.EnvIndex >= 0 {
+			r.into.AddEnv(image.Env, value, origin)
+		} else {
+			r.into.Add(value, origin)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+const text = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: autoscaler}
+spec:
+  replicas: 0
+  template:
+    spec:
+      containers:
+      - name: a
+        image: ghcr.io/castai/images/workload-autoscaler:v1
+        env:
+        - {name: JMX_EXPORTER_INIT_IMAGE, value: "quay.io/acme/jmx-exporter-init:2"}
+        - {name: SCANNERS_IMAGE, value: v1.2.3}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  volumes: [{name: model, image: {reference: quay.io/acme/model}}]
+  containers: [{name: a, image: "X Y"}]
+`
+
+func TestManifestsAreListedByFileAndLine(t *testing.T) {
+	l := New(rules(t, rewrite.Config{}))
+	n, err := l.AddManifest(Manifest, "a.yaml", []byte(text))
+	if err != nil || n != 5 {
+		t.Fatalf("%d places, %v", n, err)
+	}
+	got := map[string]string{}
+	for _, i := range l.Images() {
+		got[i.Source] = i.Origins[0].String()
+	}
+	want := map[string]string{
+		"ghcr.io/castai/images/workload-autoscaler:v1": "a.yaml:10 Deployment autoscaler",
+		"quay.io/acme/jmx-exporter-init:2":             "a.yaml:12 Deployment autoscaler",
+		"quay.io/acme/model":                           "a.yaml:19 Pod p",
+		"X Y":                                          "a.yaml:20 Pod p",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestTextThatIsNoManifestAddsNothing(t *testing.T) {
+	l := New(rules(t, rewrite.Config{}))
+	if _, err := l.AddManifest(Manifest, "a.yaml", []byte(text+"---\n[")); err == nil || !strings.Contains(err.Error(), "a.yaml:") {
+		t.Error(err)
+	}
+	if got := l.Images(); len(got) != 0 {
+		t.Error(got)
+	}
+}

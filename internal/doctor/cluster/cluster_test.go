@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+// The checks on a whole cluster are tested on a real one, in test/isolated. Here is
+// what that one cannot be: old, mute, hostile; and what is pure.
+
+func TestTheAPIServerItself(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer func(http.ResponseWriter)
+		want   doctor.Status
+		says   string
+	}{
+		"a version that will do":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"v1.34.4-eks-113cf36"}`) }, doctor.OK, "v1.34.4-eks-113cf36"},
+		"a version that is old":   {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"v1.31.9-eks-1"}`) }, doctor.Failed, "v1.31.9"},
+		"a version that is none":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"main"}`) }, doctor.Unknown, `"main"`},
+		"a user that it refuses":  {func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }, doctor.Unknown, "refuses you"},
+		"something else entirely": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, doctor.Failed, "does not answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				tc.answer(w)
+			}))
+			defer server.Close()
+			f := at(t, server.URL).api(t.Context())
+			if f.Status != tc.want || !strings.Contains(f.Found, tc.says) || (f.Remedy == "") != (tc.want == doctor.OK) {
+				t.Errorf("%+v, want %s with %q", f, tc.want, tc.says)
+			}
+		})
+	}
+	if f := at(t, "https://127.0.0.1:1").api(t.Context()); f.Status != doctor.Failed || !strings.Contains(f.Remedy, "VPN") {
+		t.Errorf("nobody there: %+v", f)
+	}
+}
+
+func at(t *testing.T, url string) *cluster {
+	t.Helper()
+	config := &rest.Config{Host: url}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cluster{Config: Config{Client: client, REST: config, Names: Names{
+		Namespace: "castai-privatelink", Deployment: "privatelink-webhook", Service: "privatelink-webhook", ConfigMap: "privatelink-webhook", ConfigKey: "privatelink.yaml", CASecret: "ca",
+	}}}
+}
+
+func TestWhoMayNothingIsToldSo(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/version" {
+			fmt.Fprint(w, `{"gitVersion":"v1.37.2"}`)
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"nobody cannot get it"}`)
+	}))
+	defer server.Close()
+	config := at(t, server.URL).Config
+	rules, err := rewrite.New(rewrite.Config{Registry: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Rules, config.Expected = rules, &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "zz"}}
+	config.Policy = &admissionv1.MutatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "policy"}}
+	config.Guard = &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "guard"}}
+	for _, config.Engine = range []Engine{Webhook, Policy} {
+		results, err := doctor.Run(t.Context(), Checks(config), doctor.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results[1:] {
+			if r.Status != doctor.Unknown || r.Cause == "" && !strings.Contains(r.Remedy, "can-i") {
+				t.Errorf("%s: %s: %+v", config.Engine, r.ID(), r.Finding)
+			}
+		}
+	}
+}
+
+func TestDifferences(t *testing.T) {
+	entry := func(name string, change func(*admissionv1.MutatingWebhook)) admissionv1.MutatingWebhook {
+		w := admissionv1.MutatingWebhook{Name: name, TimeoutSeconds: new(int32(3)), FailurePolicy: new(admissionv1.Fail), NamespaceSelector: &metav1.LabelSelector{}}
+		if change != nil {
+			change(&w)
+		}
+		return w
+	}
+	want := []admissionv1.MutatingWebhook{entry("pods", nil), entry("ephemeral", nil)}
+	for name, tc := range map[string]struct {
+		got              []admissionv1.MutatingWebhook
+		different, added []string
+	}{
+		"the same":                        {want, nil, nil},
+		"in another order":                {[]admissionv1.MutatingWebhook{want[1], want[0]}, nil, nil},
+		"the failure policy is one's own": {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.FailurePolicy = new(admissionv1.Ignore) }), want[1]}, nil, nil},
+		"a caBundle is another check's":   {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.ClientConfig.CABundle = []byte("x") }), want[1]}, nil, nil},
+		"an empty object selector":        {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.ObjectSelector = &metav1.LabelSelector{} }), want[1]}, nil, nil},
+		"a timeout":                       {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.TimeoutSeconds = new(int32(30)) }), want[1]}, []string{"pods: timeoutSeconds"}, nil},
+		"an entry less":                   {want[:1], []string{"ephemeral is missing"}, nil},
+		"an entry more":                   {append([]admissionv1.MutatingWebhook{entry("theirs", nil)}, want...), nil, []string{"theirs is not ours at /webhooks/0"}},
+		"a selector": {[]admissionv1.MutatingWebhook{want[0], entry("ephemeral", func(w *admissionv1.MutatingWebhook) {
+			w.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+		})}, nil, []string{"ephemeral: objectSelector: a=b at /webhooks/1/objectSelector"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			different, more := differences(want, tc.got)
+			var added []string
+			for _, a := range more {
+				added = append(added, a.what+" at "+a.path)
+			}
+			if diff := cmp.Diff(tc.different, different) + cmp.Diff(tc.added, added); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWhichRulesOfANetworkPolicyLetTheControlPlaneIn(t *testing.T) {
+	port := func(p intstr.IntOrString) []networkingv1.NetworkPolicyPort {
+		return []networkingv1.NetworkPolicyPort{{Port: &p}}
+	}
+	for name, tc := range map[string]struct {
+		rule networkingv1.NetworkPolicyIngressRule
+		want bool
+	}{
+		"everything":                 {networkingv1.NetworkPolicyIngressRule{}, true},
+		"the port":                   {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromInt32(9443))}, true},
+		"the port by its name":       {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromString("https"))}, true},
+		"another port":               {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromInt32(443))}, false},
+		"a range around it":          {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9000)), EndPort: new(int32(9999))}}}, true},
+		"a range below it":           {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9000)), EndPort: new(int32(9442))}}}, false},
+		"the port, for UDP":          {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9443)), Protocol: new(corev1.ProtocolUDP)}}}, false},
+		"from pods, which it is not": {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}}, false},
+		"from some addresses":        {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8"}}}}, true},
+	} {
+		if got := letsIn(tc.rule, 9443); got != tc.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+func TestWhenACertificateShouldHaveBeenRenewed(t *testing.T) {
+	day := 24 * time.Hour
+	for life, want := range map[time.Duration]time.Duration{7 * day: 42 * time.Hour, 90 * day: 22*day + 12*time.Hour, 3650 * day: 30 * day} {
+		if got := margin(&x509.Certificate{NotBefore: time.Unix(0, 0), NotAfter: time.Unix(0, 0).Add(life)}); got != want {
+			t.Errorf("margin of %s = %s, want %s", life, got, want)
+		}
+	}
+}
+
+func TestWhetherCertificatesComeFromFiles(t *testing.T) {
+	for name, tc := range map[string]struct {
+		container corev1.Container
+		want      bool
+	}{
+		"as an argument":               {corev1.Container{Args: []string{"--tls-cert-file=/x"}}, true},
+		"as two arguments":             {corev1.Container{Args: []string{"--tls-cert-file", "/x"}}, true},
+		"in the environment":           {corev1.Container{Env: []corev1.EnvVar{{Name: "PRIVATELINK_TLS_CERT_FILE", Value: "/x"}}}, true},
+		"in the environment, empty":    {corev1.Container{Env: []corev1.EnvVar{{Name: "PRIVATELINK_TLS_CERT_FILE"}}}, false},
+		"another one that begins like": {corev1.Container{Args: []string{"--tls-cert-file-x=/x"}}, false},
+		"not at all":                   {corev1.Container{}, false},
+	} {
+		d := &appsv1.Deployment{}
+		d.Spec.Template.Spec.Containers = []corev1.Container{tc.container}
+		if got := given(d, "tls-cert-file"); got != tc.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+func TestRemediesFitWhatWasSaid(t *testing.T) {
+	k := at(t, "http://127.0.0.1:1")
+	for said, want := range map[string]string{
+		`admission webhook "x" denied the request: no`:                                                         "ask whoever refuses it",
+		`failed calling webhook "pods": Post "https://x": context deadline exceeded`:                           "authorize-security-group-ingress",
+		`failed calling webhook "pods": Post "https://x": dial tcp: lookup x: Address is not allowed`:          "--overlay host-network",
+		`failed calling webhook "pods": Post "https://x": dial tcp 10.0.0.1:9443: connect: connection refused`: "logs deployment/privatelink-webhook",
+		`failed calling webhook "pods": x509: certificate signed by unknown authority`:                         "rollout restart deployment/privatelink-webhook",
+		`failed calling webhook "pods": something new`:                                                         "logs deployment/privatelink-webhook",
+	} {
+		if got := k.remedyFor(errors.New(said)); !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", said, got, want)
+		}
+	}
+	for said, want := range map[string]string{
+		"rpc error: code = NotFound desc = failed to pull: x: not found":                  "privatelink mirror",
+		"no match for platform in manifest: not found":                                    "registry/platforms",
+		"unexpected status from HEAD request: 403 Forbidden":                              "node-role",
+		"dial tcp: lookup x: i/o timeout":                                                 "--only network,inside",
+		"something new":                                                                   "kubectl describe pod",
+		"pull access denied, repository does not exist or may require authorization: 401": "node-role",
+	} {
+		if got := remedyForPull(said); !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", said, got, want)
+		}
+	}
+}

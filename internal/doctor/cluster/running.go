@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
+)
+
+func (k *cluster) podSecurity(ctx context.Context) doctor.Finding {
+	d, err := k.theDeployment(ctx)
+	switch {
+	case apierrors.IsNotFound(err):
+		return doctor.Good("not installed yet")
+	case err != nil:
+		return unseen("reading the Deployment", err)
+	}
+	pod := &corev1.Pod{ObjectMeta: *d.Spec.Template.ObjectMeta.DeepCopy(), Spec: *d.Spec.Template.Spec.DeepCopy()}
+	pod.GenerateName, pod.Namespace = d.Name+"-doctor-", d.Namespace
+	_, err = k.Client.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case err == nil:
+		return doctor.Good("a pod like theirs is admitted")
+	case notAllowed(err):
+		return unseen("sending a pod as a dry run", err)
+	case strings.Contains(err.Error(), "violates PodSecurity"):
+		return doctor.Bad(fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=%s", d.Namespace, levelFor(pod)), "a pod like theirs is refused: %v", err)
+	}
+	return doctor.Bad("kubectl -n "+d.Namespace+" describe replicasets", "a pod like theirs is refused: %v", err)
+}
+
+// levelFor is the Pod Security level that the bundle gives the namespace.
+// https://kubernetes.io/docs/concepts/security/pod-security-standards/
+func levelFor(pod *corev1.Pod) string {
+	if pod.Spec.HostNetwork {
+		return "privileged"
+	}
+	return "restricted"
+}
+
+// notAllowed tells a refusal of the user from one of the object: both are
+// "Forbidden".
+func notAllowed(err error) bool {
+	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ")
+}
+
+func (k *cluster) replicas(ctx context.Context) doctor.Finding {
+	d, err := k.theDeployment(ctx)
+	where := named("Deployment", k.Names.Namespace, k.Names.Deployment)
+	switch {
+	case apierrors.IsNotFound(err):
+		return doctor.Bad(k.installs(), "there is no %s", where)
+	case err != nil:
+		return unseen("reading the "+where, err)
+	}
+	pods, err := k.ownPods(ctx)
+	if err != nil {
+		return unseen("listing its pods", err)
+	}
+	want, ready, nodes := *d.Spec.Replicas, 0, map[string]bool{}
+	var waiting []string
+	for _, p := range pods {
+		if Ready(p) {
+			ready++
+			nodes[p.Spec.NodeName] = true
+		} else if p.DeletionTimestamp == nil {
+			waiting = append(waiting, p.Name+": "+waitsFor(p))
+		}
+	}
+	look := fmt.Sprintf("kubectl -n %s describe pods -l %s", d.Namespace, metav1.FormatLabelSelector(d.Spec.Selector))
+	scale := fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", d.Namespace, d.Name)
+	switch {
+	case want == 0:
+		return doctor.Bad(scale, "it is scaled to 0")
+	case ready == 0:
+		return doctor.Bad(look, "none of %d replicas is ready", want).With(waiting...)
+	case ready < int(want):
+		return doctor.Risky(look, "%d of %d replicas are ready", ready, want).With(waiting...)
+	case want == 1:
+		return doctor.Risky(scale, "there is only one replica: while it moves, pods are refused")
+	}
+	if len(nodes) == 1 {
+		all, err := k.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return unseen("listing nodes", err)
+		}
+		if usable := slices.DeleteFunc(all.Items, func(n corev1.Node) bool { return !usable(n) }); len(usable) > 1 {
+			return doctor.Risky(fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name), "all %d replicas are on one node", ready)
+		}
+		return doctor.Good("%d of %d ready, on the only node", ready, want)
+	}
+	return doctor.Good("%d of %d ready, on %d nodes", ready, want, len(nodes))
+}
+
+// Ready tells whether a pod is ready, and not on its way out.
+func Ready(p corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// usable nodes are those that a replica could move to.
+func usable(n corev1.Node) bool {
+	return !n.Spec.Unschedulable && slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// waitsFor says why a pod is not ready.
+func waitsFor(p corev1.Pod) string {
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := s.State.Waiting; w != nil {
+			return strings.TrimSpace(w.Reason + " " + w.Message)
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Status != corev1.ConditionTrue && c.Message != "" {
+			return c.Message
+		}
+	}
+	return string(p.Status.Phase)
+}
+
+// servingPort is the number of the port named https.
+func servingPort(d *appsv1.Deployment) int32 {
+	for _, c := range d.Spec.Template.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.Name == "https" {
+				return p.ContainerPort
+			}
+		}
+	}
+	return 9443
+}
+
+// given tells whether the webhook is given a flag, as an argument or in the
+// environment.
+func given(d *appsv1.Deployment, flag string) bool {
+	variable := "PRIVATELINK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.Args, func(a string) bool { return a == "--"+flag || strings.HasPrefix(a, "--"+flag+"=") }) ||
+			slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == variable && (e.Value != "" || e.ValueFrom != nil) })
+	})
+}
+
+func (k *cluster) service(ctx context.Context) doctor.Finding {
+	d, err := k.theDeployment(ctx)
+	if err != nil {
+		return unseen("reading the Deployment", err)
+	}
+	where := named("Service", k.Names.Namespace, k.Names.Service)
+	if _, err := k.Client.CoreV1().Services(k.Names.Namespace).Get(ctx, k.Names.Service, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		return doctor.Bad(k.installs(), "there is no %s", where)
+	} else if err != nil {
+		return unseen("reading the "+where, err)
+	}
+	list, err := k.Client.DiscoveryV1().EndpointSlices(k.Names.Namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + k.Names.Service})
+	if err != nil {
+		return unseen("listing its EndpointSlices", err)
+	}
+	port, ready, ports := servingPort(d), 0, []string{}
+	for _, s := range list.Items {
+		right := false
+		for _, p := range s.Ports {
+			if p.Port != nil {
+				right = right || *p.Port == port
+				ports = append(ports, fmt.Sprint(*p.Port))
+			}
+		}
+		for _, e := range s.Endpoints {
+			if right && e.Conditions.Ready != nil && *e.Conditions.Ready {
+				ready += len(e.Addresses)
+			}
+		}
+	}
+	switch {
+	case ready > 0:
+		return doctor.Good("%d addresses, port %d", ready, port)
+	case len(ports) > 0 && !slices.Contains(ports, fmt.Sprint(port)):
+		return doctor.Bad(k.installs(), "it leads to port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
+	}
+	selector, err := json.Marshal(d.Spec.Selector.MatchLabels)
+	if err != nil {
+		return unseen("reading the Deployment's selector", err)
+	}
+	return doctor.Bad(fmt.Sprintf(`kubectl -n %s patch service %s --type=json -p '[{"op":"replace","path":"/spec/selector","value":%s}]'`, d.Namespace, k.Names.Service, selector), "no ready pod is behind the %s", where)
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package explain says what would become of a pod, without a cluster.
+//
+// It takes the install bundle as it is rendered, and evaluates the expressions
+// in it with the API server's own CEL libraries and cost limits: what it reports
+// is what the API server would do. The pod is a new one; what other webhooks
+// would change in it cannot be known here.
+package explain
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/webhook"
+)
+
+// Report is what would become of one pod.
+type Report struct {
+	Pod
+	Engine deploy.Engine `json:"engine"`
+	// Selected says whether the bundle is about the pod's namespace.
+	Selected bool `json:"selected"`
+	// Conditions are the match conditions of the engine. All must hold.
+	Conditions []Condition `json:"conditions,omitempty"`
+	// Error is an expression that failed; the failure policy then decides.
+	Error   string `json:"error,omitempty"`
+	Refused bool   `json:"refused,omitempty"`
+	// Images are all that the rules know of, by their places.
+	Images []Image         `json:"images"`
+	Patch  json.RawMessage `json:"patch"`
+	Guard  Guard           `json:"guard"`
+	// Cost is that of the engine's expressions, in units of the API server. The
+	// limit is a million for each, and ten millions for a policy.
+	Cost int64 `json:"cost"`
+}
+
+// Condition is one match condition and its value for the pod.
+type Condition struct {
+	Name  string `json:"name"`
+	Value bool   `json:"value"`
+	Error string `json:"error,omitempty"`
+	Cost  int64  `json:"cost"`
+}
+
+// Image is one place of an image. Source is what stands in the manifest, and
+// Target what the pod would be stored with.
+type Image struct {
+	Location string          `json:"location"`
+	Path     string          `json:"path"`
+	Source   string          `json:"source"`
+	Target   string          `json:"target"`
+	Outcome  rewrite.Outcome `json:"outcome"`
+	Reason   rewrite.Reason  `json:"reason,omitempty"`
+	Rule     string          `json:"rule"`
+}
+
+// Guard is what the guard says of the pod as it would be stored.
+type Guard struct {
+	// Verdict is "absent" without a guard in the bundle, "not asked" of a pod
+	// that it is not about, "passes", "warns", "denies", or "error".
+	Verdict string `json:"verdict"`
+	Message string `json:"message,omitempty"`
+	Cost    int64  `json:"cost"`
+}
+
+// Public reports whether the pod would be stored with a public image, as far as
+// the guard can tell, or refused.
+func (r Report) Public() bool {
+	return r.Refused || slices.Contains([]string{"warns", "denies", "error"}, r.Guard.Verdict)
+}
+
+// Explain says what would become of the pod.
+func (b *Bundle) Explain(ctx context.Context, p Pod) (Report, error) {
+	r := Report{Pod: p, Engine: b.engine, Selected: slices.Contains(b.rules.Namespaces(), p.Namespace), Patch: json.RawMessage("[]")}
+	raw, err := json.Marshal(p.Object)
+	if err != nil {
+		return r, err
+	}
+	seen, err := b.scanner.Scan(raw)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", p, err)
+	}
+	final := p.Object
+	if r.Selected {
+		if final, err = b.run(ctx, &r, raw); err != nil {
+			return r, fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	if r.Images, err = b.images(seen, final); err != nil {
+		return r, err
+	}
+	r.Guard, err = b.judge(ctx, r.Selected, final)
+	return r, err
+}
+
+// run evaluates the engine, and returns the pod that comes out.
+func (b *Bundle) run(ctx context.Context, r *Report, raw []byte) (*corev1.Pod, error) {
+	in, err := newInput(r.Object)
+	if err != nil {
+		return nil, err
+	}
+	called := true
+	for _, c := range b.conditions {
+		value := c.evaluate(ctx, in)
+		r.Conditions = append(r.Conditions, value)
+		r.Cost += value.Cost
+		if value.Error != "" {
+			r.Error = value.Error
+		}
+		called = called && value.Value
+	}
+	switch {
+	case r.Error != "" && !slices.ContainsFunc(r.Conditions, func(c Condition) bool { return !c.Value && c.Error == "" }):
+		r.Refused = b.fails
+		return r.Object, nil
+	case !called:
+		return r.Object, nil
+	case b.engine == deploy.Webhook:
+		patch, _ := webhook.NewPatcher(b.rules).Create(raw)
+		r.Patch = patch
+	default:
+		patch, cost, err := b.mutation.patch(ctx, in)
+		r.Cost += cost
+		if err != nil {
+			r.Error, r.Refused = err.Error(), b.fails
+			return r.Object, nil
+		}
+		r.Patch = patch
+	}
+	return apply(raw, r.Patch)
+}
+
+// images tells of every place what the rules say, and what is there in the end.
+func (b *Bundle) images(before podspec.Pod, final *corev1.Pod) ([]Image, error) {
+	raw, err := json.Marshal(final)
+	if err != nil {
+		return nil, err
+	}
+	after, err := b.scanner.Scan(raw)
+	if err != nil {
+		return nil, err
+	}
+	now := map[string]string{}
+	for _, i := range after.Images {
+		now[i.Pointer()] = i.Value
+	}
+	out := make([]Image, 0, len(before.Images))
+	for _, i := range before.Images {
+		result := b.rules.Image(i.Value)
+		if i.EnvIndex >= 0 {
+			result = b.rules.EnvValue(i.Value)
+		}
+		image := Image{Location: i.Location(), Path: i.Pointer(), Source: i.Value, Target: now[i.Pointer()], Outcome: result.Outcome, Reason: result.Reason, Rule: result.Rule}
+		if result.Changed() && image.Target == image.Source {
+			image.Outcome, image.Rule = rewrite.Left, "not rewritten, though "+result.Rule+" is about it"
+		}
+		out = append(out, image)
+	}
+	return out, nil
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package explain
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+const registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
+
+const manifests = `
+apiVersion: v1
+kind: List
+items:
+- apiVersion: batch/v1
+  kind: CronJob
+  metadata: {name: nightly, namespace: castai-agent}
+  spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: main, image: busybox}]}}}}}
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: none}
+---
+apiVersion: acme.example/v1
+kind: Custom
+metadata: {name: embeds}
+spec: {template: {spec: {containers: [{name: main, image: Widget, env: [{name: SCANNERS_IMAGE, value: quay.io/a/b}]}]}}}
+---
+{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "static", "namespace": "castai-agent", "annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {"containers": [{"name": "main", "image": "busybox"}]}}
+`
+
+func explained(t *testing.T, o deploy.Options, namespace string) map[string]Report {
+	t.Helper()
+	rules, err := rewrite.New(rewrite.Config{Registry: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Rules = rules
+	b, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods, err := Pods("test", []byte(manifests), namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]Report{}
+	for _, p := range pods {
+		r, err := b.Explain(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[p.String()] = r
+	}
+	return out
+}
+
+func TestExplain(t *testing.T) {
+	const nightly, embeds, static = "CronJob castai-agent/nightly", "Custom castai-agent/embeds", "Pod castai-agent/static"
+	for name, tc := range map[string]struct {
+		o    deploy.Options
+		want map[string]string // the verdict of the guard, and what the images become
+	}{
+		"the webhook": {deploy.Options{}, map[string]string{
+			nightly: "passes: main " + registry + "/docker.io/library/busybox",
+			embeds:  "warns: main Widget, SCANNERS_IMAGE " + registry + "/quay.io/a/b",
+			static:  "not asked: main busybox",
+		}},
+		"the policy, with a guard that denies": {deploy.Options{Engine: deploy.Policy, Guard: deploy.GuardDeny}, map[string]string{
+			nightly: "passes: main " + registry + "/docker.io/library/busybox",
+			embeds:  "denies: main Widget, SCANNERS_IMAGE " + registry + "/quay.io/a/b",
+			static:  "not asked: main busybox",
+		}},
+		"no guard": {deploy.Options{Guard: deploy.GuardOff}, map[string]string{
+			nightly: "absent: main " + registry + "/docker.io/library/busybox",
+			embeds:  "absent: main Widget, SCANNERS_IMAGE " + registry + "/quay.io/a/b",
+			static:  "absent: main busybox",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			have := map[string]string{}
+			for pod, r := range explained(t, tc.o, "castai-agent") {
+				var images []string
+				for _, i := range r.Images {
+					images = append(images, i.Location[strings.LastIndex(i.Location, "/")+1:]+" "+i.Target)
+				}
+				have[pod] = r.Guard.Verdict + ": " + strings.Join(images, ", ")
+			}
+			if d := cmp.Diff(tc.want, have); d != "" {
+				t.Errorf("-want +have\n%s", d)
+			}
+		})
+	}
+}
+
+func TestAnotherNamespaceIsNotSelected(t *testing.T) {
+	r := explained(t, deploy.Options{}, "default")["Custom default/embeds"]
+	if r.Selected || r.Guard.Verdict != "not asked" || string(r.Patch) != "[]" || r.Public() {
+		t.Errorf("have %+v", r)
+	}
+}
+
+func TestTheConditionsAreToldWithTheirValues(t *testing.T) {
+	for engine, want := range map[deploy.Engine]map[string]bool{
+		deploy.Webhook: {"has-public-image": true, "not-a-static-pod": false},
+		deploy.Policy:  {"not-a-static-pod": false},
+	} {
+		have := map[string]bool{}
+		for _, c := range explained(t, deploy.Options{Engine: engine}, "castai-agent")["Pod castai-agent/static"].Conditions {
+			have[c.Name] = c.Value
+		}
+		if d := cmp.Diff(want, have); d != "" {
+			t.Errorf("%s: -want +have\n%s", engine, d)
+		}
+	}
+}
+
+func TestWhatIsNoManifestIsAnErrorWithItsPlace(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: [":                              "f.yaml: document 1",
+		"kind: Pod\nspec: {containers: 3}":  "f.yaml: document 1: Pod",
+		"kind: A\n---\n{kind: Pod, spec: {": "f.yaml: document 2",
+	} {
+		if _, err := Pods("f.yaml", []byte(text), "default"); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: error %v, want %s", text, err, want)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+	"github.com/castai/privatelink-webhook/internal/registry"
+)
+
+// Every bit of an archive is in one of these places. Wherever one changes, either
+// the archive is refused, or the image that it belongs to is not there afterwards.
+func TestAChangedBitIsFound(t *testing.T) {
+	from := serve(t)
+	images := publish(t, from, serve(t))[:2]
+	c := content(t, images)
+	bare, err := (&mirror.Mirror{Source: client()}).Content(t.Context(), images, c.Lock.Registry, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is broken of a signature is told, and the image is there without it.
+	ofReferrers := func(region string) bool {
+		return strings.Contains(region, "blobs/") && !slices.ContainsFunc(bare.Blobs, func(b mirror.Blob) bool { return strings.HasSuffix(region, b.Descriptor.Digest.Encoded()) }) &&
+			!slices.ContainsFunc(c.Manifests, func(m mirror.Manifest) bool { return strings.HasSuffix(region, m.Descriptor.Digest.Encoded()) })
+	}
+	file := filepath.Join(t.TempDir(), "images.tar")
+	write(t, c, archive.WriteOptions{File: file})
+	good := read(t, file)
+	type flip struct {
+		region string
+		at     int64
+	}
+	var flips []flip
+	for name, r := range regions(t, file) {
+		flips = append(flips, flip{"the header of " + name, r[0] - 512 + 130}, flip{name, r[0] + r[1]/2}, flip{"the end of " + name, r[0] + r[1] - 1})
+	}
+	flips = append(flips, flip{"the end of the archive", int64(len(good)) - 1000})
+	if len(flips) < 40 {
+		t.Fatalf("only %d regions", len(flips))
+	}
+	for _, f := range flips {
+		t.Run(strings.ReplaceAll(f.region, "/", "_"), func(t *testing.T) {
+			t.Parallel()
+			to := serve(t)
+			bad := slices.Clone(good)
+			bad[f.at] ^= 0x10
+			changed := filepath.Join(t.TempDir(), "images.tar")
+			put(t, changed, bad)
+			a, err := archive.Open(changed)
+			if err == nil {
+				err = loadTo(t, a, client(), to.host)
+				err = errors.Join(err, a.Close())
+			}
+			if err == nil {
+				t.Fatalf("nobody saw it")
+			}
+			if !strings.Contains(err.Error(), changed) {
+				t.Errorf("the error does not name the file: %v", err)
+			}
+			for _, i := range c.Lock.Images {
+				ref := to.host + strings.TrimPrefix(i.Target, registry.Host(i.Target))
+				if got := digestOf(t, ref); got == i.Digest.String() {
+					whole(t, ref) // the other one
+				} else if !strings.HasPrefix(got, "none") {
+					t.Errorf("%s is %s", ref, got)
+				}
+			}
+			if to.requests("PUT", "/manifests/v") == len(c.Lock.Images) && !ofReferrers(f.region) {
+				t.Error("everything got its tag")
+			}
+		})
+	}
+}
+
+// regions returns offset and size of each entry's content.
+func regions(t testing.TB, file string) map[string][2]int64 {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	found := map[string][2]int64{}
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := f.Seek(0, io.SeekCurrent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[h.Name] = [2]int64{at, h.Size}
+	}
+}
+
+func TestWhatIsNoArchive(t *testing.T) {
+	from := serve(t)
+	good := filepath.Join(t.TempDir(), "images.tar")
+	write(t, content(t, publish(t, from, serve(t))[:1]), archive.WriteOptions{File: good})
+	whole := read(t, good)
+	tarOf := func(entries ...tar.Header) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, h := range entries {
+			h.Mode = 0o644
+			if err := w.WriteHeader(&h); err != nil {
+				t.Fatal(err)
+			}
+			if h.Size < 1<<20 {
+				_, _ = w.Write(make([]byte, h.Size))
+			}
+		}
+		_ = w.Flush() // what is absurd cannot be written whole
+		return append(b.Bytes(), make([]byte, 1024)...)
+	}
+	blob := "blobs/sha256/" + strings.Repeat("a", 64)
+	for name, tc := range map[string]struct {
+		text []byte
+		want string
+	}{
+		"empty":                 {nil, "is no archive of `privatelink export`"},
+		"a gzip":                {append([]byte{0x1f, 0x8b, 8, 0}, make([]byte, 2000)...), "is no archive of `privatelink export`"},
+		"a foreign tar":         {tarOf(tar.Header{Name: "manifest.json", Size: 10}), "does not belong"},
+		"another OCI layout":    {tarOf(tar.Header{Name: "oci-layout", Size: 10}, tar.Header{Name: "index.json", Size: 10}), "was not written by `privatelink export`"},
+		"a path to elsewhere":   {tarOf(tar.Header{Name: "../../etc/passwd", Size: 10}), "does not belong"},
+		"an absolute path":      {tarOf(tar.Header{Name: "/etc/passwd", Size: 10}), "does not belong"},
+		"a link":                {tarOf(tar.Header{Name: blob, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}), "is no plain file"},
+		"an entry twice":        {tarOf(tar.Header{Name: blob, Size: 10}, tar.Header{Name: blob, Size: 10}), "twice"},
+		"an absurd blob":        {tarOf(tar.Header{Name: blob, Size: 1 << 60}), "absurd"},
+		"an absurd index":       {tarOf(tar.Header{Name: "index.json", Size: 1 << 40}), "absurd"},
+		"a bad digest":          {tarOf(tar.Header{Name: "blobs/sha256/xyz", Size: 10}), "does not belong"},
+		"cut off at the start":  {whole[:700], "truncated"},
+		"cut off in the middle": {whole[:len(whole)/2], fmt.Sprintf("is truncated: it has %d of %d bytes", len(whole)/2, len(whole))},
+		"cut off by a block":    {whole[:len(whole)-1024-512], "is truncated: it has"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "images.tar")
+			put(t, file, tc.text)
+			a, err := archive.Open(file)
+			if err == nil {
+				t.Error(a.Close())
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), file) {
+				t.Errorf("the error does not say %q: %v", tc.want, err)
+			}
+		})
+	}
+	t.Run("no file", func(t *testing.T) {
+		if _, err := archive.Open(filepath.Join(t.TempDir(), "x")); !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+	t.Run("a folder", func(t *testing.T) {
+		if _, err := archive.Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is no file") {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+)
+
+// TestMain lets the test binary be an export that a test can kill.
+func TestMain(m *testing.M) {
+	if file := os.Getenv("EXPORT_TO"); file != "" {
+		os.Exit(export(file, strings.Fields(os.Getenv("EXPORT_IMAGES"))))
+	}
+	os.Exit(m.Run())
+}
+
+func export(file string, refs []string) int {
+	m := &mirror.Mirror{Source: client()}
+	var images []mirror.Image
+	for _, r := range refs {
+		images = append(images, mirror.Image{Source: r, Target: "registry.example.com/" + r})
+	}
+	c, err := m.Content(context.Background(), images, "registry.example.com", nil)
+	if err == nil {
+		_, err = archive.Write(context.Background(), c, client(), archive.WriteOptions{File: file, Parallel: 2, Split: splitOfTest})
+	}
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+const splitOfTest = 300_000
+
+// contentOf is the content that export writes.
+func contentOf(t *testing.T, refs ...string) *mirror.Content {
+	t.Helper()
+	var images []mirror.Image
+	for _, r := range refs {
+		images = append(images, mirror.Image{Source: r, Target: "registry.example.com/" + r})
+	}
+	c, err := (&mirror.Mirror{Source: client()}).Content(t.Context(), images, "registry.example.com", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestAKilledExportGoesOn(t *testing.T) {
+	from := serve(t)
+	ref := from.host + "/castai/agent:v1"
+	push(t, ref, index(t, 200_000, 1, 2, 3, 4))
+	c := contentOf(t, ref)
+
+	// The first six blobs are sent whole. Of later ones half is sent, and then nothing.
+	var blobs atomic.Int64
+	stuck := make(chan struct{}, 100)
+	release := make(chan struct{})
+	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if blobPath.MatchString(r.URL.Path) && r.Method == http.MethodGet && blobs.Add(1) > 6 {
+			next.ServeHTTP(&half{ResponseWriter: w, stuck: stuck, release: release}, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	dir := t.TempDir()
+	file := filepath.Join(dir, "images.tar")
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), "EXPORT_TO="+file, "EXPORT_IMAGES="+ref)
+	from.forget()
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		select {
+		case <-stuck:
+		case <-time.After(30 * time.Second):
+			t.Fatal("the child does not fetch")
+		}
+	}
+	if err := child.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait() // it was killed
+	close(release)
+	from.break_(nil)
+	started := from.fetched()
+	if len(started) != 8 {
+		t.Fatalf("the child fetched %d blobs", len(started))
+	}
+	if got := names(t, dir); slices.ContainsFunc(got, func(n string) bool { return !strings.HasSuffix(n, ".partial") }) {
+		t.Fatalf("there is %v", got)
+	}
+	if _, err := archive.Open(file); err == nil || !strings.Contains(err.Error(), "its export was interrupted") {
+		t.Errorf("an unfinished archive can be opened: %v", err)
+	}
+
+	from.forget()
+	s := write(t, c, archive.WriteOptions{File: file, Split: splitOfTest})
+	got := from.fetched()
+	if want := len(c.Blobs) - 6; len(got) != want {
+		t.Errorf("%d blobs were fetched again, %d were missing", len(got), want)
+	}
+	for _, d := range got {
+		if slices.Contains(started[:6], d) {
+			t.Errorf("%s was there, and was fetched again", d)
+		}
+	}
+	if s.Kept == 0 || s.Fetched == 0 {
+		t.Errorf("%d bytes kept, %d fetched", s.Kept, s.Fetched)
+	}
+	other := filepath.Join(t.TempDir(), "images.tar")
+	write(t, c, archive.WriteOptions{File: other})
+	var joined []byte
+	for _, p := range s.Parts {
+		joined = append(joined, read(t, p.Name)...)
+	}
+	if !bytes.Equal(read(t, other), joined) {
+		t.Error("a resumed export has other bytes than one in a single go")
+	}
+	if slices.ContainsFunc(names(t, dir), func(n string) bool { return strings.HasSuffix(n, ".partial") }) {
+		t.Errorf("left over: %v", names(t, dir))
+	}
+}
+
+// half sends half of a body, and then waits for its end.
+type half struct {
+	http.ResponseWriter
+	stuck, release chan struct{}
+}
+
+func (h *half) Write(text []byte) (int, error) {
+	_, _ = h.ResponseWriter.Write(text[:len(text)/2])
+	h.ResponseWriter.(http.Flusher).Flush()
+	h.stuck <- struct{}{}
+	<-h.release
+	return len(text) / 2, io.ErrShortWrite
+}
+
+// What an earlier export left is worth nothing without its digest: not after other
+// images, other parts, or a changed bit.
+func TestLeftoversAreBelievedByTheirDigestOnly(t *testing.T) {
+	from := serve(t)
+	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
+	push(t, from.host+"/b:v1", index(t, 20_000, 3, 4))
+	a, b := contentOf(t, from.host+"/a:v1"), contentOf(t, from.host+"/b:v1")
+	other := filepath.Join(t.TempDir(), "a.tar")
+	write(t, a, archive.WriteOptions{File: other})
+	good := read(t, other)
+	noise := bytes.Repeat([]byte("noise"), len(good))
+	for name, tc := range map[string]struct {
+		leave func(t *testing.T, file string)
+		split int64
+		kept  bool
+	}{
+		"noise, longer than the archive":    {leave: func(t *testing.T, file string) { put(t, file+".partial", noise) }},
+		"the other half of a split one":     {leave: func(t *testing.T, file string) { put(t, file+".007.partial", noise) }, split: 30_000},
+		"a whole one where parts are to be": {leave: func(t *testing.T, file string) { put(t, file+".partial", good) }, split: 30_000},
+		"other images": {leave: func(t *testing.T, file string) {
+			write(t, b, archive.WriteOptions{File: file})
+			unfinish(t, file)
+		}},
+		"all of it": {kept: true, leave: func(t *testing.T, file string) {
+			write(t, a, archive.WriteOptions{File: file})
+			unfinish(t, file)
+		}},
+		"all of it, cut off between two names": {kept: true, split: 30_000, leave: func(t *testing.T, file string) {
+			s := write(t, a, archive.WriteOptions{File: file, Split: 30_000})
+			for _, p := range s.Parts[:len(s.Parts)-2] {
+				unfinish(t, p.Name)
+			}
+		}},
+		"other parts, cut off between two names": {split: 30_000, leave: func(t *testing.T, file string) {
+			s := write(t, a, archive.WriteOptions{File: file, Split: 10_000})
+			for _, p := range s.Parts[:len(s.Parts)-1] {
+				unfinish(t, p.Name)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, "images.tar")
+			tc.leave(t, file)
+			s := write(t, a, archive.WriteOptions{File: file, Split: tc.split})
+			if kept := s.Fetched == 0; kept != tc.kept {
+				t.Errorf("%d bytes fetched, %d kept", s.Fetched, s.Kept)
+			}
+			var joined []byte
+			want := []string{"images.tar.sha256"}
+			for _, p := range s.Parts {
+				joined = append(joined, read(t, p.Name)...)
+				want = append(want, filepath.Base(p.Name))
+			}
+			slices.Sort(want)
+			if !bytes.Equal(joined, good) {
+				t.Error("it has other bytes")
+			}
+			if got := names(t, dir); !slices.Equal(got, want) {
+				t.Errorf("there is %v, not %v", got, want)
+			}
+		})
+	}
+}
+
+func unfinish(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Rename(file, file+".partial"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatExistsIsNotOverwritten(t *testing.T) {
+	from := serve(t)
+	push(t, from.host+"/a:v1", index(t, 2000, 1))
+	c := contentOf(t, from.host+"/a:v1")
+	for _, there := range []string{"images.tar", "images.tar.000", "images.tar.005"} {
+		for _, split := range []int64{0, 5000} {
+			dir := t.TempDir()
+			put(t, filepath.Join(dir, there), []byte("precious"))
+			_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: filepath.Join(dir, "images.tar"), Split: split})
+			if err == nil || !strings.Contains(err.Error(), there+" exists") {
+				t.Error(err)
+			}
+			if got := string(read(t, filepath.Join(dir, there))); got != "precious" {
+				t.Errorf("%s has %q", there, got)
+			}
+		}
+	}
+}
+
+func TestABlobThatCannotBeReadHoldsNoOtherUp(t *testing.T) {
+	from := serve(t)
+	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
+	c := contentOf(t, from.host+"/a:v1")
+	bad := c.Blobs[0].Descriptor.Digest.String()
+	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasSuffix(r.URL.Path, "/blobs/"+bad) {
+			http.Error(w, `{"errors":[{"code":"BLOB_UNKNOWN"}]}`, http.StatusNotFound)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	file := filepath.Join(t.TempDir(), "images.tar")
+	_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
+	if err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "only what is missing is fetched") {
+		t.Error(err)
+	}
+	from.break_(nil)
+	from.forget()
+	write(t, c, archive.WriteOptions{File: file})
+	if got := from.fetched(); !slices.Equal(got, []string{bad}) {
+		t.Errorf("%v was fetched again", got)
+	}
+}
+
+func TestAnEndedContextLeavesAResumableFile(t *testing.T) {
+	from := serve(t)
+	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
+	c := contentOf(t, from.host+"/a:v1")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("the user has stopped it")
+	var blobs atomic.Int64
+	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if blobPath.MatchString(r.URL.Path) && blobs.Add(1) == 4 {
+			cancel(stop)
+		}
+		next.ServeHTTP(w, r)
+	})
+	file := filepath.Join(t.TempDir(), "images.tar")
+	if _, err := archive.Write(ctx, c, client(), archive.WriteOptions{File: file, Parallel: 1}); !errors.Is(err, stop) {
+		t.Errorf("the error is %v", err)
+	}
+	from.break_(nil)
+	if s := write(t, c, archive.WriteOptions{File: file}); s.Kept == 0 {
+		t.Error("nothing was kept")
+	}
+}
+
+func TestOneFileIsWrittenByOneExport(t *testing.T) {
+	from := serve(t)
+	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
+	c := contentOf(t, from.host+"/a:v1")
+	inside, release := make(chan struct{}, 100), make(chan struct{})
+	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if blobPath.MatchString(r.URL.Path) {
+			inside <- struct{}{}
+			<-release
+		}
+		next.ServeHTTP(w, r)
+	})
+	file := filepath.Join(t.TempDir(), "images.tar")
+	first := make(chan error)
+	go func() {
+		_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
+		first <- err
+	}()
+	<-inside
+	_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
+	if err == nil || !strings.Contains(err.Error(), "another export writes it") {
+		t.Error(err)
+	}
+	close(release)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+// disk is a small file system of its own.
+func disk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("no tmpfs can be mounted: %s", out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("%s", out)
+		}
+	})
+	return dir
+}
+
+func TestAFullDisk(t *testing.T) {
+	from := serve(t)
+	push(t, from.host+"/a:v1", index(t, 100_000, 1, 2, 3, 4))
+	c := contentOf(t, from.host+"/a:v1")
+	t.Run("is told before anything is fetched", func(t *testing.T) {
+		dir := disk(t, "512k")
+		from.forget()
+		_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: filepath.Join(dir, "images.tar")})
+		if err == nil || !strings.Contains(err.Error(), "its disk has 512.0 KiB left: make room for") {
+			t.Error(err)
+		}
+		if n := from.requests("GET", "/blobs/"); n != 0 {
+			t.Errorf("%d blobs were fetched", n)
+		}
+	})
+	t.Run("stops the export, which goes on when there is room", func(t *testing.T) {
+		dir := disk(t, "1536k")
+		ballast := filepath.Join(dir, "ballast")
+		var blobs atomic.Int64
+		from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if blobPath.MatchString(r.URL.Path) && blobs.Add(1) == 4 {
+				if f, err := os.Create(ballast); err == nil {
+					_, _ = io.Copy(f, zeros{}) // until the disk is full
+					_ = f.Close()
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+		file := filepath.Join(dir, "images.tar")
+		_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file, Parallel: 1})
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "are still missing: make room and run the same again") {
+			t.Fatalf("the error is %v", err)
+		}
+		t.Log(err)
+		from.break_(nil)
+		remove(t, ballast)
+		from.forget()
+		if s := write(t, c, archive.WriteOptions{File: file}); s.Kept == 0 || from.requests("GET", "/blobs/") == len(c.Blobs) {
+			t.Errorf("kept %d", s.Kept)
+		}
+		if err := open(t, file).Verify(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

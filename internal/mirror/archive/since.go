@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archive
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+)
+
+// assume finds out which blobs of a content the images of an older lock have. A
+// lock knows only the digests of images, so the source is asked for their
+// manifests. An image that the source no longer has is named in unread, and its
+// blobs are not left out. Nor are those of referrers, which a target may have
+// refused.
+func assume(ctx context.Context, from mirror.Source, c *mirror.Content, since *lock.Lock, parallel int) (a *assumption, unread []string, err error) {
+	if since == nil {
+		return nil, nil, nil
+	}
+	if since.Registry != c.Lock.Registry {
+		return nil, nil, fmt.Errorf("the older lock file is for the registry %s, not for %s, and what one has the other may lack: give the lock file of the last archive for %s, or make a full one",
+			since.Registry, c.Lock.Registry, c.Lock.Registry)
+	}
+	text, err := since.Marshal()
+	if err != nil {
+		return nil, nil, err
+	}
+	found, errs := make([]*mirror.Content, len(since.Images)), make([]error, len(since.Images))
+	m := &mirror.Mirror{Source: from, Platforms: since.Platforms, Parallel: parallel}
+	var all errgroup.Group
+	all.SetLimit(parallel)
+	for n, i := range since.Images {
+		all.Go(func() error {
+			image := mirror.Image{Source: i.Source, Target: i.Target, Locked: &mirror.Locked{Digest: i.Digest, SourceDigest: i.SourceDigest}}
+			found[n], errs[n] = m.Content(ctx, []mirror.Image{image}, since.Registry, nil)
+			return nil
+		})
+	}
+	_ = all.Wait() // the errors are in errs
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	a = &assumption{Lock: digest.FromBytes(text), Images: []assumedImage{}, Blobs: []assumedBlob{}}
+	has := map[digest.Digest][]int{}
+	for n, i := range since.Images {
+		if errs[n] != nil {
+			unread = append(unread, errs[n].Error())
+			continue
+		}
+		for _, b := range found[n].Blobs {
+			has[b.Descriptor.Digest] = append(has[b.Descriptor.Digest], len(a.Images))
+		}
+		a.Images = append(a.Images, assumedImage{i.Source, i.Target})
+	}
+	for _, b := range c.Blobs {
+		if d := b.Descriptor; len(has[d.Digest]) > 0 {
+			a.Blobs = append(a.Blobs, assumedBlob{stored{d.Digest, d.Size}, has[d.Digest]})
+		}
+	}
+	slices.Sort(unread)
+	return a, unread, nil
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package podspec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Pod is what the webhook needs to see of a pod: every place that names an
+// image, and the few facts of its metadata that decide how a patch is written.
+// All else stays unread, so that no field can be lost that we do not know.
+type Pod struct {
+	Name            string
+	GenerateName    string
+	HasMetadata     bool              // metadata is an object
+	HasAnnotations  bool              // metadata.annotations is an object, even an empty one
+	AnnotationsSize int               // of all annotations in bytes, as they stand in the JSON
+	Annotations     map[string]string // only the keys that the scan was asked for
+	Images          []Image
+}
+
+// Image is one place in a pod that holds an image reference.
+type Image struct {
+	// List is the field of the pod spec, such as "containers"; Index the item.
+	List  string
+	Index int
+	// Item is the name of the container or volume.
+	Item string
+	// EnvIndex is the position in the item's env list, or -1 for the item's own
+	// image. Env is the variable's name.
+	EnvIndex int
+	Env      string
+	// Value is the reference as it stands in the pod.
+	Value string
+	field []string
+}
+
+// Pointer returns the JSON pointer (RFC 6901) of the value, from the pod's root.
+func (i Image) Pointer() string {
+	b := make([]byte, 0, 64)
+	b = append(b, "/spec/"...)
+	b = append(b, i.List...)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(i.Index), 10)
+	if i.EnvIndex >= 0 {
+		b = append(b, "/env/"...)
+		b = strconv.AppendInt(b, int64(i.EnvIndex), 10)
+		return string(append(b, "/value"...))
+	}
+	for _, f := range i.field {
+		b = append(b, '/')
+		b = append(b, f...)
+	}
+	return string(b)
+}
+
+// Location names the place for people and for annotations, by names where the
+// pointer has numbers: "containers/agent", "containers/agent/env/NAME". It stays
+// the same when another webhook puts an item in front.
+func (i Image) Location() string {
+	if i.EnvIndex >= 0 {
+		return i.List + "/" + i.Item + "/env/" + i.Env
+	}
+	return i.List + "/" + i.Item
+}
+
+// Scanner reads pods. It is safe for concurrent use.
+type Scanner struct {
+	lists       map[string]List
+	env         map[string]bool
+	annotations map[string]bool
+	decoders    Decoders
+}
+
+// NewScanner returns a scanner that also reports the values of the environment
+// variables named in env, and keeps the annotations with the given keys.
+func NewScanner(env, annotations []string) *Scanner {
+	s := &Scanner{lists: map[string]List{}, env: map[string]bool{}, annotations: map[string]bool{}}
+	for _, l := range Lists() {
+		s.lists[l.Name] = l
+	}
+	for _, n := range env {
+		s.env[n] = true
+	}
+	for _, a := range annotations {
+		s.annotations[a] = true
+	}
+	return s
+}
+
+// Scan reads a pod as JSON. It is strict about JSON itself (RFC 8259: valid
+// UTF-8, no key twice in one object, keys are case-sensitive) and about the
+// types of the fields that it reads, and passes over all others.
+func (s *Scanner) Scan(pod []byte) (seen Pod, err error) {
+	err = s.decoders.Read(pod, func(d *jsontext.Decoder) error {
+		r := reader{Decoder: d, Scanner: s}
+		if err := Object(d, r.top); err != nil {
+			return fmt.Errorf("pod%s: %w", d.StackPointer(), err)
+		}
+		if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+			return errors.New("pod: something follows the object")
+		}
+		seen = r.pod
+		return nil
+	})
+	return seen, err
+}
+
+type reader struct {
+	*jsontext.Decoder
+	*Scanner
+	pod Pod
+}
+
+func (r *reader) top(key []byte) error {
+	switch string(key) {
+	case "metadata":
+		r.pod.HasMetadata = r.PeekKind() == '{'
+		return Object(r.Decoder, r.metadata)
+	case "spec":
+		return Object(r.Decoder, r.spec)
+	}
+	return r.SkipValue()
+}
+
+func (r *reader) metadata(key []byte) (err error) {
+	switch string(key) {
+	case "name":
+		r.pod.Name, err = Text(r.Decoder)
+	case "generateName":
+		r.pod.GenerateName, err = Text(r.Decoder)
+	case "annotations":
+		r.pod.HasAnnotations = r.PeekKind() == '{'
+		start := r.InputOffset()
+		err = Object(r.Decoder, r.annotation)
+		r.pod.AnnotationsSize = int(r.InputOffset() - start)
+	default:
+		err = r.SkipValue()
+	}
+	return err
+}
+
+func (r *reader) annotation(key []byte) error {
+	if !r.Scanner.annotations[string(key)] {
+		return r.SkipValue()
+	}
+	name := string(key)
+	v, err := Text(r.Decoder)
+	if r.pod.Annotations == nil {
+		r.pod.Annotations = map[string]string{}
+	}
+	r.pod.Annotations[name] = v
+	return err
+}
+
+func (r *reader) spec(key []byte) error {
+	list, ok := r.lists[string(key)]
+	if !ok {
+		return r.SkipValue()
+	}
+	return Array(r.Decoder, func(i int) error { return r.item(list, i) })
+}
+
+// item reads one container or volume. Its name may come after its image, so
+// what was found is labelled at the end.
+func (r *reader) item(list List, index int) error {
+	first, name := len(r.pod.Images), ""
+	image := Image{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
+	err := Object(r.Decoder, func(key []byte) (err error) {
+		switch {
+		case string(key) == "name":
+			name, err = Text(r.Decoder)
+		case string(key) == list.Image[0]:
+			image.Value, err = r.nested(list.Image[1:])
+			r.pod.Images = append(r.pod.Images, image)
+		case string(key) == "env" && list.Env && len(r.env) > 0:
+			err = Array(r.Decoder, func(j int) error { return r.variable(list, index, j) })
+		default:
+			err = r.SkipValue()
+		}
+		return err
+	})
+	for i := first; i < len(r.pod.Images); i++ {
+		r.pod.Images[i].Item = name
+	}
+	return err
+}
+
+// nested reads the text at the path below the next value; "" if it is absent.
+func (r *reader) nested(path []string) (text string, err error) {
+	if len(path) == 0 {
+		return Text(r.Decoder)
+	}
+	err = Object(r.Decoder, func(key []byte) error {
+		if string(key) != path[0] {
+			return r.SkipValue()
+		}
+		text, err = r.nested(path[1:])
+		return err
+	})
+	return text, err
+}
+
+// variable copies only values that it reports: the others may be long, and are
+// no one's business.
+func (r *reader) variable(list List, index, envIndex int) error {
+	found := Image{List: list.Name, Index: index, EnvIndex: envIndex}
+	named, listed, hasValue := false, false, false
+	err := Object(r.Decoder, func(key []byte) error {
+		switch string(key) {
+		case "name":
+			name, err := Bytes(r.Decoder)
+			if named, listed = true, r.env[string(name)]; listed {
+				found.Env = string(name)
+			}
+			return err
+		case "value":
+			value, err := Bytes(r.Decoder)
+			if hasValue = true; listed || !named {
+				found.Value = string(value)
+			}
+			return err
+		}
+		return r.SkipValue()
+	})
+	if err == nil && hasValue && listed {
+		r.pod.Images = append(r.pod.Images, found)
+	}
+	return err
+}

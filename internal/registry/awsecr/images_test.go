@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package awsecr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
+)
+
+// pusher writes to a server by the protocol of registries.
+func pusher(t *testing.T, s *fakeecr.Server, r *Registry) *registry.Client {
+	t.Helper()
+	l, err := NewLogin(LoginConfig{Known: []*Registry{r}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := registry.NewTransport()
+	base.DialContext = s.Dial
+	t.Cleanup(base.CloseIdleConnections)
+	return registry.New(registry.Options{Transport: l.Transport(base), PlainHTTP: func(string) bool { return true }, Limits: func(string) registry.Limits { return nil }})
+}
+
+// put writes a manifest and returns its digest.
+func put(t *testing.T, c *registry.Client, repository, mediaType, text, tag string) digest.Digest {
+	t.Helper()
+	d := digest.FromString(text)
+	if err := c.PutManifest(t.Context(), repository, ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(text))}, []byte(text), tag); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestImagesAreListedAndDeleted(t *testing.T) {
+	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+	c := pusher(t, s, r)
+	repository := s.Host() + "/castai/agent"
+	s.Create("castai/agent")
+	config := `{}`
+	if err := c.Upload(t.Context(), repository, ocispec.Descriptor{Digest: digest.FromString(config), Size: 2}, io.MultiReader(strings.NewReader(config))); err != nil {
+		t.Fatal(err)
+	}
+	manifest := func(i int, more string) string {
+		return fmt.Sprintf(`{"config":{"digest":%q,"size":2},"annotations":{"n":"%d"}%s}`, digest.FromString(config), i, more)
+	}
+	child := put(t, c, repository, ocispec.MediaTypeImageManifest, manifest(0, ""), "")
+	index := put(t, c, repository, ocispec.MediaTypeImageIndex, fmt.Sprintf(`{"manifests":[{"digest":%q}]}`, child), "v1")
+	signature := put(t, c, repository, ocispec.MediaTypeImageManifest, manifest(1, fmt.Sprintf(`,"artifactType":"test/signature","subject":{"digest":%q}`, index)), "")
+	old := put(t, c, repository, ocispec.MediaTypeImageManifest, manifest(2, ""), "old")
+	if err := s.Archive("castai/agent", old); err != nil {
+		t.Fatal(err)
+	}
+	images, err := r.Images(t.Context(), repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[digest.Digest]Image{}
+	for _, i := range images {
+		if i.Pushed.IsZero() || !i.Pulled.IsZero() {
+			t.Errorf("%s: times %v %v", i.Digest, i.Pushed, i.Pulled)
+		}
+		found[i.Digest] = i
+	}
+	if i := found[index]; len(images) != 4 || i.MediaType != ocispec.MediaTypeImageIndex || fmt.Sprint(i.Tags) != "[v1]" || i.Archived {
+		t.Errorf("%d images; the index: %+v", len(images), i)
+	}
+	if i := found[signature]; i.Subject != index || i.ArtifactType != "test/signature" {
+		t.Errorf("the signature: %+v", i)
+	}
+	if !found[old].Archived {
+		t.Error("the archived one is not")
+	}
+
+	left, err := r.Delete(t.Context(), repository, child, old, digest.FromString("gone"))
+	if err != nil || len(left) != 1 || left[0].Digest != child || !errors.Is(left[0].Err, ErrReferenced) {
+		t.Errorf("%v %v", left, err)
+	}
+	if left, err = r.Delete(t.Context(), repository, signature, index, child); err != nil || len(left) > 0 {
+		t.Errorf("%v %v", left, err)
+	}
+	if images, err = r.Images(t.Context(), repository); err != nil || len(images) > 0 {
+		t.Errorf("%v %v", images, err)
+	}
+	_, err = r.Images(t.Context(), s.Host()+"/absent")
+	if mustSay(t, err, "arn:aws:ecr:eu-central-1:123456789012:repository/absent"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("%v is no ErrNotFound", err)
+	}
+}
+
+func TestManyImagesComeInPagesAndGoInChunks(t *testing.T) {
+	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+	c := pusher(t, s, r)
+	repository := s.Host() + "/castai/agent"
+	s.Create("castai/agent")
+	var all []digest.Digest
+	for i := range 1005 {
+		all = append(all, put(t, c, repository, ocispec.MediaTypeImageManifest, fmt.Sprintf(`{"annotations":{"n":"%d"}}`, i), ""))
+	}
+	s.Forget()
+	images, err := r.Images(t.Context(), repository)
+	if err != nil || len(images) != len(all) || len(s.Log()) != 2 {
+		t.Fatalf("%d images in %d requests: %v", len(images), len(s.Log()), err)
+	}
+	s.Forget()
+	s.Inject(fakeecr.Fault{Match: fakeecr.On("BatchDeleteImage"), Times: 1, Status: 400, Code: "ThrottlingException"})
+	if left, err := r.Delete(context.WithoutCancel(t.Context()), repository, all...); err != nil || len(left) > 0 || len(s.Log()) != 12 {
+		t.Errorf("%v in %d requests: %v", left, len(s.Log()), err)
+	}
+	if images, err = r.Images(t.Context(), repository); err != nil || len(images) > 0 {
+		t.Errorf("%d images: %v", len(images), err)
+	}
+}

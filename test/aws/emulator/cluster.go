@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emulator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+)
+
+// PullOnly is the policy of AWS that lets nodes pull.
+const PullOnly = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
+
+// policyName is that of the inline policy of the user who mirrors.
+const policyName = "mirror"
+
+// identities makes the roles of cluster and nodes, and the user who mirrors.
+func (c *Customer) identities(ctx context.Context) error {
+	c.NodeRole, c.User = c.Cluster+"-node", c.Cluster+"-mirror"
+	for role, service := range map[string]string{c.NodeRole: "ec2.amazonaws.com", c.Cluster + "-cluster": "eks.amazonaws.com"} {
+		trust := document(statement{Effect: "Allow", Principal: map[string]string{"Service": service}, Action: []string{"sts:AssumeRole"}})
+		if _, err := c.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &role, AssumeRolePolicyDocument: &trust}); err != nil {
+			return err
+		}
+	}
+	if _, err := c.iam.AttachRolePolicy(ctx, &iam.AttachRolePolicyInput{RoleName: &c.NodeRole, PolicyArn: aws.String(PullOnly)}); err != nil {
+		return err
+	}
+	if _, err := c.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &c.NodeRole}); err != nil {
+		return err
+	}
+	if _, err := c.iam.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &c.NodeRole, RoleName: &c.NodeRole}); err != nil {
+		return err
+	}
+	if _, err := c.iam.CreateUser(ctx, &iam.CreateUserInput{UserName: &c.User}); err != nil {
+		return err
+	}
+	key, err := c.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &c.User})
+	if err != nil {
+		return err
+	}
+	c.key, c.secret = *key.AccessKey.AccessKeyId, *key.AccessKey.SecretAccessKey
+	return c.mayMirror(ctx, mirrorActions...)
+}
+
+// mirrorActions are those that the guide to mirroring asks for.
+var mirrorActions = []string{
+	"ecr:DescribeRepositories", "ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:DescribeImages",
+	"ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:BatchGetImage",
+	"ecr:GetDownloadUrlForLayer",
+}
+
+// mayMirror makes these actions the ones that the user may do on the
+// repositories.
+func (c *Customer) mayMirror(ctx context.Context, actions ...string) error {
+	text := document(
+		statement{Effect: "Allow", Action: []string{"ecr:GetAuthorizationToken"}, Resource: []string{"*"}},
+		statement{Effect: "Allow", Action: actions, Resource: []string{fmt.Sprintf("arn:aws:ecr:%s:%s:repository/%s/*", c.Region, c.RegistryAccount, c.Prefix)}},
+	)
+	_, err := c.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &c.User, PolicyName: aws.String(policyName), PolicyDocument: &text})
+	return err
+}
+
+// statement is one of a policy.
+type statement struct {
+	Effect    string
+	Principal any      `json:",omitempty"`
+	Action    []string `json:",omitempty"`
+	Resource  []string `json:",omitempty"`
+}
+
+func document(all ...statement) string {
+	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": all})
+	if err != nil {
+		panic(err) // strings alone
+	}
+	return string(text)
+}
+
+func (c *Customer) cluster(ctx context.Context) error {
+	out, err := c.eks.CreateCluster(ctx, &eks.CreateClusterInput{
+		Name: &c.Cluster, RoleArn: aws.String("arn:aws:iam::" + Account + ":role/" + c.Cluster + "-cluster"),
+		ResourcesVpcConfig: &ekstypes.VpcConfigRequest{SubnetIds: c.Subnets, EndpointPrivateAccess: aws.Bool(true), EndpointPublicAccess: aws.Bool(false)},
+	})
+	if err != nil {
+		return err
+	}
+	c.ClusterSG = *out.Cluster.ResourcesVpcConfig.ClusterSecurityGroupId
+	_, err = c.eks.CreateNodegroup(ctx, &eks.CreateNodegroupInput{
+		ClusterName: &c.Cluster, NodegroupName: aws.String("workers"), Subnets: c.Subnets, NodeRole: aws.String("arn:aws:iam::" + Account + ":role/" + c.NodeRole),
+	})
+	return err
+}
+
+// nodes are two instances, as a node group would make them.
+func (c *Customer) nodes(ctx context.Context) error {
+	images, err := c.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"amazon"}})
+	if err != nil {
+		return err
+	}
+	for _, subnet := range c.Subnets[:2] {
+		out, err := c.ec2.RunInstances(ctx, &ec2.RunInstancesInput{
+			ImageId: images.Images[0].ImageId, InstanceType: ec2types.InstanceTypeT3Medium, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+			SubnetId: &subnet, SecurityGroupIds: []string{c.ClusterSG}, IamInstanceProfile: &ec2types.IamInstanceProfileSpecification{Name: &c.NodeRole},
+			TagSpecifications: tags(ec2types.ResourceTypeInstance, "kubernetes.io/cluster/"+c.Cluster, "owned"),
+		})
+		if err != nil {
+			return err
+		}
+		c.Nodes = append(c.Nodes, *out.Instances[0].InstanceId)
+	}
+	return nil
+}
+
+// move gives a node one other security group. moto keeps them twice: of the
+// instance, and of its network interface.
+func (c *Customer) move(ctx context.Context, node, group string) error {
+	if _, err := c.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &node, Groups: []string{group}}); err != nil {
+		return err
+	}
+	out, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{node}})
+	if err != nil {
+		return err
+	}
+	_, err = c.ec2.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
+		NetworkInterfaceId: out.Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId, Groups: []string{group},
+	})
+	return err
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package emulator runs an AWS emulator that nobody here wrote: moto, of PyPI. It
+// needs python3 and a package index that pip can reach.
+//
+// launcher.py adds the few things that moto lacks and that a test needs. Customer
+// is an account in it with a cluster that has all it should, and Faults are the
+// ways in which such an account is broken.
+package emulator
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// version of moto. Another one gets another folder, and is installed anew.
+const version = "5.2.5"
+
+// module is ours; its folder has the .cache.
+const module = "github.com/castai/privatelink-webhook"
+
+//go:embed launcher.py
+var launcher string
+
+// Start runs moto on a free port of this machine until stop is called, and
+// returns its URL when it answers. The first time it is installed below .cache,
+// from the index that pip is configured for; that takes minutes.
+//
+// Its account is 123456789012. It checks no signature and no permission: see
+// Enforce.
+func Start(ctx context.Context) (url string, stop func(), err error) {
+	python, err := Install(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return "", nil, err
+	}
+	var out bytes.Buffer
+	c := exec.Command(python, "-", "-H", "127.0.0.1", "-p", port)
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(launcher), &out, &out
+	c.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true")
+	if err := c.Start(); err != nil {
+		return "", nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	stop = func() {
+		_ = c.Process.Kill() // it has nothing to save
+		<-ended
+	}
+	url = "http://127.0.0.1:" + port
+	for {
+		if resp, err := http.Get(url + "/moto-api/"); err == nil {
+			return url, stop, resp.Body.Close()
+		}
+		select {
+		case err := <-ended:
+			return "", nil, fmt.Errorf("moto ended: %w\n%s", errors.Join(err, errors.New("before it answered")), out.String())
+		case <-ctx.Done():
+			stop()
+			return "", nil, fmt.Errorf("moto does not answer: %w\n%s", context.Cause(ctx), out.String())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Reset makes moto forget all it has.
+func Reset(ctx context.Context, url string) error { return post(ctx, url+"/moto-api/reset", "") }
+
+// Enforce makes moto check signatures and permissions from now on, for as long as
+// it runs.
+func Enforce(ctx context.Context, url string) error {
+	return post(ctx, url+"/moto-api/reset-auth", "0") // after so many requests
+}
+
+func post(ctx context.Context, url, body string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("POST %s: %s", url, resp.Status)
+	}
+	return errors.Join(err, resp.Body.Close())
+}
+
+// Install makes a virtual environment with moto below .cache, unless there is
+// one, and returns its Python. Start does it as well; who starts moto where there
+// is no network comes here before. It is made elsewhere and then moved, so that two
+// tests that begin together do not meet in it.
+func Install(ctx context.Context) (python string, err error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("where is %s: %w", module, err)
+	}
+	all := filepath.Join(strings.TrimSpace(string(root)), ".cache", "moto")
+	dir := filepath.Join(all, version)
+	program := filepath.Join("bin", "python3")
+	if runtime.GOOS == "windows" {
+		program = filepath.Join("Scripts", "python.exe")
+	}
+	python = filepath.Join(dir, program)
+	done := func(dir string) string { return filepath.Join(dir, "installed") }
+	if _, err := os.Stat(done(dir)); err == nil {
+		return python, nil
+	}
+	if err := os.MkdirAll(all, 0o755); err != nil {
+		return "", err
+	}
+	fresh, err := os.MkdirTemp(all, "new-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(fresh)
+	if err := run(ctx, "python3", "-m", "venv", fresh); err != nil {
+		return "", fmt.Errorf("%w; install Python 3 with its venv module (Debian: apt-get install python3-venv)", err)
+	}
+	if err := run(ctx, filepath.Join(fresh, program), "-m", "pip", "install", "--quiet", "moto[server]=="+version); err != nil {
+		return "", fmt.Errorf("%w; pip needs a package index with moto %s (see pip config)", err, version)
+	}
+	if err := os.WriteFile(done(fresh), nil, 0o644); err != nil {
+		return "", err
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		if _, other := os.Stat(done(dir)); other != nil {
+			return "", fmt.Errorf("%w; remove %s", err, dir)
+		}
+	}
+	return python, nil
+}
+
+func run(ctx context.Context, name string, args ...string) error {
+	c := exec.CommandContext(ctx, name, args...)
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", c, err, out)
+	}
+	return nil
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}

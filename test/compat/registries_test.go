@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build compat
+
+// Package compat copies between registries that others wrote: that of the
+// distribution project, built from its module, and the release that Debian
+// ships. It needs root on Debian or Ubuntu, unless docker-registry is installed.
+package compat
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/registry"
+)
+
+const root = "../.."
+
+// distribution builds the registry that the benchmark pins.
+func distribution(t *testing.T) string {
+	t.Helper()
+	bin, err := filepath.Abs(filepath.Join(root, ".cache", "mirror-peers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", bin+"/", "github.com/distribution/distribution/v3/cmd/registry")
+	cmd.Dir = filepath.Join(root, "test", "bench", "mirror", "peers")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the registry: %v: %s", err, said)
+	}
+	return filepath.Join(bin, "registry")
+}
+
+// debian installs the package where it is missing.
+func debian(t *testing.T) string {
+	t.Helper()
+	if path, err := exec.LookPath("docker-registry"); err == nil {
+		return path
+	}
+	for _, args := range [][]string{{"update", "-q"}, {"install", "-qy", "--no-install-recommends", "docker-registry"}} {
+		cmd := exec.CommandContext(t.Context(), "apt-get", args...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if said, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("apt-get %v: %v: %s", args, err, said)
+		}
+	}
+	path, err := exec.LookPath("docker-registry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// start runs a registry on a free port.
+func start(t *testing.T, program string) (host string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host = l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "version: 0.1\nlog: {accesslog: {disabled: true}, level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), host), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "serve", config)
+	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	for range 200 {
+		if c, err := net.Dial("tcp", host); err == nil {
+			_ = c.Close()
+			return host
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s does not listen on %s", program, host)
+	return ""
+}
+
+func TestCopies(t *testing.T) {
+	ours, theirs := distribution(t), debian(t)
+	for name, pair := range map[string][2]string{
+		"distribution to distribution": {ours, ours}, "Debian's to Debian's": {theirs, theirs},
+		"distribution to Debian's": {ours, theirs}, "Debian's to distribution": {theirs, ours},
+	} {
+		t.Run(name, func(t *testing.T) { copyAll(t, start(t, pair[0]), start(t, pair[1])) })
+	}
+}
+
+// copyAll copies images that share layers, twice, and one onto a tag that is
+// taken.
+func copyAll(t *testing.T, source, target string) {
+	var images []mirror.Image
+	for i := range 3 {
+		images = append(images, mirror.Image{Source: fmt.Sprintf("%s/library/image-%d:v1", source, i), Target: fmt.Sprintf("%s/mirror/image-%d:v1", target, i)})
+	}
+	first, err := random.Index(200_000, 3, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, i := range images {
+		index := first // twice the same image, which the target can share
+		if n == 2 {
+			if index, err = random.Index(200_000, 3, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := remote.WriteIndex(parse(t, i.Source), index); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := registry.New(registry.Options{})
+	m := &mirror.Mirror{Source: client, Target: client, Referrers: true}
+	var progress mirror.Progress
+	run := func() *mirror.Plan {
+		t.Helper()
+		plan, err := m.Plan(t.Context(), images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Run(t.Context(), plan, &progress); err != nil {
+			t.Fatal(err)
+		}
+		return plan
+	}
+	for _, i := range run().Items {
+		if i.State != mirror.Done {
+			t.Errorf("%s: %s %v", i.Source, i.State, i.Err)
+		}
+	}
+	if progress.Mounted.Load() == 0 {
+		t.Error("nothing was shared, although the registry can")
+	}
+	for _, i := range images {
+		from, err1 := remote.Head(parse(t, i.Source))
+		to, err2 := remote.Head(parse(t, i.Target))
+		if err1 != nil || err2 != nil || from.Digest != to.Digest {
+			t.Fatalf("%s: %v %v %v %v", i.Target, err1, err2, from, to)
+		}
+		index, err := remote.Index(parse(t, i.Target))
+		if err == nil {
+			err = validate.Index(index) // reads every layer
+		}
+		if err != nil {
+			t.Errorf("%s: %v", i.Target, err)
+		}
+	}
+	if plan := run(); plan.Count(mirror.Present) != len(images) {
+		t.Errorf("the second time %d of %d are present", plan.Count(mirror.Present), len(images))
+	}
+	images[0].Target = images[2].Target
+	images = images[:1]
+	if plan := run(); plan.Items[0].State != mirror.Differs {
+		t.Errorf("a tag that is taken: %s", plan.Items[0].State)
+	}
+	images[0].Source = source + "/library/nothing:v1"
+	if plan := run(); plan.Items[0].State != mirror.Broken || !strings.Contains(plan.Items[0].Err.Error(), "not found") {
+		t.Errorf("an image that is not there: %s %v", plan.Items[0].State, plan.Items[0].Err)
+	}
+}
+
+func parse(t *testing.T, ref string) name.Reference {
+	t.Helper()
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

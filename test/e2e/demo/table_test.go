@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/harness"
+)
+
+const target = harness.Registry + "/agent:v1"
+
+func TestTheReport(t *testing.T) {
+	rules, err := rewrite.New(rewrite.Config{Registry: harness.Registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		pod, line, last string
+		want            error
+	}{
+		"the annotation tells the source": {
+			pod: `{"metadata":{"name":"p","annotations":{"privatelink.cast.ai/original-images":"{\"containers/a\":\"ghcr.io/castai/images/agent:v1\"}"}},
+				"spec":{"containers":[{"name":"a","image":"` + target + `"}]}}`,
+			line: "p a ghcr.io/castai/images/agent:v1 " + target, last: "1 pods, 1 images, 0 public",
+		},
+		"an image counts once": {
+			pod:  `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"` + target + `"},{"name":"b","image":"` + target + `"}]}}`,
+			line: "p b (as it is) " + target, last: "1 pods, 1 images, 0 public",
+		},
+		"a public image is an error": {
+			pod:  `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"quay.io/acme/x:1"}]}}`,
+			line: "p a (as it is) quay.io/acme/x:1 <- PUBLIC", last: "1 pods, 1 images, 1 public", want: errPublic,
+		},
+		"an image that the rules cannot map is public, too": {
+			pod:  `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"Upper.io/x:1"}]}}`,
+			line: "p a (as it is) Upper.io/x:1 <- PUBLIC", last: "1 pods, 1 images, 1 public", want: errPublic,
+		},
+		"so is a public value of a listed variable, but not a tag": {
+			pod: `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"` + target + `","env":[
+				{"name":"SCANNERS_IMAGE","value":"v1.2.3"},{"name":"JMX_EXPORTER_INIT_IMAGE","value":"quay.io/acme/jmx:1"}]}]}}`,
+			line: "p a ($JMX_EXPORTER_INIT_IMAGE) (as it is) quay.io/acme/jmx:1 <- PUBLIC", last: "1 pods, 2 images, 1 public", want: errPublic,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			if err := report(&out, rules, []json.RawMessage{json.RawMessage(tc.pod)}); !errors.Is(err, tc.want) {
+				t.Errorf("error %v, want %v", err, tc.want)
+			}
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			found := false
+			for _, l := range lines {
+				found = found || strings.Join(strings.Fields(l), " ") == tc.line
+			}
+			if !found {
+				t.Errorf("no line %q in\n%s", tc.line, out.String())
+			}
+			if got := lines[len(lines)-1]; got != tc.last {
+				t.Errorf("last line %q, want %q", got, tc.last)
+			}
+		})
+	}
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/explain"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
+)
+
+// large is a pod of many containers that all have a public image with tag and
+// digest, and a listed variable.
+func large(containers int) *corev1.Pod {
+	pod := &corev1.Pod{}
+	pod.Name, pod.Namespace = "large", "castai-agent"
+	for i := range containers {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
+			Name:  fmt.Sprint("c-", i),
+			Image: "us-docker.pkg.dev/castai-hub/library/widget:v1.22.333@" + corpus.Digest,
+			Env: []corev1.EnvVar{
+				{Name: "MODE", Value: "x"}, {Name: "SCANNERS_IMAGE", Value: "registry.example.com/acme/widget:v1"},
+			},
+		})
+	}
+	return pod
+}
+
+// TestTheCostOfLargePods holds the figures of docs/engines.md: an exceeded
+// limit leaves a pod as it was under Ignore, and refuses it under Fail. Each
+// container counts as two references.
+func TestTheCostOfLargePods(t *testing.T) {
+	for name, c := range map[string]rewrite.Config{"defaults": {Registry: corpus.Registry}, "rules and keeps": configs()["rules and keeps"]} {
+		t.Run(name, func(t *testing.T) {
+			rules, err := rewrite.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := json.Marshal(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for engine, most := range map[deploy.Engine]int64{deploy.Webhook: 150_000, deploy.Policy: 400_000} {
+				b, err := explain.New(deploy.Options{Rules: rules, Config: config, Engine: engine, FailurePolicy: "Fail"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, n := range []int{1, 10, 100, 600, 700, 800} {
+					if share > 1 && n > 100 {
+						continue
+					}
+					pod := large(n)
+					r := costOf(t, b, pod)
+					again := costOf(t, b, apply(t, marshal(t, pod), r.Patch))
+					t.Logf("%s, %d containers: public %d, rewritten %d; guard %d; refused %v; guard %s", engine, n, r.Cost, again.Cost, r.Guard.Cost, r.Refused, r.Guard.Verdict)
+					if cost := max(r.Cost, again.Cost); n == 100 && (cost > most || r.Guard.Cost > 150_000) {
+						t.Errorf("%s: 100 containers cost %d, and %d in the guard; want %d and 150000 at most", engine, cost, r.Guard.Cost, most)
+					}
+					if n <= 600 && (r.Public() || again.Public()) {
+						t.Errorf("%s: %d containers are too many: %s%s%s", engine, n, r.Error, r.Guard.Message, again.Guard.Message)
+					}
+				}
+			}
+		})
+	}
+}
+
+func costOf(t *testing.T, b *explain.Bundle, pod *corev1.Pod) explain.Report {
+	t.Helper()
+	r, err := b.Explain(t.Context(), explain.Pod{Kind: "Pod", Name: pod.Name, Namespace: pod.Namespace, Object: pod})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func marshal(t *testing.T, pod *corev1.Pod) []byte {
+	t.Helper()
+	raw, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// TestAPodBeyondTheLimit is refused under Fail, and left under Ignore, by the
+// API server's own plugin.
+func TestAPodBeyondTheLimit(t *testing.T) {
+	for policy, refused := range map[string]bool{"Fail": true, "": false} {
+		p := startPolicies(t, rewrite.Config{Registry: corpus.Registry}, deploy.Options{FailurePolicy: policy})
+		for n, beyond := range map[int]bool{600: false, 1000: true} {
+			pod := large(n)
+			got, err := p.create("castai-agent", pod)
+			if (err != nil) != (beyond && refused) {
+				t.Errorf("failure policy %q, %d containers: %v", policy, n, err)
+			}
+			if left := got.Spec.Containers[0].Image == pod.Spec.Containers[0].Image; left != beyond {
+				t.Errorf("failure policy %q, %d containers: left as it was: %v", policy, n, left)
+			}
+		}
+	}
+}
+
+// TestAnUpdateOfALargePodIsNotHeldUp: under Deny an exceeded limit refuses, and
+// a finalizer could not be removed.
+func TestAnUpdateOfALargePodIsNotHeldUp(t *testing.T) {
+	p := startPolicies(t, rewrite.Config{Registry: corpus.Registry}, deploy.Options{Guard: deploy.GuardDeny})
+	for _, n := range []int{100, 600} {
+		old := large(n)
+		for i := range old.Spec.Containers { // else each is found at once
+			old.Spec.Containers[i].Image += fmt.Sprint(i)
+			old.Spec.Containers[i].Env[1].Value += fmt.Sprint(i)
+		}
+		unchanged, swapped := old.DeepCopy(), old.DeepCopy()
+		unchanged.Labels = map[string]string{"a": "b"}
+		if v := p.watch("castai-agent", unchanged, old, ""); v.denied != nil {
+			t.Errorf("%d containers, images as before: %.300v", n, v.denied)
+		}
+		swapped.Spec.Containers[0].Image = corpus.Registry + "/widget:v1"
+		if v := p.watch("castai-agent", swapped, old, ""); v.denied != nil && n == 100 {
+			t.Errorf("%d containers, one image private now: %.300v", n, v.denied)
+		}
+	}
+}

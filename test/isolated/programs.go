@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package isolated
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/castai/privatelink-webhook/test/aws/emulator"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
+)
+
+// Architectures are those that every image is built for.
+func Architectures() []string { return []string{"amd64", "arm64"} }
+
+// Programs are what a node runs, built where there still is a network.
+type Programs struct {
+	Root       string // of the repository
+	Kubernetes string // the folder with the components of Kubernetes
+	Cache      string // the folder with all the rest
+	Version    string // of the shipped webhook
+}
+
+func (p Programs) containerd() string       { return filepath.Join(p.Cache, "containerd") }
+func (p Programs) certManager() string      { return filepath.Join(p.Cache, "certmanager") }
+func (p Programs) providers() string        { return filepath.Join(p.Cache, "providers") }
+func (p Programs) tool(name string) string  { return filepath.Join(p.Cache, "tools", name) }
+func (p Programs) of(arch, n string) string { return filepath.Join(p.Cache, arch, n) }
+
+// CLI is the operator's command line.
+func (p Programs) CLI() string { return p.tool("privatelink") }
+
+// Build builds all that a node runs, from this checkout, into .cache, and
+// installs the packages of the distribution that it needs. dir is any folder of
+// the repository. With cold caches it takes a quarter of an hour on two cores,
+// and seconds with warm ones.
+func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err error) {
+	if err := installPackages(ctx, log); err != nil {
+		return p, err
+	}
+	if _, err := emulator.Install(ctx); err != nil {
+		return p, err
+	}
+	if p.Kubernetes, err = cluster.BuildNode(ctx, dir, log); err != nil {
+		return p, err
+	}
+	p.Root = filepath.Join(p.Kubernetes, "..", "..", "..")
+	p.Cache = filepath.Join(p.Root, ".cache", "node")
+	if err := os.MkdirAll(p.Cache, 0o755); err != nil {
+		return p, err
+	}
+	if p.Version, err = version(p.Root); err != nil {
+		return p, err
+	}
+	unlock, err := lock(filepath.Join(p.Cache, "lock"))
+	if err != nil {
+		return p, err
+	}
+	defer unlock()
+	begin := time.Now()
+	// The flags of the webhook are those of `make image`.
+	trimmed := []string{"-trimpath", "-ldflags", "-s -w -X main.version=" + p.Version}
+	errs := []error{
+		p.build(ctx, filepath.Join("test", "isolated", "containerd"), p.containerd()+"/", "", "-trimpath", "-ldflags", "-s -w", "tool"),
+		p.build(ctx, certManagerModule, p.certManager(), "", "-trimpath", "-ldflags", "-s -w", "."),
+		p.copyDefinitions(ctx),
+		p.build(ctx, "", p.tool(""), "", append(trimmed, "./cmd/privatelink", "./internal/tools/ociimage")...),
+		p.build(ctx, "", p.providers()+"/", "", append(trimmed, "./test/isolated/ecr-credential-provider")...),
+	}
+	for _, arch := range Architectures() {
+		errs = append(errs, p.build(ctx, "", p.of(arch, ""), arch, append(trimmed, "./cmd/privatelink-webhook", "./test/isolated/standin")...))
+	}
+	errs = append(errs, p.buildWrongClock(ctx, trimmed))
+	if err := errors.Join(errs...); err != nil {
+		return p, err
+	}
+	fmt.Fprintf(log, "containerd, cert-manager, the images' programs and our own built in %s\n", time.Since(begin).Round(100*time.Millisecond))
+	return p, nil
+}
+
+// build runs go build in a folder of the repository. Nothing is linked again
+// that is up to date.
+func (p Programs) build(ctx context.Context, dir, out, arch string, args ...string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", out + "/"}, args...)...)
+	cmd.Dir = filepath.Join(p.Root, dir)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if arch != "" {
+		cmd.Env = append(cmd.Env, "GOOS=linux", "GOARCH="+arch)
+	}
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, said)
+	}
+	return nil
+}
+
+// lock waits until no other build writes to the same folder.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+var shipped = regexp.MustCompile(`(?m)^\s+image: \S+/privatelink-webhook:(\S+)$`)
+
+// version stands in one place: the image tag of the shipped Deployment.
+func version(root string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "base", "deployment.yaml"))
+	if err != nil {
+		return "", err
+	}
+	found := shipped.FindSubmatch(text)
+	if found == nil {
+		return "", errors.New("deploy/base/deployment.yaml names no version of the webhook's image")
+	}
+	return string(found[1]), nil
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && isolated
+
+package isolated
+
+import (
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/castai/privatelink-webhook/test/isolated/ecr"
+)
+
+// internet is what a workstation reaches and the node does not: the public
+// registries, behind a proxy. The node resolves none of their names and knows
+// nothing of the proxy.
+type internet struct {
+	proxy string // for HTTPS_PROXY
+	ca    string // a file with the authorities of both sides
+	plain string // the registries once more, for pushing, in one
+
+	mu    sync.Mutex
+	asked map[string]int // connections by host
+}
+
+// publicHosts are those that the catalogue's images come from.
+func publicHosts(refs []string) (hosts []string) {
+	seen := map[string]bool{}
+	for _, ref := range refs {
+		host, _, _ := strings.Cut(ref, "/")
+		if host == "docker.io" {
+			host = "registry-1.docker.io"
+		}
+		if !seen[host] {
+			seen[host] = true
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// openInternet starts registries and proxy. They end with the test.
+func openInternet(t *testing.T, hosts []string) *internet {
+	t.Helper()
+	i := &internet{asked: map[string]int{}}
+	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	plain := httptest.NewServer(images)
+	t.Cleanup(plain.Close)
+	i.plain = plain.Listener.Addr().String()
+
+	certificate, ca, _, err := ecr.Certify(hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := httptest.NewUnstartedServer(images)
+	public.TLS = tlsOf(certificate)
+	public.StartTLS()
+	t.Cleanup(public.Close)
+	i.ca = filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(i.ca, append(append([]byte{}, ca...), n.ECR.CA...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { i.connect(w, r, public.Listener.Addr().String()) }))
+	t.Cleanup(proxy.Close)
+	i.proxy = proxy.URL
+	return i
+}
+
+// connect is the one method of the proxy that is needed.
+func (i *internet) connect(w http.ResponseWriter, r *http.Request, to string) {
+	if r.Method != http.MethodConnect {
+		http.Error(w, "only CONNECT", http.StatusMethodNotAllowed)
+		return
+	}
+	i.mu.Lock()
+	i.asked[r.URL.Hostname()]++
+	i.mu.Unlock()
+	server, err := net.Dial("tcp", to)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer server.Close()
+	client, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	if _, err := io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return
+	}
+	go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
+	_, _ = io.Copy(client, server)
+}
+
+// connections is how often somebody went out.
+func (i *internet) connections() (count int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, n := range i.asked {
+		count += n
+	}
+	return count
+}
+
+// publish puts a stand-in of an image where its publisher would.
+func (i *internet) publish(t *testing.T, ref string, b behaviour) {
+	t.Helper()
+	_, path, _ := strings.Cut(ref, "/")
+	path, _, _ = strings.Cut(path, "@")
+	to, err := name.ParseReference(i.plain + "/" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := n.standIn(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(to, index); err != nil {
+		t.Fatal(err)
+	}
+}
