@@ -43,7 +43,7 @@ func Overlays() []string { return []string{"cert-manager", "host-network"} }
 // Engine is what rewrites the pods.
 type Engine string
 
-// The engines. docs/engines.md compares them.
+// The engines. docs/reference/engines.md compares them.
 const (
 	Webhook Engine = "webhook" // a Deployment that the API server calls
 	Policy  Engine = "policy"  // CEL inside the API server, from Kubernetes 1.36 on

@@ -55,7 +55,7 @@ func TestTheDocumentHasTheTablesOfEndpoints(t *testing.T) {
 	for _, s := range e.CASTAI {
 		fmt.Fprintf(&ofCASTAI, "| `%s` | %s | %s |\n", s.Name, cmp.Or(s.Host, "not known"), s.Why)
 	}
-	const file, begin, end = "../docs/network.md", "-update -->\n", "<!-- end -->"
+	const file, begin, end = "../docs/reference/network.md", "-update -->\n", "<!-- end -->"
 	document, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

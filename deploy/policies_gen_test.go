@@ -13,7 +13,7 @@ import (
 // guardTemplate is guard/guard.yaml without its generated expressions.
 const guardTemplate = `# The expressions are generated from the rewrite rules; go test ./deploy compares,
 # and rewrites this file with -update. Why each field is as it is:
-# docs/engines.md.
+# docs/reference/engines.md.
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
@@ -79,7 +79,7 @@ spec:
 // policyTemplate is policy/policy.yaml without its generated expressions.
 const policyTemplate = `# The expressions are generated from the rewrite rules; go test ./deploy compares,
 # and rewrites this file with -update. Why each field is as it is:
-# docs/engines.md.
+# docs/reference/engines.md.
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicy
 metadata:

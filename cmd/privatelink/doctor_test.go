@@ -93,7 +93,7 @@ func TestTheDocumentListsEveryCheck(t *testing.T) {
 		seen[lines[i]] = true
 		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", lines[i], strings.TrimSpace(lines[i+1]), strings.TrimSpace(lines[i+2]))
 	}
-	const file, begin, end = "../../docs/doctor.md", "-update -->\n", "<!-- end -->"
+	const file, begin, end = "../../docs/reference/doctor.md", "-update -->\n", "<!-- end -->"
 	document, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

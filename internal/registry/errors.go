@@ -65,7 +65,7 @@ func (e *Error) remedy() string {
 	case e.Class == ErrAuth:
 		return "log in with `docker login " + Host(e.Repository) + "`"
 	case e.Class == ErrDenied && ecr:
-		return "the role lacks an IAM action on the repository; docs/mirroring.md lists them"
+		return "the role lacks an IAM action on the repository; docs/guide/mirroring.md lists them"
 	case e.Class == ErrDenied:
 		return "the account may not do this there; a private image needs `docker login " + Host(e.Repository) + "`"
 	case e.Class == ErrThrottled:

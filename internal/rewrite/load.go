@@ -119,7 +119,7 @@ func (d *decoder) repositories(n *yaml.Node, prefix string, r *Repositories) {
 func (d *decoder) mapping(n *yaml.Node, prefix string, keys map[string]func(*yaml.Node, string)) {
 	n = resolve(n)
 	if n.Kind != yaml.MappingNode {
-		d.fault(n, strings.TrimSuffix(prefix, "."), "want keys and values, have "+describe(n), "see docs/configuration.md for the form")
+		d.fault(n, strings.TrimSuffix(prefix, "."), "want keys and values, have "+describe(n), "see docs/reference/configuration.md for the form")
 		return
 	}
 	seen := map[string]bool{}

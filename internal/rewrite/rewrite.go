@@ -105,7 +105,7 @@ type decision struct {
 }
 
 // decide returns the target, or "" with the outcome or the reason for leaving
-// the reference. Its order is the order of docs/configuration.md.
+// the reference. Its order is the order of docs/reference/configuration.md.
 func (r *Rules) decide(ref string) (target string, by decision, reason Reason) {
 	if ref == "" {
 		return "", decision{"empty", Empty}, ""

@@ -132,7 +132,7 @@ func asWritten(t *testing.T, raw []byte) map[string]string {
 	return references(object)
 }
 
-// TestNoPodIsLostWhenTheEngineIsChanged follows docs/engines.md: the new engine
+// TestNoPodIsLostWhenTheEngineIsChanged follows docs/reference/engines.md: the new engine
 // is there before the old one goes.
 func TestNoPodIsLostWhenTheEngineIsChanged(t *testing.T) {
 	needs(t, mutatingPolicies)

@@ -211,7 +211,7 @@ spec:
       - {name: monitor, image: "ghcr.io/castai/images/spot-handler:v0.29.0"}
 `
 
-// customer mirrors, installs and onboards, as docs/onboarding.md has it. The
+// customer mirrors, installs and onboards, as docs/guide/onboarding.md has it. The
 // authority is one more that the workstation trusts.
 func customer(t *testing.T, authority []byte) *consulting {
 	t.Helper()

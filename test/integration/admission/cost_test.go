@@ -32,7 +32,7 @@ func large(containers int) *corev1.Pod {
 	return pod
 }
 
-// TestTheCostOfLargePods holds the figures of docs/engines.md: an exceeded
+// TestTheCostOfLargePods holds the figures of docs/reference/engines.md: an exceeded
 // limit leaves a pod as it was under Ignore, and refuses it under Fail. Each
 // container counts as two references.
 func TestTheCostOfLargePods(t *testing.T) {
