@@ -33,8 +33,8 @@ func borrow(ctx context.Context, root, assets string, log io.Writer) (string, er
 		return "", fmt.Errorf("KUBEBUILDER_ASSETS=%s lacks %v: name a folder with %s, %s and kubectl, or unset it and they are built from source",
 			assets, missing, Etcd, APIServer)
 	}
-	fmt.Fprintf(log, "%s has no %s: using one built from source, which may be newer than the API server\n", assets, ControllerManager)
-	own, err := buildOwn(ctx, root, variant{}, log)
+	fmt.Fprintf(log, "%s has no %s: using that of this repository, which may be newer than the API server\n", assets, ControllerManager)
+	own, err := prepare(ctx, root, variant{}, log)
 	if err != nil {
 		return "", err
 	}

@@ -21,15 +21,20 @@ import (
 func programs() []string { return []string{Etcd, APIServer, ControllerManager, "kubectl"} }
 
 // Build returns a folder with the programs that Start needs. dir is any folder
-// of this repository; the programs are built from the module in
-// test/e2e/framework/cluster/kube into .cache/kube at its top.
+// of this repository, in whose .cache/kube the programs are kept.
 //
-// The first build takes five to ten minutes on two cores, and seconds where
-// Go's own cache is warm. Later calls return at once, until that module changes.
-// The variable K8S asks for another minor version than that of its go.mod, out
-// of those in its folder versions. Where the variable KUBEBUILDER_ASSETS names a
-// folder with etcd, kube-apiserver and kubectl, these are used, and only a
-// missing kube-controller-manager is built.
+//   - If the variable KUBEBUILDER_ASSETS names a folder with etcd,
+//     kube-apiserver and kubectl, these are used, and only a missing
+//     kube-controller-manager comes from elsewhere.
+//   - Otherwise the released programs are downloaded, from the hosts in
+//     KUBERNETES_RELEASES and ETCD_RELEASES or those of the projects.
+//   - If these cannot be reached, the programs are compiled from the module in
+//     test/e2e/framework/cluster/kube. The first time takes five to fifteen
+//     minutes on two cores, and seconds if Go's own cache is warm.
+//
+// Later calls return at once, until that module changes. The variable K8S
+// selects another minor version than that of its go.mod, out of those in its
+// folder versions.
 func Build(ctx context.Context, dir string, log io.Writer) (bin string, err error) {
 	if log == nil {
 		log = io.Discard
@@ -44,7 +49,35 @@ func Build(ctx context.Context, dir string, log io.Writer) (bin string, err erro
 		}
 		return borrow(ctx, root, assets, log)
 	}
-	return buildOwn(ctx, root, variant{}, log)
+	return prepare(ctx, root, variant{}, log)
+}
+
+// prepare returns a folder of programs that an earlier call left, that are
+// released, or that it compiles, in this order.
+func prepare(ctx context.Context, root string, v variant, log io.Writer) (string, error) {
+	r, err := choose(sourceDir(root), os.Getenv(versionVariable))
+	if err != nil {
+		return "", err
+	}
+	compiled, err := compiledDir(root, r, v)
+	if err != nil || complete(compiled, v.programs...) {
+		return compiled, err
+	}
+	if err := os.MkdirAll(cacheDir(root), 0o755); err != nil {
+		return "", err
+	}
+	// Packages under test run in parallel, and two cold builds take twice as long.
+	unlock, err := lock(ctx, filepath.Join(cacheDir(root), "lock"), log)
+	if err != nil {
+		return "", fmt.Errorf("waiting for another build of Kubernetes: %w", err)
+	}
+	defer unlock()
+	bin, err := released(ctx, root, r, v, log)
+	if errors.Is(err, errNoRelease) {
+		fmt.Fprintf(log, "%v\n", err)
+		return compiled, build(ctx, root, r, v, compiled, log)
+	}
+	return bin, err
 }
 
 // findRoot is the top of the repository that dir is in.
@@ -63,8 +96,10 @@ func findRoot(dir string) (string, error) {
 	}
 }
 
-func sourceDir(root string) string { return filepath.Join(root, "test", "e2e", "framework", "cluster", "kube") }
-func cacheDir(root string) string  { return filepath.Join(root, ".cache", "kube") }
+func sourceDir(root string) string {
+	return filepath.Join(root, "test", "e2e", "framework", "cluster", "kube")
+}
+func cacheDir(root string) string { return filepath.Join(root, ".cache", "kube") }
 
 // variant is what a build holds beyond the control plane.
 type variant struct {
@@ -73,35 +108,20 @@ type variant struct {
 	programs []string
 }
 
-// buildOwn builds unless it finds what an earlier build left.
-func buildOwn(ctx context.Context, root string, v variant, log io.Writer) (string, error) {
-	r, err := choose(sourceDir(root), os.Getenv(versionVariable))
-	if err != nil {
-		return "", err
-	}
+// compiledDir is where the programs that are compiled for v are kept.
+func compiledDir(root string, r release, v variant) (string, error) {
 	sum, err := fingerprint(sourceDir(root), r)
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(cacheDir(root), r.version+"-"+sum+v.suffix)
+	return filepath.Join(cacheDir(root), r.version+"-"+sum+v.suffix), err
+}
+
+// build compiles the programs into bin, unless another process just did.
+func build(ctx context.Context, root string, r release, v variant, bin string, log io.Writer) error {
 	if complete(bin, v.programs...) {
-		return bin, nil
-	}
-	if err := os.MkdirAll(cacheDir(root), 0o755); err != nil {
-		return "", err
-	}
-	// Packages under test run side by side, and two cold builds take twice as long.
-	unlock, err := lock(ctx, filepath.Join(cacheDir(root), "lock"), log)
-	if err != nil {
-		return "", fmt.Errorf("waiting for another build of Kubernetes: %w", err)
-	}
-	defer unlock()
-	if complete(bin, v.programs...) {
-		return bin, nil
+		return nil
 	}
 	begin := time.Now()
-	fmt.Fprintf(log, "building Kubernetes %s from source; the first time takes five to ten minutes\n", r.version)
-	err = publish(bin, func(tmp string) error {
+	fmt.Fprintf(log, "building Kubernetes %s from source; the first time takes five to fifteen minutes\n", r.version)
+	err := publish(bin, func(tmp string) error {
 		if err := compile(ctx, sourceDir(root), r, filepath.Join(tmp, "kube"), log, v.tags...); err != nil {
 			return fmt.Errorf("building Kubernetes %s from %s: %w", r.version, filepath.Join(sourceDir(root), r.modfile), err)
 		}
@@ -112,11 +132,10 @@ func buildOwn(ctx context.Context, root string, v variant, log io.Writer) (strin
 		}
 		return nil
 	})
-	if err != nil {
-		return "", err
+	if err == nil {
+		fmt.Fprintf(log, "built %s in %s\n", bin, time.Since(begin).Round(time.Second))
 	}
-	fmt.Fprintf(log, "built %s in %s\n", bin, time.Since(begin).Round(time.Second))
-	return bin, nil
+	return err
 }
 
 // fingerprint is a hash over all that decides the executable, so that no change

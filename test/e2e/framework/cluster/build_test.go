@@ -126,7 +126,7 @@ func TestOnlyTheControllerManagerIsAddedToReleasedPrograms(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(log.String(), "has no kube-controller-manager: using one built from source") {
+	if !strings.Contains(log.String(), "has no kube-controller-manager: using that of this repository") {
 		t.Errorf("the log does not say so: %q", log.String())
 	}
 }

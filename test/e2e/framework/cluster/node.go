@@ -15,9 +15,8 @@ const (
 )
 
 // BuildNode returns a folder like that of Build, with the programs of a node
-// in it as well. They share one executable, whose first build takes a minute
-// longer than that of Build. Released programs are not used: there is no folder
-// of them that has a kubelet.
+// in it as well, released or compiled. The variable KUBEBUILDER_ASSETS is not
+// used: its folder has no kubelet.
 func BuildNode(ctx context.Context, dir string, log io.Writer) (bin string, err error) {
 	if log == nil {
 		log = io.Discard
@@ -26,5 +25,5 @@ func BuildNode(ctx context.Context, dir string, log io.Writer) (bin string, err 
 	if err != nil {
 		return "", err
 	}
-	return buildOwn(ctx, root, variant{suffix: "-node", tags: []string{"node"}, programs: []string{Scheduler, Kubelet, Proxy}}, log)
+	return prepare(ctx, root, variant{suffix: "-node", tags: []string{"node"}, programs: []string{Scheduler, Kubelet, Proxy}}, log)
 }

@@ -22,6 +22,7 @@ const versionVariable = "K8S"
 type release struct {
 	modfile string // below test/e2e/framework/cluster/kube: go.mod, or versions/1.36.mod
 	version string // v1.36.3
+	etcd    string // v3.6.8
 }
 
 // sumfile is where go looks for the sums of a module file.
@@ -81,7 +82,7 @@ func readRelease(source, modfile string) (release, error) {
 	if err != nil {
 		return release{}, err
 	}
-	r := release{modfile: modfile, version: requiredVersion(string(text))}
+	r := release{modfile: modfile, version: requiredVersion(string(text), "k8s.io/kubernetes"), etcd: requiredVersion(string(text), "go.etcd.io/etcd/server/v3")}
 	if r.version == "" {
 		return r, fmt.Errorf("%s does not require k8s.io/kubernetes: run `go get -modfile=%s k8s.io/kubernetes@VERSION` in %s", path, modfile, source)
 	}
@@ -91,11 +92,10 @@ func readRelease(source, modfile string) (release, error) {
 	return r, nil
 }
 
-// requiredVersion takes the version from the one place that has it: the module
-// file.
-func requiredVersion(text string) string {
+// requiredVersion finds the version of a required module in a module file.
+func requiredVersion(text, module string) string {
 	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == "k8s.io/kubernetes" {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == module {
 			return f[1]
 		}
 	}

@@ -21,7 +21,7 @@ func checkout(t *testing.T, versions ...string) (root string) {
 		if i > 0 {
 			file = filepath.Join(sourceDir(root), "versions", minorOf(v))
 		}
-		write(t, file+".mod", fmt.Sprintf("module m\n\nrequire (\n\tk8s.io/kubernetes %s\n)\n", v))
+		write(t, file+".mod", fmt.Sprintf("module m\n\nrequire (\n\tk8s.io/kubernetes %s\n\tgo.etcd.io/etcd/server/v3 v3.9.1\n)\n", v))
 		write(t, file+".sum", "")
 	}
 	return root
@@ -54,10 +54,10 @@ func built(t *testing.T, root, version string) (bin string) {
 func TestTheVersionIsChosenByItsMinor(t *testing.T) {
 	source := module(t, "v1.99.2", "v1.98.1", "v1.100.0", "v1.9.5")
 	for minor, want := range map[string]release{
-		"":      {"go.mod", "v1.99.2"},
-		"1.99":  {"go.mod", "v1.99.2"},
-		"1.98":  {"versions/1.98.mod", "v1.98.1"},
-		"1.100": {"versions/1.100.mod", "v1.100.0"},
+		"":      {"go.mod", "v1.99.2", "v3.9.1"},
+		"1.99":  {"go.mod", "v1.99.2", "v3.9.1"},
+		"1.98":  {"versions/1.98.mod", "v1.98.1", "v3.9.1"},
+		"1.100": {"versions/1.100.mod", "v1.100.0", "v3.9.1"},
 	} {
 		if got, err := choose(source, minor); err != nil || got != want {
 			t.Errorf("%q: %v, %v, want %v", minor, got, err, want)
