@@ -102,7 +102,7 @@ func (p *patient) clusterChecks() []doctor.Check {
 		},
 	})
 	if p.away != nil {
-		return doctor.Blind(checks, p.noCluster())
+		return doctor.Unavailable(checks, p.noCluster())
 	}
 	return checks
 }
@@ -111,7 +111,7 @@ func (p *patient) clusterChecks() []doctor.Check {
 const installs = "privatelink install --config privatelink.yaml | kubectl apply -f -"
 
 func (p *patient) noCluster() doctor.Finding {
-	return doctor.NotSeen("aws eks update-kubeconfig --name CLUSTER, or leave it out with --skip "+cluster.Group, "%v", p.away)
+	return doctor.Unknownf("aws eks update-kubeconfig --name CLUSTER, or leave it out with --skip "+cluster.Group, "%v", p.away)
 }
 
 // bundle is what the doctor compares of the install bundle, of both engines.

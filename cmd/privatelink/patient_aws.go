@@ -60,11 +60,11 @@ func (p *patient) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Chec
 	nodeRole = []doctor.Check{identity.NodeRole(who, network.Group+"/cluster-vpc", identity.Group+"/caller")}
 	switch {
 	case fault != nil:
-		blind := doctor.NotSeen("see --profile", "%v", fault)
-		return doctor.Blind(checks, blind), doctor.Blind(nodeRole, blind), nil
+		blind := doctor.Unknownf("see --profile", "%v", fault)
+		return doctor.Unavailable(checks, blind), doctor.Unavailable(nodeRole, blind), nil
 	case region == "":
-		blind := doctor.NotSeen("name the region with --region, or leave it out with --skip network,identity,registry/node-role", "the registry %s is none of ECR, and does not tell the region", p.rules.Registry())
-		return doctor.Blind(checks, blind), doctor.Blind(nodeRole, blind), nil
+		blind := doctor.Unknownf("name the region with --region, or leave it out with --skip network,identity,registry/node-role", "the registry %s is none of ECR, and does not tell the region", p.rules.Registry())
+		return doctor.Unavailable(checks, blind), doctor.Unavailable(nodeRole, blind), nil
 	}
 	return checks, nodeRole, nil
 }

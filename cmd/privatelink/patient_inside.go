@@ -57,7 +57,7 @@ func (p *patient) insideChecks(ctx context.Context) ([]doctor.Check, error) {
 		image, err := p.webhookImage(ctx)
 		if err != nil {
 			c.Look = inside.Here() // to be blind, not unwanted
-			return doctor.Blind(inside.Checks(c), doctor.NotSeen("the probe runs the image of the installed webhook: "+installs, "%v", err)), nil
+			return doctor.Unavailable(inside.Checks(c), doctor.Unknownf("the probe runs the image of the installed webhook: "+installs, "%v", err)), nil
 		}
 		p.job = inside.ByJob(p.client, image, p.namespace())
 		c.Look = p.job.Look

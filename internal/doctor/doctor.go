@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package doctor is what a check is: a small value that knows what it looks at,
-// why that matters, and what to do when it is not as it should be.
+// Package doctor defines diagnostic checks, runs them, and reports their
+// results. The checks themselves are in the packages below, one for each group.
 //
-// Checks only read. What could not be looked at is Unknown, which is never
-// good news: a doctor that is green although it saw nothing does harm. The
-// checks themselves are in the packages below, one for each group.
+// Checks only read. A check that cannot run is Unknown, never OK: a report
+// without failures must not be mistaken for a healthy cluster.
 package doctor
 
 import (
@@ -17,86 +16,95 @@ import (
 // Status is the outcome of a check.
 type Status string
 
-// The outcomes, from good to bad.
+// The outcomes, by increasing severity.
 const (
 	OK      Status = "ok"
-	Skipped Status = "skipped" // nobody wanted it; Found says how to have it
-	Warning Status = "warning" // works, and may stop to
-	Unknown Status = "unknown" // could not be looked at; Found says why
+	Skipped Status = "skipped" // not requested; Found names the flag that enables it
+	Warning Status = "warning" // works now, and may fail later
+	Unknown Status = "unknown" // could not be determined; Found gives the reason
 	Failed  Status = "failed"
 )
 
-// Check looks at one thing.
+// severities are the outcomes in the order of the constants.
+var severities = [...]Status{OK, Skipped, Warning, Unknown, Failed}
+
+// Check verifies one expectation.
 type Check struct {
-	// Group and Name together are unique: "cluster", "ca-bundle".
+	// Group and Name identify the check: "cluster", "ca-bundle".
 	Group, Name string
-	// What is expected, as a sentence that is true when all is well.
+	// What is expected, as a sentence that is true when the check passes.
 	What string
-	// Why it matters: what breaks otherwise.
+	// Why it matters: the consequence of a failure.
 	Why string
-	// Needs are IDs of checks that make this one pointless unless they pass:
-	// a cause is told once, and not again by each of its consequences.
+	// Needs are the IDs of the checks that must not fail before this one runs.
+	// One cause is then reported once, and not once for each consequence.
 	Needs []string
-	// Run looks. It gets a context with a deadline, and changes nothing.
+	// Run performs the check. Its context has a deadline. It changes nothing.
 	Run func(context.Context) Finding
 }
 
-// ID is the name of a check for people: "cluster/ca-bundle".
+// ID returns the name in reports and flags: "cluster/ca-bundle".
 func (c Check) ID() string { return c.Group + "/" + c.Name }
 
-// Finding is what a check found.
+// Finding is the result of running a check.
 type Finding struct {
 	Status Status
-	// Found is what is there, in a line.
+	// Found summarizes the observed state in one line.
 	Found string
-	// Details are lines for the one who wants more: objects, names.
+	// Details lists the objects concerned.
 	Details []string
-	// Remedy is what to do: a command, a line of Terraform. Empty when all is
-	// well.
+	// Remedy is a command or configuration that corrects the fault. It is empty
+	// if there is none.
 	Remedy string
 }
 
-// Good is a finding without fault.
-func Good(format string, args ...any) Finding {
+// OKf returns a finding with status OK.
+func OKf(format string, args ...any) Finding {
 	return Finding{Status: OK, Found: fmt.Sprintf(format, args...)}
 }
 
-// Bad is a fault, with what to do about it.
-func Bad(remedy, format string, args ...any) Finding {
+// Failf returns a finding with status Failed.
+func Failf(remedy, format string, args ...any) Finding {
 	return Finding{Status: Failed, Found: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
-// Risky is what works, and may stop to.
-func Risky(remedy, format string, args ...any) Finding {
+// Warnf returns a finding with status Warning.
+func Warnf(remedy, format string, args ...any) Finding {
 	return Finding{Status: Warning, Found: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
-// NotSeen is what could not be looked at, with what would make that possible.
-func NotSeen(remedy, format string, args ...any) Finding {
+// Unknownf returns a finding with status Unknown; the remedy makes the check
+// possible.
+func Unknownf(remedy, format string, args ...any) Finding {
 	return Finding{Status: Unknown, Found: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
-// With adds details.
+// Skippedf returns a finding with status Skipped.
+func Skippedf(format string, args ...any) Finding {
+	return Finding{Status: Skipped, Found: fmt.Sprintf(format, args...)}
+}
+
+// With returns the finding with more details.
 func (f Finding) With(details ...string) Finding {
 	f.Details = append(f.Details, details...)
 	return f
 }
 
-// List is some words for a line: at most so many, and how many more there are.
-func List(words []string, most int) string {
-	if len(words) <= most {
+// List joins at most limit words, and counts the rest.
+func List(words []string, limit int) string {
+	if len(words) <= limit {
 		return strings.Join(words, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
+	return fmt.Sprintf("%s and %d more", strings.Join(words[:limit], ", "), len(words)-limit)
 }
 
-// Blind returns checks that have nothing to look with, and say so: no cluster,
-// no credentials.
-func Blind(checks []Check, f Finding) []Check {
-	blind := make([]Check, len(checks))
+// Unavailable returns checks that cannot run, for want of a cluster or of
+// credentials, and return f instead.
+func Unavailable(checks []Check, f Finding) []Check {
+	unavailable := make([]Check, len(checks))
 	for i, c := range checks {
 		c.Run = func(context.Context) Finding { return f }
-		blind[i] = c
+		unavailable[i] = c
 	}
-	return blind
+	return unavailable
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "update golden files")
 
 func check(group, name string, f Finding, needs ...string) Check {
-	return Check{Group: group, Name: name, What: "the " + name + " is well", Why: name + " matters", Needs: needs, Run: func(context.Context) Finding { return f }}
+	return Check{Group: group, Name: name, What: "the " + name + " is correct", Why: name + " matters", Needs: needs, Run: func(context.Context) Finding { return f }}
 }
 
 func statuses(results []Result) map[string]Status {
@@ -32,19 +32,19 @@ func statuses(results []Result) map[string]Status {
 	return all
 }
 
-func TestACauseIsToldOnce(t *testing.T) {
+func TestRunReportsACauseOnce(t *testing.T) {
 	results, err := Run(t.Context(), []Check{
-		check("a", "root", Bad("mend it", "broken")),
-		check("a", "branch", Good("never asked"), "a/root"),
-		check("a", "leaf", Good("never asked"), "a/branch"),
-		check("b", "other", Good("fine")),
-		check("b", "risky", Risky("mind it", "holds")),
-		check("b", "after-risk", Good("fine"), "b/risky"),
+		check("a", "root", Failf("fix it", "broken")),
+		check("a", "branch", OKf("does not run"), "a/root"),
+		check("a", "leaf", OKf("does not run"), "a/branch"),
+		check("b", "other", OKf("fine")),
+		check("b", "warns", Warnf("watch it", "holds")),
+		check("b", "after-warning", OKf("fine"), "b/warns"),
 	}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]Status{"a/root": Failed, "a/branch": Unknown, "a/leaf": Unknown, "b/other": OK, "b/risky": Warning, "b/after-risk": OK}
+	want := map[string]Status{"a/root": Failed, "a/branch": Unknown, "a/leaf": Unknown, "b/other": OK, "b/warns": Warning, "b/after-warning": OK}
 	if diff := cmp.Diff(want, statuses(results)); diff != "" {
 		t.Error(diff)
 	}
@@ -53,17 +53,17 @@ func TestACauseIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsWantedRuns(t *testing.T) {
-	all := []Check{check("a", "root", Bad("mend it", "broken")), check("a", "leaf", Good("fine"), "a/root"), check("b", "other", Good("fine"))}
+func TestRunSelectsChecks(t *testing.T) {
+	all := []Check{check("a", "root", Failf("fix it", "broken")), check("a", "leaf", OKf("fine"), "a/root"), check("b", "other", OKf("fine"))}
 	for name, tc := range map[string]struct {
 		o    Options
 		want map[string]Status
 	}{
-		"a group":                         {Options{Only: []string{"b"}}, map[string]Status{"b/other": OK}},
-		"a check, without what it needs":  {Options{Only: []string{"a/leaf"}}, map[string]Status{"a/leaf": OK}},
-		"all but one":                     {Options{Skip: []string{"a/root"}}, map[string]Status{"a/leaf": OK, "b/other": OK}},
-		"a group without one of its own":  {Options{Only: []string{"a"}, Skip: []string{"a/leaf"}}, map[string]Status{"a/root": Failed}},
-		"everything, if nobody says more": {Options{}, map[string]Status{"a/root": Failed, "a/leaf": Unknown, "b/other": OK}},
+		"a group":                        {Options{Only: []string{"b"}}, map[string]Status{"b/other": OK}},
+		"a check, without what it needs": {Options{Only: []string{"a/leaf"}}, map[string]Status{"a/leaf": OK}},
+		"all except one":                 {Options{Skip: []string{"a/root"}}, map[string]Status{"a/leaf": OK, "b/other": OK}},
+		"a group without one of its own": {Options{Only: []string{"a"}, Skip: []string{"a/leaf"}}, map[string]Status{"a/root": Failed}},
+		"all checks by default":          {Options{}, map[string]Status{"a/root": Failed, "a/leaf": Unknown, "b/other": OK}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			results, err := Run(t.Context(), all, tc.o)
@@ -77,17 +77,17 @@ func TestOnlyWhatIsWantedRuns(t *testing.T) {
 	}
 }
 
-func TestAWrongNameOrOrderIsAnError(t *testing.T) {
-	good := check("a", "root", Good("fine"))
+func TestRunRefusesWrongNamesAndOrder(t *testing.T) {
+	root := check("a", "root", OKf("fine"))
 	for name, tc := range map[string]struct {
 		checks []Check
 		o      Options
 		want   string
 	}{
-		"no such group":               {[]Check{good}, Options{Only: []string{"netwrok"}}, `"netwrok": no such check or group`},
-		"no such check":               {[]Check{good}, Options{Skip: []string{"a/leaf"}}, "the groups a"},
-		"a need that comes later":     {[]Check{check("a", "leaf", Good(""), "a/root"), good}, Options{}, "must stand before it"},
-		"a check that is there twice": {[]Check{good, good}, Options{}, "a/root is there twice"},
+		"no such group":       {[]Check{root}, Options{Only: []string{"netwrok"}}, `"netwrok": no such check or group`},
+		"no such check":       {[]Check{root}, Options{Skip: []string{"a/leaf"}}, "the groups a"},
+		"a need that follows": {[]Check{check("a", "leaf", OKf(""), "a/root"), root}, Options{}, "must precede it"},
+		"a duplicate check":   {[]Check{root, root}, Options{}, "duplicate check a/root"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Run(t.Context(), tc.checks, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -97,12 +97,12 @@ func TestAWrongNameOrOrderIsAnError(t *testing.T) {
 	}
 }
 
-func TestACheckThatHangsDoesNotHoldTheOthersUp(t *testing.T) {
+func TestRunAbandonsAHangingCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		end := make(chan struct{})
 		hangs := check("a", "hangs", Finding{})
-		hangs.Run = func(context.Context) Finding { <-end; return Good("too late") }
-		results, err := Run(t.Context(), []Check{hangs, check("a", "next", Good("fine"))}, Options{Timeout: time.Second})
+		hangs.Run = func(context.Context) Finding { <-end; return OKf("too late") }
+		results, err := Run(t.Context(), []Check{hangs, check("a", "next", OKf("fine"))}, Options{Timeout: time.Second})
 		close(end)
 		if err != nil {
 			t.Fatal(err)
@@ -116,8 +116,8 @@ func TestACheckThatHangsDoesNotHoldTheOthersUp(t *testing.T) {
 	})
 }
 
-func TestBlindChecksAreNeverGreen(t *testing.T) {
-	checks := Blind([]Check{check("a", "root", Good("fine")), check("a", "leaf", Good("fine"), "a/root")}, NotSeen("log in", "no credentials"))
+func TestUnavailableChecksAreUnknown(t *testing.T) {
+	checks := Unavailable([]Check{check("a", "root", OKf("fine")), check("a", "leaf", OKf("fine"), "a/root")}, Unknownf("log in", "no credentials"))
 	results, err := Run(t.Context(), checks, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -127,15 +127,15 @@ func TestBlindChecksAreNeverGreen(t *testing.T) {
 	}
 }
 
-// sample has a result of every kind. Nothing in it took any time.
+// sample returns a result of each status, all with duration zero.
 func sample(t *testing.T) []Result {
 	t.Helper()
 	results, err := Run(t.Context(), []Check{
-		check("cluster", "api", Good("Kubernetes v1.37.2")),
-		check("cluster", "ca-bundle", Bad("kubectl rollout restart\nand look again", "2 entries & \"quotes\" <tags>").With("pods: unknown authority", "ephemeral: unknown authority")),
-		check("cluster", "rewrite", Good("never asked"), "cluster/ca-bundle"),
-		check("network", "private-dns", Risky("turn it on", "off for logs")),
-		check("network", "s3-route", NotSeen("aws sso login", "no credentials")),
+		check("cluster", "api", OKf("Kubernetes v1.37.2")),
+		check("cluster", "ca-bundle", Failf("kubectl rollout restart\nand run it again", "2 entries & \"quotes\" <tags>").With("pods: unknown authority", "ephemeral: unknown authority")),
+		check("cluster", "rewrite", OKf("does not run"), "cluster/ca-bundle"),
+		check("network", "private-dns", Warnf("enable it", "off for logs")),
+		check("network", "s3-route", Unknownf("aws sso login", "no credentials")),
 		check("inside", "dns", Finding{Status: Skipped, Found: "add --probe"}),
 	}, Options{})
 	if err != nil {
@@ -178,7 +178,7 @@ func TestReports(t *testing.T) {
 					t.Error(err)
 				}
 			case ".xml":
-				if err := xml.Unmarshal(b.Bytes(), new(suites)); err != nil {
+				if err := xml.Unmarshal(b.Bytes(), new(junitReport)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -186,17 +186,17 @@ func TestReports(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsAskedForOnceUnlessTimeRanOut(t *testing.T) {
+func TestOnceCachesUnlessTheDeadlinePassed(t *testing.T) {
 	var o Once[int]
-	asked := 0
-	ask := func(context.Context) (int, error) { asked++; return asked, nil }
+	calls := 0
+	resolve := func(context.Context) (int, error) { calls++; return calls, nil }
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for i, c := range []struct {
 		ctx  context.Context
 		want int
 	}{{ended, 1}, {t.Context(), 2}, {t.Context(), 2}, {ended, 2}} {
-		if got, err := o.Get(c.ctx, ask); got != c.want || err != nil {
+		if got, err := o.Get(c.ctx, resolve); got != c.want || err != nil {
 			t.Errorf("%d: %d %v", i, got, err)
 		}
 	}

@@ -7,22 +7,23 @@ import (
 	"sync"
 )
 
-// Once remembers an answer that several checks want. Who asks at the same time
-// waits for it. One that failed for want of time is asked for again.
+// Once caches a value that several checks need. Concurrent callers wait for the
+// first one.
 type Once[T any] struct {
 	mu    sync.Mutex
-	asked bool
+	done  bool
 	value T
 	err   error
 }
 
-// Get returns the answer, and asks if nobody did yet.
-func (o *Once[T]) Get(ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+// Get returns the cached value and error, and calls resolve if there are none.
+// A result that was cut short by the deadline of ctx is not cached.
+func (o *Once[T]) Get(ctx context.Context, resolve func(context.Context) (T, error)) (T, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.asked {
-		o.value, o.err = ask(ctx)
-		o.asked = ctx.Err() == nil // another one may have more time
+	if !o.done {
+		o.value, o.err = resolve(ctx)
+		o.done = ctx.Err() == nil // the next caller may have a later deadline
 	}
 	return o.value, o.err
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Count is how many results have a status.
+// Count returns the number of results with a status.
 func Count(results []Result, s Status) (count int) {
 	for _, r := range results {
 		if r.Status == s {
@@ -22,87 +22,96 @@ func Count(results []Result, s Status) (count int) {
 	return count
 }
 
-// Text writes a table for people: a line for each check, and below what needs a
-// person, with why and what to do.
+// Text writes a table with one line for each check, followed by the reason and
+// the remedy of each result that needs attention, the most severe first.
 func Text(w io.Writer, results []Result) error {
-	lines := fold(results)
+	rows := fold(results)
 	group, width := "", 0
-	for _, l := range lines {
-		width = max(width, len(l.names))
+	for _, r := range rows {
+		width = max(width, len(r.names))
 	}
-	for _, l := range lines {
-		if l.group != group {
-			if group = l.group; group != results[0].Group {
+	for i, r := range rows {
+		if r.group != group {
+			group = r.group
+			if i > 0 {
 				fmt.Fprintln(w)
 			}
 			fmt.Fprintln(w, strings.ToUpper(group))
 		}
-		fmt.Fprintf(w, "  %-4s  %-*s  %s\n", mark(l.status), width, l.names, brief(l.found))
+		fmt.Fprintf(w, "  %-4s  %-*s  %s\n", mark(r.status), width, r.names, truncate(r.found))
 	}
-	told := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return r.Status == OK || r.Status == Skipped || r.Cause != "" })
-	slices.SortStableFunc(told, func(a, b Result) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
-	for _, r := range told {
+	attention := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return r.Status == OK || r.Status == Skipped || r.Cause != "" })
+	slices.SortStableFunc(attention, func(a, b Result) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
+	for _, r := range attention {
 		fmt.Fprintf(w, "\n%s  %s\n", strings.ToUpper(string(r.Status)), r.ID())
-		for _, line := range [][2]string{{"expected", r.What}, {"found", r.Found}, {"why", r.Why}, {"remedy", r.Remedy}} {
-			if line[1] != "" {
-				fmt.Fprintf(w, "  %-9s %s\n", line[0]+":", indent(line[1]))
-			}
-			if line[0] == "found" {
-				for _, d := range r.Details {
-					fmt.Fprintf(w, "            - %s\n", indent(d))
-				}
-			}
+		writeField(w, "expected", r.What)
+		writeField(w, "found", r.Found)
+		for _, d := range r.Details {
+			fmt.Fprintf(w, "            - %s\n", indent(d))
 		}
+		writeField(w, "why", r.Why)
+		writeField(w, "remedy", r.Remedy)
 	}
-	_, err := fmt.Fprintf(w, "\n%d checks: %d ok, %d failed, %d warnings, %d could not be looked at, %d skipped\n", len(results),
+	_, err := fmt.Fprintf(w, "\n%d checks: %d ok, %d failed, %d warnings, %d unknown, %d skipped\n", len(results),
 		Count(results, OK), Count(results, Failed), Count(results, Warning), Count(results, Unknown), Count(results, Skipped))
 	return err
 }
 
-// line is one of the table.
-type line struct {
+func writeField(w io.Writer, name, value string) {
+	if value != "" {
+		fmt.Fprintf(w, "  %-9s %s\n", name+":", indent(value))
+	}
+}
+
+// row is one line of the table.
+type row struct {
 	group, names, found string
 	status              Status
 }
 
-// fold puts what was not looked at, for one reason, on one line.
-func fold(results []Result) (lines []line) {
+// fold puts consecutive checks of a group that did not run for the same reason
+// on one row.
+func fold(results []Result) (rows []row) {
 	for i := 0; i < len(results); {
-		r, more := results[i], 0
+		r, n := results[i], 1
 		if r.Status == Skipped || r.Cause != "" {
-			for j := i + 1; j < len(results) && results[j].Group == r.Group && results[j].Status == r.Status && results[j].Found == r.Found; j++ {
-				more++
+			for _, next := range results[i+1:] {
+				if next.Group != r.Group || next.Status != r.Status || next.Found != r.Found {
+					break
+				}
+				n++
 			}
 		}
 		names := r.Name
-		if more > 0 {
-			names = fmt.Sprintf("%s and %d more", r.Name, more)
+		if n > 1 {
+			names = fmt.Sprintf("%s and %d more", r.Name, n-1)
 		}
-		lines = append(lines, line{r.Group, names, r.Found, r.Status})
-		i += more + 1
+		rows = append(rows, row{r.Group, names, r.Found, r.Status})
+		i += n
 	}
-	return lines
+	return rows
 }
 
-func severity(s Status) int { return slices.Index([]Status{OK, Skipped, Warning, Unknown, Failed}, s) }
+func severity(s Status) int { return slices.Index(severities[:], s) }
 
 func mark(s Status) string {
 	return map[Status]string{OK: "ok", Skipped: "-", Warning: "WARN", Unknown: "?", Failed: "FAIL"}[s]
 }
 
-// brief is what fits on a line of the table; all of it stands below.
-func brief(s string) string {
-	const most = 100
+// truncate returns the part of the first line that fits in the table. The whole
+// text is in the section below it.
+func truncate(s string) string {
+	const limit = 100
 	s, _, _ = strings.Cut(s, "\n")
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most-3]) + "..."
+	if runes := []rune(s); len(runes) > limit {
+		return string(runes[:limit-3]) + "..."
 	}
 	return s
 }
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n            ") }
 
-// Explain writes what checks look at, and why.
+// Explain writes the ID, the expectation and the reason of each check.
 func Explain(w io.Writer, checks []Check) error {
 	for _, c := range checks {
 		if _, err := fmt.Fprintf(w, "%s\n  %s\n  %s\n", c.ID(), c.What, c.Why); err != nil {
@@ -112,8 +121,8 @@ func Explain(w io.Writer, checks []Check) error {
 	return nil
 }
 
-// result is a Result for programs.
-type result struct {
+// jsonResult is the JSON form of a Result.
+type jsonResult struct {
 	ID      string   `json:"id"`
 	Status  Status   `json:"status"`
 	What    string   `json:"expected"`
@@ -125,19 +134,19 @@ type result struct {
 	Seconds float64  `json:"seconds"`
 }
 
-// JSON writes one document: version, the results, and how many have each
-// status.
+// JSON writes one document with the format version, the results, and the number
+// of results for each status.
 func JSON(w io.Writer, results []Result) error {
 	out := struct {
 		Version int            `json:"version"`
-		Checks  []result       `json:"checks"`
+		Checks  []jsonResult   `json:"checks"`
 		Counts  map[Status]int `json:"counts"`
-	}{Version: 1, Checks: []result{}, Counts: map[Status]int{}}
-	for _, s := range []Status{OK, Skipped, Warning, Unknown, Failed} {
+	}{Version: 1, Checks: []jsonResult{}, Counts: map[Status]int{}}
+	for _, s := range severities {
 		out.Counts[s] = Count(results, s)
 	}
 	for _, r := range results {
-		out.Checks = append(out.Checks, result{r.ID(), r.Status, r.What, r.Found, r.Details, r.Why, r.Remedy, r.Cause, r.Took.Seconds()})
+		out.Checks = append(out.Checks, jsonResult{r.ID(), r.Status, r.What, r.Found, r.Details, r.Why, r.Remedy, r.Cause, r.Took.Seconds()})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -146,62 +155,43 @@ func JSON(w io.Writer, results []Result) error {
 }
 
 type (
-	suites struct {
-		XMLName xml.Name `xml:"testsuites"`
-		Suites  []*suite `xml:"testsuite"`
+	junitReport struct {
+		XMLName xml.Name      `xml:"testsuites"`
+		Suites  []*junitSuite `xml:"testsuite"`
 	}
-	suite struct {
-		Name     string     `xml:"name,attr"`
-		Tests    int        `xml:"tests,attr"`
-		Failures int        `xml:"failures,attr"`
-		Errors   int        `xml:"errors,attr"`
-		Skipped  int        `xml:"skipped,attr"`
-		Cases    []testCase `xml:"testcase"`
+	junitSuite struct {
+		Name     string      `xml:"name,attr"`
+		Tests    int         `xml:"tests,attr"`
+		Failures int         `xml:"failures,attr"`
+		Errors   int         `xml:"errors,attr"`
+		Skipped  int         `xml:"skipped,attr"`
+		Cases    []junitCase `xml:"testcase"`
 	}
-	testCase struct {
-		Class   string   `xml:"classname,attr"`
-		Name    string   `xml:"name,attr"`
-		Seconds float64  `xml:"time,attr"`
-		Failure *message `xml:"failure"`
-		Error   *message `xml:"error"`
-		Skipped *message `xml:"skipped"`
-		Out     string   `xml:"system-out,omitempty"`
+	junitCase struct {
+		Class   string        `xml:"classname,attr"`
+		Name    string        `xml:"name,attr"`
+		Seconds float64       `xml:"time,attr"`
+		Failure *junitMessage `xml:"failure"`
+		Error   *junitMessage `xml:"error"`
+		Skipped *junitMessage `xml:"skipped"`
+		Out     string        `xml:"system-out,omitempty"`
 	}
-	message struct {
+	junitMessage struct {
 		Message string `xml:"message,attr"`
 		Text    string `xml:",chardata"`
 	}
 )
 
-// JUnit writes the form that CI systems read: a suite for each group. A failed
-// check is a failure, one that could not look an error; a warning passes, with
-// its text as output.
+// JUnit writes the XML format that CI systems read, with one suite for each
+// group. A failed check is a failure and an unknown one an error. A warning
+// passes, with its text as output.
 func JUnit(w io.Writer, results []Result) error {
-	var out suites
+	var out junitReport
 	for _, r := range results {
 		if len(out.Suites) == 0 || out.Suites[len(out.Suites)-1].Name != r.Group {
-			out.Suites = append(out.Suites, &suite{Name: r.Group})
+			out.Suites = append(out.Suites, &junitSuite{Name: r.Group})
 		}
-		s := out.Suites[len(out.Suites)-1]
-		c := testCase{Class: "privatelink." + r.Group, Name: r.Name, Seconds: r.Took.Seconds()}
-		m := &message{Message: r.Found, Text: strings.Join(slices.DeleteFunc(append(slices.Clone(r.Details), r.Why, r.Remedy), func(s string) bool { return s == "" }), "\n")}
-		s.Tests++
-		switch r.Status {
-		case Failed:
-			s.Failures++
-			c.Failure = m
-		case Unknown:
-			s.Errors++
-			c.Error = m
-		case Skipped:
-			s.Skipped++
-			c.Skipped = m
-		case Warning:
-			c.Out = m.Message + "\n" + m.Text
-		case OK:
-			c.Out = r.Found
-		}
-		s.Cases = append(s.Cases, c)
+		out.Suites[len(out.Suites)-1].add(r)
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -213,4 +203,27 @@ func JUnit(w io.Writer, results []Result) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+func (s *junitSuite) add(r Result) {
+	lines := slices.DeleteFunc(append(slices.Clone(r.Details), r.Why, r.Remedy), func(s string) bool { return s == "" })
+	m := &junitMessage{Message: r.Found, Text: strings.Join(lines, "\n")}
+	c := junitCase{Class: "privatelink." + r.Group, Name: r.Name, Seconds: r.Took.Seconds()}
+	s.Tests++
+	switch r.Status {
+	case Failed:
+		s.Failures++
+		c.Failure = m
+	case Unknown:
+		s.Errors++
+		c.Error = m
+	case Skipped:
+		s.Skipped++
+		c.Skipped = m
+	case Warning:
+		c.Out = m.Message + "\n" + m.Text
+	case OK:
+		c.Out = r.Found
+	}
+	s.Cases = append(s.Cases, c)
 }

@@ -43,7 +43,7 @@ func Load(ctx context.Context, region, profile string) (aws.Config, error) {
 // Unseen is the finding for a request that failed. Action is the IAM action that
 // it needs, such as ec2:DescribeVpcs.
 func Unseen(action string, err error) doctor.Finding {
-	return doctor.NotSeen(remedy(action, err), "%s: %s", action, Reason(err))
+	return doctor.Unknownf(remedy(action, err), "%s: %s", action, Reason(err))
 }
 
 // Reason is an error without the SDK's account of how it got there.

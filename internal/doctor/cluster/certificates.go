@@ -131,18 +131,18 @@ func (k *cluster) certificate(ctx context.Context) doctor.Finding {
 			left := c.NotAfter.Sub(now)
 			switch {
 			case now.Before(c.NotBefore):
-				return doctor.Bad("set the clocks of the nodes and of the control plane right, then "+k.restarts(), "a certificate is not valid yet: the API server's clock says %s", now.UTC().Format(time.RFC3339)).With(what)
+				return doctor.Failf("set the clocks of the nodes and of the control plane right, then "+k.restarts(), "a certificate is not valid yet: the API server's clock says %s", now.UTC().Format(time.RFC3339)).With(what)
 			case left <= 0:
-				return doctor.Bad(remedy, "a certificate has expired").With(what)
+				return doctor.Failf(remedy, "a certificate has expired").With(what)
 			case left < margin(c):
-				return doctor.Bad(remedy, "a certificate expires in %s", days(left)).With(what)
+				return doctor.Failf(remedy, "a certificate expires in %s", days(left)).With(what)
 			}
 			if first.IsZero() || c.NotAfter.Before(first) {
 				first = c.NotAfter
 			}
 		}
 	}
-	return doctor.Good("%d replicas; the first certificate expires in %s", len(all), days(first.Sub(now)))
+	return doctor.OKf("%d replicas; the first certificate expires in %s", len(all), days(first.Sub(now)))
 }
 
 // margin is how long before its end a certificate should have been replaced: a
@@ -191,9 +191,9 @@ func (k *cluster) caBundle(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(wrong) > 0 {
-		return doctor.Bad(remedy, "the API server does not trust the webhook").With(wrong...)
+		return doctor.Failf(remedy, "the API server does not trust the webhook").With(wrong...)
 	}
-	return doctor.Good("%d entries trust %d replicas", len(live.Webhooks), len(all))
+	return doctor.OKf("%d entries trust %d replicas", len(live.Webhooks), len(all))
 }
 
 // trusts verifies as the API server does, at a time when the leaf is valid: its
@@ -212,7 +212,7 @@ func (k *cluster) caSecret(ctx context.Context) doctor.Finding {
 	case err != nil:
 		return unseen("reading the Deployment", err)
 	case !self:
-		return doctor.Good("not needed: the certificate comes from files")
+		return doctor.OKf("not needed: the certificate comes from files")
 	}
 	// Only that it exists: there is a private key in it.
 	err := k.Client.CoreV1().RESTClient().Get().Namespace(k.Names.Namespace).Resource("secrets").Name(k.Names.CASecret).
@@ -220,11 +220,11 @@ func (k *cluster) caSecret(ctx context.Context) doctor.Finding {
 	where := named("Secret", k.Names.Namespace, k.Names.CASecret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installs(), "there is no %s", where)
 	case err != nil:
 		return unseen("looking for the "+where, err)
 	}
-	return doctor.Good("%s", k.Names.CASecret)
+	return doctor.OKf("%s", k.Names.CASecret)
 }
 
 func (k *cluster) rbac(ctx context.Context) doctor.Finding {
@@ -235,7 +235,7 @@ func (k *cluster) rbac(ctx context.Context) doctor.Finding {
 	if self, err := k.selfManaged(ctx); err != nil {
 		return unseen("reading the Deployment", err)
 	} else if !self {
-		return doctor.Good("not needed: the certificate comes from files")
+		return doctor.OKf("not needed: the certificate comes from files")
 	}
 	user := fmt.Sprintf("system:serviceaccount:%s:%s", d.Namespace, d.Spec.Template.Spec.ServiceAccountName)
 	var refused []string
@@ -257,7 +257,7 @@ func (k *cluster) rbac(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(refused) > 0 {
-		return doctor.Bad(k.installs(), "%s may not %s", user, doctor.List(refused, 5))
+		return doctor.Failf(k.installs(), "%s may not %s", user, doctor.List(refused, 5))
 	}
-	return doctor.Good("%s may", user)
+	return doctor.OKf("%s may", user)
 }

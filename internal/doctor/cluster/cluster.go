@@ -178,7 +178,7 @@ func unseen(doing string, err error) doctor.Finding {
 	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 		remedy = "use a kubeconfig whose user may do it: see kubectl auth can-i"
 	}
-	return doctor.NotSeen(remedy, "%s: %v", doing, err)
+	return doctor.Unknownf(remedy, "%s: %v", doing, err)
 }
 
 func (k *cluster) theDeployment(ctx context.Context) (*appsv1.Deployment, error) {

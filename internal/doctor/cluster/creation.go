@@ -46,9 +46,9 @@ func (k *cluster) creation(ctx context.Context) doctor.Finding {
 		if remedy == "" {
 			remedy = "kubectl -n " + k.Rules.Namespaces()[0] + " describe the object that is named"
 		}
-		return doctor.Bad(remedy, "%d workloads have pods refused", len(refused)).With(refused...)
+		return doctor.Failf(remedy, "%d workloads have pods refused", len(refused)).With(refused...)
 	}
-	return doctor.Good("none")
+	return doctor.OKf("none")
 }
 
 // refusedByEvents looks at owners that lack pods, and then at the newest event

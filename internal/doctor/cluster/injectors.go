@@ -41,9 +41,9 @@ func (k *cluster) injectors(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(after) > 0 {
-		return doctor.Risky("give its MutatingWebhookConfiguration a name that sorts before "+k.Expected.Name+", or keep it from these namespaces by its namespaceSelector; mirror what it injects", "%s is called after the rewriting", doctor.List(after, 3)).With(after...)
+		return doctor.Warnf("give its MutatingWebhookConfiguration a name that sorts before "+k.Expected.Name+", or keep it from these namespaces by its namespaceSelector; mirror what it injects", "%s is called after the rewriting", doctor.List(after, 3)).With(after...)
 	}
-	return doctor.Good("%d webhooks see these pods, all of them before", others)
+	return doctor.OKf("%d webhooks see these pods, all of them before", others)
 }
 
 // namespaceLabels are the labels of each namespace of ours. One that does not

@@ -25,18 +25,18 @@ func (k *cluster) api(context.Context) doctor.Finding {
 	info, err := k.Client.Discovery().ServerVersion()
 	switch {
 	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
-		return doctor.NotSeen("log in to the cluster: aws eks update-kubeconfig --name CLUSTER", "%s refuses you: %v", k.REST.Host, err)
+		return doctor.Unknownf("log in to the cluster: aws eks update-kubeconfig --name CLUSTER", "%s refuses you: %v", k.REST.Host, err)
 	case err != nil:
-		return doctor.Bad("reach the API server from here, by VPN or bastion where its endpoint is private; then: kubectl version", "%s does not answer: %v", k.REST.Host, err)
+		return doctor.Failf("reach the API server from here, by VPN or bastion where its endpoint is private; then: kubectl version", "%s does not answer: %v", k.REST.Host, err)
 	}
 	v, err := version.ParseGeneric(info.GitVersion)
 	if err != nil {
-		return doctor.NotSeen("kubectl version", "it says that its version is %q", info.GitVersion)
+		return doctor.Unknownf("kubectl version", "it says that its version is %q", info.GitVersion)
 	}
 	if v.LessThan(version.MustParseGeneric(oldest)) {
-		return doctor.Bad("upgrade the cluster: aws eks update-cluster-version", "Kubernetes %s", info.GitVersion)
+		return doctor.Failf("upgrade the cluster: aws eks update-cluster-version", "Kubernetes %s", info.GitVersion)
 	}
-	return doctor.Good("Kubernetes %s at %s", info.GitVersion, k.REST.Host)
+	return doctor.OKf("Kubernetes %s at %s", info.GitVersion, k.REST.Host)
 }
 
 func (k *cluster) theConfiguration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
@@ -49,7 +49,7 @@ func (k *cluster) configuration(ctx context.Context) doctor.Finding {
 	live, err := k.theConfiguration(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(k.installs(), "there is no MutatingWebhookConfiguration %s", k.Expected.Name)
+		return doctor.Failf(k.installs(), "there is no MutatingWebhookConfiguration %s", k.Expected.Name)
 	case err != nil:
 		return unseen("reading the MutatingWebhookConfiguration", err)
 	}
@@ -61,15 +61,15 @@ func (k *cluster) configuration(ctx context.Context) doctor.Finding {
 			remove = append(remove, fmt.Sprintf("{%q:%q,%q:%q}", "op", "remove", "path", a.path))
 			different = append(different, a.what)
 		}
-		return doctor.Bad(fmt.Sprintf("kubectl patch mutatingwebhookconfiguration %s --type=json -p '[%s]'\n%s", live.Name, strings.Join(remove, ","), k.installs()), "%s", where).With(different...)
+		return doctor.Failf(fmt.Sprintf("kubectl patch mutatingwebhookconfiguration %s --type=json -p '[%s]'\n%s", live.Name, strings.Join(remove, ","), k.installs()), "%s", where).With(different...)
 	case len(different) > 0:
-		return doctor.Bad(k.installs()+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
+		return doctor.Failf(k.installs()+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
 	}
 	policies := ""
 	if p := live.Webhooks[0].FailurePolicy; p != nil && *p == admissionv1.Ignore {
 		policies = "; failurePolicy Ignore: while the webhook is away, pods start with public images"
 	}
-	return doctor.Good("%s, %d entries, as rendered%s", live.Name, len(live.Webhooks), policies)
+	return doctor.OKf("%s, %d entries, as rendered%s", live.Name, len(live.Webhooks), policies)
 }
 
 // addition is something in the cluster that nobody rendered.
@@ -121,13 +121,13 @@ func (k *cluster) config(ctx context.Context) doctor.Finding {
 	where := named("ConfigMap", k.Names.Namespace, k.Names.ConfigMap)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installs(), "there is no %s", where)
 	case err != nil:
 		return unseen("reading the "+where, err)
 	}
 	theirs, err := rewrite.Load(where, []byte(m.Data[k.Names.ConfigKey]))
 	if err != nil {
-		return doctor.Bad(k.installs(), "its configuration has a fault: %v", err)
+		return doctor.Failf(k.installs(), "its configuration has a fault: %v", err)
 	}
 	want, got := k.Rules.Config(), theirs.Config()
 	// How repositories are made is nothing that the webhook looks at.
@@ -145,7 +145,7 @@ func (k *cluster) config(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(different) > 0 {
-		return doctor.Bad("give the configuration that is meant with --config, or install it:\n"+k.installs(), "it differs in %d settings", len(different)).With(different...)
+		return doctor.Failf("give the configuration that is meant with --config, or install it:\n"+k.installs(), "it differs in %d settings", len(different)).With(different...)
 	}
-	return doctor.Good("registry %s, namespaces %s", got.Registry, strings.Join(theirs.Namespaces(), ", "))
+	return doctor.OKf("registry %s, namespaces %s", got.Registry, strings.Join(theirs.Namespaces(), ", "))
 }

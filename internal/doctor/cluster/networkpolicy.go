@@ -25,7 +25,7 @@ func (k *cluster) networkPolicy(ctx context.Context) doctor.Finding {
 		return unseen("listing NetworkPolicies in "+k.Names.Namespace, err)
 	}
 	if d.Spec.Template.Spec.HostNetwork {
-		return doctor.Good("the webhook is on the nodes' network, where none applies")
+		return doctor.OKf("the webhook is on the nodes' network, where none applies")
 	}
 	var selecting []string
 	for _, p := range list.Items {
@@ -34,13 +34,13 @@ func (k *cluster) networkPolicy(ctx context.Context) doctor.Finding {
 		}
 		selecting = append(selecting, p.Name)
 		if slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return letsIn(r, servingPort(d)) }) {
-			return doctor.Good("%s lets port %d in", p.Name, servingPort(d))
+			return doctor.OKf("%s lets port %d in", p.Name, servingPort(d))
 		}
 	}
 	if len(selecting) == 0 {
-		return doctor.Good("none selects the webhook")
+		return doctor.OKf("none selects the webhook")
 	}
-	return doctor.Bad(k.installs(), "%s select the webhook, and none lets port %d in from everywhere", strings.Join(selecting, ", "), servingPort(d))
+	return doctor.Failf(k.installs(), "%s select the webhook, and none lets port %d in from everywhere", strings.Join(selecting, ", "), servingPort(d))
 }
 
 func selects(p networkingv1.NetworkPolicy, of map[string]string) bool {

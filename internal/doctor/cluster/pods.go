@@ -37,9 +37,9 @@ func (k *cluster) pods(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(public) > 0 {
-		return doctor.Bad(remedy, "%d of %d pods have public images", len(public), len(pods)).With(public...)
+		return doctor.Failf(remedy, "%d of %d pods have public images", len(public), len(pods)).With(public...)
 	}
-	return doctor.Good("%d pods, none with a public image", len(pods))
+	return doctor.OKf("%d pods, none with a public image", len(pods))
 }
 
 // again is the command that makes a pod anew.
@@ -110,9 +110,9 @@ func (k *cluster) pulls(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(stuck) > 0 {
-		return doctor.Bad(remedy, "%d containers wait for their images", len(stuck)).With(stuck...)
+		return doctor.Failf(remedy, "%d containers wait for their images", len(stuck)).With(stuck...)
 	}
-	return doctor.Good("none waits")
+	return doctor.OKf("none waits")
 }
 
 // remedyForPull reads what the container runtime says of a pull that failed.

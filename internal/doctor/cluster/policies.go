@@ -62,13 +62,13 @@ func (k *cluster) guard(ctx context.Context) doctor.Finding {
 	name := k.Guard.Name
 	p, err := api.ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Risky(k.installs(), "there is no ValidatingAdmissionPolicy %s: of a public image that is left nobody tells", name)
+		return doctor.Warnf(k.installs(), "there is no ValidatingAdmissionPolicy %s: of a public image that is left nobody tells", name)
 	} else if err != nil {
 		return unseen("reading the ValidatingAdmissionPolicy", err)
 	}
 	b, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Risky(k.installs(), "the ValidatingAdmissionPolicy %s has no binding, and so does nothing", name)
+		return doctor.Warnf(k.installs(), "the ValidatingAdmissionPolicy %s has no binding, and so does nothing", name)
 	} else if err != nil {
 		return unseen("reading the ValidatingAdmissionPolicyBinding", err)
 	}
@@ -76,13 +76,13 @@ func (k *cluster) guard(ctx context.Context) doctor.Finding {
 	different := unequal(append(append(matching(w.MatchConstraints, g.MatchConstraints), bound(name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef)...),
 		field{"spec.variables", w.Variables, g.Variables}, field{"spec.validations", w.Validations, g.Validations}, field{"spec.matchConditions", w.MatchConditions, g.MatchConditions}))
 	if len(different) > 0 {
-		return doctor.Risky(k.installs(), "the guard differs from what is rendered in %s", doctor.List(different, 3)).With(different...)
+		return doctor.Warnf(k.installs(), "the guard differs from what is rendered in %s", doctor.List(different, 3)).With(different...)
 	}
 	var actions []string
 	for _, a := range b.Spec.ValidationActions {
 		actions = append(actions, string(a))
 	}
-	return doctor.Good("as rendered; of a public image it does: %s", strings.Join(actions, ", "))
+	return doctor.OKf("as rendered; of a public image it does: %s", strings.Join(actions, ", "))
 }
 
 func (k *cluster) policy(ctx context.Context) doctor.Finding {
@@ -90,13 +90,13 @@ func (k *cluster) policy(ctx context.Context) doctor.Finding {
 	name := k.Policy.Name
 	p, err := api.MutatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Bad(k.installs(), "there is no MutatingAdmissionPolicy %s", name)
+		return doctor.Failf(k.installs(), "there is no MutatingAdmissionPolicy %s", name)
 	} else if err != nil {
 		return unseen("reading the MutatingAdmissionPolicy", err)
 	}
 	b, err := api.MutatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Bad(k.installs(), "the MutatingAdmissionPolicy %s has no binding, and so does nothing", name)
+		return doctor.Failf(k.installs(), "the MutatingAdmissionPolicy %s has no binding, and so does nothing", name)
 	} else if err != nil {
 		return unseen("reading the MutatingAdmissionPolicyBinding", err)
 	}
@@ -105,9 +105,9 @@ func (k *cluster) policy(ctx context.Context) doctor.Finding {
 		field{"spec.variables", w.Variables, g.Variables}, field{"spec.mutations", w.Mutations, g.Mutations}, field{"spec.matchConditions", w.MatchConditions, g.MatchConditions},
 		field{"spec.reinvocationPolicy", w.ReinvocationPolicy, g.ReinvocationPolicy}))
 	if len(different) > 0 {
-		return doctor.Bad(k.installs(), "the policy differs from what is rendered in %s", doctor.List(different, 3)).With(different...)
+		return doctor.Failf(k.installs(), "the policy differs from what is rendered in %s", doctor.List(different, 3)).With(different...)
 	}
-	return doctor.Good("%s, as rendered", name)
+	return doctor.OKf("%s, as rendered", name)
 }
 
 // installs is how the bundle of the engine is installed again, with what the

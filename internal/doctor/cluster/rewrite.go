@@ -26,7 +26,7 @@ func (k *cluster) rewrite(ctx context.Context) doctor.Finding {
 		}
 	}
 	if sample == "" {
-		return doctor.NotSeen("look at keep in privatelink.yaml", "the configuration keeps every image that was tried, such as %s", samples[0])
+		return doctor.Unknownf("look at keep in privatelink.yaml", "the configuration keeps every image that was tried, such as %s", samples[0])
 	}
 	var absent []string
 	for _, namespace := range k.Rules.Namespaces() {
@@ -37,9 +37,9 @@ func (k *cluster) rewrite(ctx context.Context) doctor.Finding {
 		case err != nil && notAllowed(err):
 			return unseen("sending a pod as a dry run", err)
 		case err != nil:
-			return doctor.Bad(k.remedyFor(err), "a pod in %s is refused: %v", namespace, err)
+			return doctor.Failf(k.remedyFor(err), "a pod in %s is refused: %v", namespace, err)
 		case pod.Spec.Containers[0].Image != want:
-			return doctor.Bad("kubectl -n "+k.Names.Namespace+" logs deployment/"+k.Names.Deployment+"\nand compare: privatelink rewrite --config privatelink.yaml "+sample,
+			return doctor.Failf("kubectl -n "+k.Names.Namespace+" logs deployment/"+k.Names.Deployment+"\nand compare: privatelink rewrite --config privatelink.yaml "+sample,
 				"in %s, %s stays %s; it should become %s", namespace, sample, pod.Spec.Containers[0].Image, want)
 		}
 	}
@@ -47,9 +47,9 @@ func (k *cluster) rewrite(ctx context.Context) doctor.Finding {
 	case len(absent) == len(k.Rules.Namespaces()):
 		return doctor.Finding{Status: doctor.Skipped, Found: "there is no namespace " + strings.Join(absent, ", ") + " yet; to look before onboarding: kubectl create namespace " + absent[0]}
 	case len(absent) > 0:
-		return doctor.Good("%s becomes %s; namespaces that do not exist yet: %s", sample, want, strings.Join(absent, ", "))
+		return doctor.OKf("%s becomes %s; namespaces that do not exist yet: %s", sample, want, strings.Join(absent, ", "))
 	}
-	return doctor.Good("%s becomes %s", sample, want)
+	return doctor.OKf("%s becomes %s", sample, want)
 }
 
 // harmless is a pod that no Pod Security level refuses.

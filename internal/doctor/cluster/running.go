@@ -22,7 +22,7 @@ func (k *cluster) podSecurity(ctx context.Context) doctor.Finding {
 	d, err := k.theDeployment(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Good("not installed yet")
+		return doctor.OKf("not installed yet")
 	case err != nil:
 		return unseen("reading the Deployment", err)
 	}
@@ -31,13 +31,13 @@ func (k *cluster) podSecurity(ctx context.Context) doctor.Finding {
 	_, err = k.Client.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	switch {
 	case err == nil:
-		return doctor.Good("a pod like theirs is admitted")
+		return doctor.OKf("a pod like theirs is admitted")
 	case notAllowed(err):
 		return unseen("sending a pod as a dry run", err)
 	case strings.Contains(err.Error(), "violates PodSecurity"):
-		return doctor.Bad(fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=%s", d.Namespace, levelFor(pod)), "a pod like theirs is refused: %v", err)
+		return doctor.Failf(fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=%s", d.Namespace, levelFor(pod)), "a pod like theirs is refused: %v", err)
 	}
-	return doctor.Bad("kubectl -n "+d.Namespace+" describe replicasets", "a pod like theirs is refused: %v", err)
+	return doctor.Failf("kubectl -n "+d.Namespace+" describe replicasets", "a pod like theirs is refused: %v", err)
 }
 
 // levelFor is the Pod Security level that the bundle gives the namespace.
@@ -60,7 +60,7 @@ func (k *cluster) replicas(ctx context.Context) doctor.Finding {
 	where := named("Deployment", k.Names.Namespace, k.Names.Deployment)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Bad(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installs(), "there is no %s", where)
 	case err != nil:
 		return unseen("reading the "+where, err)
 	}
@@ -82,13 +82,13 @@ func (k *cluster) replicas(ctx context.Context) doctor.Finding {
 	scale := fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", d.Namespace, d.Name)
 	switch {
 	case want == 0:
-		return doctor.Bad(scale, "it is scaled to 0")
+		return doctor.Failf(scale, "it is scaled to 0")
 	case ready == 0:
-		return doctor.Bad(look, "none of %d replicas is ready", want).With(waiting...)
+		return doctor.Failf(look, "none of %d replicas is ready", want).With(waiting...)
 	case ready < int(want):
-		return doctor.Risky(look, "%d of %d replicas are ready", ready, want).With(waiting...)
+		return doctor.Warnf(look, "%d of %d replicas are ready", ready, want).With(waiting...)
 	case want == 1:
-		return doctor.Risky(scale, "there is only one replica: while it moves, pods are refused")
+		return doctor.Warnf(scale, "there is only one replica: while it moves, pods are refused")
 	}
 	if len(nodes) == 1 {
 		all, err := k.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
@@ -96,11 +96,11 @@ func (k *cluster) replicas(ctx context.Context) doctor.Finding {
 			return unseen("listing nodes", err)
 		}
 		if usable := slices.DeleteFunc(all.Items, func(n corev1.Node) bool { return !usable(n) }); len(usable) > 1 {
-			return doctor.Risky(fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name), "all %d replicas are on one node", ready)
+			return doctor.Warnf(fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name), "all %d replicas are on one node", ready)
 		}
-		return doctor.Good("%d of %d ready, on the only node", ready, want)
+		return doctor.OKf("%d of %d ready, on the only node", ready, want)
 	}
-	return doctor.Good("%d of %d ready, on %d nodes", ready, want, len(nodes))
+	return doctor.OKf("%d of %d ready, on %d nodes", ready, want, len(nodes))
 }
 
 // Ready tells whether a pod is ready, and not on its way out.
@@ -161,7 +161,7 @@ func (k *cluster) service(ctx context.Context) doctor.Finding {
 	}
 	where := named("Service", k.Names.Namespace, k.Names.Service)
 	if _, err := k.Client.CoreV1().Services(k.Names.Namespace).Get(ctx, k.Names.Service, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-		return doctor.Bad(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installs(), "there is no %s", where)
 	} else if err != nil {
 		return unseen("reading the "+where, err)
 	}
@@ -186,13 +186,13 @@ func (k *cluster) service(ctx context.Context) doctor.Finding {
 	}
 	switch {
 	case ready > 0:
-		return doctor.Good("%d addresses, port %d", ready, port)
+		return doctor.OKf("%d addresses, port %d", ready, port)
 	case len(ports) > 0 && !slices.Contains(ports, fmt.Sprint(port)):
-		return doctor.Bad(k.installs(), "it leads to port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
+		return doctor.Failf(k.installs(), "it leads to port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
 	}
 	selector, err := json.Marshal(d.Spec.Selector.MatchLabels)
 	if err != nil {
 		return unseen("reading the Deployment's selector", err)
 	}
-	return doctor.Bad(fmt.Sprintf(`kubectl -n %s patch service %s --type=json -p '[{"op":"replace","path":"/spec/selector","value":%s}]'`, d.Namespace, k.Names.Service, selector), "no ready pod is behind the %s", where)
+	return doctor.Failf(fmt.Sprintf(`kubectl -n %s patch service %s --type=json -p '[{"op":"replace","path":"/spec/selector","value":%s}]'`, d.Namespace, k.Names.Service, selector), "no ready pod is behind the %s", where)
 }

@@ -105,9 +105,9 @@ func (a *asker) who(ctx context.Context) doctor.Finding {
 		return awsapi.Unseen("sts:GetCallerIdentity", err)
 	}
 	if caller.AccountID != a.Account {
-		return doctor.Good("%s; the registry is of another account, %s", caller, a.Account).With(otherAccount)
+		return doctor.OKf("%s; the registry is of another account, %s", caller, a.Account).With(otherAccount)
 	}
-	return doctor.Good("%s, in the account of the registry", caller)
+	return doctor.OKf("%s, in the account of the registry", caller)
 }
 
 // otherAccount is what a simulation leaves out.

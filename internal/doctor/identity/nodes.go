@@ -31,7 +31,7 @@ func (a *asker) nodeRole(ctx context.Context) doctor.Finding {
 		return awsapi.Unseen(action, err)
 	}
 	if len(roles) == 0 {
-		return doctor.NotSeen("start a node, and look again", "cluster %s has no node group, and no running node with a role", a.Cluster)
+		return doctor.Unknownf("start a node, and look again", "cluster %s has no node group, and no running node with a role", a.Cluster)
 	}
 	var bad, details, remedies []string
 	for _, role := range slices.Sorted(maps.Keys(roles)) {
@@ -48,9 +48,9 @@ func (a *asker) nodeRole(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(bad) > 0 {
-		return doctor.Bad(strings.Join(remedies, "\n"), "may not pull from %s: %s", a.repositories(), doctor.List(bad, 4)).With(details...)
+		return doctor.Failf(strings.Join(remedies, "\n"), "may not pull from %s: %s", a.repositories(), doctor.List(bad, 4)).With(details...)
 	}
-	f := doctor.Good("%d roles may pull from %s", len(roles), a.repositories())
+	f := doctor.OKf("%d roles may pull from %s", len(roles), a.repositories())
 	for role := range roles {
 		if parsed, err := arn.Parse(role); err != nil || parsed.AccountID != a.Account {
 			return f.With(otherAccount)

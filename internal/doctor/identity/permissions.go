@@ -102,7 +102,7 @@ func (a *asker) mirrorPermissions(ctx context.Context) doctor.Finding {
 	}
 	principal, name, ok := a.principal(ctx, caller)
 	if !ok {
-		return doctor.NotSeen("use a user or a role of IAM", "IAM does not simulate what %s may do", caller)
+		return doctor.Unknownf("use a user or a role of IAM", "IAM does not simulate what %s may do", caller)
 	}
 	no, err := a.simulate(ctx, principal, append(slices.Clone(mirrors), prunes))
 	if err != nil {
@@ -121,10 +121,10 @@ func (a *asker) mirrorPermissions(ctx context.Context) doctor.Finding {
 		if strings.Contains(principal, ":user/") {
 			kind = "user"
 		}
-		return doctor.Bad(fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name privatelink-mirror --policy-document '%s'", kind, kind, name, a.mirrorPolicy()),
+		return doctor.Failf(fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name privatelink-mirror --policy-document '%s'", kind, kind, name, a.mirrorPolicy()),
 			"%s lacks %s", principal, doctor.List(no.all(), 5)).With(append(no.all(), notes...)...)
 	}
-	return doctor.Good("%s may do all %d actions on %s", principal, len(mirrors)+1, a.repositories()).With(notes...)
+	return doctor.OKf("%s may do all %d actions on %s", principal, len(mirrors)+1, a.repositories()).With(notes...)
 }
 
 // principal is the user or role that policies are attached to. The ARN of a

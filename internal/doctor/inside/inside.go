@@ -93,7 +93,7 @@ func Checks(c Config) []doctor.Check {
 		}
 	}
 	if c.Look == nil {
-		return doctor.Blind(checks, doctor.Finding{Status: doctor.Skipped,
+		return doctor.Unavailable(checks, doctor.Finding{Status: doctor.Skipped,
 			Found: "add --probe to look from a pod, by a short Job; or --inside when this machine is in the VPC"})
 	}
 	return checks
@@ -123,7 +123,7 @@ func (s *sight) run(ctx context.Context) doctor.Finding {
 	if err := s.look(ctx); err != nil {
 		return blind(err)
 	}
-	return doctor.Good("%d hosts looked at", len(s.results))
+	return doctor.OKf("%d hosts looked at", len(s.results))
 }
 
 // on is a check of some of the hosts.
@@ -150,5 +150,5 @@ func blind(err error) doctor.Finding {
 	if t, ok := errors.AsType[*Trouble](err); ok {
 		remedy = t.Remedy
 	}
-	return doctor.NotSeen(remedy, "%v", err)
+	return doctor.Unknownf(remedy, "%v", err)
 }

@@ -28,9 +28,9 @@ func answers(results []probe.Result) doctor.Finding {
 		}
 	}
 	if len(faults) < len(results) {
-		return doctor.Good("%d of %d names were answered", len(results)-len(faults), len(results))
+		return doctor.OKf("%d of %d names were answered", len(results)-len(faults), len(results))
 	}
-	return doctor.Bad("kubectl -n kube-system get pods -l k8s-app=kube-dns: CoreDNS must be ready and reach the VPC's resolver; a NetworkPolicy that denies egress (kubectl get networkpolicy -A) must let port 53 through",
+	return doctor.Failf("kubectl -n kube-system get pods -l k8s-app=kube-dns: CoreDNS must be ready and reach the VPC's resolver; a NetworkPolicy that denies egress (kubectl get networkpolicy -A) must let port 53 through",
 		"DNS answered none of %d names", len(results)).With(faults...)
 }
 
@@ -49,9 +49,9 @@ func private(results []probe.Result) doctor.Finding {
 		}
 	}
 	if len(faults) > 0 {
-		return doctor.Bad(noEndpoint, "%s", doctor.List(faults, 2)).With(details...)
+		return doctor.Failf(noEndpoint, "%s", doctor.List(faults, 2)).With(details...)
 	}
-	return doctor.Good("%d names, all private", len(results))
+	return doctor.OKf("%d names, all private", len(results))
 }
 
 // isPrivate is true for what a VPC may hand out: RFC 1918, the shared space of
@@ -75,23 +75,23 @@ func dnsWords(f probe.Fault) string {
 func connects(results []probe.Result) doctor.Finding {
 	dead, details := unanswered(results)
 	if len(dead) > 0 {
-		return doctor.Bad(closed, "%s", doctor.List(dead, 2)).With(details...)
+		return doctor.Failf(closed, "%s", doctor.List(dead, 2)).With(details...)
 	}
 	if len(details) > 0 {
-		return doctor.Risky("let the endpoint's security group and the network ACLs accept TCP 443 in every subnet of the endpoint",
+		return doctor.Warnf("let the endpoint's security group and the network ACLs accept TCP 443 in every subnet of the endpoint",
 			"all answer, but not on every address: a zone is cut off").With(details...)
 	}
-	return doctor.Good("%d hosts answer", len(results))
+	return doctor.OKf("%d hosts answer", len(results))
 }
 
 // routed judges hosts behind a gateway endpoint: any address will do.
 func routed(results []probe.Result) doctor.Finding {
 	dead, details := unanswered(results)
 	if len(dead) > 0 {
-		return doctor.Bad("aws ec2 describe-vpc-endpoints --filters Name=vpc-endpoint-type,Values=Gateway: the gateway endpoint for S3 must stand in the route tables of the nodes' subnets (Terraform: route_table_ids), "+
+		return doctor.Failf("aws ec2 describe-vpc-endpoints --filters Name=vpc-endpoint-type,Values=Gateway: the gateway endpoint for S3 must stand in the route tables of the nodes' subnets (Terraform: route_table_ids), "+
 			"and its policy, the security groups and the network ACLs let TCP 443 out to S3's prefix list", "%s", doctor.List(dead, 2)).With(details...)
 	}
-	return doctor.Good("%d hosts answer", len(results))
+	return doctor.OKf("%d hosts answer", len(results))
 }
 
 // unanswered returns the hosts where no address answers, and what is wrong with
@@ -138,7 +138,7 @@ func trusted(roots *x509.CertPool) func([]probe.Result) doctor.Finding {
 			known, err = x509.SystemCertPool()
 		}
 		if err != nil || known.Equal(x509.NewCertPool()) {
-			return doctor.NotSeen("install the package ca-certificates, or name a file of roots in SSL_CERT_FILE", "this machine has no root certificates to verify with")
+			return doctor.Unknownf("install the package ca-certificates, or name a file of roots in SSL_CERT_FILE", "this machine has no root certificates to verify with")
 		}
 		var faults, remedies, details []string
 		for _, r := range results {
@@ -155,9 +155,9 @@ func trusted(roots *x509.CertPool) func([]probe.Result) doctor.Finding {
 			}
 		}
 		if len(faults) > 0 {
-			return doctor.Bad(strings.Join(remedies, "\n"), "%s", doctor.List(faults, 2)).With(details...)
+			return doctor.Failf(strings.Join(remedies, "\n"), "%s", doctor.List(faults, 2)).With(details...)
 		}
-		return doctor.Good("%d hosts, all trusted", len(results))
+		return doctor.OKf("%d hosts, all trusted", len(results))
 	}
 }
 

@@ -35,7 +35,7 @@ func (v *vpc) controlPlanePort(ctx context.Context) doctor.Finding {
 		return unseen(err)
 	}
 	if len(nodes) == 0 {
-		return doctor.NotSeen("start a node, and look again", "no running instance is tagged kubernetes.io/cluster/%s", v.Cluster)
+		return doctor.Unknownf("start a node, and look again", "no running instance is tagged kubernetes.io/cluster/%s", v.Cluster)
 	}
 	plane := append([]string{aws.ToString(c.ResourcesVpcConfig.ClusterSecurityGroupId)}, c.ResourcesVpcConfig.SecurityGroupIds...)
 	theirs := slices.DeleteFunc(slices.Clone(subnets), func(s types.Subnet) bool { return !slices.Contains(c.ResourcesVpcConfig.SubnetIds, *s.SubnetId) })
@@ -82,12 +82,12 @@ func (v *vpc) controlPlanePort(ctx context.Context) doctor.Finding {
 	if len(closed) > 0 {
 		slices.Sort(details)
 		slices.Sort(remedies)
-		return doctor.Bad(strings.Join(append(slices.Compact(remedies), terraformRule(v.Port)), "\n"), "port %d is closed at %d of %d nodes", v.Port, len(closed), len(nodes)).With(slices.Compact(details)...)
+		return doctor.Failf(strings.Join(append(slices.Compact(remedies), terraformRule(v.Port)), "\n"), "port %d is closed at %d of %d nodes", v.Port, len(closed), len(nodes)).With(slices.Compact(details)...)
 	}
 	if len(unread) > 0 {
 		return v.notRead(unread)
 	}
-	return doctor.Good("port %d of %d nodes is open to it", v.Port, len(nodes))
+	return doctor.OKf("port %d of %d nodes is open to it", v.Port, len(nodes))
 }
 
 // within tells whether an opening is for one of groups, or for all subnets.

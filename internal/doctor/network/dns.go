@@ -40,7 +40,7 @@ func (v *vpc) dns(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(off) > 0 {
-		return doctor.Bad(strings.Join(commands, "\n"), "off in %s: %s", id, strings.Join(off, ", "))
+		return doctor.Failf(strings.Join(commands, "\n"), "off in %s: %s", id, strings.Join(off, ", "))
 	}
 	return v.resolver(ctx, id)
 }
@@ -61,7 +61,7 @@ func (v *vpc) resolver(ctx context.Context, id string) doctor.Finding {
 		set = aws.ToString(vpcs.Vpcs[0].DhcpOptionsId)
 	}
 	if set == "" || set == "default" {
-		return doctor.Risky(fmt.Sprintf("aws ec2 associate-dhcp-options --region %s --vpc-id %s --dhcp-options-id ID, of a set with domain-name-servers=%s", v.region, id, amazon),
+		return doctor.Warnf(fmt.Sprintf("aws ec2 associate-dhcp-options --region %s --vpc-id %s --dhcp-options-id ID, of a set with domain-name-servers=%s", v.region, id, amazon),
 			"both are on in %s, but it has no DHCP options, that tell nodes of a resolver", id)
 	}
 	out, err := v.ec2.DescribeDhcpOptions(ctx, &ec2.DescribeDhcpOptionsInput{DhcpOptionsIds: []string{set}})
@@ -79,8 +79,8 @@ func (v *vpc) resolver(ctx context.Context, id string) doctor.Finding {
 		}
 	}
 	if len(servers) > 0 && !slices.Contains(servers, amazon) {
-		return doctor.Risky(fmt.Sprintf("let them forward amazonaws.com and cast.ai to the VPC's resolver (its network plus two, or a Route 53 inbound endpoint), or give the VPC DHCP options with %s: aws ec2 associate-dhcp-options --region %s --vpc-id %s --dhcp-options-id ID", amazon, v.region, id),
+		return doctor.Warnf(fmt.Sprintf("let them forward amazonaws.com and cast.ai to the VPC's resolver (its network plus two, or a Route 53 inbound endpoint), or give the VPC DHCP options with %s: aws ec2 associate-dhcp-options --region %s --vpc-id %s --dhcp-options-id ID", amazon, v.region, id),
 			"both are on in %s, but its nodes ask %s, that may not know private DNS", id, strings.Join(servers, ", "))
 	}
-	return doctor.Good("both are on in %s, and its nodes ask the VPC's resolver", id)
+	return doctor.OKf("both are on in %s, and its nodes ask the VPC's resolver", id)
 }

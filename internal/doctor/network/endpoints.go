@@ -111,16 +111,16 @@ func (v *vpc) awsEndpoints(ctx context.Context) doctor.Finding {
 	}
 	switch {
 	case len(required) > 0:
-		return doctor.Bad(v.create(ctx, missing), "missing: %s", doctor.List(slices.Concat(required, recommended), 6)).With(details...)
+		return doctor.Failf(v.create(ctx, missing), "missing: %s", doctor.List(slices.Concat(required, recommended), 6)).With(details...)
 	case len(recommended) > 0:
-		return doctor.Risky(v.create(ctx, missing), "missing, needed by some clusters: %s", doctor.List(recommended, 6)).With(details...)
+		return doctor.Warnf(v.create(ctx, missing), "missing, needed by some clusters: %s", doctor.List(recommended, 6)).With(details...)
 	}
-	return doctor.Good("all %d are there", len(found))
+	return doctor.OKf("all %d are there", len(found))
 }
 
 func (v *vpc) castaiEndpoints(ctx context.Context) doctor.Finding {
 	if len(v.CASTAI) == 0 {
-		return doctor.NotSeen("ask CAST AI for the names of its services in "+v.region+", and give them (com.amazonaws.vpce."+v.region+".vpce-svc-ID)",
+		return doctor.Unknownf("ask CAST AI for the names of its services in "+v.region+", and give them (com.amazonaws.vpce."+v.region+".vpce-svc-ID)",
 			"no PrivateLink services of CAST AI are known for %s", v.region)
 	}
 	found, err := v.find(ctx, v.CASTAI)
@@ -135,9 +135,9 @@ func (v *vpc) castaiEndpoints(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(missing) > 0 {
-		return doctor.Bad(v.create(ctx, missing), "missing: %s", strings.Join(names, ", ")).With(details...)
+		return doctor.Failf(v.create(ctx, missing), "missing: %s", strings.Join(names, ", ")).With(details...)
 	}
-	return doctor.Good("all %d are there", len(found))
+	return doctor.OKf("all %d are there", len(found))
 }
 
 // create is the remedy for services without an endpoint. What cannot be looked

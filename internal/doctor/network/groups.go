@@ -72,18 +72,18 @@ func (v *vpc) endpointGroups(ctx context.Context) doctor.Finding {
 		slices.Sort(names)
 		slices.Sort(details)
 		slices.Sort(remedies)
-		return doctor.Bad(strings.Join(append(slices.Compact(remedies), terraformRule(443)), "\n"), "closed: %s", doctor.List(names, 5)).With(details...)
+		return doctor.Failf(strings.Join(append(slices.Compact(remedies), terraformRule(443)), "\n"), "closed: %s", doctor.List(names, 5)).With(details...)
 	}
 	if len(unread) > 0 {
 		return v.notRead(unread)
 	}
-	return doctor.Good("port 443 of %d endpoints is open to %d subnets", count, len(subnets))
+	return doctor.OKf("port 443 of %d endpoints is open to %d subnets", count, len(subnets))
 }
 
 // notRead is the finding where what could not be read may let through.
 func (v *vpc) notRead(ids []string) doctor.Finding {
 	slices.Sort(ids)
-	return doctor.NotSeen("the caller needs ec2:DescribeSecurityGroups and ec2:GetManagedPrefixListEntries; one of another VPC or account is to be looked at there",
+	return doctor.Unknownf("the caller needs ec2:DescribeSecurityGroups and ec2:GetManagedPrefixListEntries; one of another VPC or account is to be looked at there",
 		"these could not be read, and may let it through: %s", doctor.List(slices.Compact(ids), 4))
 }
 

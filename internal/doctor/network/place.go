@@ -26,7 +26,7 @@ const missing = "ResourceNotFoundException"
 
 func (v *vpc) access(ctx context.Context) doctor.Finding {
 	if v.Cluster == "" && v.VPC == "" {
-		return doctor.NotSeen("name the EKS cluster or the VPC: aws eks list-clusters --region "+v.region, "neither a cluster nor a VPC was named")
+		return doctor.Unknownf("name the EKS cluster or the VPC: aws eks list-clusters --region "+v.region, "neither a cluster nor a VPC was named")
 	}
 	if _, err := v.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{MaxResults: aws.Int32(5)}); err != nil {
 		return awsapi.Unseen("ec2:DescribeVpcs", err)
@@ -36,7 +36,7 @@ func (v *vpc) access(ctx context.Context) doctor.Finding {
 			return unseen(err)
 		}
 	}
-	return doctor.Good("they answer in %s", v.region)
+	return doctor.OKf("they answer in %s", v.region)
 }
 
 func (v *vpc) clusterVPC(ctx context.Context) doctor.Finding {
@@ -44,11 +44,11 @@ func (v *vpc) clusterVPC(ctx context.Context) doctor.Finding {
 		c, err := v.cluster(ctx)
 		switch {
 		case awsapi.Code(err) == missing:
-			return doctor.Bad("aws eks list-clusters --region "+v.region, "there is no cluster %s in %s", v.Cluster, v.region)
+			return doctor.Failf("aws eks list-clusters --region "+v.region, "there is no cluster %s in %s", v.Cluster, v.region)
 		case err != nil:
 			return unseen(err)
 		case c.Status != ekstypes.ClusterStatusActive && c.Status != ekstypes.ClusterStatusUpdating:
-			return doctor.Bad(v.describe(), "the cluster %s is %s", v.Cluster, c.Status)
+			return doctor.Failf(v.describe(), "the cluster %s is %s", v.Cluster, c.Status)
 		}
 	}
 	subnets, err := v.subnets(ctx)
@@ -63,7 +63,7 @@ func (v *vpc) clusterVPC(ctx context.Context) doctor.Finding {
 	for _, s := range subnets {
 		details = append(details, fmt.Sprintf("%s %s %s", *s.SubnetId, aws.ToString(s.CidrBlock), aws.ToString(s.AvailabilityZone)))
 	}
-	return doctor.Good("%s, %d subnets in %d zones", id, len(subnets), len(zones(subnets))).With(details...)
+	return doctor.OKf("%s, %d subnets in %d zones", id, len(subnets), len(zones(subnets))).With(details...)
 }
 
 // describe is the command that shows the cluster.
@@ -80,10 +80,10 @@ func (v *vpc) clusterEndpoint(ctx context.Context) doctor.Finding {
 		return unseen(err)
 	}
 	if !c.ResourcesVpcConfig.EndpointPrivateAccess {
-		return doctor.Bad(fmt.Sprintf("aws eks update-cluster-config --region %s --name %s --resources-vpc-config endpointPrivateAccess=true\nTerraform: vpc_config { endpoint_private_access = true }", v.region, v.Cluster),
+		return doctor.Failf(fmt.Sprintf("aws eks update-cluster-config --region %s --name %s --resources-vpc-config endpointPrivateAccess=true\nTerraform: vpc_config { endpoint_private_access = true }", v.region, v.Cluster),
 			"private access to the API server of %s is off", v.Cluster)
 	}
-	return doctor.Good("private access is on")
+	return doctor.OKf("private access is on")
 }
 
 // withoutCluster is the finding of what only a cluster can tell.
@@ -101,10 +101,10 @@ func (v *vpc) subnetTags(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(without) > 0 {
-		return doctor.Bad(fmt.Sprintf("aws ec2 create-tags --region %s --resources %s --tags Key=%s,Value=true\nTerraform: resource \"aws_ec2_tag\" { resource_id = SUBNET, key = %q, value = \"true\" }", v.region, strings.Join(without, " "), routable, routable),
+		return doctor.Failf(fmt.Sprintf("aws ec2 create-tags --region %s --resources %s --tags Key=%s,Value=true\nTerraform: resource \"aws_ec2_tag\" { resource_id = SUBNET, key = %q, value = \"true\" }", v.region, strings.Join(without, " "), routable, routable),
 			"%d of %d subnets are without it", len(without), len(subnets)).With(without...)
 	}
-	return doctor.Good("all %d are", len(subnets))
+	return doctor.OKf("all %d are", len(subnets))
 }
 
 // zones of subnets, each once.

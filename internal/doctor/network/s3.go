@@ -38,7 +38,7 @@ func (v *vpc) s3Route(ctx context.Context) doctor.Finding {
 	}
 	gateways := slices.DeleteFunc(slices.Clone(endpoints), func(e types.VpcEndpoint) bool { return !isGateway(e) })
 	if len(gateways) == 0 {
-		return doctor.Good("S3 has an interface endpoint, that needs no route")
+		return doctor.OKf("S3 has an interface endpoint, that needs no route")
 	}
 	subnets, err := v.subnets(ctx)
 	if err != nil {
@@ -59,11 +59,11 @@ func (v *vpc) s3Route(ctx context.Context) doctor.Finding {
 	}
 	if len(without) > 0 && len(interfaces(endpoints)) == 0 {
 		slices.Sort(tables)
-		return doctor.Bad(fmt.Sprintf("aws ec2 modify-vpc-endpoint --region %s --vpc-endpoint-id %s --add-route-table-ids %s\nTerraform: resource \"aws_vpc_endpoint\" { route_table_ids = [...] } of the S3 endpoint",
+		return doctor.Failf(fmt.Sprintf("aws ec2 modify-vpc-endpoint --region %s --vpc-endpoint-id %s --add-route-table-ids %s\nTerraform: resource \"aws_vpc_endpoint\" { route_table_ids = [...] } of the S3 endpoint",
 			v.region, *gateways[0].VpcEndpointId, strings.Join(slices.Compact(tables), " ")),
 			"%d of %d subnets have no route to S3", len(without), len(subnets)).With(without...)
 	}
-	return doctor.Good("all %d subnets have the route", len(subnets))
+	return doctor.OKf("all %d subnets have the route", len(subnets))
 }
 
 // tables are the route tables by subnet; the VPC's main one, which is that of
@@ -118,20 +118,20 @@ func (v *vpc) s3Policy(ctx context.Context) doctor.Finding {
 		}
 		policy, err := parsePolicy([]byte(text))
 		if err != nil {
-			return doctor.NotSeen(fmt.Sprintf("aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s --query 'VpcEndpoints[].PolicyDocument'", v.region, *e.VpcEndpointId), "the policy of %s: %v", *e.VpcEndpointId, err)
+			return doctor.Unknownf(fmt.Sprintf("aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s --query 'VpcEndpoints[].PolicyDocument'", v.region, *e.VpcEndpointId), "the policy of %s: %v", *e.VpcEndpointId, err)
 		}
 		remedy := fmt.Sprintf(`add to the policy of %s (aws ec2 modify-vpc-endpoint --policy-document, Terraform: policy of the aws_vpc_endpoint):`+"\n"+
 			`{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "%s*"}`, *e.VpcEndpointId, objects)
 		switch answer, why := policy.decide("s3:GetObject", objects); answer {
 		case allowed:
 		case unclear:
-			return doctor.Risky(remedy, "%s may keep it from %s*: %s", *e.VpcEndpointId, objects, why)
+			return doctor.Warnf(remedy, "%s may keep it from %s*: %s", *e.VpcEndpointId, objects, why)
 		default:
 			if answer == denied {
 				remedy = "remove from the policy what denies it; " + remedy
 			}
-			return doctor.Bad(remedy, "%s does not let s3:GetObject on %s* through: %s", *e.VpcEndpointId, objects, why)
+			return doctor.Failf(remedy, "%s does not let s3:GetObject on %s* through: %s", *e.VpcEndpointId, objects, why)
 		}
 	}
-	return doctor.Good("%s* may be read", objects)
+	return doctor.OKf("%s* may be read", objects)
 }

@@ -42,9 +42,9 @@ func (v *vpc) endpointState(ctx context.Context) doctor.Finding {
 			lines = append(lines, r)
 		}
 		slices.Sort(lines[1:])
-		return doctor.Bad(strings.Join(lines, "\n"), "%s", doctor.List(bad, 4)).With(details...)
+		return doctor.Failf(strings.Join(lines, "\n"), "%s", doctor.List(bad, 4)).With(details...)
 	}
-	return doctor.Good("all are")
+	return doctor.OKf("all are")
 }
 
 // stateRemedy says what ends a state.
@@ -82,9 +82,9 @@ func (v *vpc) privateDNS(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(off) > 0 {
-		return doctor.Bad(strings.Join(lines, "\n"), "off: %s", doctor.List(off, 6))
+		return doctor.Failf(strings.Join(lines, "\n"), "off: %s", doctor.List(off, 6))
 	}
-	return doctor.Good("on for all %d", count)
+	return doctor.OKf("on for all %d", count)
 }
 
 func (v *vpc) endpointSubnets(ctx context.Context) doctor.Finding {
@@ -123,9 +123,9 @@ func (v *vpc) endpointSubnets(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(without) > 0 {
-		return doctor.Risky(strings.Join(append(lines, "Terraform: add the subnets to subnet_ids of the aws_vpc_endpoint"), "\n"), "no subnet: %s", doctor.List(without, 4)).With(without...)
+		return doctor.Warnf(strings.Join(append(lines, "Terraform: add the subnets to subnet_ids of the aws_vpc_endpoint"), "\n"), "no subnet: %s", doctor.List(without, 4)).With(without...)
 	}
-	return doctor.Good("all have one in each of %d zones", len(zones(subnets)))
+	return doctor.OKf("all have one in each of %d zones", len(zones(subnets)))
 }
 
 // offered leaves out zones in which the service is not to be had: nobody can

@@ -35,7 +35,7 @@ func (l *looking) platforms(ctx context.Context) doctor.Finding {
 	}
 	states = slices.DeleteFunc(slices.Clone(states), func(s state) bool { return s.err != nil }) // told by images
 	if len(nodes) == 0 {
-		return doctor.NotSeen("add a node, or look again when there is one", "the cluster has no node whose architecture could be asked for")
+		return doctor.Unknownf("add a node, or look again when there is one", "the cluster has no node whose architecture could be asked for")
 	}
 	if len(states) == 0 {
 		return l.nothing(ctx)
@@ -68,14 +68,14 @@ func (l *looking) platforms(ctx context.Context) doctor.Finding {
 	const keep = "keep its pods on the other nodes by a nodeSelector on kubernetes.io/arch"
 	switch failed := errors.Join(errs...); {
 	case len(copied) > 0:
-		return doctor.Bad(l.Copy+" --update --overwrite, without --platform; where the publisher has none, "+keep,
+		return doctor.Failf(l.Copy+" --update --overwrite, without --platform; where the publisher has none, "+keep,
 			"%d of %d images lack an architecture of the nodes: %s", len(copied), len(states), doctor.List(copied, 3)).With(details...)
 	case failed != nil:
 		return unseen(registry.Host(l.Registry), first(errs)).With(details...)
 	case len(published) > 0:
-		return doctor.Risky(keep, "%d of %d images are not published for all nodes: %s", len(published), len(states), doctor.List(published, 3)).With(details...)
+		return doctor.Warnf(keep, "%d of %d images are not published for all nodes: %s", len(published), len(states), doctor.List(published, 3)).With(details...)
 	}
-	return doctor.Good("%d images are there for %s", len(states), strings.Join(nodes, ", "))
+	return doctor.OKf("%d images are there for %s", len(states), strings.Join(nodes, ", "))
 }
 
 func first(errs []error) error {
@@ -143,13 +143,13 @@ func (l *looking) webhook(ctx context.Context) doctor.Finding {
 	repository, name := registry.Split(ref)
 	host := registry.Host(repository)
 	if host != registry.Host(l.Registry) && !registry.IsECR(host) {
-		return doctor.Bad("install it from the private registry: privatelink install --config privatelink.yaml | kubectl apply -f -", "%s is not in a private registry", ref)
+		return doctor.Failf("install it from the private registry: privatelink install --config privatelink.yaml | kubectl apply -f -", "%s is not in a private registry", ref)
 	}
 	d, err := l.Client.Resolve(ctx, repository, name)
 	copying := "from the source of the version that " + ref + " names, which pushes all platforms: make push REGISTRY=" + l.Registry
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		return doctor.Bad(copying, "%s is missing", ref)
+		return doctor.Failf(copying, "%s is missing", ref)
 	case err != nil:
 		return unseen(host, err)
 	}
@@ -162,7 +162,7 @@ func (l *looking) webhook(ctx context.Context) doctor.Finding {
 	case err != nil:
 		return unseen(host, err)
 	case len(lacks) > 0:
-		return doctor.Bad(copying, "%s is not there for %s", ref, strings.Join(lacks, " and "))
+		return doctor.Failf(copying, "%s is not there for %s", ref, strings.Join(lacks, " and "))
 	}
-	return doctor.Good("%s is there for %s", ref, strings.Join(nodes, ", "))
+	return doctor.OKf("%s is there for %s", ref, strings.Join(nodes, ", "))
 }

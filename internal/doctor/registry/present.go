@@ -32,7 +32,7 @@ func (l *looking) login(ctx context.Context) doctor.Finding {
 	if _, err := l.Client.Resolve(ctx, repository, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return refused(host, err)
 	}
-	return doctor.Good("%s lets us read", host)
+	return doctor.OKf("%s lets us read", host)
 }
 
 // refused is the finding for a registry that did not answer as asked. Without
@@ -42,13 +42,13 @@ func refused(host string, err error) doctor.Finding {
 	ecr := registry.IsECR(host)
 	switch {
 	case errors.Is(err, registry.ErrDenied) && ecr:
-		return doctor.Bad("allow the role of `aws sts get-caller-identity` the IAM actions ecr:GetAuthorizationToken on *, and ecr:BatchGetImage and ecr:DescribeRepositories on the repositories", "%v", err)
+		return doctor.Failf("allow the role of `aws sts get-caller-identity` the IAM actions ecr:GetAuthorizationToken on *, and ecr:BatchGetImage and ecr:DescribeRepositories on the repositories", "%v", err)
 	case errors.Is(err, registry.ErrAuth) && ecr && !errors.As(err, &api) && !answered(err):
-		return doctor.NotSeen("give AWS credentials: `aws sso login`, AWS_PROFILE or --profile", "no credentials: %v", err)
+		return doctor.Unknownf("give AWS credentials: `aws sso login`, AWS_PROFILE or --profile", "no credentials: %v", err)
 	case errors.Is(err, registry.ErrAuth) && ecr:
-		return doctor.Bad("renew the AWS credentials, for instance with `aws sso login`, and see `aws sts get-caller-identity`", "%v", err)
+		return doctor.Failf("renew the AWS credentials, for instance with `aws sso login`, and see `aws sts get-caller-identity`", "%v", err)
 	case errors.Is(err, registry.ErrAuth), errors.Is(err, registry.ErrDenied):
-		return doctor.Bad("docker login "+host, "%v", err)
+		return doctor.Failf("docker login "+host, "%v", err)
 	}
 	return unseen(host, err)
 }
@@ -68,12 +68,12 @@ func unseen(host string, err error) doctor.Finding {
 	if errors.Is(err, registry.ErrDenied) {
 		remedy = "allow the role of `aws sts get-caller-identity` the IAM action that the error names, or ecr:BatchGetImage"
 	}
-	return doctor.NotSeen(remedy, "%v", err)
+	return doctor.Unknownf(remedy, "%v", err)
 }
 
 // unread is the finding when the caller cannot say what should be there.
 func unread(what string, err error) doctor.Finding {
-	return doctor.NotSeen("give a cluster with --kubeconfig and --context, or a lock file with --lock", "%s: %v", what, err)
+	return doctor.Unknownf("give a cluster with --kubeconfig and --context, or a lock file with --lock", "%s: %v", what, err)
 }
 
 // theImages are the images, without the webhook's own.
@@ -127,10 +127,10 @@ func (l *looking) repositories(ctx context.Context) doctor.Finding {
 	case err != nil:
 		return unseen(registry.Host(l.Registry), err)
 	case len(missing) > 0:
-		return doctor.Bad(l.Copy+", which makes them; or the Terraform module's list of repositories, and then the same command",
+		return doctor.Failf(l.Copy+", which makes them; or the Terraform module's list of repositories, and then the same command",
 			"%d repositories are missing: %s", len(missing), doctor.List(missing, 3)).With(missing...)
 	}
-	return doctor.Good("all are there")
+	return doctor.OKf("all are there")
 }
 
 // theStates asks for all images, but those whose repository is missing.
@@ -192,20 +192,20 @@ func (l *looking) images(ctx context.Context) doctor.Finding {
 	}
 	switch {
 	case len(parts) > 0:
-		return doctor.Bad(strings.Join(remedies, "\n"), "%s", strings.Join(parts, "; ")).With(details...)
+		return doctor.Failf(strings.Join(remedies, "\n"), "%s", strings.Join(parts, "; ")).With(details...)
 	case failed != nil:
 		return unseen(registry.Host(l.Registry), failed).With(details...)
 	case len(states) == 0:
 		return l.nothing(ctx)
 	}
-	return doctor.Good("%d images are there", len(states))
+	return doctor.OKf("%d images are there", len(states))
 }
 
 // nothing is the finding when there is no image to look at: none is needed, or
 // all lack their repository, which another check tells.
 func (l *looking) nothing(ctx context.Context) doctor.Finding {
 	if all, err := l.theImages(ctx); err == nil && len(all) > 0 {
-		return doctor.Good("no image beside those without a repository")
+		return doctor.OKf("no image beside those without a repository")
 	}
-	return doctor.NotSeen("copy images, which writes a lock file: "+l.Copy, "neither lock file nor cluster names an image")
+	return doctor.Unknownf("copy images, which writes a lock file: "+l.Copy, "neither lock file nor cluster names an image")
 }
