@@ -97,7 +97,7 @@ func (f *exportFlags) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	content, err := m.Content(c.Context(), wanted, rules.Registry(), old)
+	content, err := m.ReadContent(c.Context(), wanted, rules.Registry(), old)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (f *importFlags) run(c *cobra.Command, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	if m.Source, m.Target, err = a.On(c.Context(), client, targets(a.Lock(), rules)); err != nil {
+	if m.Source, m.Target, err = a.ImportEndpoints(c.Context(), client, targets(a.Lock(), rules)); err != nil {
 		return err
 	}
 	f.options.prefix, f.options.old = rules.Registry(), a.Lock()
@@ -262,18 +262,18 @@ func (f *importFlags) run(c *cobra.Command, file string) (err error) {
 }
 
 // images are those of the archive, for the registry of the rules.
-func (f *importFlags) images(c *cobra.Command, l *lock.Lock, rules *rewrite.Rules) ([]mirror.Image, error) {
+func (f *importFlags) images(c *cobra.Command, l *lock.Lock, rules *rewrite.Rules) ([]mirror.Job, error) {
 	if l.Registry != rules.Registry() {
 		fmt.Fprintf(c.ErrOrStderr(), "privatelink: the file was made for %s; its images go below %s, as the configuration says\n", l.Registry, rules.Registry())
 	}
 	target := targets(l, rules)
-	var images []mirror.Image
+	var images []mirror.Job
 	var errs []error
 	for _, i := range l.Images {
 		ref, err := target(i.Source, i.Target)
 		errs = append(errs, err)
 		// The archive has what the target is to have, whatever the source once had.
-		images = append(images, mirror.Image{Source: i.Source, Target: ref, Locked: &mirror.Locked{Digest: i.Digest}, Why: i.Why})
+		images = append(images, mirror.Job{Source: i.Source, Target: ref, Locked: &mirror.Locked{Digest: i.Digest}, Why: i.Why})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, usageError{err}

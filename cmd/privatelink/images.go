@@ -35,7 +35,7 @@ func printLock(c *cobra.Command, f *transferFlags, rules *rewrite.Rules, images 
 	if err != nil {
 		return err
 	}
-	content, err := m.Content(c.Context(), copies(c, images), rules.Registry(), nil)
+	content, err := m.ReadContent(c.Context(), copies(c, images), rules.Registry(), nil)
 	if err != nil {
 		return err
 	}

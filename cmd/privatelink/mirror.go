@@ -51,7 +51,7 @@ func (f *copyFlags) run(c *cobra.Command, compare bool) error {
 	if err != nil {
 		return err
 	}
-	m.Compare = compare
+	m.CompareOnly = compare
 	f.options.prefix, f.options.old = r.Registry(), old
 	if f.options.dryRun = f.options.dryRun || compare; !f.options.dryRun {
 		f.options.write = f.locked.file
@@ -129,7 +129,7 @@ func readLock(file string, rules *rewrite.Rules) (*lock.Lock, error) {
 }
 
 // images are those of the flags, or else of the lock file.
-func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.Rules) ([]mirror.Image, *lock.Lock, error) {
+func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.Rules) ([]mirror.Job, *lock.Lock, error) {
 	old, err := readLock(f.file, rules)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -140,10 +140,10 @@ func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.R
 	case err != nil:
 		return nil, nil, usageError{err}
 	}
-	var wanted []mirror.Image
+	var wanted []mirror.Job
 	if named.empty() {
 		for _, i := range old.Images {
-			wanted = append(wanted, mirror.Image{Source: i.Source, Target: i.Target, Why: i.Why})
+			wanted = append(wanted, mirror.Job{Source: i.Source, Target: i.Target, Why: i.Why})
 		}
 	} else {
 		list, err := named.list(c, rules)
@@ -156,7 +156,7 @@ func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.R
 		return wanted, old, nil
 	}
 	for n := range wanted {
-		if known, ok := old.Of(wanted[n].Source, wanted[n].Target); ok {
+		if known, ok := old.Lookup(wanted[n].Source, wanted[n].Target); ok {
 			wanted[n].Locked = &mirror.Locked{Digest: known.Digest, SourceDigest: known.SourceDigest}
 		}
 	}
@@ -165,7 +165,7 @@ func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.R
 
 // copies are the images of a list that are to be copied. Of the others it says
 // why not.
-func copies(c *cobra.Command, list []catalog.Image) (wanted []mirror.Image) {
+func copies(c *cobra.Command, list []catalog.Image) (wanted []mirror.Job) {
 	for _, i := range list {
 		if !i.Copy {
 			if i.Outcome != rewrite.Private && i.Outcome != rewrite.Kept {
@@ -173,7 +173,7 @@ func copies(c *cobra.Command, list []catalog.Image) (wanted []mirror.Image) {
 			}
 			continue
 		}
-		image := mirror.Image{Source: i.Source, Target: i.Target}
+		image := mirror.Job{Source: i.Source, Target: i.Target}
 		for _, o := range i.Origins {
 			image.Why = append(image.Why, o.String())
 		}
@@ -226,7 +226,7 @@ func (f *transferFlags) mirror(c *cobra.Command, rules *rewrite.Rules) (*mirror.
 	}
 	m := &mirror.Mirror{
 		Source: client, Target: client, Parallel: f.parallel, Platforms: f.platforms,
-		Overwrite: f.overwrite, Referrers: !f.noReferrers, Strict: f.strictReferrers,
+		Overwrite: f.overwrite, Referrers: !f.noReferrers, StrictReferrers: f.strictReferrers,
 	}
 	if own != nil {
 		m.Repositories = own
@@ -287,7 +287,7 @@ func (o *runOptions) add(flags *pflag.FlagSet) {
 }
 
 // runMirror plans, copies unless it is a dry run, and reports.
-func runMirror(c *cobra.Command, m *mirror.Mirror, images []mirror.Image, o runOptions) error {
+func runMirror(c *cobra.Command, m *mirror.Mirror, images []mirror.Job, o runOptions) error {
 	tell, err := newTeller(c, o.output)
 	if err != nil {
 		return err
@@ -306,8 +306,8 @@ func runMirror(c *cobra.Command, m *mirror.Mirror, images []mirror.Image, o runO
 	err = m.Run(c.Context(), plan, &progress)
 	stop()
 	if o.write != "" {
-		l := m.Lock(o.prefix, plan, o.old)
-		if dropped := o.old.Without(l); len(dropped) > 0 {
+		l := m.BuildLock(o.prefix, plan, o.old)
+		if dropped := l.RemovedSince(o.old); len(dropped) > 0 {
 			fmt.Fprintf(c.ErrOrStderr(), "privatelink: %s lists the images of this run, and no longer %d others, such as %s; name all that belong together in one run\n", o.write, len(dropped), dropped[0])
 		}
 		err = errors.Join(err, l.Write(o.write))

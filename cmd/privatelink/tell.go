@@ -49,11 +49,11 @@ func (t *teller) event(e mirror.Event) {
 	switch {
 	case t.json:
 		t.line(e)
-	case e.Kind == mirror.Failed, e.Kind == mirror.Warning:
+	case e.Kind == mirror.EventFailed, e.Kind == mirror.EventWarning:
 		t.say("%s: %s: %s", e.Kind, e.Source, e.Message)
-	case e.Kind == mirror.Created:
+	case e.Kind == mirror.EventCreated:
 		t.say("created the repository %s", e.Target)
-	case e.Kind == mirror.Copied && !t.terminal:
+	case e.Kind == mirror.EventCopied && !t.terminal:
 		t.say("copied %s to %s", e.Source, e.Target)
 	}
 }
@@ -177,23 +177,23 @@ func (t *teller) planned(p *mirror.Plan) error {
 	} else {
 		for _, i := range byState(p) {
 			switch i.State {
-			case mirror.Missing:
+			case mirror.StateMissing:
 				fmt.Fprintf(t.out, "missing  %s\n         from %s\n", i.Target, i.Source)
-			case mirror.Differs:
+			case mirror.StateDiffers:
 				fmt.Fprintf(t.out, "differs  %s is %s\n         and %s is %s\n", i.Target, i.Found, i.Source, i.Digest())
 			}
 		}
 		for _, r := range p.Create {
 			fmt.Fprintf(t.out, "to be created: repository %s\n", r)
 		}
-		fmt.Fprintf(t.out, "%d images: %d present, %d missing, %d differ, %d failed\n", len(p.Items), p.Count(mirror.Present), p.Count(mirror.Missing), p.Count(mirror.Differs), p.Count(mirror.Broken))
+		fmt.Fprintf(t.out, "%d images: %d present, %d missing, %d differ, %d failed\n", len(p.Items), p.Count(mirror.StatePresent), p.Count(mirror.StateMissing), p.Count(mirror.StateDiffers), p.Count(mirror.StateFailed))
 		if p.Upload+p.Mount > 0 {
 			fmt.Fprintf(t.out, "to be written: %s in %d manifests and their layers; %s more is shared; read once: %s\n", size(p.Upload), p.Manifests, size(p.Mount), size(p.Read))
 		}
 	}
-	switch missing := p.Count(mirror.Missing) + p.Count(mirror.Differs); {
-	case p.Count(mirror.Broken) > 0:
-		return reported{fmt.Errorf("%d images could not be compared", p.Count(mirror.Broken))}
+	switch missing := p.Count(mirror.StateMissing) + p.Count(mirror.StateDiffers); {
+	case p.Count(mirror.StateFailed) > 0:
+		return reported{fmt.Errorf("%d images could not be compared", p.Count(mirror.StateFailed))}
 	case missing > 0:
 		return incomplete{missing}
 	}
@@ -211,12 +211,12 @@ func byState(p *mirror.Plan) []*mirror.Item {
 
 // done reports what a run did. It fails if an image is not there.
 func (t *teller) done(p *mirror.Plan, progress *mirror.Progress, took time.Duration) error {
-	failed := p.Count(mirror.Broken) + p.Count(mirror.Differs)
+	failed := p.Count(mirror.StateFailed) + p.Count(mirror.StateDiffers)
 	if t.json {
 		t.summary(p, took.Seconds())
 	} else {
 		fmt.Fprintf(t.out, "%d images: %d copied, %d present before, %d not copied; %s, of which %s is shared, in %s\n",
-			len(p.Items), p.Count(mirror.Done), p.Count(mirror.Present), failed, size(progress.Done.Load()), size(progress.Mounted.Load()), took.Round(10*time.Millisecond))
+			len(p.Items), p.Count(mirror.StateCopied), p.Count(mirror.StatePresent), failed, size(progress.Done.Load()), size(progress.Mounted.Load()), took.Round(10*time.Millisecond))
 	}
 	if failed > 0 {
 		return reported{fmt.Errorf("%d images were not copied", failed)}

@@ -235,14 +235,14 @@ func (r *run) image(i *Item) {
 	needs, after := []*task{root}, []*task(nil)
 	for _, ref := range i.referrers {
 		written := r.manifest(repository, ref.node)
-		if r.m.Strict {
+		if r.m.StrictReferrers {
 			needs = append(needs, written)
 			continue
 		}
 		told := &task{rank: rankWrite}
 		told.run = func(context.Context) error {
 			if written.err != nil {
-				r.m.tell(Event{Kind: Warning, Source: i.Source, Target: i.Target, Digest: ref.desc.Digest.String(),
+				r.m.emit(Event{Kind: EventWarning, Source: i.Source, Target: i.Target, Digest: ref.desc.Digest.String(),
 					Message: "a signature or attestation was not copied: " + written.err.Error()})
 			}
 			return nil

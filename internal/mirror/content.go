@@ -40,16 +40,16 @@ type Blob struct {
 	Repository string
 }
 
-// Content reads what images consist of, all but the blobs. No target is asked.
+// ReadContent reads what images consist of, all but the blobs. No target is asked.
 // Every image that cannot be read is named in the error. prefix and old are as
-// for Lock.
-func (m *Mirror) Content(ctx context.Context, images []Image, prefix string, old *lock.Lock) (*Content, error) {
+// for BuildLock.
+func (m *Mirror) ReadContent(ctx context.Context, images []Job, prefix string, old *lock.Lock) (*Content, error) {
 	items := make([]*Item, len(images))
 	errs := make([]error, len(images))
 	all, group := errgroup.WithContext(ctx)
 	all.SetLimit(m.parallel())
 	for n, image := range images {
-		items[n] = &Item{Image: image}
+		items[n] = &Item{Job: image}
 		all.Go(func() error {
 			if errs[n] = m.resolve(group, items[n]); errs[n] == nil {
 				errs[n] = m.read(group, items[n])
@@ -67,7 +67,7 @@ func (m *Mirror) Content(ctx context.Context, images []Image, prefix string, old
 	if err := m.unambiguous(p); err != nil {
 		return nil, err
 	}
-	c := &Content{Lock: m.Lock(prefix, p, old), Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}
+	c := &Content{Lock: m.BuildLock(prefix, p, old), Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}
 	manifests, blobs := map[digest.Digest]Manifest{}, map[digest.Digest]Blob{}
 	for _, i := range items {
 		repository, _ := registry.Split(i.Source)

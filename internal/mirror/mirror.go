@@ -21,8 +21,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Image is one image to be copied.
-type Image struct {
+// Job is one image to be copied.
+type Job struct {
 	// Source and Target are references, each with a tag, a digest or both.
 	Source, Target string
 	// Locked is what the source is known to be. Without it the source is asked.
@@ -82,11 +82,11 @@ type Mirror struct {
 	Overwrite bool
 	// Referrers copies signatures, attestations and SBOMs as well.
 	Referrers bool
-	// Strict fails an image whose referrers the target does not take.
-	Strict bool
-	// Compare says that there is to be no run: of what differs, no more is read than
+	// StrictReferrers fails an image whose referrers the target does not take.
+	StrictReferrers bool
+	// CompareOnly says that there is to be no run: of what differs, no more is read than
 	// its digest.
-	Compare bool
+	CompareOnly bool
 	// Events are told as they happen, from several goroutines. May be nil.
 	Events func(Event)
 }
@@ -105,15 +105,15 @@ type EventKind string
 
 // The kinds.
 const (
-	Planned   EventKind = "planned"   // an image has to be copied
-	Unchanged EventKind = "unchanged" // an image is there
-	Created   EventKind = "created"   // a repository was made
-	Copied    EventKind = "copied"    // an image is there now
-	Failed    EventKind = "failed"    // an image is not there
-	Warning   EventKind = "warning"
+	EventPlanned   EventKind = "planned"   // an image has to be copied
+	EventUnchanged EventKind = "unchanged" // an image is there
+	EventCreated   EventKind = "created"   // a repository was made
+	EventCopied    EventKind = "copied"    // an image is there now
+	EventFailed    EventKind = "failed"    // an image is not there
+	EventWarning   EventKind = "warning"
 )
 
-func (m *Mirror) tell(e Event) {
+func (m *Mirror) emit(e Event) {
 	if m.Events != nil {
 		m.Events(e)
 	}

@@ -180,7 +180,7 @@ func whole(t *testing.T, ref string) {
 // pair is a source with images, and an empty target.
 type pair struct {
 	source, target *server
-	images         []mirror.Image
+	images         []mirror.Job
 	mirror         *mirror.Mirror
 	events         []mirror.Event
 }
@@ -192,7 +192,7 @@ func newPair(t *testing.T, count, size int) *pair {
 	for i := range count {
 		from := fmt.Sprintf("%s/library/image-%d:v1", p.source.host, i)
 		push(t, from, index(t, size, 1, 2, uint64(10+2*i), uint64(11+2*i)))
-		p.images = append(p.images, mirror.Image{Source: from, Target: fmt.Sprintf("%s/castai/image-%d:v1", p.target.host, i)})
+		p.images = append(p.images, mirror.Job{Source: from, Target: fmt.Sprintf("%s/castai/image-%d:v1", p.target.host, i)})
 	}
 	p.source.forget()
 	client := registry.New(registry.Options{})
@@ -234,7 +234,7 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, i := range plan.Items {
-		if i.State != mirror.Done {
+		if i.State != mirror.StateCopied {
 			t.Errorf("%s: %s %v", i.Source, i.State, i.Err)
 		}
 	}
@@ -259,12 +259,12 @@ func TestNothingToDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := p.mirror.Lock(p.target.host+"/castai", plan, nil)
+	l := p.mirror.BuildLock(p.target.host+"/castai", plan, nil)
 	if len(l.Images) != 5 || l.Images[0].Size < 8000 || len(l.Images[0].Platforms) != 2 {
 		t.Fatalf("lock %+v", l)
 	}
 	for n := range p.images {
-		known, _ := l.Of(p.images[n].Source, p.images[n].Target)
+		known, _ := l.Lookup(p.images[n].Source, p.images[n].Target)
 		p.images[n].Locked = &mirror.Locked{Digest: known.Digest}
 	}
 	p.source.forget()
@@ -272,10 +272,10 @@ func TestNothingToDo(t *testing.T) {
 	if plan, err = p.copy(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if plan.Count(mirror.Present) != 5 || p.source.requests("") != 0 || p.target.requests("") != p.target.requests("HEAD ") || p.target.requests("") > 5 {
-		t.Errorf("%d present; source: %v; target: %v", plan.Count(mirror.Present), p.source.log, p.target.log)
+	if plan.Count(mirror.StatePresent) != 5 || p.source.requests("") != 0 || p.target.requests("") != p.target.requests("HEAD ") || p.target.requests("") > 5 {
+		t.Errorf("%d present; source: %v; target: %v", plan.Count(mirror.StatePresent), p.source.log, p.target.log)
 	}
-	if again := p.mirror.Lock(p.target.host+"/castai", plan, l); fmt.Sprint(again) != fmt.Sprint(l) {
+	if again := p.mirror.BuildLock(p.target.host+"/castai", plan, l); fmt.Sprint(again) != fmt.Sprint(l) {
 		t.Errorf("the lock changed:\n%v\n%v", l, again)
 	}
 }
@@ -288,7 +288,7 @@ func TestATagOfSomebodyElseStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.Items[0].State != mirror.Differs || plan.Items[1].State != mirror.Done || digestOf(t, p.images[0].Target) != before {
+	if plan.Items[0].State != mirror.StateDiffers || plan.Items[1].State != mirror.StateCopied || digestOf(t, p.images[0].Target) != before {
 		t.Errorf("%s %s", plan.Items[0].State, plan.Items[1].State)
 	}
 	p.mirror.Overwrite = true
@@ -302,23 +302,23 @@ func TestPlatforms(t *testing.T) {
 	p := newPair(t, 1, 1000)
 	p.mirror.Platforms = []string{"linux/arm64"}
 	plan, err := p.copy(t.Context(), nil)
-	if err != nil || plan.Items[0].State != mirror.Done {
+	if err != nil || plan.Items[0].State != mirror.StateCopied {
 		t.Fatal(err, plan.Items[0].Err)
 	}
 	whole(t, p.images[0].Target)
-	l := p.mirror.Lock(p.target.host+"/castai", plan, nil).Images[0]
+	l := p.mirror.BuildLock(p.target.host+"/castai", plan, nil).Images[0]
 	if fmt.Sprint(l.Platforms) != "[linux/arm64]" || l.SourceDigest.String() != digestOf(t, p.images[0].Source) || l.Digest.String() != digestOf(t, p.images[0].Target) || l.Digest == l.SourceDigest {
 		t.Errorf("%+v", l)
 	}
 	p.images[0].Locked = &mirror.Locked{Digest: l.Digest, SourceDigest: l.SourceDigest}
 	p.source.forget()
-	if plan, err = p.copy(t.Context(), nil); err != nil || plan.Items[0].State != mirror.Present || p.source.requests("") > 0 {
+	if plan, err = p.copy(t.Context(), nil); err != nil || plan.Items[0].State != mirror.StatePresent || p.source.requests("") > 0 {
 		t.Errorf("%v %+v %v", err, plan.Items[0], p.source.log)
 	}
 	p.mirror.Platforms = []string{"windows/amd64"}
 	p.images[0].Locked = nil
 	plan, err = p.copy(t.Context(), nil)
-	if err != nil || plan.Items[0].State != mirror.Broken || !strings.Contains(plan.Items[0].Err.Error(), "only linux/amd64, linux/arm64") {
+	if err != nil || plan.Items[0].State != mirror.StateFailed || !strings.Contains(plan.Items[0].Err.Error(), "only linux/amd64, linux/arm64") {
 		t.Errorf("%v %v", err, plan.Items[0].Err)
 	}
 }
@@ -339,7 +339,7 @@ func TestOneBadImageDoesNotStopTheOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.Items[1].State != mirror.Broken || plan.Items[0].State != mirror.Done || plan.Items[2].State != mirror.Done {
+	if plan.Items[1].State != mirror.StateFailed || plan.Items[0].State != mirror.StateCopied || plan.Items[2].State != mirror.StateCopied {
 		t.Errorf("%+v", plan.Items)
 	}
 }
@@ -446,7 +446,7 @@ func TestFaultsThatPass(t *testing.T) {
 			p.source.break_(nil)
 			p.target.break_(nil)
 			for _, i := range plan.Items {
-				if i.State != mirror.Done {
+				if i.State != mirror.StateCopied {
 					t.Errorf("%s: %s %v", i.Source, i.State, i.Err)
 				}
 			}
@@ -501,7 +501,7 @@ func TestFaultsThatStay(t *testing.T) {
 			}
 			p.target.break_(nil)
 			for _, i := range plan.Items {
-				if i.State != mirror.Broken || !strings.Contains(fmt.Sprint(i.Err), tc.want) {
+				if i.State != mirror.StateFailed || !strings.Contains(fmt.Sprint(i.Err), tc.want) {
 					t.Errorf("%s: %s %v, want %q", i.Source, i.State, i.Err, tc.want)
 				}
 				if got := digestOf(t, i.Target); !strings.HasPrefix(got, "none") {
@@ -545,7 +545,7 @@ func TestReferrersAndSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan, err := p.copy(t.Context(), nil)
-	if err != nil || plan.Items[0].State != mirror.Done {
+	if err != nil || plan.Items[0].State != mirror.StateCopied {
 		t.Fatal(err, plan.Items[0].Err)
 	}
 	to, _ := registry.Split(p.images[0].Target)
@@ -555,7 +555,7 @@ func TestReferrersAndSignatures(t *testing.T) {
 	if got, want := digestOf(t, to+":"+tag), digestOf(t, repository+":"+tag); got != want {
 		t.Errorf("signature: %s, want %s", got, want)
 	}
-	if l := p.mirror.Lock(p.target.host, plan, nil); len(l.Images[0].Referrers) != 2 {
+	if l := p.mirror.BuildLock(p.target.host, plan, nil); len(l.Images[0].Referrers) != 2 {
 		t.Errorf("%+v", l.Images[0])
 	}
 }

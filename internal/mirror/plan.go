@@ -22,16 +22,16 @@ type State string
 
 // The states of a plan, and, below, those of a run.
 const (
-	Present State = "present" // the target has it
-	Missing State = "missing" // the target has nothing under the name
-	Differs State = "differs" // the target has something else under the name
-	Broken  State = "failed"  // Err says why
-	Done    State = "copied"
+	StatePresent State = "present" // the target has it
+	StateMissing State = "missing" // the target has nothing under the name
+	StateDiffers State = "differs" // the target has something else under the name
+	StateFailed  State = "failed"  // Err says why
+	StateCopied  State = "copied"
 )
 
 // Item is one image of a plan.
 type Item struct {
-	Image
+	Job
 	State State
 	Err   error
 	// Found is what the target has under the name where that differs.
@@ -48,7 +48,7 @@ func (i *Item) Digest() digest.Digest { return i.desc.Digest }
 
 // copies tells whether the run has to do anything for it.
 func (i *Item) copies(overwrite bool) bool {
-	return i.State == Missing || i.State == Differs && overwrite
+	return i.State == StateMissing || i.State == StateDiffers && overwrite
 }
 
 // Plan is what a run does.
@@ -86,12 +86,12 @@ func (p *Plan) Count(s State) (count int) {
 
 // Plan finds out what has to be done. What is wrong with one image is in its
 // item; an error means that there is no plan at all.
-func (m *Mirror) Plan(ctx context.Context, images []Image) (*Plan, error) {
+func (m *Mirror) Plan(ctx context.Context, images []Job) (*Plan, error) {
 	p := &Plan{blobs: map[digest.Digest]*blob{}, shares: true}
 	all, group := errgroup.WithContext(ctx)
 	all.SetLimit(m.parallel())
 	for _, image := range images {
-		i := &Item{Image: image}
+		i := &Item{Job: image}
 		p.Items = append(p.Items, i)
 		all.Go(func() error {
 			m.examine(group, i)
@@ -104,20 +104,20 @@ func (m *Mirror) Plan(ctx context.Context, images []Image) (*Plan, error) {
 	if err := m.unambiguous(p); err != nil {
 		return nil, err
 	}
-	if !m.Compare {
+	if !m.CompareOnly {
 		if err := m.work(ctx, p); err != nil {
 			return nil, err
 		}
 	}
 	for _, i := range p.Items {
-		e := Event{Kind: Planned, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String()}
+		e := Event{Kind: EventPlanned, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String()}
 		switch {
-		case i.State == Present:
-			e.Kind = Unchanged
+		case i.State == StatePresent:
+			e.Kind = EventUnchanged
 		case !i.copies(m.Overwrite):
-			e.Kind, e.Message = Failed, i.problem().Error()
+			e.Kind, e.Message = EventFailed, i.problem().Error()
 		}
-		m.tell(e)
+		m.emit(e)
 	}
 	return p, nil
 }
@@ -136,7 +136,7 @@ func (m *Mirror) work(ctx context.Context, p *Plan) error {
 
 // problem says why an image is not copied.
 func (i *Item) problem() error {
-	if i.State == Differs {
+	if i.State == StateDiffers {
 		return fmt.Errorf("%s stands for %s, and the source for %s; --overwrite moves the tag", i.Target, i.Found, i.desc.Digest)
 	}
 	return i.Err
@@ -146,7 +146,7 @@ func (i *Item) problem() error {
 // for what the target has not.
 func (m *Mirror) examine(ctx context.Context, i *Item) {
 	if err := m.compare(ctx, i); err != nil {
-		i.State, i.Err = Broken, err
+		i.State, i.Err = StateFailed, err
 	}
 }
 
@@ -167,14 +167,14 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	}
 	switch found.Digest {
 	case i.desc.Digest:
-		i.State = Present
+		i.State = StatePresent
 		return nil
 	case "":
-		i.State = Missing
+		i.State = StateMissing
 	default:
-		i.State, i.Found = Differs, found.Digest
+		i.State, i.Found = StateDiffers, found.Digest
 	}
-	if m.Compare || !i.copies(m.Overwrite) {
+	if m.CompareOnly || !i.copies(m.Overwrite) {
 		return nil
 	}
 	return m.read(ctx, i)
@@ -195,7 +195,7 @@ func (m *Mirror) resolve(ctx context.Context, i *Item) error {
 		return err
 	}
 	i.source = d.Digest
-	if m.Compare && len(m.Platforms) == 0 {
+	if m.CompareOnly && len(m.Platforms) == 0 {
 		i.desc = d
 		return nil
 	}
@@ -255,7 +255,7 @@ func acceptable(i *Item) (err error) {
 func (m *Mirror) unambiguous(p *Plan) error {
 	first := map[string]*Item{}
 	for _, i := range p.Items {
-		if i.State == Broken {
+		if i.State == StateFailed {
 			continue
 		}
 		other, twice := first[i.Target]
@@ -387,13 +387,13 @@ func (p *Plan) total(overwrite bool) {
 	p.Manifests = len(seen)
 }
 
-// Lock is what is known now, for the lock file. Images that failed are in it as
+// BuildLock returns what is known now, for the lock file. Images that failed are in it as
 // they were in the old one, which may be nil. Of an image that is the same as
 // there, what only its source could tell is kept.
-func (m *Mirror) Lock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
+func (m *Mirror) BuildLock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 	l := &lock.Lock{Registry: prefix, Platforms: m.Platforms}
 	for _, i := range p.Items {
-		known, ok := old.Of(i.Source, i.Target)
+		known, ok := old.Lookup(i.Source, i.Target)
 		if i.root != nil {
 			now := m.locked(i)
 			if ok && known.Digest == now.Digest && now.SourceDigest == "" {
@@ -405,14 +405,14 @@ func (m *Mirror) Lock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 			l.Images = append(l.Images, known)
 		}
 	}
-	if old != nil && len(l.Platforms) == 0 && slices.ContainsFunc(l.Images, func(i lock.Image) bool { return i.SourceDigest != "" }) {
+	if old != nil && len(l.Platforms) == 0 && slices.ContainsFunc(l.Images, func(i lock.Entry) bool { return i.SourceDigest != "" }) {
 		l.Platforms = old.Platforms
 	}
 	return l
 }
 
-func (m *Mirror) locked(i *Item) lock.Image {
-	l := lock.Image{Source: i.Source, Target: i.Target, Digest: i.desc.Digest, MediaType: i.desc.MediaType,
+func (m *Mirror) locked(i *Item) lock.Entry {
+	l := lock.Entry{Source: i.Source, Target: i.Target, Digest: i.desc.Digest, MediaType: i.desc.MediaType,
 		Size: i.root.size(), Platforms: i.root.platforms(), Why: i.Why}
 	if i.source != i.desc.Digest {
 		l.SourceDigest = i.source

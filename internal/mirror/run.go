@@ -34,10 +34,10 @@ func (m *Mirror) Run(ctx context.Context, p *Plan, progress *Progress) error {
 	progress.Images.Store(int64(len(r.last)))
 	r.schedule.run(ctx, m.parallel())
 	for i, t := range r.last {
-		i.State, i.Err = Done, t.err
+		i.State, i.Err = StateCopied, t.err
 		if t.err != nil {
-			i.State = Broken
-			m.tell(Event{Kind: Failed, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String(), Message: t.err.Error()})
+			i.State = StateFailed
+			m.emit(Event{Kind: EventFailed, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String(), Message: t.err.Error()})
 		}
 	}
 	return context.Cause(ctx)
@@ -51,7 +51,7 @@ func (m *Mirror) create(ctx context.Context, repositories []string) error {
 			if err := m.Repositories.Create(ctx, name); err != nil {
 				return err
 			}
-			m.tell(Event{Kind: Created, Target: name})
+			m.emit(Event{Kind: EventCreated, Target: name})
 			return nil
 		})
 	}
@@ -70,6 +70,6 @@ func (r *run) finish(ctx context.Context, i *Item) error {
 		return fmt.Errorf("%s stands for %s, although %s was written: somebody else writes there", i.Target, d.Digest, i.desc.Digest)
 	}
 	r.progress.ImagesDone.Add(1)
-	r.m.tell(Event{Kind: Copied, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String()})
+	r.m.emit(Event{Kind: EventCopied, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String()})
 	return nil
 }

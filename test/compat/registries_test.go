@@ -110,9 +110,9 @@ func TestCopies(t *testing.T) {
 // copyAll copies images that share layers, twice, and one onto a tag that is
 // taken.
 func copyAll(t *testing.T, source, target string) {
-	var images []mirror.Image
+	var images []mirror.Job
 	for i := range 3 {
-		images = append(images, mirror.Image{Source: fmt.Sprintf("%s/library/image-%d:v1", source, i), Target: fmt.Sprintf("%s/mirror/image-%d:v1", target, i)})
+		images = append(images, mirror.Job{Source: fmt.Sprintf("%s/library/image-%d:v1", source, i), Target: fmt.Sprintf("%s/mirror/image-%d:v1", target, i)})
 	}
 	first, err := random.Index(200_000, 3, 2)
 	if err != nil {
@@ -144,7 +144,7 @@ func copyAll(t *testing.T, source, target string) {
 		return plan
 	}
 	for _, i := range run().Items {
-		if i.State != mirror.Done {
+		if i.State != mirror.StateCopied {
 			t.Errorf("%s: %s %v", i.Source, i.State, i.Err)
 		}
 	}
@@ -165,16 +165,16 @@ func copyAll(t *testing.T, source, target string) {
 			t.Errorf("%s: %v", i.Target, err)
 		}
 	}
-	if plan := run(); plan.Count(mirror.Present) != len(images) {
-		t.Errorf("the second time %d of %d are present", plan.Count(mirror.Present), len(images))
+	if plan := run(); plan.Count(mirror.StatePresent) != len(images) {
+		t.Errorf("the second time %d of %d are present", plan.Count(mirror.StatePresent), len(images))
 	}
 	images[0].Target = images[2].Target
 	images = images[:1]
-	if plan := run(); plan.Items[0].State != mirror.Differs {
+	if plan := run(); plan.Items[0].State != mirror.StateDiffers {
 		t.Errorf("a tag that is taken: %s", plan.Items[0].State)
 	}
 	images[0].Source = source + "/library/nothing:v1"
-	if plan := run(); plan.Items[0].State != mirror.Broken || !strings.Contains(plan.Items[0].Err.Error(), "not found") {
+	if plan := run(); plan.Items[0].State != mirror.StateFailed || !strings.Contains(plan.Items[0].Err.Error(), "not found") {
 		t.Errorf("an image that is not there: %s %v", plan.Items[0].State, plan.Items[0].Err)
 	}
 }

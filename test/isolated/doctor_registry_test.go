@@ -17,7 +17,7 @@ import (
 
 // wants lets the lock file want one more image, which is like the first but for
 // what change does.
-func (c *consulting) wants(t *testing.T, change func(*locked.Image)) (undo func()) {
+func (c *consulting) wants(t *testing.T, change func(*locked.Entry)) (undo func()) {
 	t.Helper()
 	return c.rewriteLock(t, func(l *locked.Lock) {
 		more := l.Images[0]
@@ -30,14 +30,14 @@ func (c *consulting) wants(t *testing.T, change func(*locked.Image)) (undo func(
 // registryFaults are those of what is in ECR.
 func (c *consulting) registryFaults() []fault {
 	mirrored := c.prefix + "/agent:v0.161.1"
-	wants := func(change func(*locked.Image)) func(*testing.T) func() {
+	wants := func(change func(*locked.Entry)) func(*testing.T) func() {
 		return func(t *testing.T) func() { return c.wants(t, change) }
 	}
 	return []fault{
 		{"ECR repository missing", "registry/repositories", "/customer/nowhere", "privatelink mirror",
-			wants(func(i *locked.Image) { i.Target = c.prefix + "/nowhere:v1" })},
+			wants(func(i *locked.Entry) { i.Target = c.prefix + "/nowhere:v1" })},
 		{"image missing", "registry/images", "/customer/agent:v9.9.9", "privatelink mirror",
-			wants(func(i *locked.Image) { i.Target = c.prefix + "/agent:v9.9.9" })},
+			wants(func(i *locked.Entry) { i.Target = c.prefix + "/agent:v9.9.9" })},
 		{"another image under the tag", "registry/images", mirrored, "privatelink mirror", func(t *testing.T) func() {
 			return c.rewriteLock(t, func(l *locked.Lock) {
 				for i := range l.Images {
@@ -60,7 +60,7 @@ func (c *consulting) registryFaults() []fault {
 			if err != nil {
 				t.Fatal(err)
 			}
-			undo := c.wants(t, func(i *locked.Image) { *i = cut.Images[0] })
+			undo := c.wants(t, func(i *locked.Entry) { *i = cut.Images[0] })
 			kubectl(t, graviton, "create", "-f", "-")
 			kubectl(t, "", "patch", "node", "graviton", "--subresource=status", "--type=merge", `--patch={"status": {"nodeInfo": {"architecture": "arm64", "operatingSystem": "linux"}}}`)
 			return func() {

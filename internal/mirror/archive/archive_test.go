@@ -128,7 +128,7 @@ func TestPlatformsThatWereLeftOutStayOut(t *testing.T) {
 	from, to := serve(t), serve(t)
 	images := publish(t, from, to)[:1]
 	m := &mirror.Mirror{Source: client(), Platforms: []string{"linux/arm64"}}
-	c, err := m.Content(t.Context(), images, to.host, nil)
+	c, err := m.ReadContent(t.Context(), images, to.host, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

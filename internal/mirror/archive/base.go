@@ -23,7 +23,7 @@ type Registry interface {
 	Blob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
 }
 
-// On returns the source and the target of an import. For a full archive that is
+// ImportEndpoints returns the source and the target of an import. For a full archive that is
 // the archive and the registry. For a delta the registry is asked first whether
 // it has every blob that was left out, in a repository of the older lock; the
 // error names those that it lacks. Where an image needs such a blob in another
@@ -32,8 +32,8 @@ type Registry interface {
 //
 // Nothing is written before that. target tells where an image of the older lock
 // is in this registry, by its source and by its target in that lock.
-func (a *Archive) On(ctx context.Context, r Registry, target func(source, locked string) (string, error)) (mirror.Source, mirror.Target, error) {
-	if !a.Delta() {
+func (a *Archive) ImportEndpoints(ctx context.Context, r Registry, target func(source, locked string) (string, error)) (mirror.Source, mirror.Target, error) {
+	if !a.IsDelta() {
 		return a, r, nil
 	}
 	repositories := make([]string, len(a.meta.Assumes.Images))

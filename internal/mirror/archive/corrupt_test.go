@@ -25,7 +25,7 @@ func TestAChangedBitIsFound(t *testing.T) {
 	from := serve(t)
 	images := publish(t, from, serve(t))[:2]
 	c := content(t, images)
-	bare, err := (&mirror.Mirror{Source: client()}).Content(t.Context(), images, c.Lock.Registry, nil)
+	bare, err := (&mirror.Mirror{Source: client()}).ReadContent(t.Context(), images, c.Lock.Registry, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func TestADelta(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := open(t, delta)
-		if !a.Delta() {
+		if !a.IsDelta() {
 			t.Error("nobody says that it is a delta")
 		}
 		if err := a.Verify(t.Context()); err != nil {
@@ -73,7 +73,7 @@ func TestADelta(t *testing.T) {
 		// Who does not ask first is told as well.
 		m := &mirror.Mirror{Source: open(t, delta), Target: client()}
 		i := next.Lock.Images[0]
-		p, err := m.Plan(t.Context(), []mirror.Image{{Source: i.Source, Target: i.Target}})
+		p, err := m.Plan(t.Context(), []mirror.Job{{Source: i.Source, Target: i.Target}})
 		if err != nil {
 			t.Fatal(err)
 		}

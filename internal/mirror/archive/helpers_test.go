@@ -113,7 +113,7 @@ func refer(t testing.TB, ref string) {
 }
 
 // publish pushes images that share layers, and says where they are to go.
-func publish(t testing.TB, from, to *server) []mirror.Image {
+func publish(t testing.TB, from, to *server) []mirror.Job {
 	t.Helper()
 	push(t, from.host+"/castai/agent:v1", index(t, 9000, 1, 2))
 	push(t, from.host+"/castai/agent:v2", index(t, 9000, 1, 3))
@@ -125,18 +125,18 @@ func publish(t testing.TB, from, to *server) []mirror.Image {
 	return targets(to, from.host+"/castai/agent:v1", from.host+"/castai/agent:v2", from.host+"/castai/hub/spot:v1", from.host+"/docker:v1")
 }
 
-func targets(to *server, sources ...string) (all []mirror.Image) {
+func targets(to *server, sources ...string) (all []mirror.Job) {
 	for _, s := range sources {
 		_, path, _ := strings.Cut(s, "/")
-		all = append(all, mirror.Image{Source: s, Target: to.host + "/mirror/" + path, Why: []string{"a test"}})
+		all = append(all, mirror.Job{Source: s, Target: to.host + "/mirror/" + path, Why: []string{"a test"}})
 	}
 	return all
 }
 
-func content(t testing.TB, images []mirror.Image) *mirror.Content {
+func content(t testing.TB, images []mirror.Job) *mirror.Content {
 	t.Helper()
 	m := &mirror.Mirror{Source: client(), Referrers: true}
-	c, err := m.Content(context.Background(), images, registry.Host(images[0].Target), nil)
+	c, err := m.ReadContent(context.Background(), images, registry.Host(images[0].Target), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,19 +185,19 @@ func loadTo(t *testing.T, a *archive.Archive, to archive.Registry, host string) 
 		}
 		return target, nil
 	}
-	source, target, err := a.On(t.Context(), to, place)
+	source, target, err := a.ImportEndpoints(t.Context(), to, place)
 	if err != nil {
 		return err
 	}
-	var images []mirror.Image
+	var images []mirror.Job
 	for _, i := range a.Lock().Images {
 		ref, _ := place(i.Source, i.Target)
-		images = append(images, mirror.Image{Source: i.Source, Target: ref, Locked: &mirror.Locked{Digest: i.Digest}})
+		images = append(images, mirror.Job{Source: i.Source, Target: ref, Locked: &mirror.Locked{Digest: i.Digest}})
 	}
 	var warnings []error
 	var mu sync.Mutex
 	m := &mirror.Mirror{Source: source, Target: target, Referrers: true, Events: func(e mirror.Event) {
-		if e.Kind == mirror.Warning {
+		if e.Kind == mirror.EventWarning {
 			mu.Lock()
 			defer mu.Unlock()
 			warnings = append(warnings, errors.New(e.Message))

@@ -68,8 +68,8 @@ func (a *Archive) Close() error { return a.parts.Close() }
 // Lock is the lock file in the archive: what is in it, and where it belongs.
 func (a *Archive) Lock() *lock.Lock { return a.lock }
 
-// Delta tells whether blobs were left out that the target should have.
-func (a *Archive) Delta() bool { return a.meta.Assumes != nil }
+// IsDelta tells whether blobs were left out that the target should have.
+func (a *Archive) IsDelta() bool { return a.meta.Assumes != nil }
 
 // again is what to do about an archive that is not as it was written.
 const again = "copy the archive again, and compare the copy with sha256sum -c"

@@ -32,11 +32,11 @@ func TestMain(m *testing.M) {
 
 func export(file string, refs []string) int {
 	m := &mirror.Mirror{Source: client()}
-	var images []mirror.Image
+	var images []mirror.Job
 	for _, r := range refs {
-		images = append(images, mirror.Image{Source: r, Target: "registry.example.com/" + r})
+		images = append(images, mirror.Job{Source: r, Target: "registry.example.com/" + r})
 	}
-	c, err := m.Content(context.Background(), images, "registry.example.com", nil)
+	c, err := m.ReadContent(context.Background(), images, "registry.example.com", nil)
 	if err == nil {
 		_, err = archive.Write(context.Background(), c, client(), archive.WriteOptions{File: file, Parallel: 2, Split: splitOfTest})
 	}
@@ -51,11 +51,11 @@ const splitOfTest = 300_000
 // contentOf is the content that export writes.
 func contentOf(t *testing.T, refs ...string) *mirror.Content {
 	t.Helper()
-	var images []mirror.Image
+	var images []mirror.Job
 	for _, r := range refs {
-		images = append(images, mirror.Image{Source: r, Target: "registry.example.com/" + r})
+		images = append(images, mirror.Job{Source: r, Target: "registry.example.com/" + r})
 	}
-	c, err := (&mirror.Mirror{Source: client()}).Content(t.Context(), images, "registry.example.com", nil)
+	c, err := (&mirror.Mirror{Source: client()}).ReadContent(t.Context(), images, "registry.example.com", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,8 +37,8 @@ func assume(ctx context.Context, from mirror.Source, c *mirror.Content, since *l
 	all.SetLimit(parallel)
 	for n, i := range since.Images {
 		all.Go(func() error {
-			image := mirror.Image{Source: i.Source, Target: i.Target, Locked: &mirror.Locked{Digest: i.Digest, SourceDigest: i.SourceDigest}}
-			found[n], errs[n] = m.Content(ctx, []mirror.Image{image}, since.Registry, nil)
+			image := mirror.Job{Source: i.Source, Target: i.Target, Locked: &mirror.Locked{Digest: i.Digest, SourceDigest: i.SourceDigest}}
+			found[n], errs[n] = m.ReadContent(ctx, []mirror.Job{image}, since.Registry, nil)
 			return nil
 		})
 	}

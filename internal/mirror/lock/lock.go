@@ -36,11 +36,11 @@ type Lock struct {
 	Registry string `yaml:"registry" json:"registry"`
 	// Platforms are those that were kept; empty for all that there are.
 	Platforms []string `yaml:"platforms,omitempty" json:"platforms,omitempty"`
-	Images    []Image  `yaml:"images" json:"images"`
+	Images    []Entry  `yaml:"images" json:"images"`
 }
 
-// Image is one image.
-type Image struct {
+// Entry is one image.
+type Entry struct {
 	Source string `yaml:"source" json:"source"`
 	Target string `yaml:"target" json:"target"`
 	// Digest is that of the manifest or index behind the target.
@@ -58,30 +58,30 @@ type Image struct {
 	Why []string `yaml:"why,omitempty" json:"why,omitempty"`
 }
 
-// Of returns what is known of an image: by its source, or else by its target,
+// Lookup returns what is known of an image: by its source, or else by its target,
 // since one image may be published under several names.
-func (l *Lock) Of(source, target string) (Image, bool) {
+func (l *Lock) Lookup(source, target string) (Entry, bool) {
 	if l == nil {
-		return Image{}, false
+		return Entry{}, false
 	}
-	i := slices.IndexFunc(l.Images, func(i Image) bool { return i.Source == source })
+	i := slices.IndexFunc(l.Images, func(i Entry) bool { return i.Source == source })
 	if i < 0 {
-		i = slices.IndexFunc(l.Images, func(i Image) bool { return i.Target == target })
+		i = slices.IndexFunc(l.Images, func(i Entry) bool { return i.Target == target })
 	}
 	if i < 0 {
-		return Image{}, false
+		return Entry{}, false
 	}
 	return l.Images[i], true
 }
 
-// Without lists the sources that another lock has not.
-func (l *Lock) Without(other *Lock) (sources []string) {
-	if l == nil {
+// RemovedSince lists the sources of an older lock that this lock does not have.
+func (l *Lock) RemovedSince(old *Lock) (sources []string) {
+	if old == nil {
 		return nil
 	}
-	for _, i := range l.Images {
-		if _, ok := other.Of(i.Source, i.Target); !ok {
-			sources = append(sources, i.Source)
+	for _, e := range old.Images {
+		if _, ok := l.Lookup(e.Source, e.Target); !ok {
+			sources = append(sources, e.Source)
 		}
 	}
 	return sources
@@ -143,7 +143,7 @@ func (l *Lock) Marshal() ([]byte, error) {
 	c := *l
 	c.APIVersion, c.Kind = APIVersion, Kind
 	c.Images = slices.Clone(c.Images)
-	slices.SortFunc(c.Images, func(a, b Image) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Target, b.Target)) })
+	slices.SortFunc(c.Images, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Target, b.Target)) })
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)

@@ -15,7 +15,7 @@ import (
 const prefix = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 
 func sample() *Lock {
-	return &Lock{APIVersion: APIVersion, Kind: Kind, Registry: prefix, Images: []Image{
+	return &Lock{APIVersion: APIVersion, Kind: Kind, Registry: prefix, Images: []Entry{
 		{Source: "ghcr.io/castai/images/agent:v1", Target: prefix + "/agent:v1", Digest: digest.FromString("a"), MediaType: "application/vnd.oci.image.index.v1+json", Size: 7, Platforms: []string{"linux/amd64"}, Why: []string{"set phase1"}},
 		{Source: "docker.io/library/busybox:1", Target: prefix + "/docker.io/library/busybox:1", Digest: digest.FromString("b"), SourceDigest: digest.FromString("c"), MediaType: "m", Referrers: []digest.Digest{digest.FromString("d")}},
 	}}
@@ -46,14 +46,14 @@ func TestWriteAndRead(t *testing.T) {
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v %v: something was left", err, files)
 	}
-	if i, ok := got.Of("us-docker.pkg.dev/castai-hub/library/agent:v1", prefix+"/agent:v1"); !ok || i.Size != 7 {
+	if i, ok := got.Lookup("us-docker.pkg.dev/castai-hub/library/agent:v1", prefix+"/agent:v1"); !ok || i.Size != 7 {
 		t.Errorf("%v %+v", ok, i)
 	}
-	if got := got.Without(&Lock{Images: got.Images[:1]}); len(got) != 1 || got[0] != "ghcr.io/castai/images/agent:v1" {
-		t.Errorf("without: %v", got)
+	if got := (&Lock{Images: got.Images[:1]}).RemovedSince(got); len(got) != 1 || got[0] != "ghcr.io/castai/images/agent:v1" {
+		t.Errorf("removed: %v", got)
 	}
 	var none *Lock
-	if _, ok := none.Of("x", "y"); ok || none.Without(l) != nil {
+	if _, ok := none.Lookup("x", "y"); ok || l.RemovedSince(none) != nil {
 		t.Error("no lock lists something")
 	}
 }

@@ -35,7 +35,7 @@ type copying struct {
 	warnings *warnings
 	source   string // host
 	asked    *requests
-	images   []mirror.Image
+	images   []mirror.Job
 	digests  map[string]string // by repository
 	mirror   *mirror.Mirror
 	base     *http.Transport
@@ -83,7 +83,7 @@ func newCopying(t *testing.T, o fakeecr.Options, c Config) *copying {
 	k.source = strings.TrimPrefix(server.URL, "http://")
 	for i := range images {
 		path := fmt.Sprintf("image-%d", i)
-		k.images = append(k.images, mirror.Image{Source: k.source + "/library/" + path + ":v1", Target: k.target.Host() + "/castai/" + path + ":v1"})
+		k.images = append(k.images, mirror.Job{Source: k.source + "/library/" + path + ":v1", Target: k.target.Host() + "/castai/" + path + ":v1"})
 		k.digests["castai/"+path] = push(t, k.images[i].Source, index(t, 1, 2, uint64(10+2*i)))
 	}
 	k.base = registry.NewTransport()

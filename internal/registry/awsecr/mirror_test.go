@@ -22,7 +22,7 @@ import (
 
 func TestACopyWithMounts(t *testing.T) {
 	k := newCopying(t, fakeecr.Options{Switches: fakeecr.Switches{BlobMounting: true}}, Config{})
-	k.done(t, k.run(t), mirror.Done)
+	k.done(t, k.run(t), mirror.StateCopied)
 	did, uploads := k.mounts()
 	counts := k.target.Counts()
 	if did != placements-unique || uploads != unique || counts[fakeecr.CompleteLayerUpload] != unique || counts[fakeecr.PutImage] != 3*images {
@@ -41,7 +41,7 @@ func TestACopyWithMounts(t *testing.T) {
 func (k *copying) nothingMoreToDo(t *testing.T) {
 	t.Helper()
 	k.target.Forget()
-	k.done(t, k.run(t), mirror.Present)
+	k.done(t, k.run(t), mirror.StatePresent)
 	for _, r := range k.target.Log() {
 		if r.Method != http.MethodHead {
 			t.Errorf("a second run sent %s", r)
@@ -51,7 +51,7 @@ func (k *copying) nothingMoreToDo(t *testing.T) {
 
 func TestACopyWithoutMounts(t *testing.T) {
 	k := newCopying(t, fakeecr.Options{}, Config{})
-	k.done(t, k.run(t), mirror.Done)
+	k.done(t, k.run(t), mirror.StateCopied)
 	did, uploads := k.mounts()
 	if did != 0 || uploads != placements {
 		t.Errorf("%d mounts, %d uploads", did, uploads)
@@ -64,14 +64,14 @@ func TestACopyWithoutMounts(t *testing.T) {
 
 func TestACopyToImmutableTags(t *testing.T) {
 	k := newCopying(t, fakeecr.Options{Switches: fakeecr.Switches{BlobMounting: true}}, Config{Settings: func(string) Settings { return Settings{TagMutability: "IMMUTABLE"} }})
-	k.done(t, k.run(t), mirror.Done)
+	k.done(t, k.run(t), mirror.StateCopied)
 	k.nothingMoreToDo(t)
 	// Moving them is what ECR refuses.
 	k.digests = nil
 	push(t, k.images[0].Source, index(t, 77))
 	k.mirror.Overwrite = true
 	plan := k.run(t)
-	if i := plan.Items[0]; i.State != mirror.Broken || !strings.Contains(i.Err.Error(), "immutable") {
+	if i := plan.Items[0]; i.State != mirror.StateFailed || !strings.Contains(i.Err.Error(), "immutable") {
 		t.Errorf("%s %v", i.State, i.Err)
 	}
 }
@@ -115,7 +115,7 @@ func TestACopyThatMeetsWithFaults(t *testing.T) {
 				k.target.Inject(f)
 			}
 			began := time.Now()
-			k.done(t, k.run(t), mirror.Done)
+			k.done(t, k.run(t), mirror.StateCopied)
 			t.Logf("%v, %d requests, %v", time.Since(began).Round(time.Millisecond), len(k.target.Log()), k.target.Counts())
 		})
 	}
@@ -131,7 +131,7 @@ func TestMountsThatNeverWorkAreGivenUp(t *testing.T) {
 	if err := k.mirror.Run(t.Context(), plan, nil); err != nil {
 		t.Fatal(err)
 	}
-	k.done(t, plan, mirror.Done)
+	k.done(t, plan, mirror.StateCopied)
 	if did, uploads := k.mounts(); did != 0 || uploads > placements+20 {
 		t.Errorf("%d mounts, %d uploads or attempts", did, uploads)
 	}
@@ -155,7 +155,7 @@ func TestATokenThatEndsWithoutSigning(t *testing.T) {
 	if err := k.mirror.Run(t.Context(), plan, nil); err != nil {
 		t.Fatal(err)
 	}
-	k.done(t, plan, mirror.Done)
+	k.done(t, plan, mirror.StateCopied)
 }
 
 func TestARepositoryThatIsMissingAllTheSame(t *testing.T) {
@@ -170,7 +170,7 @@ func TestARepositoryThatIsMissingAllTheSame(t *testing.T) {
 			if err := k.mirror.Run(t.Context(), plan, nil); err != nil {
 				t.Fatal(err)
 			}
-			k.done(t, plan, mirror.Done)
+			k.done(t, plan, mirror.StateCopied)
 		})
 	}
 }
@@ -179,15 +179,15 @@ func TestARepositoryThatIsMissingAllTheSame(t *testing.T) {
 func TestReferrersThatAreRefused(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		k := newCopying(t, fakeecr.Options{Switches: fakeecr.Switches{RefuseReferrer: func(string) bool { return true }}}, Config{})
-		k.mirror.Strict = strict
+		k.mirror.StrictReferrers = strict
 		sign(t, k.images[0].Source)
 		plan := k.run(t)
 		state := plan.Items[0].State
 		plan.Items = plan.Items[1:]
-		if strict && state != mirror.Broken || !strict && state != mirror.Done {
+		if strict && state != mirror.StateFailed || !strict && state != mirror.StateCopied {
 			t.Errorf("strict %t: %s", strict, state)
 		}
-		warned := slices.ContainsFunc(k.events, func(e mirror.Event) bool { return e.Kind == mirror.Warning })
+		warned := slices.ContainsFunc(k.events, func(e mirror.Event) bool { return e.Kind == mirror.EventWarning })
 		if warned == strict {
 			t.Errorf("strict %t: events %v", strict, k.events)
 		}
@@ -204,19 +204,19 @@ func TestAnEmptyLayer(t *testing.T) {
 	push(t, k.images[0].Source, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: image}))
 	delete(k.digests, "castai/image-0")
 	plan := k.run(t)
-	if i := plan.Items[0]; i.State != mirror.Broken || i.Err == nil {
+	if i := plan.Items[0]; i.State != mirror.StateFailed || i.Err == nil {
 		t.Errorf("%s %v", i.State, i.Err)
 	} else {
 		t.Log(i.Err)
 	}
 	plan.Items = plan.Items[1:]
-	k.done(t, plan, mirror.Done)
+	k.done(t, plan, mirror.StateCopied)
 }
 
 func TestReferrersAreCopied(t *testing.T) {
 	k := newCopying(t, fakeecr.Options{}, Config{})
 	sign(t, k.images[0].Source)
-	k.done(t, k.run(t), mirror.Done)
+	k.done(t, k.run(t), mirror.StateCopied)
 	found, err := k.registry.Images(t.Context(), k.target.Host()+"/castai/image-0")
 	if err != nil {
 		t.Fatal(err)
@@ -234,12 +234,12 @@ func TestACopyFromABadSource(t *testing.T) {
 		want  mirror.State
 		says  string
 	}{
-		"a connection that breaks is taken up again":   {fault: fakeecr.Fault{Match: storage, Times: 12, CutAfter: 5000}, want: mirror.Done},
-		"a byte that is wrong once is read again":      {fault: fakeecr.Fault{Match: storage, Times: 2, Corrupt: true}, want: mirror.Done},
-		"a byte that is always wrong is never written": {fault: fakeecr.Fault{Match: storage, Corrupt: true}, want: mirror.Broken, says: "corrupt"},
-		"a burst of 503 passes":                        {fault: fakeecr.Fault{Match: storage, Times: 12, Status: 503}, want: mirror.Done},
-		"429 is waited for":                            {fault: fakeecr.Fault{Match: storage, Times: 3, Status: 429, Header: http.Header{"Retry-After": {"1"}}}, want: mirror.Done},
-		"what stands still is begun again":             {fault: fakeecr.Fault{Match: storage, Times: 2, Hang: true}, want: mirror.Done},
+		"a connection that breaks is taken up again":   {fault: fakeecr.Fault{Match: storage, Times: 12, CutAfter: 5000}, want: mirror.StateCopied},
+		"a byte that is wrong once is read again":      {fault: fakeecr.Fault{Match: storage, Times: 2, Corrupt: true}, want: mirror.StateCopied},
+		"a byte that is always wrong is never written": {fault: fakeecr.Fault{Match: storage, Corrupt: true}, want: mirror.StateFailed, says: "corrupt"},
+		"a burst of 503 passes":                        {fault: fakeecr.Fault{Match: storage, Times: 12, Status: 503}, want: mirror.StateCopied},
+		"429 is waited for":                            {fault: fakeecr.Fault{Match: storage, Times: 3, Status: 429, Header: http.Header{"Retry-After": {"1"}}}, want: mirror.StateCopied},
+		"what stands still is begun again":             {fault: fakeecr.Fault{Match: storage, Times: 2, Hang: true}, want: mirror.StateCopied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newCopying(t, fakeecr.Options{Switches: fakeecr.Switches{BlobMounting: true}}, Config{})
@@ -255,7 +255,7 @@ func TestACopyFromABadSource(t *testing.T) {
 			k.use(t, registry.Options{Stalled: 500 * time.Millisecond})
 			source.Inject(tc.fault)
 			plan := k.run(t)
-			if tc.want == mirror.Broken {
+			if tc.want == mirror.StateFailed {
 				for repository := range k.digests {
 					k.digests[repository] = ""
 				}

@@ -90,11 +90,11 @@ func (b *bench) rawCopy(ctx context.Context, p profile, source string) (seconds 
 	}
 	defer target.Close()
 	m := &mirror.Mirror{Source: registry.New(registry.Options{})}
-	var wanted []mirror.Image
+	var wanted []mirror.Job
 	for i := range images {
-		wanted = append(wanted, mirror.Image{Source: fmt.Sprintf("%s/library/image-%d:v1", b.source, i), Target: fmt.Sprintf("%s/raw/image-%d:v1", t.address, i)})
+		wanted = append(wanted, mirror.Job{Source: fmt.Sprintf("%s/library/image-%d:v1", b.source, i), Target: fmt.Sprintf("%s/raw/image-%d:v1", t.address, i)})
 	}
-	content, err := m.Content(ctx, wanted, t.address, nil)
+	content, err := m.ReadContent(ctx, wanted, t.address, nil)
 	if err != nil {
 		return 0, err
 	}
