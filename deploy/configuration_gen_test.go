@@ -5,6 +5,9 @@ package deploy
 import (
 	"testing"
 
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/castai/privatelink-webhook/internal/cel"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -63,10 +66,10 @@ func configuration(t *testing.T, r *rewrite.Rules) string {
 	t.Helper()
 	type entry struct {
 		Name, Operation, Resource string
-		Conditions                []Condition
+		Conditions                []admissionregv1.MatchCondition
 	}
 	return fill(t, configurationTemplate, []entry{
-		{"pods.privatelink.cast.ai", "CREATE", "pods", PodConditions(r)},
-		{"ephemeral.privatelink.cast.ai", "UPDATE", "pods/ephemeralcontainers", EphemeralConditions(r)},
+		{"pods.privatelink.cast.ai", "CREATE", "pods", cel.PodConditions(r)},
+		{"ephemeral.privatelink.cast.ai", "UPDATE", "pods/ephemeralcontainers", cel.EphemeralConditions(r)},
 	})
 }

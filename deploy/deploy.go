@@ -35,6 +35,8 @@ const (
 	ConfigurationName = "zz-privatelink-webhook"
 	ConfigKey         = "privatelink.yaml"
 	Image             = "privatelink-webhook"
+	PolicyName        = "privatelink"       // MutatingAdmissionPolicy and its binding
+	GuardName         = "privatelink-guard" // ValidatingAdmissionPolicy and its binding
 )
 
 // Overlays are the variants that Options.Overlays takes.
@@ -51,6 +53,21 @@ const (
 
 // Engines are the choices, the default first.
 func Engines() []Engine { return []Engine{Webhook, Policy} }
+
+// Guard is the action of the guard on a pod that has a public image.
+type Guard string
+
+// The guard validates the pod as it would be stored, after every other change:
+// it reports an injector behind the webhook, an outage of the webhook and a
+// missing rule.
+const (
+	GuardWarn Guard = "warn" // the client is warned and the audit event annotated; the pod is created
+	GuardDeny Guard = "deny" // the pod is rejected and the audit event annotated
+	GuardOff  Guard = "off"  // the bundle has no guard
+)
+
+// Guards are the choices, the default first.
+func Guards() []Guard { return []Guard{GuardWarn, GuardDeny, GuardOff} }
 
 // Options choose what is rendered. Rules are required.
 type Options struct {

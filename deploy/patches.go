@@ -5,9 +5,12 @@ package deploy
 import (
 	"fmt"
 
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/resid"
 	"sigs.k8s.io/yaml"
+
+	"github.com/castai/privatelink-webhook/internal/cel"
 )
 
 // operation is one step of a JSON patch (RFC 6902).
@@ -30,7 +33,7 @@ func patches(o Options) ([]types.Patch, error) {
 	}
 	if len(o.Config) > 0 {
 		configMap = append(configMap, replace("/data/"+ConfigKey, string(o.Config)))
-		for i, c := range [][]Condition{PodConditions(o.Rules), EphemeralConditions(o.Rules)} {
+		for i, c := range [][]admissionregv1.MatchCondition{cel.PodConditions(o.Rules), cel.EphemeralConditions(o.Rules)} {
 			configuration = append(configuration,
 				replace(fmt.Sprintf("/webhooks/%d/matchConditions", i), c),
 				replace(fmt.Sprintf("/webhooks/%d/namespaceSelector/matchExpressions/0/values", i), o.Rules.Namespaces()))
@@ -38,8 +41,8 @@ func patches(o Options) ([]types.Patch, error) {
 	}
 	if len(o.Config) > 0 {
 		const namespaces = "/spec/matchConstraints/namespaceSelector/matchExpressions/0/values"
-		policy = append(policy, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", PolicyVariables(o.Rules)))
-		guard = append(guard, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", GuardVariables(o.Rules)))
+		policy = append(policy, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", cel.PolicyVariables(o.Rules)))
+		guard = append(guard, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", cel.GuardVariables(o.Rules)))
 	}
 	if o.FailurePolicy != "" {
 		for i := range 2 {

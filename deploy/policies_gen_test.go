@@ -7,6 +7,7 @@ import (
 	"testing"
 	"text/template"
 
+	"github.com/castai/privatelink-webhook/internal/cel"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -143,8 +144,8 @@ func TestThePoliciesHoldTheExpressionsThatTheDefaultRulesGenerate(t *testing.T) 
 		template string
 		with     map[string]any
 	}{
-		"guard/guard.yaml":   {guardTemplate, map[string]any{"Conditions": GuardConditions(), "Variables": GuardVariables(r)}},
-		"policy/policy.yaml": {policyTemplate, map[string]any{"Conditions": PolicyConditions(), "Variables": PolicyVariables(r), "Mutation": PolicyMutation()}},
+		"guard/guard.yaml":   {guardTemplate, map[string]any{"Conditions": cel.GuardConditions(), "Variables": cel.GuardVariables(r)}},
+		"policy/policy.yaml": {policyTemplate, map[string]any{"Conditions": cel.PolicyConditions(), "Variables": cel.PolicyVariables(r), "Mutation": cel.PolicyMutation()}},
 	} {
 		compare(t, file, fill(t, of.template, of.with))
 	}

@@ -27,8 +27,9 @@ const (
 var mayImport = map[string][]string{
 	"certs":   {},
 	"webhook": {"internal/rewrite", "internal/podspec"},
-	"deploy":  {"internal/rewrite", "internal/podspec"},
+	"deploy":  {"internal/rewrite", "internal/cel"},
 
+	"internal/cel":      {"internal/rewrite", "internal/podspec"},
 	"internal/flagenv":  {},
 	"internal/podspec":  {},
 	"internal/rewrite":  {},

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cel
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+var update = flag.Bool("update", false, "update golden files")
+
+// The files in deploy have the expressions of the default rules; these have what
+// rules, kept prefixes and other registries add.
+func TestExpressions(t *testing.T) {
+	for name, config := range map[string]rewrite.Config{
+		"rules": {
+			Registry: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai",
+			Rules: []rewrite.Rule{
+				{Source: "quay.io/acme", Target: "acme"},
+				{Source: "ghcr.io/castai/images/prometheus", Target: "monitoring/prometheus"},
+				{Source: "docker.io", Target: "hub"},
+			},
+			Keep: []string{"registry.k8s.io", "quay.io/acme/kept", "ghcr.io/castai", "us-docker.pkg.dev"},
+		},
+		"own-host": {
+			Registry: "registry.example.com:5000/castai",
+			EnvVars:  []string{},
+			Rules:    []rewrite.Rule{{Source: "registry.example.com:5000/public", Target: "public"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := rewrite.New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var have strings.Builder
+			write := func(of, name, expression string) { fmt.Fprintf(&have, "# %s: %s\n%s\n\n", of, name, expression) }
+			conditions := func(of string, all []admissionregv1.MatchCondition) {
+				for _, c := range all {
+					write(of, c.Name, c.Expression)
+				}
+			}
+			variables := func(of string, all []admissionregv1.Variable) {
+				for _, v := range all {
+					write(of, v.Name, v.Expression)
+				}
+			}
+			conditions("webhook, pods", PodConditions(r))
+			conditions("webhook, ephemeral containers", EphemeralConditions(r))
+			conditions("policy", PolicyConditions())
+			variables("policy", PolicyVariables(r))
+			write("policy", "mutation", PolicyMutation())
+			conditions("guard", GuardConditions())
+			variables("guard", GuardVariables(r))
+
+			file := "testdata/" + name + ".golden"
+			if *update {
+				if err := os.WriteFile(file, []byte(have.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), have.String()); diff != "" {
+				t.Errorf("run go test ./internal/cel -update if this is intended (-want +have)\n%s", diff)
+			}
+		})
+	}
+}
