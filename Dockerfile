@@ -3,7 +3,7 @@
 #   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.1.0 -t "$REGISTRY/privatelink-webhook:v0.1.0" --push .
 #
 # `make image` makes the same without Docker.
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

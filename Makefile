@@ -1,72 +1,95 @@
 # The version stands in one place: the image tag of the shipped Deployment.
 VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/deployment.yaml)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# Not test/e2e/framework/cluster/kube: to vet it is to vet all of Kubernetes.
-MODULES := . test/integration/oracle test/isolated/certmanager $(patsubst %/go.mod,%,$(wildcard test/bench/go.mod test/bench/*/go.mod))
+# Not test/e2e/framework/cluster/kube and test/isolated/containerd: to vet them is to vet Kubernetes and containerd.
+MODULES := . test/integration/oracle test/isolated/certmanager test/bench/peers/kubewebhook internal/tools/lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test unit e2e e2e-control-plane node test-aws test-terraform test-registries lint fuzz bench bench-mirror demo image push clean update check
 
+.PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 18
 
-build: ## both binaries, static, into bin/
+##@ Build
+
+.PHONY: build image push demo clean
+build: ## build both programs, static, into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
-test: unit e2e ## everything that must pass: unit tests, the real control plane, the real node
+image: ## build the server's OCI image for both architectures, without Docker, into dist/
+	@for a in amd64 arm64; do echo "linux/$$a"; CGO_ENABLED=0 GOOS=linux GOARCH=$$a go build -trimpath -ldflags "$(LDFLAGS)" -o dist/$$a/privatelink-webhook ./cmd/privatelink-webhook || exit; done
+	go run ./internal/tools/ociimage --version $(VERSION) --binary amd64=dist/amd64/privatelink-webhook --binary arm64=dist/arm64/privatelink-webhook --out dist/privatelink-webhook-$(VERSION).tar $(if $(REGISTRY),--push $(REGISTRY)/privatelink-webhook:$(VERSION))
 
-unit: ## unit, property and admission-plugin tests and fuzz seeds, with the race detector
-	go test -race ./...
-	go test ./test/integration/admission # all generated pods: under the race detector it takes a twentieth of them
+push: ## build the image and push it: make push REGISTRY=<your ECR prefix>
+	@test -n "$(REGISTRY)" || { echo "set REGISTRY, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai" >&2; exit 2; }
+	$(MAKE) image REGISTRY=$(REGISTRY)
+
+demo: ## start a local control plane, install the bundle, create the CAST AI workloads, print their images
+	@go run ./test/e2e/demo
+
+clean: ## remove what was built, the cached control plane included
+	rm -rf bin dist .cache
+
+##@ Test (no root, no services)
+
+.PHONY: test race lint verify generate fuzz check
+test: ## run the unit, property and admission tests and the fuzz seeds
+	go test ./...
 	cd test/integration/oracle && go test ./...
 
-e2e: e2e-control-plane node ## both of the next two
+race: ## run the same tests with the race detector
+	go test -race ./...
 
-e2e-control-plane: ## the shipped bundle on a real control plane; K8S=1.34, 1.35 or 1.36 for an older one (a first build takes minutes)
-	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
-
-node: ## a customer's story and faults on a real node without a route out (root on Debian or Ubuntu); a table at the end
-	go test -count=1 -v -timeout 40m -tags isolated ./test/isolated/...
-
-test-aws: ## ECR's control plane, and the doctor with 30 faults of a network, against moto, an emulator of AWS (python3 with venv and pip)
-	go test -count=1 -v -tags aws ./test/aws
-
-test-terraform: ## the Terraform module, applied to the same emulator, and then the doctor (terraform; TF_PLUGINS=folder with the provider, where its registry is out of reach)
-	go test -count=1 -v -tags aws ./test/aws/terraform
-
-test-registries: ## the mirror between registries of others: the distribution project's and Debian's (root, or docker-registry installed)
-	go test -count=1 -tags compat ./test/compat
-
-lint: ## vet, staticcheck, formatting, module files, import directions, manifests, known vulnerabilities
+lint: ## run vet, staticcheck, actionlint and the import rules
 	@test/lint.sh $(MODULES)
 
-fuzz: ## each fuzz target for FUZZTIME (default 30s)
+verify: ## check generated files, module files, licenses and formatting
+	@test/verify.sh $(MODULES)
+
+generate: ## update generated files and golden files
+	go test ./deploy ./webhook ./internal/manifest ./cmd/privatelink -update
+	go run ./internal/tools/licenses > THIRD_PARTY_LICENSES.new && mv THIRD_PARTY_LICENSES.new THIRD_PARTY_LICENSES
+
+fuzz: ## run each fuzz target for FUZZTIME (default 30s)
 	@test/fuzz.sh $(or $(FUZZTIME),30s)
 
-bench: build ## the server beside a bare TLS echo and stock kubewebhook, with ratios
+check: lint test verify ## run what a pull request needs
+
+##@ Test (with services)
+
+.PHONY: e2e isolated compat test-aws test-terraform ci
+e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects an older Kubernetes
+	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
+
+isolated: ## test onboarding and faults on a node without a route out (root on Debian or Ubuntu)
+	go test -count=1 -v -timeout 40m -tags isolated ./test/isolated/...
+
+compat: ## test the mirror with registries of other projects (root on Debian or Ubuntu, or docker-registry installed)
+	go test -count=1 -tags compat ./test/compat
+
+test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with venv and pip)
+	go test -count=1 -v -tags aws ./test/aws
+
+test-terraform: ## test the Terraform module against the emulator (terraform; TF_PLUGINS=folder with the provider if its registry is out of reach)
+	go test -count=1 -v -tags aws ./test/aws/terraform
+
+CI_PARTS := build lint test verify race e2e isolated test-aws test-terraform compat image
+ci: $(CI_PARTS) ## run everything
+
+.PHONY: ci-parts
+ci-parts:
+	@echo $(CI_PARTS)
+
+##@ Measure
+
+.PHONY: bench bench-mirror vulnerabilities
+bench: build ## compare the server with a bare TLS echo and stock kubewebhook
 	cd test/bench && go run . -server $(CURDIR)/bin/privatelink-webhook
 	go test -run '^$$' -bench . -benchmem ./webhook ./internal/rewrite
 	go test -tags e2e -run '^$$' -bench Admission ./test/e2e
 
-bench-mirror: ## the mirror beside crane and regsync, on emulated lines, with ratios (16 images, 590 MB; minutes)
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/privatelink
+bench-mirror: build ## compare the mirror with crane and regsync on emulated lines (16 images, 590 MB)
 	go run ./test/bench/mirror -ours bin/privatelink
 
-demo: ## a real control plane, the bundle, the onboarding workloads, and a table of what became of them
-	@go run ./test/e2e/demo
-
-image: ## the server's OCI image for both architectures, without Docker, into dist/
-	@for a in amd64 arm64; do echo "linux/$$a"; CGO_ENABLED=0 GOOS=linux GOARCH=$$a go build -trimpath -ldflags "$(LDFLAGS)" -o dist/$$a/privatelink-webhook ./cmd/privatelink-webhook || exit; done
-	go run ./internal/tools/ociimage --version $(VERSION) --binary amd64=dist/amd64/privatelink-webhook --binary arm64=dist/arm64/privatelink-webhook --out dist/privatelink-webhook-$(VERSION).tar $(if $(REGISTRY),--push $(REGISTRY)/privatelink-webhook:$(VERSION))
-
-push: ## make image, and push it: make push REGISTRY=<your ECR prefix>
-	@test -n "$(REGISTRY)" || { echo "set REGISTRY, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai" >&2; exit 2; }
-	$(MAKE) image REGISTRY=$(REGISTRY)
-
-update: ## write generated files and golden files anew
-	go test ./deploy ./webhook ./internal/manifest -update
-
-clean: ## remove what was built, the cached control plane too
-	rm -rf bin dist .cache
-
-check: build lint test test-aws test-terraform test-registries ## what CI runs
+vulnerabilities: ## look for known vulnerabilities (needs the Go vulnerability database)
+	go tool -modfile=internal/tools/lint/go.mod govulncheck ./...
