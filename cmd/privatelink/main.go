@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/flagenv"
 )
 
@@ -63,8 +64,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		fmt.Fprintln(stderr, "privatelink:", err)
 		return 2
 	}
-	fmt.Fprintln(stderr, "privatelink:", err)
-	return 1
+	return exitcode.Report(stderr, "privatelink", err)
 }
 
 func newRoot(getenv func(string) string) *cobra.Command {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/registry"
@@ -234,31 +235,18 @@ func (f *transferFlags) mirror(c *cobra.Command, rules *rewrite.Rules) (*mirror.
 	return m, client, nil
 }
 
-// registries makes a client that logs in wherever it has to, and the API of the
-// private registry where that is ECR; else nil.
+// registries connects to the registries, and to the API of the private registry
+// if that is ECR.
 func (f *transferFlags) registries(c *cobra.Command, rules *rewrite.Rules) (*registry.Client, *awsecr.Registry, error) {
-	warn := func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
-	with := awsecr.LoginConfig{Profile: f.profile, Warn: warn}
-	var own *awsecr.Registry
+	o := awsecr.ConnectOptions{
+		Settings: awsecr.Settings(rules.Config().Repositories), Profile: f.profile, PlainHTTP: f.plainHTTP, UserAgent: "privatelink/" + version,
+		Warn: func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) },
+	}
 	if rules.OnECR() {
-		settings := awsecr.Settings(rules.Config().Repositories)
-		if err := settings.Validate("repositories"); err != nil {
-			return nil, nil, usageError{err}
-		}
-		var err error
-		own, err = awsecr.New(c.Context(), awsecr.Config{
-			Prefix: rules.Registry(), Profile: f.profile, Warn: warn, Settings: func(string) awsecr.Settings { return settings },
-		})
-		if err != nil {
-			return nil, nil, usageError{err}
-		}
-		with.Known = []*awsecr.Registry{own}
+		o.Prefix = rules.Registry()
 	}
-	login, err := awsecr.NewLogin(with)
-	if err != nil {
-		return nil, nil, usageError{err}
-	}
-	return registryClient(login, f.plainHTTP), own, nil
+	client, private, err := awsecr.Connect(c.Context(), o)
+	return client, private, exitcode.AsUsage(err)
 }
 
 // registryClient logs in wherever it has to. The hosts are those without TLS,

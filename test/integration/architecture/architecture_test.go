@@ -29,6 +29,9 @@ var mayImport = map[string][]string{
 	"webhook": {"internal/rewrite", "internal/podspec"},
 	"deploy":  {"internal/rewrite", "internal/cel"},
 
+	"internal/exitcode":   {},
+	"internal/kubeconfig": {"internal/exitcode"},
+
 	"internal/cel":      {"internal/rewrite", "internal/podspec"},
 	"internal/flagenv":  {},
 	"internal/podspec":  {},
@@ -70,7 +73,7 @@ var onlyIn = map[string][]string{
 	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec"},
 	"helm.sh/helm":                           {"internal/catalog/chart"},
 	"k8s.io/apiserver":                       {"internal/explain"},
-	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "cmd/privatelink", "cmd/privatelink-webhook"},
+	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/kubeconfig", "cmd/privatelink", "cmd/privatelink-webhook"},
 }
 
 // imports reads the files in this process, so that the test's cache sees every
