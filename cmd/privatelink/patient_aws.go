@@ -16,7 +16,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 	"github.com/castai/privatelink-webhook/internal/doctor/identity"
 	"github.com/castai/privatelink-webhook/internal/doctor/network"
-	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // awsFlags name the cluster and its network as AWS knows them.
@@ -71,11 +71,11 @@ func (p *patient) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Chec
 
 // registry takes the registry's name apart, which tells nothing where it is not
 // ECR.
-func (p *patient) registry() (awsecr.Host, error) {
+func (p *patient) registry() (rewrite.ECRHost, error) {
 	if !p.rules.OnECR() {
-		return awsecr.Host{Partition: "aws"}, nil
+		return rewrite.ECRHost{Partition: "aws", Domain: "amazonaws.com"}, nil
 	}
-	return awsecr.ParseHost(p.rules.Registry())
+	return rewrite.ParseECRHost(p.rules.Registry())
 }
 
 // services are those that the VPC needs endpoints for.

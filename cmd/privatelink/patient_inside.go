@@ -17,7 +17,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
 	"github.com/castai/privatelink-webhook/internal/doctor/inside"
 	"github.com/castai/privatelink-webhook/internal/doctor/probe"
-	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // insideFlags say how to look from inside.
@@ -93,13 +93,9 @@ func (p *patient) webhookImage(ctx context.Context) (string, error) {
 
 // ecrHosts are where pulls go: for a token, for manifests, and for layers.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html
-func ecrHosts(h awsecr.Host) (ecr, s3 []probe.Target) {
-	suffix := "amazonaws.com"
-	if _, after, ok := strings.Cut(h.Name, "."+h.Region+"."); ok && !h.DualStack {
-		suffix = after
-	}
-	return []probe.Target{{Host: "api.ecr." + h.Region + "." + suffix, Port: 443}, {Host: h.Name, Port: 443}},
-		[]probe.Target{{Host: "prod-" + h.Region + "-starport-layer-bucket.s3." + h.Region + "." + suffix, Port: 443}}
+func ecrHosts(h rewrite.ECRHost) (ecr, s3 []probe.Target) {
+	return []probe.Target{{Host: "api.ecr." + h.Region + "." + h.Domain, Port: 443}, {Host: h.Name, Port: 443}},
+		[]probe.Target{{Host: "prod-" + h.Region + "-starport-layer-bucket.s3." + h.Region + "." + h.Domain, Port: 443}}
 }
 
 // castaiHosts are the hosts of CAST AI in the US, unless others are named: those

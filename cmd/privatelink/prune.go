@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,7 +122,7 @@ func lockedImages(files []string, rules *rewrite.Rules) (map[string]bool, error)
 			return nil, usageError{fmt.Errorf("--not-in: %s is for the registry %s, not for %s: all would go", f, l.Registry, rules.Registry())}
 		}
 		for _, i := range l.Images {
-			repository, _ := registry.Split(i.Target)
+			repository := rewrite.SplitReference(i.Target).Repository
 			all[repository+"@"+i.Digest.String()] = true
 		}
 	}
@@ -155,17 +156,14 @@ func usedBy(ctx context.Context, cluster clusterFlags) (func(string, prune.Image
 
 // note takes down what a pod uses, as repository:tag and repository@digest.
 func note(used map[string]bool, p corev1.Pod) {
-	add := func(ref string) {
-		repository, name := registry.Split(ref)
-		if strings.Contains(name, ":") {
-			used[repository+"@"+name] = true
-			ref, _, _ = strings.Cut(ref, "@")
-			if _, tag, ok := strings.Cut(ref[strings.LastIndexByte(ref, '/')+1:], ":"); ok {
-				used[repository+":"+tag] = true
-			}
-			return
+	add := func(text string) {
+		ref := rewrite.SplitReference(text)
+		if ref.Digest != "" {
+			used[ref.Repository+"@"+ref.Digest] = true
 		}
-		used[repository+":"+name] = true
+		if ref.Digest == "" || ref.Tag != "" {
+			used[ref.Repository+":"+cmp.Or(ref.Tag, "latest")] = true
+		}
 	}
 	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
 		add(c.Image)

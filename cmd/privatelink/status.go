@@ -26,6 +26,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/status"
 )
 
@@ -208,8 +209,8 @@ func (f *statusFlags) registry(ctx context.Context, c *cobra.Command) (r status.
 	group.SetLimit(16)
 	for n, i := range l.Images {
 		group.Go(func() error {
-			repository, name := registry.Split(i.Target)
-			found, err := client.Resolve(ctx, repository, name)
+			target := rewrite.SplitReference(i.Target)
+			found, err := client.Resolve(ctx, target.Repository, target.Identifier())
 			errs[n], differs[n] = err, err == nil && found.Digest != i.Digest
 			return nil
 		})

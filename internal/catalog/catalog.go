@@ -101,22 +101,6 @@ const (
 	noteWebhook = "the webhook itself: push it with make push, it is not mirrored"
 )
 
-// repository is a reference without its tag and digest; rest is what it lost.
-func repository(ref string) (name, rest string) {
-	name, _, _ = strings.Cut(ref, "@")
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		name = name[:i]
-	}
-	return name, ref[len(name):]
-}
-
-// tagOf is the tag of a reference, "" for none.
-func tagOf(ref string) string {
-	_, rest := repository(ref)
-	tag, _, _ := strings.Cut(rest, "@")
-	return strings.TrimPrefix(tag, ":")
-}
-
 // base is the last part of a repository's path.
 func base(repository string) string {
 	return repository[strings.LastIndexByte(repository, '/')+1:]

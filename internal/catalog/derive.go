@@ -5,6 +5,8 @@ package catalog
 import (
 	"maps"
 	"strings"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Two images are run although no manifest has them in an image field, because a
@@ -27,7 +29,7 @@ func (l *List) derive() *List {
 		if i.Unmapped() {
 			continue
 		}
-		switch name, _ := repository(i.Source); base(name) {
+		switch base(rewrite.SplitReference(i.Source).Repository) {
 		case controller:
 			all.deriveScanners(i)
 		case autoscaler:
@@ -52,7 +54,7 @@ func clone(entries map[string]*entry) map[string]*entry {
 func (l *List) has(name string) bool {
 	for _, e := range l.tagged {
 		for source := range e.spellings {
-			if r, _ := repository(source); base(r) == name {
+			if base(rewrite.SplitReference(source).Repository) == name {
 				return true
 			}
 		}
@@ -66,19 +68,15 @@ func (l *List) has(name string) bool {
 // https://github.com/castai/kvisor/blob/main/cmd/controller/kube/client.go
 func (l *List) deriveScanners(from Image) {
 	origin := Origin{From: Rule, Name: from.Source, Object: "asks for " + scanners + " of its own tag"}
-	name, rest := repository(from.Source)
-	name = strings.TrimSuffix(name, controller) + scanners
-	tag := tagOf(from.Source)
-	if tag == "" && rest != "" {
+	source := rewrite.SplitReference(from.Source)
+	image := rewrite.Reference{Repository: strings.TrimSuffix(source.Repository, controller) + scanners, Tag: source.Tag}
+	if source.Tag == "" && source.Digest != "" {
 		if !l.has(scanners) {
-			l.addUntagged(name, origin).notes["its controller is pinned by a digest, which is not the digest of "+scanners+": set SCANNERS_IMAGE there"] = true
+			l.addUntagged(image.Repository, origin).notes["its controller is pinned by a digest, which is not the digest of "+scanners+": set SCANNERS_IMAGE there"] = true
 		}
 		return
 	}
-	if tag != "" {
-		name += ":" + tag
-	}
-	derived := l.public(l.rules.Image(name))
+	derived := l.public(l.rules.Image(image.String()))
 	e := l.put(l.tagged, derived, origin)
 	if asked := strings.Replace(from.Target, "-controller", "-scanners", 1); asked != derived.Target {
 		e.notes["kvisor will ask for "+asked+" instead: set SCANNERS_IMAGE on the controller"] = true

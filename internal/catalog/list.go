@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/distribution/reference"
-
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -104,8 +102,8 @@ func full(r rewrite.Result) rewrite.Result {
 	if !r.Changed() {
 		return r
 	}
-	if named, err := reference.ParseNormalizedNamed(r.Source); err == nil {
-		r.Source = named.String()
+	if ref, err := rewrite.ParseReference(r.Source); err == nil {
+		r.Source = ref.String()
 	}
 	return r
 }
@@ -119,8 +117,7 @@ func (l *List) Images() []Image {
 	for _, e := range all.tagged {
 		i := all.image(e)
 		images = append(images, i)
-		name, _ := repository(i.Target)
-		known[name] = true
+		known[rewrite.SplitReference(i.Target).Repository] = true
 	}
 	for target, e := range all.untagged {
 		// An unknown tag is no news where somebody knew one.

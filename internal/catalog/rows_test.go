@@ -81,7 +81,7 @@ func TestASetInventsNoTag(t *testing.T) {
 				t.Errorf("%s: %s: %s", set, i.Source, i.Rule)
 			case i.Copy && !tags[i.Source]:
 				t.Errorf("%s: %s is no row of the catalogue", set, i.Source)
-			case !i.Copy && (tagOf(i.Source) != "" || !strings.Contains(i.Note, "no tag is known")):
+			case !i.Copy && (rewrite.SplitReference(i.Source).Tag != "" || !strings.Contains(i.Note, "no tag is known")):
 				t.Errorf("%s: %s: %q", set, i.Source, i.Note)
 			}
 			targets[i.Target] = true

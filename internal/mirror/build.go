@@ -6,12 +6,11 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // run is the state of one run.
@@ -86,8 +85,9 @@ func newRun(m *Mirror, p *Plan, progress *Progress) *run {
 
 // name notes the tags that manifests are to get, so that each is written once.
 func (r *run) name(i *Item) {
-	repository, _ := registry.Split(i.Target)
-	if t := tag(i.Target); t != "" {
+	target := rewrite.SplitReference(i.Target)
+	repository := target.Repository
+	if t := tag(target); t != "" {
 		r.tagged(place{repository, i.desc.Digest}, t)
 	}
 	for _, ref := range i.referrers {
@@ -105,12 +105,11 @@ func (r *run) tagged(at place, tag string) {
 
 // tag is that of a reference, also where a digest follows; "" where there is a
 // digest alone.
-func tag(ref string) string {
-	name, _, pinned := strings.Cut(ref, "@")
-	if _, t := registry.Split(name); !pinned || strings.HasSuffix(name, ":"+t) {
-		return t
+func tag(ref rewrite.Reference) string {
+	if ref.Digest != "" {
+		return ref.Tag
 	}
-	return ""
+	return ref.Identifier()
 }
 
 // owners chooses them: the manifests that have most of what is shared, and least
@@ -119,7 +118,7 @@ func tag(ref string) string {
 func owners(p *Plan, items []*Item) []owner {
 	var candidates []owner
 	for _, i := range items {
-		repository, _ := registry.Split(i.Target)
+		repository := rewrite.SplitReference(i.Target).Repository
 		i.trees(func(n *node) { candidates = append(candidates, owner{repository: repository, node: n}) })
 	}
 	owned := map[digest.Digest]bool{}
@@ -230,7 +229,7 @@ func (r *run) manifest(repository string, n *node) *task {
 
 // image makes the tasks of an image: its manifests, then what refers to them.
 func (r *run) image(i *Item) {
-	repository, _ := registry.Split(i.Target)
+	repository := rewrite.SplitReference(i.Target).Repository
 	root := r.manifest(repository, i.root)
 	needs, after := []*task{root}, []*task(nil)
 	for _, ref := range i.referrers {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Content is all that a set of images consists of, each manifest and blob once.
@@ -70,7 +70,7 @@ func (m *Mirror) ReadContent(ctx context.Context, images []Job, prefix string, o
 	c := &Content{Lock: m.BuildLock(prefix, p, old), Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}
 	manifests, blobs := map[digest.Digest]Manifest{}, map[digest.Digest]Blob{}
 	for _, i := range items {
-		repository, _ := registry.Split(i.Source)
+		repository := rewrite.SplitReference(i.Source).Repository
 		i.trees(func(n *node) {
 			manifests[n.desc.Digest] = Manifest{n.desc, n.text}
 			for _, d := range n.blobs {

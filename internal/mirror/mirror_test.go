@@ -28,6 +28,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // server is a real registry in this process, with a log, into which a test can
@@ -514,7 +515,7 @@ func TestFaultsThatStay(t *testing.T) {
 
 func TestReferrersAndSignatures(t *testing.T) {
 	p := newPair(t, 1, 1000)
-	repository, _ := registry.Split(p.images[0].Source)
+	repository := rewrite.SplitReference(p.images[0].Source).Repository
 	subject := digestOf(t, p.images[0].Source)
 	r, err := name.NewDigest(repository + "@" + subject)
 	if err != nil {
@@ -548,7 +549,7 @@ func TestReferrersAndSignatures(t *testing.T) {
 	if err != nil || plan.Items[0].State != mirror.StateCopied {
 		t.Fatal(err, plan.Items[0].Err)
 	}
-	to, _ := registry.Split(p.images[0].Target)
+	to := rewrite.SplitReference(p.images[0].Target).Repository
 	if got := digestOf(t, to+"@"+digest.String()); got != digest.String() {
 		t.Errorf("attestation: %s", got)
 	}

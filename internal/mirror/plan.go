@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // State is what became of an image, or is to become of it.
@@ -155,8 +155,8 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	both.Go(func() error { return m.resolve(group, i) })
 	var found ocispec.Descriptor
 	both.Go(func() (err error) {
-		repository, name := registry.Split(i.Target)
-		found, err = m.Target.Resolve(group, repository, name)
+		target := rewrite.SplitReference(i.Target)
+		found, err = m.Target.Resolve(group, target.Repository, target.Identifier())
 		if errors.Is(err, registry.ErrNotFound) {
 			return nil
 		}
@@ -182,7 +182,6 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 
 // resolve finds out which digest the target is to have.
 func (m *Mirror) resolve(ctx context.Context, i *Item) error {
-	repository, name := registry.Split(i.Source)
 	if i.Locked != nil {
 		i.desc.Digest, i.source = i.Locked.Digest, i.Locked.SourceDigest
 		if i.source == "" {
@@ -190,7 +189,9 @@ func (m *Mirror) resolve(ctx context.Context, i *Item) error {
 		}
 		return nil
 	}
-	d, err := m.Source.Resolve(ctx, repository, name)
+	source := rewrite.SplitReference(i.Source)
+	repository := source.Repository
+	d, err := m.Source.Resolve(ctx, repository, source.Identifier())
 	if err != nil {
 		return err
 	}
@@ -205,7 +206,7 @@ func (m *Mirror) resolve(ctx context.Context, i *Item) error {
 		return err
 	}
 	i.desc = i.root.desc
-	if _, pinned, ok := strings.Cut(i.Source, "@"); ok && i.desc.Digest.String() != pinned {
+	if pinned := rewrite.SplitReference(i.Source).Digest; pinned != "" && i.desc.Digest.String() != pinned {
 		return fmt.Errorf("%s is pinned by its digest, and leaving platforms out changes that: copy it with all platforms", i.Source)
 	}
 	return nil
@@ -213,7 +214,7 @@ func (m *Mirror) resolve(ctx context.Context, i *Item) error {
 
 // read reads from the source what a copy needs beyond the digest.
 func (m *Mirror) read(ctx context.Context, i *Item) error {
-	repository, _ := registry.Split(i.Source)
+	repository := rewrite.SplitReference(i.Source).Repository
 	if i.root == nil {
 		d, err := m.Source.Resolve(ctx, repository, i.source.String())
 		if err != nil {
@@ -238,7 +239,7 @@ func (m *Mirror) read(ctx context.Context, i *Item) error {
 // acceptable says what ECR will refuse, before anything is copied: it takes no
 // blob without a byte.
 func acceptable(i *Item) (err error) {
-	if !registry.IsECR(registry.Host(i.Target)) {
+	if !rewrite.IsECRHost(rewrite.RegistryHost(i.Target)) {
 		return nil
 	}
 	i.root.walk(func(n *node) {
@@ -276,7 +277,7 @@ func (m *Mirror) repositories(ctx context.Context, p *Plan) error {
 	var names []string
 	for _, i := range p.Items {
 		if i.copies(m.Overwrite) {
-			name, _ := registry.Split(i.Target)
+			name := rewrite.SplitReference(i.Target).Repository
 			names = append(names, name)
 		}
 	}
@@ -299,8 +300,8 @@ func (m *Mirror) missingBlobs(ctx context.Context, p *Plan) error {
 		if !i.copies(m.Overwrite) {
 			continue
 		}
-		from, _ := registry.Split(i.Source)
-		to, _ := registry.Split(i.Target)
+		from := rewrite.SplitReference(i.Source).Repository
+		to := rewrite.SplitReference(i.Target).Repository
 		i.trees(func(n *node) {
 			for _, d := range n.blobs {
 				b, ok := p.blobs[d.Digest]
@@ -381,7 +382,7 @@ func (p *Plan) total(overwrite bool) {
 		if !i.copies(overwrite) {
 			continue
 		}
-		repository, _ := registry.Split(i.Target)
+		repository := rewrite.SplitReference(i.Target).Repository
 		i.trees(func(n *node) { seen[at{repository, n.desc.Digest}] = true })
 	}
 	p.Manifests = len(seen)

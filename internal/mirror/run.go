@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Progress counts while a run goes on. Done never falls, and ends at Total if
@@ -61,8 +61,8 @@ func (m *Mirror) create(ctx context.Context, repositories []string) error {
 // finish is the last step of an image: the target is asked what the name stands
 // for now, because an answer to a write may lie.
 func (r *run) finish(ctx context.Context, i *Item) error {
-	repository, name := registry.Split(i.Target)
-	d, err := r.m.Target.Resolve(ctx, repository, name)
+	target := rewrite.SplitReference(i.Target)
+	d, err := r.m.Target.Resolve(ctx, target.Repository, target.Identifier())
 	if err != nil {
 		return err
 	}

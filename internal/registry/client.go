@@ -24,6 +24,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/retry"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Options are all optional.
@@ -112,28 +114,6 @@ func Loopback(host string) bool {
 	return name == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Split cuts a reference into repository and tag or digest, of which the digest
-// counts where there are both. Without either the tag is "latest".
-func Split(ref string) (repository, tagOrDigest string) {
-	name, digest, ok := strings.Cut(ref, "@")
-	path := name[strings.LastIndexByte(name, '/')+1:]
-	tag := "latest"
-	if i := strings.IndexByte(path, ':'); i >= 0 {
-		tag = path[i+1:]
-		name = name[:len(name)-len(path)+i]
-	}
-	if ok {
-		return name, digest
-	}
-	return name, tag
-}
-
-// Host is the registry of a repository.
-func Host(repository string) string {
-	host, _, _ := strings.Cut(repository, "/")
-	return host
-}
-
 // repository returns the client of one repository, always the same: it
 // remembers what the registry is capable of.
 func (c *Client) repository(name string) (*remote.Repository, error) {
@@ -149,7 +129,7 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 	r.Client = c.http
 	r.PlainHTTP = c.opts.PlainHTTP(r.Reference.Registry)
 	r.SkipReferrersGC = true // deletes what may be another's
-	if IsECR(r.Reference.Registry) {
+	if rewrite.IsECRHost(r.Reference.Registry) {
 		// It has the referrers API. Without knowing, oras would write a tag for each.
 		if err := r.SetReferrersCapability(true); err != nil {
 			return nil, err

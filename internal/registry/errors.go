@@ -12,6 +12,8 @@ import (
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // What can go wrong, for errors.Is.
@@ -58,16 +60,17 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() []error { return []error{e.Class, e.Cause} }
 
 func (e *Error) remedy() string {
-	ecr := IsECR(Host(e.Repository))
+	host := rewrite.RegistryHost(e.Repository)
+	ecr := rewrite.IsECRHost(host)
 	switch {
 	case e.Class == ErrAuth && ecr:
 		return "check `aws sts get-caller-identity`, and that the role may ecr:GetAuthorizationToken"
 	case e.Class == ErrAuth:
-		return "log in with `docker login " + Host(e.Repository) + "`"
+		return "log in with `docker login " + host + "`"
 	case e.Class == ErrDenied && ecr:
 		return "the role lacks an IAM action on the repository; docs/guide/mirroring.md lists them"
 	case e.Class == ErrDenied:
-		return "the account may not do this there; a private image needs `docker login " + Host(e.Repository) + "`"
+		return "the account may not do this there; a private image needs `docker login " + host + "`"
 	case e.Class == ErrThrottled:
 		return "try again later, or ask for a higher quota"
 	}

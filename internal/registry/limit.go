@@ -5,13 +5,14 @@ package registry
 import (
 	"context"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Action is what a request counts as at ECR.
@@ -39,16 +40,11 @@ func ECRLimits() Limits {
 }
 
 func defaultLimits(host string) Limits {
-	if IsECR(host) {
+	if rewrite.IsECRHost(host) {
 		return ECRLimits()
 	}
 	return nil
 }
-
-var ecrHost = regexp.MustCompile(`^[0-9]{12}[.]dkr[.-]ecr(-fips)?[.]`)
-
-// IsECR tells of the hosts of private ECR registries.
-func IsECR(host string) bool { return ecrHost.MatchString(host) }
 
 // action tells which quota a request takes from; "" for none.
 func action(r *http.Request) Action {

@@ -20,32 +20,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-func TestSplit(t *testing.T) {
-	d := digest.FromString("x").String()
-	for ref, want := range map[string][2]string{
-		"quay.io/a/b:v1":           {"quay.io/a/b", "v1"},
-		"quay.io/a/b":              {"quay.io/a/b", "latest"},
-		"localhost:5000/b":         {"localhost:5000/b", "latest"},
-		"localhost:5000/b:v1":      {"localhost:5000/b", "v1"},
-		"quay.io/a/b@" + d:         {"quay.io/a/b", d},
-		"localhost:5000/b:v1@" + d: {"localhost:5000/b", d},
-		"[::1]:5000/b:v1":          {"[::1]:5000/b", "v1"},
-	} {
-		if repository, name := Split(ref); repository != want[0] || name != want[1] {
-			t.Errorf("Split(%q) = %q, %q, want %q", ref, repository, name, want)
-		}
-	}
-}
-
 func TestHosts(t *testing.T) {
 	for host, want := range map[string]bool{"localhost": true, "localhost:5000": true, "127.0.0.1:1": true, "[::1]:5000": true, "10.0.0.1:5000": false, "quay.io": false, "localhost.example.com": false} {
 		if got := Loopback(host); got != want {
 			t.Errorf("Loopback(%q) = %t", host, got)
-		}
-	}
-	for host, want := range map[string]bool{"123456789012.dkr.ecr.us-east-1.amazonaws.com": true, "123456789012.dkr-ecr.us-east-1.on.aws": true, "public.ecr.aws": false, "12.dkr.ecr.us-east-1.amazonaws.com": false} {
-		if got := IsECR(host); got != want {
-			t.Errorf("IsECR(%q) = %t", host, got)
 		}
 	}
 }

@@ -13,14 +13,8 @@
 package rewrite
 
 import (
+	"errors"
 	"strings"
-
-	// The parser calls a digest unsupported, without a word, unless the hash
-	// behind it is linked in.
-	_ "crypto/sha256"
-	_ "crypto/sha512"
-
-	"github.com/distribution/reference"
 )
 
 // Outcome is what became of a reference.
@@ -110,24 +104,24 @@ func (r *Rules) decide(ref string) (target string, by decision, reason Reason) {
 	if ref == "" {
 		return "", decision{"empty", Empty}, ""
 	}
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
+	source, err := ParseReference(ref)
+	switch {
+	case errors.Is(err, errNoHost):
+		return "", by, NoHost
+	case err != nil:
 		return "", by, Unparsable
 	}
-	host, path := reference.Domain(named), reference.Path(named)
-	if host == "" {
-		return "", by, NoHost
-	}
-	name := host + "/" + path
+	name := source.Repository
 	if rest, ok := below(name, r.registry); ok {
-		return r.readBack(rest, ref)
+		return r.readBack(rest, ref, source)
 	}
-	if r.ecrHost.MatchString(name) {
+	if ecrReference.MatchString(name) {
 		return "", decision{"already private: an ECR host", Private}, ""
 	}
-	if r.loopback.MatchString(name) {
+	if loopbackReference.MatchString(name) {
 		return "", decision{"kept: a node-local registry", Kept}, ""
 	}
+	host := source.Host()
 	m := r.match(name)
 	switch {
 	case m.keep:
@@ -141,15 +135,15 @@ func (r *Rules) decide(ref string) (target string, by decision, reason Reason) {
 		return "", by, UppercaseHost
 	}
 	if m.layout != "" {
-		host, path, _ = strings.Cut(m.layout, "/")
-		return r.compose(encodePort(host)+"/"+path, ref, decision{name: "default: source host and path"})
+		host, path, _ := strings.Cut(m.layout, "/")
+		return r.compose(encodePort(host)+"/"+path, source, decision{name: "default: source host and path"})
 	}
-	return r.compose(m.target, ref, decision{name: m.kind + " " + m.source})
+	return r.compose(m.target, source, decision{name: m.kind + " " + m.source})
 }
 
 // compose puts the registry before and the source's own tag and digest behind
 // the path, and proves the result.
-func (r *Rules) compose(path, ref string, by decision) (string, decision, Reason) {
+func (r *Rules) compose(path string, source Reference, by decision) (string, decision, Reason) {
 	repository := r.registry + "/" + path
 	switch {
 	case len(repository) > maxRepository:
@@ -157,8 +151,8 @@ func (r *Rules) compose(path, ref string, by decision) (string, decision, Reason
 	case r.ecr && len(repository)-len(r.host)-1 < 2:
 		return "", by, TooShort
 	}
-	target := repository + suffix(ref)
-	if again, err := reference.ParseNormalizedNamed(target); err != nil || again.String() != target {
+	target := repository + source.suffix()
+	if parsed, err := ParseReference(target); err != nil || parsed.Repository != repository {
 		return "", by, NotECRLegal
 	}
 	return target, by, ""
@@ -168,29 +162,17 @@ func (r *Rules) compose(path, ref string, by decision) (string, decision, Reason
 // follows is itself a public reference with its host: the form that the charts
 // make of their global.registry value. That one goes where the public reference
 // would go.
-func (r *Rules) readBack(rest, ref string) (string, decision, Reason) {
+func (r *Rules) readBack(rest, ref string, source Reference) (string, decision, Reason) {
 	private := decision{"already private: below the registry", Private}
 	if _, nested := below(rest, r.registry); nested || !explicitHost(rest) {
 		return "", private, ""
 	}
-	target, by, reason := r.decide(rest + suffix(ref))
+	target, by, reason := r.decide(rest + source.suffix())
 	if reason != "" || target == "" || target == ref {
 		return "", private, ""
 	}
 	by.name += ", in the form of global.registry"
 	return target, by, ""
-}
-
-// suffix is the text after the repository name: tag, digest, both or neither.
-func suffix(ref string) string {
-	name := ref
-	if i := strings.IndexByte(name, '@'); i >= 0 {
-		name = name[:i]
-	}
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		name = name[:i]
-	}
-	return ref[len(name):]
 }
 
 // below reports whether name lies below prefix, and what follows the slash.

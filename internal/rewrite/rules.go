@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"sort"
-	"strings"
 )
 
 // maxRepository is the longest repository name, host included, that every
@@ -14,17 +13,16 @@ import (
 // older versions and containers/image count the host too).
 const maxRepository = 255
 
-// The expressions are RE2, and the same text is used by the admission
-// conditions inside the API server, so that both see the same hosts.
+// Like ECRPattern, the expressions are RE2 and are used by the admission
+// conditions inside the API server.
 const (
-	// ECRPattern matches a reference on a private ECR host, of any account,
-	// region and AWS partition, dual-stack and FIPS names and a port included.
-	ECRPattern = `^[0-9]{12}[.]dkr[.-]ecr(-fips)?[.][a-z0-9-]+[.](amazonaws[.]com([.]cn)?|amazonaws[.]eu|on[.]aws|on[.]amazonwebservices[.]com[.]cn|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)(:[0-9]+)?/`
 	// LoopbackPattern matches a reference that only the node itself can serve.
 	LoopbackPattern = `^(localhost|127[.][0-9]+[.][0-9]+[.][0-9]+|[[]::1[]])(:[0-9]+)?/`
 	// ExplicitHostPattern matches an env value that names its registry host.
 	ExplicitHostPattern = `^[^/.:][^/]*[.:][^/]*/`
 )
+
+var loopbackReference = regexp.MustCompile(LoopbackPattern)
 
 // Aliases are the prefixes under which the vendor publishes the same images.
 // The first is the canonical one.
@@ -45,12 +43,11 @@ type Rule struct {
 // Rules is a validated configuration, ready to map references. It is immutable
 // and safe for concurrent use.
 type Rules struct {
-	config            Config
-	registry, host    string
-	ecr               bool
-	entries           []entry // longest source first; sources folded
-	aliases           []string
-	ecrHost, loopback *regexp.Regexp
+	config         Config
+	registry, host string
+	ecr            bool
+	entries        []entry // longest source first; sources folded
+	aliases        []string
 }
 
 // entry is a rule or a keep.
@@ -92,12 +89,8 @@ func (r *Rules) Entries() []Rule {
 
 // build makes Rules of a configuration that has no faults.
 func build(c Config) *Rules {
-	host, _, _ := strings.Cut(c.Registry, "/")
-	r := &Rules{
-		config: c, registry: c.Registry, host: host, aliases: Aliases(),
-		ecrHost: regexp.MustCompile(ECRPattern), loopback: regexp.MustCompile(LoopbackPattern),
-	}
-	r.ecr = r.ecrHost.MatchString(host + "/")
+	host := RegistryHost(c.Registry)
+	r := &Rules{config: c, registry: c.Registry, host: host, ecr: IsECRHost(host), aliases: Aliases()}
 	for _, rule := range c.Rules {
 		rule.Source = r.foldSource(rule.Source)
 		r.entries = append(r.entries, entry{Rule: rule})

@@ -3,6 +3,7 @@
 package rewrite
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -64,60 +65,13 @@ func (v *validator) registry(s string) {
 	case len(s) > maxRegistry:
 		v.fault(field, fmt.Sprintf("has %d characters, which leaves too little of the 255 for image names", len(s)), fmt.Sprintf("use at most %d", maxRegistry))
 	default:
-		v.ecr(field, host)
-	}
-}
-
-// ecrName takes the parts of a host that is meant to be ECR.
-// https://docs.aws.amazon.com/general/latest/gr/ecr.html
-var ecrName = regexp.MustCompile(`^([^.]*)[.](dkr[.]ecr|dkr[.]ecr-fips|dkr-ecr|dkr-ecr-fips)[.]([^.]+)[.]([a-z0-9.-]+?)(:[0-9]+)?$`)
-
-// ecr checks a host that looks like ECR to be one: a typing error there would
-// otherwise make it a plain registry that does not exist.
-func (v *validator) ecr(field, host string) {
-	m := ecrName.FindStringSubmatch(host)
-	bare, _, _ := cutLast(host, ':')
-	if m == nil {
-		if strings.HasSuffix(bare, ".amazonaws.com") || strings.HasSuffix(bare, ".amazonaws.com.cn") || strings.HasSuffix(bare, ".on.aws") {
-			v.fault(field, fmt.Sprintf("host %q is AWS's but not a private ECR", host), "a private ECR is ACCOUNT.dkr.ecr.REGION.amazonaws.com")
-		}
-		return
-	}
-	account, service, region, have, port := m[1], m[2], m[3], m[4], m[5]
-	want := ecrDomain(region, strings.HasPrefix(service, "dkr-ecr"))
-	switch {
-	case len(account) != 12 || strings.Trim(account, "0123456789") != "":
-		v.fault(field, fmt.Sprintf("AWS account %q is not 12 digits", account), "run: aws sts get-caller-identity --query Account")
-	case port != "":
-		v.fault(field, fmt.Sprintf("an ECR host has no port, have %s", port), "remove it")
-	case want == "":
-		v.fault(field, fmt.Sprintf("no dual-stack name of ECR is known for region %q", region), "use ACCOUNT.dkr.ecr.REGION."+ecrDomain(region, false))
-	case have != want:
-		v.fault(field, fmt.Sprintf("%q does not fit region %q", have, region), "use "+want)
-	}
-}
-
-// ecrDomain is the domain under which ECR answers in a region of a partition.
-// https://docs.aws.amazon.com/general/latest/gr/ecr.html
-func ecrDomain(region string, dualStack bool) string {
-	type partition struct{ region, suffix, dualStack string }
-	for _, p := range []partition{
-		{"cn-", "amazonaws.com.cn", "on.amazonwebservices.com.cn"},
-		{"us-isob-", "sc2s.sgov.gov", ""},
-		{"us-isof-", "csp.hci.ic.gov", ""},
-		{"us-iso-", "c2s.ic.gov", ""},
-		{"eu-isoe-", "cloud.adc-e.uk", ""},
-		{"eusc-", "amazonaws.eu", ""},
-		{"", "amazonaws.com", "on.aws"},
-	} {
-		if strings.HasPrefix(region, p.region) {
-			if dualStack {
-				return p.dualStack
-			}
-			return p.suffix
+		// A typing error in an ECR host would otherwise make it a plain registry
+		// that does not exist.
+		var fault Fault
+		if _, err := ParseECRHost(host); errors.As(err, &fault) && resemblesECR(host) {
+			v.fault(field, fault.What, fault.Fix)
 		}
 	}
-	return ""
 }
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -180,7 +134,7 @@ func (v *validator) source(field, s string) {
 		v.fault(field, fmt.Sprintf("%q is not a legal repository prefix", s), "write a registry host, or a host and path such as quay.io/acme")
 	case v.rules.registry != "" && (s == v.rules.registry || strings.HasPrefix(s, v.rules.registry+"/")):
 		v.fault(field, fmt.Sprintf("%q lies below the registry itself", s), "remove it: what is below the registry is private already")
-	case v.rules.ecrHost.MatchString(host + "/"):
+	case IsECRHost(host):
 		v.fault(field, fmt.Sprintf("%q is a private ECR", s), "remove it: references to a private ECR are always left alone")
 	}
 }

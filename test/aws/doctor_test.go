@@ -17,14 +17,14 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/identity"
 	"github.com/castai/privatelink-webhook/internal/doctor/network"
-	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/test/aws/emulator"
 )
 
 // checksOf are those of a customer, as the command line puts them together.
 func checksOf(t *testing.T, c *emulator.Customer) []doctor.Check {
 	t.Helper()
-	registry, err := awsecr.ParseHost(c.Registry())
+	registry, err := rewrite.ParseECRHost(c.Registry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // dockerList is what Docker called an index before OCI.
@@ -71,7 +72,7 @@ func (l *looking) platforms(ctx context.Context) doctor.Finding {
 		return doctor.Failf(l.Copy+" --update --overwrite, without --platform; where the publisher has none, "+keep,
 			"%d of %d images lack an architecture of the nodes: %s", len(copied), len(states), doctor.List(copied, 3)).With(details...)
 	case failed != nil:
-		return unseen(registry.Host(l.Registry), first(errs)).With(details...)
+		return unseen(rewrite.RegistryHost(l.Registry), first(errs)).With(details...)
 	case len(published) > 0:
 		return doctor.Warnf(keep, "%d of %d images are not published for all nodes: %s", len(published), len(states), doctor.List(published, 3)).With(details...)
 	}
@@ -140,12 +141,12 @@ func (l *looking) webhook(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return unread("the webhook's image is not known", err)
 	}
-	repository, name := registry.Split(ref)
-	host := registry.Host(repository)
-	if host != registry.Host(l.Registry) && !registry.IsECR(host) {
+	image := rewrite.SplitReference(ref)
+	repository, host := image.Repository, image.Host()
+	if host != rewrite.RegistryHost(l.Registry) && !rewrite.IsECRHost(host) {
 		return doctor.Failf("install it from the private registry: privatelink install --config privatelink.yaml | kubectl apply -f -", "%s is not in a private registry", ref)
 	}
-	d, err := l.Client.Resolve(ctx, repository, name)
+	d, err := l.Client.Resolve(ctx, repository, image.Identifier())
 	copying := "from the source of the version that " + ref + " names, which pushes all platforms: make push REGISTRY=" + l.Registry
 	switch {
 	case errors.Is(err, registry.ErrNotFound):

@@ -15,11 +15,12 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // login asks for a token, and then for one manifest, which may well be missing.
 func (l *looking) login(ctx context.Context) doctor.Finding {
-	host := registry.Host(l.Registry)
+	host := rewrite.RegistryHost(l.Registry)
 	if l.ECR != nil {
 		if _, err := l.ECR.Credential(ctx); err != nil {
 			return refused(host, err)
@@ -27,7 +28,8 @@ func (l *looking) login(ctx context.Context) doctor.Finding {
 	}
 	repository, name := l.Registry+"/privatelink-webhook", "latest"
 	if all, err := l.theImages(ctx); err == nil && len(all) > 0 {
-		repository, name = registry.Split(all[0].Target)
+		target := rewrite.SplitReference(all[0].Target)
+		repository, name = target.Repository, target.Identifier()
 	}
 	if _, err := l.Client.Resolve(ctx, repository, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return refused(host, err)
@@ -39,7 +41,7 @@ func (l *looking) login(ctx context.Context) doctor.Finding {
 // credentials nothing was seen; with wrong ones the registry said no.
 func refused(host string, err error) doctor.Finding {
 	var api smithy.APIError
-	ecr := registry.IsECR(host)
+	ecr := rewrite.IsECRHost(host)
 	switch {
 	case errors.Is(err, registry.ErrDenied) && ecr:
 		return doctor.Failf("allow the role of `aws sts get-caller-identity` the IAM actions ecr:GetAuthorizationToken on *, and ecr:BatchGetImage and ecr:DescribeRepositories on the repositories", "%v", err)
@@ -62,7 +64,7 @@ func answered(err error) bool {
 // unseen is the finding for a request without a useful answer.
 func unseen(host string, err error) doctor.Finding {
 	remedy := fmt.Sprintf("see whether this machine reaches it: curl -I https://%s/v2/", host)
-	if registry.IsECR(host) {
+	if rewrite.IsECRHost(host) {
 		remedy += "; from inside a VPC without internet that needs the endpoints ecr.api, ecr.dkr and s3"
 	}
 	if errors.Is(err, registry.ErrDenied) {
@@ -93,9 +95,8 @@ func (l *looking) theImages(ctx context.Context) ([]Image, error) {
 
 // same tells whether a reference is that of an image, by tag or by digest.
 func same(i Image, ref string) bool {
-	repository, name := registry.Split(i.Target)
-	own, ownName := registry.Split(ref)
-	return repository == own && (name == ownName || ownName == i.Digest.String())
+	target, other := rewrite.SplitReference(i.Target), rewrite.SplitReference(ref)
+	return target.Repository == other.Repository && (target.Identifier() == other.Identifier() || other.Identifier() == i.Digest.String())
 }
 
 // theMissing are the repositories that ECR lacks.
@@ -107,7 +108,7 @@ func (l *looking) theMissing(ctx context.Context) ([]string, error) {
 		}
 		var repositories []string
 		for _, i := range all {
-			repository, _ := registry.Split(i.Target)
+			repository := rewrite.SplitReference(i.Target).Repository
 			repositories = append(repositories, repository)
 		}
 		slices.Sort(repositories)
@@ -125,7 +126,7 @@ func (l *looking) repositories(ctx context.Context) doctor.Finding {
 	missing, err := l.theMissing(ctx)
 	switch {
 	case err != nil:
-		return unseen(registry.Host(l.Registry), err)
+		return unseen(rewrite.RegistryHost(l.Registry), err)
 	case len(missing) > 0:
 		return doctor.Failf(l.Copy+", which makes them; or the Terraform module's list of repositories, and then the same command",
 			"%d repositories are missing: %s", len(missing), doctor.List(missing, 3)).With(missing...)
@@ -143,7 +144,7 @@ func (l *looking) theStates(ctx context.Context) ([]state, error) {
 		missing, _ := l.theMissing(ctx) // not known: then an image is missing, which is true as well
 		var states []state
 		for _, i := range all {
-			repository, _ := registry.Split(i.Target)
+			repository := rewrite.SplitReference(i.Target).Repository
 			if !slices.Contains(missing, repository) {
 				states = append(states, state{Image: i, repository: repository})
 			}
@@ -152,8 +153,7 @@ func (l *looking) theStates(ctx context.Context) ([]state, error) {
 		group.SetLimit(parallel)
 		for n := range states {
 			group.Go(func() error {
-				_, name := registry.Split(states[n].Target)
-				states[n].descriptor, states[n].err = l.Client.Resolve(ctx, states[n].repository, name)
+				states[n].descriptor, states[n].err = l.Client.Resolve(ctx, states[n].repository, rewrite.SplitReference(states[n].Target).Identifier())
 				return nil
 			})
 		}
@@ -194,7 +194,7 @@ func (l *looking) images(ctx context.Context) doctor.Finding {
 	case len(parts) > 0:
 		return doctor.Failf(strings.Join(remedies, "\n"), "%s", strings.Join(parts, "; ")).With(details...)
 	case failed != nil:
-		return unseen(registry.Host(l.Registry), failed).With(details...)
+		return unseen(rewrite.RegistryHost(l.Registry), failed).With(details...)
 	case len(states) == 0:
 		return l.nothing(ctx)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 func TestAnArchiveCarriesImagesWhole(t *testing.T) {
@@ -53,7 +54,7 @@ func TestAnArchiveCarriesImagesWhole(t *testing.T) {
 		}
 	}
 	sig := strings.Replace(digestOf(t, images[0].Source), ":", "-", 1) + ".sig"
-	repository, _ := registry.Split(images[0].Target)
+	repository := rewrite.SplitReference(images[0].Target).Repository
 	whole(t, repository+":"+sig)
 	if len(referrersOf(t, images[0].Target)) == 0 {
 		t.Error("the test has no referrers")
@@ -151,10 +152,10 @@ func TestAnArchiveIsASource(t *testing.T) {
 	write(t, c, archive.WriteOptions{File: file})
 	a := open(t, file)
 	for _, i := range c.Lock.Images {
-		repository, tag := registry.Split(i.Source)
-		for _, name := range []string{tag, i.Digest.String()} {
-			if d, err := a.Resolve(t.Context(), repository, name); err != nil || d.Digest != i.Digest || d.MediaType != i.MediaType {
-				t.Errorf("%s %s is %v, %v", repository, name, d, err)
+		source := rewrite.SplitReference(i.Source)
+		for _, name := range []string{source.Identifier(), i.Digest.String()} {
+			if d, err := a.Resolve(t.Context(), source.Repository, name); err != nil || d.Digest != i.Digest || d.MediaType != i.MediaType {
+				t.Errorf("%s %s is %v, %v", source.Repository, name, d, err)
 			}
 		}
 	}
@@ -164,7 +165,7 @@ func TestAnArchiveIsASource(t *testing.T) {
 			t.Errorf("%s is %v, %v", m.Descriptor.Digest, d, err)
 		}
 	}
-	repository, _ := registry.Split(images[0].Source)
+	repository := rewrite.SplitReference(images[0].Source).Repository
 	for _, name := range []string{"v0", "sha256:" + strings.Repeat("0", 64), "sha256:0", c.Blobs[0].Descriptor.Digest.String()} {
 		if d, err := a.Resolve(t.Context(), repository, name); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("%s is %v, %v", name, d, err)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Registry is a target that can be read, too.
@@ -42,7 +42,7 @@ func (a *Archive) ImportEndpoints(ctx context.Context, r Registry, target func(s
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s, which the archive assumes to be there: %w", image.Source, err)
 		}
-		repositories[i], _ = registry.Split(ref)
+		repositories[i] = rewrite.SplitReference(ref).Repository
 	}
 	b := &base{archive: a, registry: r, has: map[digest.Digest]string{}}
 	found := make([]string, len(a.meta.Assumes.Blobs))

@@ -16,7 +16,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Every bit of an archive is in one of these places. Wherever one changes, either
@@ -69,7 +69,7 @@ func TestAChangedBitIsFound(t *testing.T) {
 				t.Errorf("the error does not name the file: %v", err)
 			}
 			for _, i := range c.Lock.Images {
-				ref := to.host + strings.TrimPrefix(i.Target, registry.Host(i.Target))
+				ref := to.host + strings.TrimPrefix(i.Target, rewrite.RegistryHost(i.Target))
 				if got := digestOf(t, ref); got == i.Digest.String() {
 					whole(t, ref) // the other one
 				} else if !strings.HasPrefix(got, "none") {

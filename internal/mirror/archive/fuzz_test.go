@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // small is an archive with a blob of each kind. It has the same bytes always.
@@ -92,13 +92,13 @@ func use(t *testing.T, text []byte) {
 	}
 	defer a.Close()
 	for _, i := range a.Lock().Images {
-		repository, tag := registry.Split(i.Source)
-		d, err := a.Resolve(t.Context(), repository, tag)
+		source := rewrite.SplitReference(i.Source)
+		d, err := a.Resolve(t.Context(), source.Repository, source.Identifier())
 		if err != nil || d.Digest != i.Digest {
 			t.Errorf("%s is %v, %v", i.Source, d, err)
 		}
-		_, _ = a.Manifest(t.Context(), repository, d) // may be corrupt
-		_, _ = a.Referrers(t.Context(), repository, d)
+		_, _ = a.Manifest(t.Context(), source.Repository, d) // may be corrupt
+		_, _ = a.Referrers(t.Context(), source.Repository, d)
 	}
 	_ = a.Verify(t.Context()) // may be corrupt
 }

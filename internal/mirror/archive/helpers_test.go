@@ -27,6 +27,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 func client() *registry.Client { return registry.New(registry.Options{}) }
@@ -136,7 +137,7 @@ func targets(to *server, sources ...string) (all []mirror.Job) {
 func content(t testing.TB, images []mirror.Job) *mirror.Content {
 	t.Helper()
 	m := &mirror.Mirror{Source: client(), Referrers: true}
-	c, err := m.ReadContent(context.Background(), images, registry.Host(images[0].Target), nil)
+	c, err := m.ReadContent(context.Background(), images, rewrite.RegistryHost(images[0].Target), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +182,7 @@ func loadTo(t *testing.T, a *archive.Archive, to archive.Registry, host string) 
 	t.Helper()
 	place := func(_, target string) (string, error) {
 		if host != "" {
-			target = host + strings.TrimPrefix(target, registry.Host(target))
+			target = host + strings.TrimPrefix(target, rewrite.RegistryHost(target))
 		}
 		return target, nil
 	}

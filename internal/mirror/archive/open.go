@@ -15,7 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // What an archive may have. All of it is far beyond any real one; it is what a
@@ -223,13 +223,13 @@ func (a *Archive) name(i ocispec.Index) error {
 	for _, d := range i.Manifests {
 		plain := know(d)
 		if ref := d.Annotations[ocispec.AnnotationRefName]; ref != "" {
-			repository, tagOrDigest := registry.Split(ref)
-			a.images[name{repository, tagOrDigest}] = plain
+			source := rewrite.SplitReference(ref)
+			a.images[name{source.Repository, source.Identifier()}] = plain
 		}
 	}
 	for _, image := range a.lock.Images {
-		repository, tagOrDigest := registry.Split(image.Source)
-		if d := a.images[name{repository, tagOrDigest}]; d.Digest != image.Digest {
+		source := rewrite.SplitReference(image.Source)
+		if d := a.images[name{source.Repository, source.Identifier()}]; d.Digest != image.Digest {
 			return fmt.Errorf("%s: %s has %s as %s, and %s has %q: make it anew with `privatelink export`", a.parts.stem, lockEntry, image.Source, image.Digest, indexEntry, d.Digest)
 		}
 	}

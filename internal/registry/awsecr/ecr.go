@@ -19,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Config is what a Registry needs. Prefix is required.
@@ -39,7 +41,7 @@ type Config struct {
 //
 // Its errors are of type *Error.
 type Registry struct {
-	host     Host
+	host     rewrite.ECRHost
 	settings func(repository string) Settings
 	warn     func(message string)
 	api      *ecr.Client
@@ -57,7 +59,7 @@ const attempts = 10
 // replaces the endpoint.
 // https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 func New(ctx context.Context, c Config) (*Registry, error) {
-	h, err := ParseHost(c.Prefix)
+	h, err := rewrite.ParseECRHost(c.Prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +95,8 @@ func New(ctx context.Context, c Config) (*Registry, error) {
 	return &Registry{host: h, settings: c.Settings, warn: c.Warn, api: api, tokens: tokens{now: time.Now}}, nil
 }
 
-// Host returns the registry's name, taken apart.
-func (r *Registry) Host() Host { return r.host }
+// Host returns the host name of the registry, split into its parts.
+func (r *Registry) Host() rewrite.ECRHost { return r.host }
 
 // newRetryer waits and tries again when ECR throttles. A full quota of things is
 // not passing, though the SDK takes LimitExceededException for throttling.
@@ -110,6 +112,11 @@ func newRetryer() aws.Retryer {
 		})
 		o.Retryables = append([]retry.IsErrorRetryable{full}, o.Retryables...)
 	})
+}
+
+// arn names a repository, or all of the registry if it is "*".
+func (r *Registry) arn(repository string) string {
+	return fmt.Sprintf("arn:%s:ecr:%s:%s:repository/%s", r.host.Partition, r.host.Region, r.host.Account, repository)
 }
 
 // path is a repository's name without the host, as the API wants it.

@@ -82,7 +82,7 @@ func (r *Registry) explain(err error, action, path string) error {
 	}
 	e := &Error{Action: "ecr:" + action, Resource: "*", Class: classify(err), Cause: err}
 	if path != "" {
-		e.Resource = r.host.arn(path)
+		e.Resource = r.arn(path)
 	}
 	switch e.Class {
 	case registry.ErrDenied:

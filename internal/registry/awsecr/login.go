@@ -12,7 +12,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
 
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // LoginConfig is what a Login needs; all is optional.
@@ -70,7 +70,7 @@ var _ auth.CredentialFunc = (*Login)(nil).Credential
 // Credential returns user and password for a host; both are empty where nobody
 // is known.
 func (l *Login) Credential(ctx context.Context, host string) (auth.Credential, error) {
-	if !registry.IsECR(host) {
+	if !rewrite.IsECRHost(host) {
 		return l.fromDocker(ctx, host)
 	}
 	r, err := l.registry(ctx, host)
@@ -81,7 +81,7 @@ func (l *Login) Credential(ctx context.Context, host string) (auth.Credential, e
 }
 
 func (l *Login) registry(ctx context.Context, host string) (*Registry, error) {
-	h, err := ParseHost(host)
+	h, err := rewrite.ParseECRHost(host)
 	if err != nil {
 		return nil, err
 	}

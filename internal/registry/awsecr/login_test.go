@@ -170,8 +170,12 @@ func TestLogins(t *testing.T) {
 	if n := len(s.Log()); n != 3 {
 		t.Errorf("%d tokens for 3 registries", n)
 	}
-	_, err = l.Credential(t.Context(), "123456789012.dkr.ecr.us-east-1.example.com")
+	_, err = l.Credential(t.Context(), "123456789012.dkr.ecr.cn-north-1.amazonaws.com")
 	mustSay(t, err, "does not fit")
+	// A token of AWS must not go to a host outside its domains.
+	if got, err := l.Credential(t.Context(), "123456789012.dkr.ecr.evil.example"); err != nil || got.Username != "" {
+		t.Errorf("user %q, %v", got.Username, err)
+	}
 
 	write("config.json", `{"auths": "secret`)
 	_, err = NewLogin(LoginConfig{})

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 const (
@@ -126,7 +127,7 @@ func (r *Registry) Create(ctx context.Context, repository string) error {
 // explainRefusal is about a name or a setting that ECR does not take. Its own
 // documents disagree on names with "__" and "--".
 func (r *Registry) explainRefusal(err error, path string) error {
-	e := &Error{Action: "ecr:CreateRepository", Resource: r.host.arn(path), Cause: err}
+	e := &Error{Action: "ecr:CreateRepository", Resource: r.arn(path), Cause: err}
 	e.Fix = fmt.Sprintf("if it is the name %q that ECR does not take, give it another one by a rule in privatelink.yaml; if it is a setting, change it there", path)
 	return e
 }
@@ -183,7 +184,7 @@ func (r *Registry) SharesBlobs(ctx context.Context) (bool, error) {
 // Repositories lists those whose name, with the host, is the prefix or lies
 // below it. ECR has no such question, so all of the registry is listed.
 func (r *Registry) Repositories(ctx context.Context, prefix string) ([]string, error) {
-	if host, _, _ := strings.Cut(prefix, "/"); host != r.host.Name {
+	if rewrite.RegistryHost(prefix) != r.host.Name {
 		return nil, fmt.Errorf("the prefix %q is not one of the registry %s", prefix, r.host.Name)
 	}
 	pages := ecr.NewDescribeRepositoriesPaginator(r.api, &ecr.DescribeRepositoriesInput{RegistryId: &r.host.Account, MaxResults: aws.Int32(page)})

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"golang.org/x/sync/singleflight"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // token is a password for the registry.
@@ -135,7 +137,7 @@ func (r *Registry) fetchToken(ctx context.Context) (token, error) {
 		t.ends = *data.ExpiresAt
 	}
 	if u, err := url.Parse(aws.ToString(data.ProxyEndpoint)); err == nil {
-		if h, err := ParseHost(u.Host); err == nil {
+		if h, err := rewrite.ParseECRHost(u.Host); err == nil {
 			t.account = h.Account
 		}
 	}

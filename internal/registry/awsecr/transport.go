@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Transport signs requests to hosts of ECR, so that a client needs no 401 to
@@ -31,7 +31,7 @@ type signing struct {
 // says that the first has expired.
 func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
 	// A redirect must not take a token off TLS.
-	if !registry.IsECR(req.URL.Host) || req.URL.Scheme != "https" && req.Response != nil {
+	if !rewrite.IsECRHost(req.URL.Host) || req.URL.Scheme != "https" && req.Response != nil {
 		return s.base.RoundTrip(req)
 	}
 	r, err := s.login.registry(req.Context(), req.URL.Host)

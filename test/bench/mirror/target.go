@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,7 +37,7 @@ func (b *bench) startTarget(source string, shares bool) (*target, error) {
 	handler := fakeecr.New(fakeecr.Options{Dir: dir, Switches: fakeecr.Switches{Anonymous: true, Direct: true, BlobMounting: shares}})
 	handler.Create("raw")
 	for i := range images {
-		_, path, _ := cutHost(b.targetRepository(source, "target", i))
+		path := repositoryPath(b.targetRepository(source, "target", i))
 		handler.Create(path)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -104,7 +105,7 @@ func (b *bench) rawCopy(ctx context.Context, p profile, source string) (seconds 
 	all.SetLimit(32)
 	for _, blob := range content.Blobs {
 		all.Go(func() error {
-			_, path, _ := cutHost(blob.Repository)
+			path := repositoryPath(blob.Repository)
 			return b.rawBlob(ctx, client, "http://"+source+"/v2/"+path+"/blobs/"+blob.Descriptor.Digest.String(),
 				"http://"+target.Addr().String()+"/v2/raw/blobs/uploads/", blob.Descriptor.Digest.String(), blob.Descriptor.Size)
 		})
@@ -113,9 +114,10 @@ func (b *bench) rawCopy(ctx context.Context, p profile, source string) (seconds 
 	return time.Since(begin).Seconds(), err
 }
 
-func cutHost(repository string) (host, path string, ok bool) {
-	host = registry.Host(repository)
-	return host, repository[len(host)+1:], true
+// repositoryPath is a repository without its registry host.
+func repositoryPath(repository string) string {
+	_, path, _ := strings.Cut(repository, "/")
+	return path
 }
 
 func (b *bench) rawBlob(ctx context.Context, client *http.Client, from, to, digest string, size int64) error {

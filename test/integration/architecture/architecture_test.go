@@ -44,17 +44,17 @@ var mayImport = map[string][]string{
 	"internal/catalog/live":  {"internal/catalog", "internal/rewrite", "internal/podspec"},
 	"internal/catalog/chart": {},
 
-	"internal/registry":        {},
-	"internal/registry/awsecr": {"internal/registry"},
+	"internal/registry":        {"internal/rewrite"},
+	"internal/registry/awsecr": {"internal/registry", "internal/rewrite"},
 
-	"internal/mirror":         {"internal/mirror/lock", "internal/registry"},
+	"internal/mirror":         {"internal/mirror/lock", "internal/registry", "internal/rewrite"},
 	"internal/mirror/lock":    {},
 	"internal/mirror/prune":   {},
-	"internal/mirror/archive": {"internal/mirror", "internal/mirror/lock", "internal/registry"},
+	"internal/mirror/archive": {"internal/mirror", "internal/mirror/lock", "internal/registry", "internal/rewrite"},
 
 	"internal/doctor":          {},
 	"internal/doctor/cluster":  {"internal/doctor", "internal/rewrite", "internal/podspec"},
-	"internal/doctor/registry": {"internal/doctor", "internal/registry"},
+	"internal/doctor/registry": {"internal/doctor", "internal/registry", "internal/rewrite"},
 	"internal/doctor/awsapi":   {"internal/doctor"},
 	"internal/doctor/network":  {"internal/doctor", "internal/doctor/awsapi"},
 	"internal/doctor/identity": {"internal/doctor", "internal/doctor/awsapi"},

@@ -11,8 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
-	"strings"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // The types of the plugin's API, as far as they are needed.
@@ -45,8 +45,6 @@ func main() {
 	}
 }
 
-var ecr = regexp.MustCompile(`^[0-9]{12}[.]dkr[.]ecr[.][a-z0-9-]+[.]amazonaws[.]com$`)
-
 func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) != 1 {
 		return errors.New("give the file with the password as the only argument")
@@ -58,8 +56,8 @@ func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	if asked.APIVersion != apiVersion || asked.Kind != "CredentialProviderRequest" {
 		return fmt.Errorf("unknown request %s %s", asked.APIVersion, asked.Kind)
 	}
-	host, _, _ := strings.Cut(asked.Image, "/")
-	if !ecr.MatchString(host) {
+	host := rewrite.RegistryHost(asked.Image)
+	if !rewrite.IsECRHost(host) {
 		return fmt.Errorf("%s is no private ECR", host)
 	}
 	password, err := os.ReadFile(args[0])
