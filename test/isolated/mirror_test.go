@@ -163,7 +163,7 @@ func pushWebhook(t *testing.T, prefix string) {
 	for _, arch := range Architectures() {
 		binaries = append(binaries, "--binary", arch+"="+n.of(arch, "privatelink-webhook"))
 	}
-	cmd := exec.CommandContext(alive, n.tool("image"), append([]string{"--version", n.Version, "--push", prefix + "/" + deploy.Image + ":" + n.Version}, binaries...)...)
+	cmd := exec.CommandContext(alive, n.tool("ociimage"), append([]string{"--version", n.Version, "--push", prefix + "/" + deploy.Image + ":" + n.Version}, binaries...)...)
 	docker := t.TempDir()
 	auth := base64.StdEncoding.EncodeToString([]byte(ecr.User + ":" + n.ECR.Password()))
 	if err := os.WriteFile(filepath.Join(docker, "config.json"), fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, n.Strict.Host(), auth), 0o600); err != nil {
