@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package awsapi is what the checks that ask AWS have in common: how its
-// configuration is loaded, how a request that failed is told, and who the nodes
-// of a cluster are.
-//
-// It only reads.
+// Package awsapi has what the checks that use AWS share: the configuration of the
+// SDK, findings for failed requests, and the nodes of a cluster. It only reads.
 package awsapi
 
 import (
@@ -23,10 +20,9 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-// Load reads the configuration of AWS as all its programs do, and sends nothing
-// yet. The region is that of the cluster or the registry, never that of the
-// shell. An empty profile is the SDK's choice, which honours AWS_PROFILE;
-// AWS_ENDPOINT_URL_* replace endpoints.
+// Load reads the configuration of AWS from the environment and the shared files.
+// It sends no request. The region is that of the cluster or registry, and
+// overrides AWS_REGION. An empty profile means AWS_PROFILE or the default one.
 // https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 func Load(ctx context.Context, region, profile string) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{config.WithRegion(region)}
@@ -35,40 +31,58 @@ func Load(ctx context.Context, region, profile string) (aws.Config, error) {
 	}
 	c, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("AWS configuration: %w; check ~/.aws/config, AWS_PROFILE and --profile", err)
+		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w; check ~/.aws/config, AWS_PROFILE and --profile", err)
 	}
 	return c, nil
 }
 
-// Unseen is the finding for a request that failed. Action is the IAM action that
-// it needs, such as ec2:DescribeVpcs.
-func Unseen(action string, err error) doctor.Finding {
-	return doctor.Unknownf(remedy(action, err), "%s: %s", action, Reason(err))
+// Error is a failed request.
+type Error struct {
+	// Action is the IAM action that the request needs, such as ec2:DescribeVpcs.
+	Action string
+	Err    error
 }
 
-// Reason is an error without the SDK's account of how it got there.
-func Reason(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode() + ": " + api.ErrorMessage()
+// NewError returns an Error, or nil if err is nil.
+func NewError(action string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return err.Error()
+	return &Error{action, err}
 }
 
-func remedy(action string, err error) string {
+// Error omits how the SDK sent the request.
+func (e *Error) Error() string {
+	if api, ok := errors.AsType[smithy.APIError](e.Err); ok {
+		return e.Action + ": " + api.ErrorCode() + ": " + api.ErrorMessage()
+	}
+	return e.Action + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Unknown returns the finding for an error that NewError made or that wraps one.
+func Unknown(err error) doctor.Finding { return doctor.Unknownf(remedy(err), "%v", err) }
+
+func remedy(err error) string {
 	switch code := Code(err); {
-	case Denied(err):
+	case isDenied(code):
+		action := "the permission"
+		if request, ok := errors.AsType[*Error](err); ok {
+			action = request.Action
+		}
 		return "the caller needs " + action + "; see aws sts get-caller-identity, or use another --profile"
-	case slices.Contains([]string{"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch", "InvalidSignatureException", "MissingAuthenticationToken", "OptInRequired"}, code):
-		return "log in to AWS again (aws sso login, or new keys), and check it by aws sts get-caller-identity"
+	case isUnauthenticated(code):
+		return "log in to AWS again (aws sso login, or new access keys), and check with aws sts get-caller-identity"
 	case code != "":
-		return "try again; aws sts get-caller-identity shows whether AWS answers at all"
+		return "try again; aws sts get-caller-identity shows whether AWS responds at all"
 	case strings.Contains(err.Error(), "failed to refresh cached credentials"), strings.Contains(err.Error(), "get credentials"):
-		return "give credentials of AWS: aws configure, AWS_PROFILE or --profile"
+		return "provide AWS credentials: aws configure, AWS_PROFILE or --profile"
 	}
-	return "run it where the API of AWS can be reached: a VPC without Internet needs an endpoint for each service that is asked"
+	return "run it where the AWS APIs can be reached: a VPC without internet access needs an endpoint for each service that is called"
 }
 
-// Code is what AWS calls an error, or "" for one that is not AWS's.
+// Code returns the error code of AWS, or "" if err is not an error of its API.
 func Code(err error) string {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
@@ -76,26 +90,32 @@ func Code(err error) string {
 	return ""
 }
 
-// Denied tells whether the caller lacks a permission.
-func Denied(err error) bool {
-	return slices.Contains([]string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException"}, Code(err))
+func isDenied(code string) bool {
+	return slices.Contains([]string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException"}, code)
 }
 
-// Nodes returns the instances that run as nodes of an EKS cluster. EKS, CAST AI
-// and Karpenter all give them this tag, which the cloud provider asks for.
-func Nodes(ctx context.Context, api *ec2.Client, cluster string) (all []types.Instance, err error) {
-	pages := ec2.NewDescribeInstancesPaginator(api, &ec2.DescribeInstancesInput{Filters: []types.Filter{
+func isUnauthenticated(code string) bool {
+	return slices.Contains([]string{
+		"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure",
+		"SignatureDoesNotMatch", "InvalidSignatureException", "MissingAuthenticationToken", "OptInRequired",
+	}, code)
+}
+
+// Nodes returns the instances that run as nodes of an EKS cluster. The cloud
+// provider requires this tag, so EKS, CAST AI and Karpenter all set it.
+func Nodes(ctx context.Context, client *ec2.Client, cluster string) (instances []types.Instance, err error) {
+	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: []types.Filter{
 		{Name: aws.String("tag:kubernetes.io/cluster/" + cluster), Values: []string{"owned", "shared"}},
 		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running"}},
 	}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, err
+			return nil, NewError("ec2:DescribeInstances", err)
 		}
 		for _, r := range page.Reservations {
-			all = append(all, r.Instances...)
+			instances = append(instances, r.Instances...)
 		}
 	}
-	return all, nil
+	return instances, nil
 }

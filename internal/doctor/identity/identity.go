@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package identity looks at who asks AWS, and at who may do what: the caller with
-// the repositories that he fills, and the nodes that pull from them.
+// Package identity checks the AWS caller and its permissions to mirror, and the
+// permissions of nodes to pull.
 //
-// It asks IAM to simulate its policies, which changes nothing. Policies of
-// repositories are no part of that: where registry and principal are in
-// different accounts, they decide as well.
+// It lets IAM simulate the policies of a principal, which changes nothing. The
+// simulation does not include repository policies, which also apply if the
+// registry is in another account than the principal.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
 package identity
 
@@ -28,20 +28,20 @@ import (
 // Group is the name of the group.
 const Group = "identity"
 
-// Config is what the checks need.
+// Config configures the checks.
 type Config struct {
-	// AWS has the region of the cluster; for IAM and STS any of its partition will
-	// do.
+	// AWS is the configuration of the SDK, with the region of the cluster. IAM and
+	// STS have the same content in all regions of a partition.
 	AWS aws.Config
-	// Account, Region and Partition (default: aws) are the registry's.
+	// Account, Region and Partition (default: aws) are those of the registry.
 	Account, Region, Partition string
-	// Prefix of the repositories, without the host: "castai", or "" for all.
+	// Prefix of the repositories without the host, such as castai; "" for all.
 	Prefix string
 	// Cluster is the name of the EKS cluster, for NodeRole.
 	Cluster string
 }
 
-// repositories is the ARN of those that the product uses.
+// repositories returns the ARN pattern of the repositories with the prefix.
 func (c Config) repositories() string {
 	path := "*"
 	if c.Prefix != "" {
@@ -50,65 +50,68 @@ func (c Config) repositories() string {
 	return fmt.Sprintf("arn:%s:ecr:%s:%s:repository/%s", c.Partition, c.Region, c.Account, path)
 }
 
-// asker keeps what several checks ask.
-type asker struct {
+// checker gathers facts from AWS. Those that several checks need are read once.
+type checker struct {
 	Config
-	iam    *iam.Client
-	sts    *sts.Client
-	eks    *eks.Client
-	ec2    *ec2.Client
-	caller doctor.Once[arn.ARN]
+	iam        *iam.Client
+	sts        *sts.Client
+	eks        *eks.Client
+	ec2        *ec2.Client
+	callerOnce doctor.Once[arn.ARN]
 }
 
-func newAsker(c Config) *asker {
+func newChecker(c Config) *checker {
 	if c.Partition == "" {
 		c.Partition = "aws"
 	}
-	return &asker{Config: c, iam: iam.NewFromConfig(c.AWS), sts: sts.NewFromConfig(c.AWS), eks: eks.NewFromConfig(c.AWS), ec2: ec2.NewFromConfig(c.AWS)}
+	return &checker{Config: c, iam: iam.NewFromConfig(c.AWS), sts: sts.NewFromConfig(c.AWS), eks: eks.NewFromConfig(c.AWS), ec2: ec2.NewFromConfig(c.AWS)}
 }
 
 // Checks returns the checks of the group.
-func Checks(c Config) []doctor.Check {
-	a := newAsker(c)
+func Checks(config Config) []doctor.Check {
+	c := newChecker(config)
 	return []doctor.Check{
-		{Group: Group, Name: "caller", Run: a.who,
-			What: "AWS knows who asks",
-			Why:  "without credentials nothing can be mirrored, or looked at in AWS"},
-		{Group: Group, Name: "mirror-permissions", Needs: []string{Group + "/caller"}, Run: a.mirrorPermissions,
-			What: "the caller may do all that mirroring into the registry takes",
-			Why:  "privatelink mirror would stop halfway"},
+		{Group: Group, Name: "caller", Run: c.checkCaller,
+			What: "AWS accepts the credentials of the caller",
+			Why:  "mirroring and all checks of AWS need credentials"},
+		{Group: Group, Name: "mirror-permissions", Needs: []string{Group + "/caller"}, Run: c.checkMirrorPermissions,
+			What: "the caller has all permissions to mirror into the registry",
+			Why:  "otherwise privatelink mirror stops halfway"},
 	}
 }
 
-// NodeRole returns the check registry/node-role. Needs are IDs of checks that
-// stand before it, such as that of the cluster's being there.
-func NodeRole(c Config, needs ...string) doctor.Check {
-	return doctor.Check{Group: "registry", Name: "node-role", Needs: needs, Run: newAsker(c).nodeRole,
-		What: "the roles of the nodes may pull from the registry",
-		Why:  "the kubelet logs in to ECR with the role of its node, and images do not start without"}
+// NodeRole returns the check registry/node-role. needs are the IDs of checks that
+// must pass before it.
+func NodeRole(config Config, needs ...string) doctor.Check {
+	return doctor.Check{Group: "registry", Name: "node-role", Needs: needs, Run: newChecker(config).checkNodeRoles,
+		What: "the roles of the nodes have the permissions to pull from the registry",
+		Why:  "the kubelet authenticates to ECR with the role of its node; otherwise no image can be pulled"}
 }
 
-// whoAsks is the ARN of the caller.
-func (a *asker) whoAsks(ctx context.Context) (arn.ARN, error) {
-	return a.caller.Get(ctx, func(ctx context.Context) (arn.ARN, error) {
-		out, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		if err != nil {
-			return arn.ARN{}, err
+func (c *checker) caller(ctx context.Context) (arn.ARN, error) {
+	return c.callerOnce.Get(ctx, func(ctx context.Context) (caller arn.ARN, err error) {
+		out, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err == nil {
+			caller, err = arn.Parse(aws.ToString(out.Arn))
 		}
-		return arn.Parse(aws.ToString(out.Arn))
+		return caller, awsapi.NewError("sts:GetCallerIdentity", err)
 	})
 }
 
-func (a *asker) who(ctx context.Context) doctor.Finding {
-	caller, err := a.whoAsks(ctx)
+func (c *checker) checkCaller(ctx context.Context) doctor.Finding {
+	caller, err := c.caller(ctx)
 	if err != nil {
-		return awsapi.Unseen("sts:GetCallerIdentity", err)
+		return awsapi.Unknown(err)
 	}
-	if caller.AccountID != a.Account {
-		return doctor.OKf("%s; the registry is of another account, %s", caller, a.Account).With(otherAccount)
+	return c.reportCaller(caller)
+}
+
+func (c Config) reportCaller(caller arn.ARN) doctor.Finding {
+	if caller.AccountID != c.Account {
+		return doctor.OKf("%s; the registry is in another account, %s", caller, c.Account).With(repositoryPoliciesApply)
 	}
 	return doctor.OKf("%s, in the account of the registry", caller)
 }
 
-// otherAccount is what a simulation leaves out.
-const otherAccount = "in another account the policies of the repositories decide as well, and are not looked at here"
+// repositoryPoliciesApply is a detail if the registry is in another account.
+const repositoryPoliciesApply = "the registry is in another account: its repository policies apply as well, and are not checked"

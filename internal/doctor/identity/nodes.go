@@ -18,80 +18,102 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
-// pullOnly is the policy of AWS that lets nodes pull.
+// pullPolicy is the AWS managed policy for nodes that pull from ECR.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/security-iam-awsmanpol.html
-const pullOnly = "policy/AmazonEC2ContainerRegistryPullOnly"
+const pullPolicy = "policy/AmazonEC2ContainerRegistryPullOnly"
 
-func (a *asker) nodeRole(ctx context.Context) doctor.Finding {
-	if a.Cluster == "" {
-		return doctor.Finding{Status: doctor.Skipped, Found: "no cluster was named: name the EKS cluster to have it"}
+func (c *checker) checkNodeRoles(ctx context.Context) doctor.Finding {
+	if c.Cluster == "" {
+		return doctor.Skippedf("no EKS cluster was given: name it with --eks-cluster to run this check")
 	}
-	roles, action, err := a.nodeRoles(ctx)
+	roles, err := c.gatherNodeRoles(ctx)
 	if err != nil {
-		return awsapi.Unseen(action, err)
+		return awsapi.Unknown(err)
 	}
 	if len(roles) == 0 {
-		return doctor.Unknownf("start a node, and look again", "cluster %s has no node group, and no running node with a role", a.Cluster)
+		return doctor.Unknownf("start a node, and run the check again", "cluster %s has no node group, and no running node with a role", c.Cluster)
 	}
-	var bad, details, remedies []string
-	for _, role := range slices.Sorted(maps.Keys(roles)) {
-		no, err := a.simulate(ctx, role, pulls)
+	return c.reportNodeRoles(roles)
+}
+
+// nodeRole is a role of nodes.
+type nodeRole struct {
+	arn    string
+	source string   // the node group or node that has it
+	denied []string // actions for pulling that it has no permission for
+}
+
+func (c *checker) gatherNodeRoles(ctx context.Context) (roles []nodeRole, err error) {
+	sources, err := c.nodeRoleSources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, role := range slices.Sorted(maps.Keys(sources)) {
+		denied, err := c.deniedActions(ctx, role, pullActions())
 		if err != nil {
-			return awsapi.Unseen("iam:SimulatePrincipalPolicy", fmt.Errorf("%s: %w", role, err))
+			return nil, fmt.Errorf("%s: %w", role, err)
 		}
-		if no.any() {
-			name := role[strings.LastIndex(role, "/")+1:]
-			bad = append(bad, name)
-			details = append(details, fmt.Sprintf("%s (%s): %s", role, roles[role], strings.Join(no.all(), ", ")))
-			policy := fmt.Sprintf("arn:%s:iam::aws:%s", a.Partition, pullOnly)
-			remedies = append(remedies, fmt.Sprintf("aws iam attach-role-policy --role-name %s --policy-arn %s\nTerraform: resource \"aws_iam_role_policy_attachment\" { role = %q, policy_arn = %q }", name, policy, name, policy))
+		roles = append(roles, nodeRole{role, sources[role], denied})
+	}
+	return roles, nil
+}
+
+func (c Config) reportNodeRoles(roles []nodeRole) doctor.Finding {
+	var failed, details, remedies []string
+	for _, r := range roles {
+		if len(r.denied) == 0 {
+			continue
 		}
+		name := r.arn[strings.LastIndex(r.arn, "/")+1:]
+		policy := fmt.Sprintf("arn:%s:iam::aws:%s", c.Partition, pullPolicy)
+		failed = append(failed, name)
+		details = append(details, fmt.Sprintf("%s (%s): %s", r.arn, r.source, strings.Join(r.denied, ", ")))
+		remedies = append(remedies, fmt.Sprintf("aws iam attach-role-policy --role-name %s --policy-arn %s\nTerraform: resource \"aws_iam_role_policy_attachment\" { role = %q, policy_arn = %q }", name, policy, name, policy))
 	}
-	if len(bad) > 0 {
-		return doctor.Failf(strings.Join(remedies, "\n"), "may not pull from %s: %s", a.repositories(), doctor.List(bad, 4)).With(details...)
+	if len(failed) > 0 {
+		return doctor.Failf(strings.Join(remedies, "\n"), "no permission to pull from %s: %s", c.repositories(), doctor.List(failed, 4)).With(details...)
 	}
-	f := doctor.OKf("%d roles may pull from %s", len(roles), a.repositories())
-	for role := range roles {
-		if parsed, err := arn.Parse(role); err != nil || parsed.AccountID != a.Account {
-			return f.With(otherAccount)
+	f := doctor.OKf("%d roles may pull from %s", len(roles), c.repositories())
+	for _, r := range roles {
+		if parsed, err := arn.Parse(r.arn); err != nil || parsed.AccountID != c.Account {
+			return f.With(repositoryPoliciesApply)
 		}
 	}
 	return f
 }
 
-// nodeRoles are the ARNs of the roles of nodes, with where they were found: node
-// groups may have no node yet, and CAST AI's nodes are of no group. If it fails,
-// action is the one that did.
-func (a *asker) nodeRoles(ctx context.Context) (roles map[string]string, action string, err error) {
-	roles = map[string]string{}
-	action = "eks:DescribeCluster"
-	cluster, err := a.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &a.Cluster})
+// nodeRoleSources returns the ARNs of the roles of nodes, each with the node group
+// or node that has it. Both are read: a node group may have no node yet, and nodes
+// of CAST AI belong to no group.
+func (c *checker) nodeRoleSources(ctx context.Context) (map[string]string, error) {
+	sources := map[string]string{}
+	cluster, err := c.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &c.Cluster})
 	if err != nil {
-		return nil, action, err
+		return nil, awsapi.NewError("eks:DescribeCluster", err)
 	}
-	if c := cluster.Cluster.ComputeConfig; c != nil && c.NodeRoleArn != nil {
-		roles[*c.NodeRoleArn] = "EKS Auto Mode"
+	if compute := cluster.Cluster.ComputeConfig; compute != nil && compute.NodeRoleArn != nil {
+		sources[*compute.NodeRoleArn] = "EKS Auto Mode"
 	}
-	for pages := eks.NewListNodegroupsPaginator(a.eks, &eks.ListNodegroupsInput{ClusterName: &a.Cluster}); pages.HasMorePages(); {
+	for pages := eks.NewListNodegroupsPaginator(c.eks, &eks.ListNodegroupsInput{ClusterName: &c.Cluster}); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, "eks:ListNodegroups", err
+			return nil, awsapi.NewError("eks:ListNodegroups", err)
 		}
 		for _, name := range page.Nodegroups {
-			out, err := a.eks.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &a.Cluster, NodegroupName: &name})
+			out, err := c.eks.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &c.Cluster, NodegroupName: &name})
 			if err != nil {
-				return nil, "eks:DescribeNodegroup", err
+				return nil, awsapi.NewError("eks:DescribeNodegroup", err)
 			}
 			if role := aws.ToString(out.Nodegroup.NodeRole); role != "" {
-				roles[role] = "node group " + name
+				sources[role] = "node group " + name
 			}
 		}
 	}
-	nodes, err := awsapi.Nodes(ctx, a.ec2, a.Cluster)
+	nodes, err := awsapi.Nodes(ctx, c.ec2, c.Cluster)
 	if err != nil {
-		return nil, "ec2:DescribeInstances", err
+		return nil, err
 	}
-	profiles := map[string]string{}
+	profiles := map[string]string{} // an instance by the ARN of its profile
 	for _, n := range nodes {
 		if n.IamInstanceProfile != nil {
 			profiles[aws.ToString(n.IamInstanceProfile.Arn)] = aws.ToString(n.InstanceId)
@@ -99,15 +121,15 @@ func (a *asker) nodeRoles(ctx context.Context) (roles map[string]string, action 
 	}
 	for profile, instance := range profiles {
 		name := profile[strings.LastIndex(profile, "/")+1:]
-		out, err := a.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: &name})
+		out, err := c.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: &name})
 		if err != nil {
-			return nil, "iam:GetInstanceProfile", err
+			return nil, awsapi.NewError("iam:GetInstanceProfile", err)
 		}
 		for _, r := range out.InstanceProfile.Roles {
-			if roles[aws.ToString(r.Arn)] == "" {
-				roles[aws.ToString(r.Arn)] = "node " + instance
+			if role := aws.ToString(r.Arn); sources[role] == "" {
+				sources[role] = "node " + instance
 			}
 		}
 	}
-	return roles, "", nil
+	return sources, nil
 }

@@ -18,68 +18,115 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
-// login is what every client of ECR does first. It knows no resource.
-const login = "ecr:GetAuthorizationToken"
+// loginAction is needed by every ECR client. It applies to no resource.
+const loginAction = "ecr:GetAuthorizationToken"
 
-var (
-	// pulls are what a node does in a repository.
-	pulls = []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
-	// mirrors are what the mirror does in a repository. Referrers are listed with
-	// the permission for BatchGetImage, and layers mounted with those of pulls.
-	mirrors = append([]string{
+// pruneAction is needed by privatelink prune only.
+const pruneAction = "ecr:BatchDeleteImage"
+
+// pullActions returns the actions of a node on a repository.
+func pullActions() []string {
+	return []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+}
+
+// mirrorActions returns the actions of privatelink mirror on a repository.
+// BatchGetImage also permits listing referrers, and the pull actions permit
+// mounting layers.
+func mirrorActions() []string {
+	return append([]string{
 		"ecr:DescribeRepositories", "ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy",
 		"ecr:DescribeImages", "ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
-	}, pulls...)
-)
-
-// prunes is what only privatelink prune does.
-const prunes = "ecr:BatchDeleteImage"
-
-// refused are the actions that a principal may not do.
-type refused struct {
-	login   bool
-	actions []string
+	}, pullActions()...)
 }
 
-func (r refused) any() bool { return r.login || len(r.actions) > 0 }
-
-func (r refused) all() []string {
-	if r.login {
-		return append([]string{login}, r.actions...)
+// deniedActions simulates the policies of a principal, and returns those of
+// loginAction and the given actions on the repositories that it may not do.
+func (c *checker) deniedActions(ctx context.Context, principal string, actions []string) (denied []string, err error) {
+	onRegistry, err := c.simulate(ctx, principal, []string{loginAction}, "*")
+	if err != nil {
+		return nil, err
 	}
-	return r.actions
+	onRepositories, err := c.simulate(ctx, principal, actions, c.repositories())
+	return append(onRegistry, onRepositories...), err
 }
 
-// simulate asks IAM what a principal may not do of login and some actions on the
-// repositories.
-func (a *asker) simulate(ctx context.Context, principal string, actions []string) (no refused, err error) {
-	if no.actions, err = a.evaluate(ctx, principal, actions, a.repositories()); err != nil {
-		return refused{}, err
-	}
-	logins, err := a.evaluate(ctx, principal, []string{login}, "*")
-	no.login = len(logins) > 0
-	return no, err
-}
-
-func (a *asker) evaluate(ctx context.Context, principal string, actions []string, resource string) (no []string, err error) {
-	pages := iam.NewSimulatePrincipalPolicyPaginator(a.iam, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: &principal, ActionNames: actions, ResourceArns: []string{resource}})
+func (c *checker) simulate(ctx context.Context, principal string, actions []string, resource string) (denied []string, err error) {
+	pages := iam.NewSimulatePrincipalPolicyPaginator(c.iam, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: &principal, ActionNames: actions, ResourceArns: []string{resource}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, err
+			return nil, awsapi.NewError("iam:SimulatePrincipalPolicy", err)
 		}
 		for _, r := range page.EvaluationResults {
 			if r.EvalDecision != types.PolicyEvaluationDecisionTypeAllowed {
-				no = append(no, aws.ToString(r.EvalActionName))
+				denied = append(denied, aws.ToString(r.EvalActionName))
 			}
 		}
 	}
-	return no, nil
+	return denied, nil
 }
 
-// mirrorPolicy is all that mirroring takes, and not only what lacks: put under
-// its name once more, it must not take away what it gave before.
-func (a *asker) mirrorPolicy() string {
+func (c *checker) checkMirrorPermissions(ctx context.Context) doctor.Finding {
+	caller, err := c.caller(ctx)
+	if err != nil {
+		return awsapi.Unknown(err)
+	}
+	principal, ok := c.principal(ctx, caller)
+	if !ok {
+		return doctor.Unknownf("use an IAM user or role", "IAM cannot simulate the permissions of %s", caller)
+	}
+	denied, err := c.deniedActions(ctx, principal.String(), append(mirrorActions(), pruneAction))
+	if err != nil {
+		return awsapi.Unknown(err)
+	}
+	return c.reportMirrorPermissions(principal, denied)
+}
+
+// principal returns the user or role that has the policies of a caller, and false
+// if there is none: for the root user and for federated users.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+func (c *checker) principal(ctx context.Context, caller arn.ARN) (principal arn.ARN, ok bool) {
+	kind, rest, _ := strings.Cut(caller.Resource, "/")
+	switch kind {
+	case "user", "role":
+		return caller, true
+	case "assumed-role":
+		// The ARN of a session has the name of the role, without its path.
+		name, _, _ := strings.Cut(rest, "/")
+		if out, err := c.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &name}); err == nil {
+			if role, err := arn.Parse(aws.ToString(out.Role.Arn)); err == nil {
+				return role, true
+			}
+		}
+		caller.Service, caller.Resource = "iam", "role/"+name // most roles have no path
+		return caller, true
+	}
+	return arn.ARN{}, false
+}
+
+func (c Config) reportMirrorPermissions(principal arn.ARN, denied []string) doctor.Finding {
+	var notes []string
+	if principal.AccountID != c.Account {
+		notes = append(notes, repositoryPoliciesApply)
+	}
+	if i := slices.Index(denied, pruneAction); i >= 0 {
+		denied = slices.Delete(slices.Clone(denied), i, i+1)
+		notes = append(notes, pruneAction+" is not allowed; only privatelink prune needs it")
+	}
+	if len(denied) == 0 {
+		return doctor.OKf("%s has all %d permissions on %s", principal, len(mirrorActions())+1, c.repositories()).With(notes...)
+	}
+	kind, _, _ := strings.Cut(principal.Resource, "/")
+	return doctor.Failf(fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name privatelink-mirror --policy-document '%s'", kind, kind, resourceName(principal), c.mirrorPolicy()),
+		"%s has no permission for %s", principal, doctor.List(denied, 5)).With(append(denied, notes...)...)
+}
+
+// resourceName returns the last element of the resource: the name without the path.
+func resourceName(a arn.ARN) string { return a.Resource[strings.LastIndex(a.Resource, "/")+1:] }
+
+// mirrorPolicy returns a policy with all permissions to mirror, and not only the
+// missing ones: put under a name that exists, it replaces the old one.
+func (c Config) mirrorPolicy() string {
 	type statement struct {
 		Effect   string
 		Action   []string
@@ -88,61 +135,9 @@ func (a *asker) mirrorPolicy() string {
 	text, err := json.Marshal(struct {
 		Version   string
 		Statement []statement
-	}{"2012-10-17", []statement{{"Allow", []string{login}, "*"}, {"Allow", mirrors, a.repositories()}}})
+	}{"2012-10-17", []statement{{"Allow", []string{loginAction}, "*"}, {"Allow", mirrorActions(), c.repositories()}}})
 	if err != nil {
-		panic(err) // strings alone
+		panic(err) // strings can always be marshaled
 	}
 	return string(text)
-}
-
-func (a *asker) mirrorPermissions(ctx context.Context) doctor.Finding {
-	caller, err := a.whoAsks(ctx)
-	if err != nil {
-		return awsapi.Unseen("sts:GetCallerIdentity", err)
-	}
-	principal, name, ok := a.principal(ctx, caller)
-	if !ok {
-		return doctor.Unknownf("use a user or a role of IAM", "IAM does not simulate what %s may do", caller)
-	}
-	no, err := a.simulate(ctx, principal, append(slices.Clone(mirrors), prunes))
-	if err != nil {
-		return awsapi.Unseen("iam:SimulatePrincipalPolicy", err)
-	}
-	var notes []string
-	if caller.AccountID != a.Account {
-		notes = append(notes, otherAccount)
-	}
-	if i := slices.Index(no.actions, prunes); i >= 0 {
-		no.actions = slices.Delete(no.actions, i, i+1)
-		notes = append(notes, "without "+prunes+", which only privatelink prune needs")
-	}
-	if no.any() {
-		kind := "role"
-		if strings.Contains(principal, ":user/") {
-			kind = "user"
-		}
-		return doctor.Failf(fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name privatelink-mirror --policy-document '%s'", kind, kind, name, a.mirrorPolicy()),
-			"%s lacks %s", principal, doctor.List(no.all(), 5)).With(append(no.all(), notes...)...)
-	}
-	return doctor.OKf("%s may do all %d actions on %s", principal, len(mirrors)+1, a.repositories()).With(notes...)
-}
-
-// principal is the user or role that policies are attached to. The ARN of a
-// session has the name of its role, without the path.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
-func (a *asker) principal(ctx context.Context, caller arn.ARN) (full, name string, ok bool) {
-	kind, rest, _ := strings.Cut(caller.Resource, "/")
-	switch kind {
-	case "user", "role":
-		return caller.String(), rest[strings.LastIndex(rest, "/")+1:], true
-	case "assumed-role":
-		name, _, _ = strings.Cut(rest, "/")
-		if out, err := a.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &name}); err == nil {
-			return aws.ToString(out.Role.Arn), name, true
-		}
-		// Most roles have no path.
-		caller.Service, caller.Resource = "iam", "role/"+name
-		return caller.String(), name, true
-	}
-	return "", "", false // the account itself, or a federated user
 }

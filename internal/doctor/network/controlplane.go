@@ -8,92 +8,150 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
-// controlPlanePort looks at both ends: the control plane's network interfaces
-// are in the cluster's subnets and have the cluster's security group and those
-// that were added to it.
-// https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
-func (v *vpc) controlPlanePort(ctx context.Context) doctor.Finding {
-	if v.Cluster == "" {
-		return withoutCluster
+// checkControlPlanePort checks both ends of the connection from the API server to
+// the webhook's pod.
+func (c *checker) checkControlPlanePort(ctx context.Context) doctor.Finding {
+	if c.Cluster == "" {
+		return skippedWithoutCluster()
 	}
-	c, err := v.cluster(ctx)
+	facts, err := c.gatherControlPlane(ctx)
 	if err != nil {
-		return unseen(err)
+		return awsapi.Unknown(err)
 	}
-	subnets, err := v.subnets(ctx)
-	if err != nil {
-		return unseen(err)
+	if len(facts.nodes) == 0 {
+		return doctor.Unknownf("start a node, and run the check again", "no running instance is tagged kubernetes.io/cluster/%s", c.Cluster)
 	}
-	nodes, err := v.nodes(ctx)
-	if err != nil {
-		return unseen(err)
-	}
-	if len(nodes) == 0 {
-		return doctor.Unknownf("start a node, and look again", "no running instance is tagged kubernetes.io/cluster/%s", v.Cluster)
-	}
-	plane := append([]string{aws.ToString(c.ResourcesVpcConfig.ClusterSecurityGroupId)}, c.ResourcesVpcConfig.SecurityGroupIds...)
-	theirs := slices.DeleteFunc(slices.Clone(subnets), func(s types.Subnet) bool { return !slices.Contains(c.ResourcesVpcConfig.SubnetIds, *s.SubnetId) })
-	out, err := v.opened(ctx, plane, v.Port, egress)
-	if err != nil {
-		return unseen(err)
-	}
-	byGroups := map[string][]string{}
-	for _, n := range nodes {
-		for _, f := range faces(n) {
-			key := strings.Join(slices.Sorted(slices.Values(f.groups)), " ")
-			byGroups[key] = append(byGroups[key], *n.InstanceId)
-		}
-	}
-	var closed, details, remedies, unread []string
-	for key, instances := range byGroups {
-		ids := strings.Fields(key)
-		in, err := v.opened(ctx, ids, v.Port, ingress)
-		if err != nil {
-			return unseen(err)
-		}
-		enters, leaves := within(in, theirs, plane), within(out, subnets, ids)
-		if enters && leaves {
-			continue
-		}
-		if missing := slices.Concat(in.unread, out.unread); len(missing) > 0 {
-			unread = append(unread, missing...)
-			continue
-		}
-		closed = append(closed, instances...)
-		slices.Sort(closed)
-		closed = slices.Compact(closed)
-		if !enters {
-			details = append(details, fmt.Sprintf("%s let no port %d in from %s: %s", strings.Join(ids, ", "), v.Port, plane[0], doctor.List(instances, 4)))
-			if len(ids) > 0 {
-				remedies = append(remedies, v.authorize(ids[0], v.Port, "--source-group "+plane[0]))
-			}
-		}
-		if !leaves {
-			details = append(details, fmt.Sprintf("%s let no port %d out to %s", strings.Join(plane, ", "), v.Port, strings.Join(ids, ", ")))
-			remedies = append(remedies, strings.Replace(v.authorize(plane[0], v.Port, "--source-group "+ids[0]), "ingress", "egress", 1))
-		}
-	}
-	if len(closed) > 0 {
-		slices.Sort(details)
-		slices.Sort(remedies)
-		return doctor.Failf(strings.Join(append(slices.Compact(remedies), terraformRule(v.Port)), "\n"), "port %d is closed at %d of %d nodes", v.Port, len(closed), len(nodes)).With(slices.Compact(details)...)
-	}
-	if len(unread) > 0 {
-		return v.notRead(unread)
-	}
-	return doctor.OKf("port %d of %d nodes is open to it", v.Port, len(nodes))
+	return facts.evaluate().report(c.region, c.Port)
 }
 
-// within tells whether an opening is for one of groups, or for all subnets.
-func within(o opening, subnets []types.Subnet, groups []string) bool {
-	return o.member(groups) || len(subnets) > 0 && !slices.ContainsFunc(subnets, func(s types.Subnet) bool {
-		n, ok := network(s)
-		return !ok || !covers(o.prefixes, n)
-	})
+// controlPlaneFacts are what EC2 and EKS tell about the path from the control
+// plane to the nodes, at one port. The control plane's network interfaces are in
+// the subnets of the cluster.
+// https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
+type controlPlaneFacts struct {
+	groups         []string // security groups of the control plane; the first is that of the cluster
+	clusterSubnets []subnet
+	subnets        []subnet // of the cluster and its nodes
+	egress         peers    // of the control plane's groups
+	nodes          []nodeFacts
 }
+
+// nodeFacts are those of all network interfaces with the same security groups.
+type nodeFacts struct {
+	groups    []string
+	instances []string
+	ingress   peers
+}
+
+func (c *checker) gatherControlPlane(ctx context.Context) (facts controlPlaneFacts, err error) {
+	cluster, err := c.cluster(ctx)
+	if err != nil {
+		return facts, err
+	}
+	facts.groups = cluster.securityGroups
+	if facts.subnets, err = c.subnets(ctx); err != nil {
+		return facts, err
+	}
+	facts.clusterSubnets = filter(facts.subnets, func(s subnet) bool { return slices.Contains(cluster.subnets, s.id) })
+	if facts.egress, err = c.allowedPeers(ctx, facts.groups, c.Port, egress); err != nil {
+		return facts, err
+	}
+	nodes, err := c.nodes(ctx)
+	if err != nil {
+		return facts, err
+	}
+	facts.nodes = nodesByGroups(nodes)
+	for i, n := range facts.nodes {
+		if facts.nodes[i].ingress, err = c.allowedPeers(ctx, n.groups, c.Port, ingress); err != nil {
+			return facts, err
+		}
+	}
+	return facts, nil
+}
+
+// nodesByGroups groups nodes by the security groups of their network interfaces.
+// A node appears once for each distinct set.
+func nodesByGroups(nodes []node) (grouped []nodeFacts) {
+	for _, n := range nodes {
+		for _, ni := range n.interfaces {
+			groups := slices.Sorted(slices.Values(ni.securityGroups))
+			i := slices.IndexFunc(grouped, func(f nodeFacts) bool { return slices.Equal(f.groups, groups) })
+			if i < 0 {
+				i, grouped = len(grouped), append(grouped, nodeFacts{groups: groups})
+			}
+			if !slices.Contains(grouped[i].instances, n.id) {
+				grouped[i].instances = append(grouped[i].instances, n.id)
+			}
+		}
+	}
+	return grouped
+}
+
+// controlPlaneVerdict names the nodes that the control plane cannot reach.
+type controlPlaneVerdict struct {
+	nodes      int // all of them
+	groups     []string // security groups of the control plane
+	blocked    []blockedNodes
+	unreadable []string // security groups and prefix lists that may allow the rest
+}
+
+// blockedNodes are nodes whose groups deny ingress, or that the control plane's
+// groups deny egress to, or both.
+type blockedNodes struct {
+	groups, instances           []string
+	deniesIngress, deniesEgress bool
+}
+
+func (f controlPlaneFacts) evaluate() controlPlaneVerdict {
+	v := controlPlaneVerdict{groups: f.groups}
+	var instances []string
+	for _, n := range f.nodes {
+		instances = append(instances, n.instances...)
+		allowsIngress, allowsEgress := n.ingress.include(f.groups, f.clusterSubnets), f.egress.include(n.groups, f.subnets)
+		if allowsIngress && allowsEgress {
+			continue
+		}
+		if unreadable := slices.Concat(n.ingress.unreadable, f.egress.unreadable); len(unreadable) > 0 {
+			v.unreadable = append(v.unreadable, unreadable...)
+			continue
+		}
+		v.blocked = append(v.blocked, blockedNodes{n.groups, n.instances, !allowsIngress, !allowsEgress})
+	}
+	v.nodes = len(distinct(instances))
+	return v
+}
+
+func (v controlPlaneVerdict) report(region string, port int32) doctor.Finding {
+	var blocked, details, remedies []string
+	for _, b := range v.blocked {
+		blocked = append(blocked, b.instances...)
+		groups := strings.Join(b.groups, ", ")
+		if b.deniesIngress {
+			details = append(details, fmt.Sprintf("%s: no rule allows port %d from %s: %s", groups, port, v.groups[0], doctor.List(b.instances, 4)))
+			if len(b.groups) > 0 {
+				remedies = append(remedies, allowCommand("ingress", region, b.groups[0], port, "--source-group "+v.groups[0]))
+			}
+		}
+		if b.deniesEgress {
+			details = append(details, fmt.Sprintf("%s: no rule allows port %d to %s", strings.Join(v.groups, ", "), port, groups))
+			if len(b.groups) > 0 {
+				remedies = append(remedies, allowCommand("egress", region, v.groups[0], port, "--source-group "+b.groups[0]))
+			}
+		}
+	}
+	switch {
+	case len(v.blocked) > 0:
+		return doctor.Failf(strings.Join(append(distinct(remedies), terraformRule(port)), "\n"),
+			"port %d is closed on %d of %d nodes", port, len(distinct(blocked)), v.nodes).With(distinct(details)...)
+	case len(v.unreadable) > 0:
+		return unreadableRules(v.unreadable)
+	}
+	return doctor.OKf("port %d is open on %d nodes", port, v.nodes)
+}
+
+// distinct returns the words sorted, each once.
+func distinct(words []string) []string { return slices.Compact(slices.Sorted(slices.Values(words))) }

@@ -16,71 +16,105 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
-func (v *vpc) dns(ctx context.Context) doctor.Finding {
-	id, err := v.id(ctx)
+// amazonDNS stands for the VPC's own resolver in DHCP options. It is the only one
+// that knows private DNS.
+// https://docs.aws.amazon.com/vpc/latest/userguide/DHCPOptionSetConcepts.html
+const amazonDNS = "AmazonProvidedDNS"
+
+func (c *checker) checkDNS(ctx context.Context) doctor.Finding {
+	facts, err := c.gatherDNS(ctx)
 	if err != nil {
-		return unseen(err)
+		return awsapi.Unknown(err)
 	}
-	var off, commands []string
-	for _, a := range []struct {
-		name       types.VpcAttributeName
-		flag, line string
-		on         func(*ec2.DescribeVpcAttributeOutput) *types.AttributeBooleanValue
-	}{
-		{types.VpcAttributeNameEnableDnsSupport, "--enable-dns-support", "enable_dns_support = true", func(o *ec2.DescribeVpcAttributeOutput) *types.AttributeBooleanValue { return o.EnableDnsSupport }},
-		{types.VpcAttributeNameEnableDnsHostnames, "--enable-dns-hostnames", "enable_dns_hostnames = true", func(o *ec2.DescribeVpcAttributeOutput) *types.AttributeBooleanValue { return o.EnableDnsHostnames }},
-	} {
-		out, err := v.ec2.DescribeVpcAttribute(ctx, &ec2.DescribeVpcAttributeInput{VpcId: &id, Attribute: a.name})
-		if err != nil {
-			return awsapi.Unseen("ec2:DescribeVpcAttribute", err)
-		}
-		if value := a.on(out); value == nil || !aws.ToBool(value.Value) {
-			off = append(off, string(a.name))
-			commands = append(commands, fmt.Sprintf("aws ec2 modify-vpc-attribute --region %s --vpc-id %s %s\nTerraform: resource \"aws_vpc\" { %s }", v.region, id, a.flag, a.line))
-		}
-	}
-	if len(off) > 0 {
-		return doctor.Failf(strings.Join(commands, "\n"), "off in %s: %s", id, strings.Join(off, ", "))
-	}
-	return v.resolver(ctx, id)
+	return facts.report(c.region)
 }
 
-// amazon is what stands for the VPC's own resolver.
-const amazon = "AmazonProvidedDNS"
+// dnsFacts are the DNS settings of the VPC.
+type dnsFacts struct {
+	vpc string
+	// hasSupport and hasHostnames are the attributes enableDnsSupport and
+	// enableDnsHostnames. The other facts are read only if both are set.
+	hasSupport, hasHostnames bool
+	hasDHCPOptions           bool
+	servers                  []string // in the DHCP options
+}
 
-// resolver looks at whom the nodes ask. Private DNS is known to the VPC's own
-// resolver alone.
-// https://docs.aws.amazon.com/vpc/latest/userguide/DHCPOptionSetConcepts.html
-func (v *vpc) resolver(ctx context.Context, id string) doctor.Finding {
-	vpcs, err := v.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{id}})
-	if err != nil {
-		return awsapi.Unseen("ec2:DescribeVpcs", err)
+func (c *checker) gatherDNS(ctx context.Context) (f dnsFacts, err error) {
+	if f.vpc, err = c.vpcID(ctx); err != nil {
+		return f, err
 	}
-	var set string
+	support, err := c.ec2.DescribeVpcAttribute(ctx, &ec2.DescribeVpcAttributeInput{VpcId: &f.vpc, Attribute: types.VpcAttributeNameEnableDnsSupport})
+	if err != nil {
+		return f, awsapi.NewError("ec2:DescribeVpcAttribute", err)
+	}
+	hostnames, err := c.ec2.DescribeVpcAttribute(ctx, &ec2.DescribeVpcAttributeInput{VpcId: &f.vpc, Attribute: types.VpcAttributeNameEnableDnsHostnames})
+	if err != nil {
+		return f, awsapi.NewError("ec2:DescribeVpcAttribute", err)
+	}
+	f.hasSupport, f.hasHostnames = isSet(support.EnableDnsSupport), isSet(hostnames.EnableDnsHostnames)
+	if !f.hasSupport || !f.hasHostnames {
+		return f, nil
+	}
+	vpcs, err := c.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{f.vpc}})
+	if err != nil {
+		return f, awsapi.NewError("ec2:DescribeVpcs", err)
+	}
+	var id string
 	if len(vpcs.Vpcs) > 0 {
-		set = aws.ToString(vpcs.Vpcs[0].DhcpOptionsId)
+		id = aws.ToString(vpcs.Vpcs[0].DhcpOptionsId)
 	}
-	if set == "" || set == "default" {
-		return doctor.Warnf(fmt.Sprintf("aws ec2 associate-dhcp-options --region %s --vpc-id %s --dhcp-options-id ID, of a set with domain-name-servers=%s", v.region, id, amazon),
-			"both are on in %s, but it has no DHCP options, that tell nodes of a resolver", id)
+	if id == "" || id == "default" { // "default" means none
+		return f, nil
 	}
-	out, err := v.ec2.DescribeDhcpOptions(ctx, &ec2.DescribeDhcpOptionsInput{DhcpOptionsIds: []string{set}})
+	f.hasDHCPOptions = true
+	out, err := c.ec2.DescribeDhcpOptions(ctx, &ec2.DescribeDhcpOptionsInput{DhcpOptionsIds: []string{id}})
 	if err != nil {
-		return awsapi.Unseen("ec2:DescribeDhcpOptions", err)
+		return f, awsapi.NewError("ec2:DescribeDhcpOptions", err)
 	}
-	var servers []string
 	for _, o := range out.DhcpOptions {
-		for _, c := range o.DhcpConfigurations {
-			if aws.ToString(c.Key) == "domain-name-servers" {
-				for _, value := range c.Values {
-					servers = append(servers, aws.ToString(value.Value))
-				}
+		f.servers = append(f.servers, nameServers(o)...)
+	}
+	return f, nil
+}
+
+func isSet(v *types.AttributeBooleanValue) bool { return v != nil && aws.ToBool(v.Value) }
+
+func nameServers(o types.DhcpOptions) (servers []string) {
+	for _, c := range o.DhcpConfigurations {
+		if aws.ToString(c.Key) == "domain-name-servers" {
+			for _, v := range c.Values {
+				servers = append(servers, aws.ToString(v.Value))
 			}
 		}
 	}
-	if len(servers) > 0 && !slices.Contains(servers, amazon) {
-		return doctor.Warnf(fmt.Sprintf("let them forward amazonaws.com and cast.ai to the VPC's resolver (its network plus two, or a Route 53 inbound endpoint), or give the VPC DHCP options with %s: aws ec2 associate-dhcp-options --region %s --vpc-id %s --dhcp-options-id ID", amazon, v.region, id),
-			"both are on in %s, but its nodes ask %s, that may not know private DNS", id, strings.Join(servers, ", "))
+	return servers
+}
+
+func (f dnsFacts) report(region string) doctor.Finding {
+	var disabled, remedies []string
+	for _, a := range []struct {
+		name             types.VpcAttributeName
+		enabled          bool
+		option, argument string
+	}{
+		{types.VpcAttributeNameEnableDnsSupport, f.hasSupport, "--enable-dns-support", "enable_dns_support"},
+		{types.VpcAttributeNameEnableDnsHostnames, f.hasHostnames, "--enable-dns-hostnames", "enable_dns_hostnames"},
+	} {
+		if !a.enabled {
+			disabled = append(disabled, string(a.name))
+			remedies = append(remedies, fmt.Sprintf("aws ec2 modify-vpc-attribute --region %s --vpc-id %s %s\nTerraform: resource \"aws_vpc\" { %s = true }", region, f.vpc, a.option, a.argument))
+		}
 	}
-	return doctor.OKf("both are on in %s, and its nodes ask the VPC's resolver", id)
+	associate := fmt.Sprintf("aws ec2 associate-dhcp-options --region %s --vpc-id %s --dhcp-options-id ID", region, f.vpc)
+	switch {
+	case len(disabled) > 0:
+		return doctor.Failf(strings.Join(remedies, "\n"), "disabled in %s: %s", f.vpc, strings.Join(disabled, ", "))
+	case !f.hasDHCPOptions:
+		return doctor.Warnf(associate+", with options that have domain-name-servers="+amazonDNS,
+			"both are enabled in %s, but it has no DHCP options, so that nodes have no DNS server", f.vpc)
+	case len(f.servers) > 0 && !slices.Contains(f.servers, amazonDNS):
+		return doctor.Warnf("let these servers forward amazonaws.com and cast.ai to the VPC's resolver (its network plus two, or a Route 53 inbound endpoint), or give the VPC DHCP options with "+amazonDNS+": "+associate,
+			"both are enabled in %s, but its nodes use the DNS servers %s, which may not resolve private DNS", f.vpc, strings.Join(f.servers, ", "))
+	}
+	return doctor.OKf("both are enabled in %s, and its nodes use the VPC's resolver", f.vpc)
 }

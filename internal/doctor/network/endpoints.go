@@ -3,183 +3,138 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
-// names of a service as endpoints have it. AWS's own begin with com.amazonaws in
-// most partitions, and some in China with cn.com.amazonaws.
-// https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
-func (s Service) names(region, service string) bool {
-	if s.FullName != "" {
-		return service == s.FullName
-	}
-	return strings.HasSuffix(service, "com.amazonaws."+region+"."+s.Name)
-}
-
-// full is the name for a command that makes the endpoint.
-func (v *vpc) full(s Service) string {
-	if s.FullName != "" {
-		return s.FullName
-	}
-	return "com.amazonaws." + v.region + "." + s.Name
-}
-
-// kept are a service and its endpoints in the VPC.
-type kept struct {
-	Service
-	all []types.VpcEndpoint
-}
-
-// serving are the endpoints that a node would use: available ones, and among them
-// those that its names lead to. There may be several.
-func (k kept) serving() []types.VpcEndpoint {
-	available := slices.DeleteFunc(slices.Clone(k.all), func(e types.VpcEndpoint) bool { return !is(e, types.StateAvailable) })
-	if named := slices.DeleteFunc(slices.Clone(available), func(e types.VpcEndpoint) bool { return !answers(e) }); len(named) > 0 {
-		return named
-	}
-	return available
-}
-
-// is tells the state. AWS writes it small, the SDK does not.
-func is(e types.VpcEndpoint, s types.State) bool {
-	return strings.EqualFold(string(e.State), string(s))
-}
-
-// answers tells whether a service's own name leads to an endpoint: by private
-// DNS, or because it is a route.
-func answers(e types.VpcEndpoint) bool {
-	return isGateway(e) || aws.ToBool(e.PrivateDnsEnabled)
-}
-
-func isGateway(e types.VpcEndpoint) bool { return e.VpcEndpointType == types.VpcEndpointTypeGateway }
-
-// interfaces are the endpoints that have network interfaces.
-func interfaces(all []types.VpcEndpoint) []types.VpcEndpoint {
-	return slices.DeleteFunc(slices.Clone(all), isGateway)
-}
-
-// find returns, for each service, its endpoints; none if it has none.
-func (v *vpc) find(ctx context.Context, services []Service) (found []kept, err error) {
-	all, err := v.endpoints(ctx)
+func (c *checker) checkAWSEndpoints(ctx context.Context) doctor.Finding {
+	endpoints, err := c.endpoints(ctx)
 	if err != nil {
-		return nil, err
+		return awsapi.Unknown(err)
 	}
-	for _, s := range services {
-		k := kept{Service: s}
-		for _, e := range all {
-			if s.names(v.region, aws.ToString(e.ServiceName)) {
-				k.all = append(k.all, e)
-			}
+	return c.reportMissing(ctx, c.Services, missingServices(c.Services, c.region, endpoints))
+}
+
+func (c *checker) checkCASTAIEndpoints(ctx context.Context) doctor.Finding {
+	if len(c.CASTAI) == 0 {
+		return doctor.Unknownf("ask CAST AI for the names of its services in "+c.region+", and give them with --castai-service (com.amazonaws.vpce."+c.region+".vpce-svc-ID)",
+			"no PrivateLink services of CAST AI are known in %s", c.region)
+	}
+	endpoints, err := c.endpoints(ctx)
+	if err != nil {
+		return awsapi.Unknown(err)
+	}
+	return c.reportMissing(ctx, c.CASTAI, missingServices(c.CASTAI, c.region, endpoints))
+}
+
+// missingServices returns the services that have no endpoint, required ones first.
+func missingServices(services []Service, region string, endpoints []endpoint) (missing []Service) {
+	for _, s := range groupByService(services, region, endpoints) {
+		if len(s.endpoints) == 0 {
+			missing = append(missing, s.Service)
 		}
-		found = append(found, k)
 	}
-	return found, nil
-}
-
-// present are the needed services that have an endpoint, of AWS and of CAST AI.
-func (v *vpc) present(ctx context.Context) ([]kept, error) {
-	found, err := v.find(ctx, slices.Concat(v.Services, v.CASTAI))
-	return slices.DeleteFunc(found, func(k kept) bool { return len(k.all) == 0 }), err
-}
-
-func (v *vpc) awsEndpoints(ctx context.Context) doctor.Finding {
-	found, err := v.find(ctx, v.Services)
-	if err != nil {
-		return unseen(err)
-	}
-	var required, recommended, details []string
-	var missing []Service
-	for _, k := range found {
+	slices.SortStableFunc(missing, func(a, b Service) int {
 		switch {
-		case len(k.all) > 0:
-			continue
-		case k.Required:
-			required = append(required, k.Name)
-		default:
-			recommended = append(recommended, k.Name)
+		case a.Required == b.Required:
+			return 0
+		case a.Required:
+			return -1
 		}
-		missing = append(missing, k.Service)
-		details = append(details, k.Name+": "+k.Why)
-	}
-	switch {
-	case len(required) > 0:
-		return doctor.Failf(v.create(ctx, missing), "missing: %s", doctor.List(slices.Concat(required, recommended), 6)).With(details...)
-	case len(recommended) > 0:
-		return doctor.Warnf(v.create(ctx, missing), "missing, needed by some clusters: %s", doctor.List(recommended, 6)).With(details...)
-	}
-	return doctor.OKf("all %d are there", len(found))
+		return 1
+	})
+	return missing
 }
 
-func (v *vpc) castaiEndpoints(ctx context.Context) doctor.Finding {
-	if len(v.CASTAI) == 0 {
-		return doctor.Unknownf("ask CAST AI for the names of its services in "+v.region+", and give them (com.amazonaws.vpce."+v.region+".vpce-svc-ID)",
-			"no PrivateLink services of CAST AI are known for %s", v.region)
+func (c *checker) reportMissing(ctx context.Context, services, missing []Service) doctor.Finding {
+	if len(missing) == 0 {
+		return doctor.OKf("all %d exist", len(services))
 	}
-	found, err := v.find(ctx, v.CASTAI)
-	if err != nil {
-		return unseen(err)
-	}
-	var missing []Service
+	return reportMissing(missing, c.endpointParameters(ctx))
+}
+
+// reportMissing is the finding for one or more missing services.
+func reportMissing(missing []Service, p endpointParameters) doctor.Finding {
 	var names, details []string
-	for _, k := range found {
-		if len(k.all) == 0 {
-			missing, names, details = append(missing, k.Service), append(names, k.Name), append(details, k.Name+": "+k.Why)
-		}
+	for _, s := range missing {
+		names, details = append(names, s.Name), append(details, s.Name+": "+s.Why)
 	}
-	if len(missing) > 0 {
-		return doctor.Failf(v.create(ctx, missing), "missing: %s", strings.Join(names, ", ")).With(details...)
+	if missing[0].Required {
+		return doctor.Failf(p.createCommands(missing), "missing: %s", doctor.List(names, 6)).With(details...)
 	}
-	return doctor.OKf("all %d are there", len(found))
+	return doctor.Warnf(p.createCommands(missing), "missing, needed by some clusters: %s", doctor.List(names, 6)).With(details...)
 }
 
-// create is the remedy for services without an endpoint. What cannot be looked
-// up stands there in capitals.
-func (v *vpc) create(ctx context.Context, missing []Service) string {
-	id, subnets, tables, group := "VPC", "SUBNETS", "ROUTE-TABLES", "SECURITY-GROUP"
-	if vpc, err := v.id(ctx); err == nil {
-		id = vpc
+// endpointParameters are the parameters of new endpoints.
+type endpointParameters struct {
+	region, vpc, securityGroup string
+	subnets, routeTables       []string
+}
+
+// endpointParameters reads the parameters from the VPC. Those that are unknown are
+// placeholders in capitals.
+func (c *checker) endpointParameters(ctx context.Context) endpointParameters {
+	p := endpointParameters{region: c.region, vpc: "VPC", securityGroup: "SECURITY-GROUP", subnets: []string{"SUBNETS"}, routeTables: []string{"ROUTE-TABLES"}}
+	if id, err := c.vpcID(ctx); err == nil {
+		p.vpc = id
 	}
-	if all, err := v.subnets(ctx); err == nil {
-		subnets = strings.Join(onePerZone(all), " ")
-		if of, err := v.tables(ctx); err == nil {
-			tables = strings.Join(tablesOf(all, of), " ")
+	if subnets, err := c.subnets(ctx); err == nil {
+		p.subnets = onePerZone(subnets)
+		if tables, err := c.routeTables(ctx); err == nil {
+			p.routeTables = routeTablesOf(subnets, tables)
 		}
 	}
-	if all, err := v.endpoints(ctx); err == nil { // what lets in to others will do
-		if i := slices.IndexFunc(all, func(e types.VpcEndpoint) bool { return len(e.Groups) > 0 }); i >= 0 {
-			group = aws.ToString(all[i].Groups[0].GroupId)
+	if endpoints, err := c.endpoints(ctx); err == nil { // new endpoints take the group of existing ones
+		if i := slices.IndexFunc(endpoints, func(e endpoint) bool { return len(e.securityGroups) > 0 }); i >= 0 {
+			p.securityGroup = endpoints[i].securityGroups[0]
 		}
 	}
-	list := func(words string) string { return `["` + strings.ReplaceAll(words, " ", `", "`) + `"]` }
+	return p
+}
+
+// createCommands returns commands of the AWS CLI and resources of Terraform that
+// create endpoints.
+func (p endpointParameters) createCommands(services []Service) string {
+	list := func(words ...string) string { return `["` + strings.Join(words, `", "`) + `"]` }
 	var lines []string
-	for _, s := range missing {
-		kind, rest := "Interface", fmt.Sprintf("--subnet-ids %s --security-group-ids %s --private-dns-enabled", subnets, group)
-		terraform := fmt.Sprintf("subnet_ids = %s, security_group_ids = %s, private_dns_enabled = true", list(subnets), list(group))
+	for _, s := range services {
+		kind := "Interface"
+		options := fmt.Sprintf("--subnet-ids %s --security-group-ids %s --private-dns-enabled", strings.Join(p.subnets, " "), p.securityGroup)
+		arguments := fmt.Sprintf("subnet_ids = %s, security_group_ids = %s, private_dns_enabled = true", list(p.subnets...), list(p.securityGroup))
 		if s.Gateway {
-			kind, rest, terraform = "Gateway", "--route-table-ids "+tables, "route_table_ids = "+list(tables)
+			kind, options, arguments = "Gateway", "--route-table-ids "+strings.Join(p.routeTables, " "), "route_table_ids = "+list(p.routeTables...)
 		}
+		name, resource := s.serviceName(p.region), strings.NewReplacer(".", "_", "-", "_").Replace(s.Name)
 		lines = append(lines,
-			fmt.Sprintf("aws ec2 create-vpc-endpoint --region %s --vpc-id %s --vpc-endpoint-type %s --service-name %s %s", v.region, id, kind, v.full(s), rest),
-			fmt.Sprintf("Terraform: resource \"aws_vpc_endpoint\" %q { vpc_id = %q, service_name = %q, vpc_endpoint_type = %q, %s }", strings.NewReplacer(".", "_", "-", "_").Replace(s.Name), id, v.full(s), kind, terraform))
+			fmt.Sprintf("aws ec2 create-vpc-endpoint --region %s --vpc-id %s --vpc-endpoint-type %s --service-name %s %s", p.region, p.vpc, kind, name, options),
+			fmt.Sprintf("Terraform: resource \"aws_vpc_endpoint\" %q { vpc_id = %q, service_name = %q, vpc_endpoint_type = %q, %s }", resource, p.vpc, name, kind, arguments))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// onePerZone is what an endpoint takes.
-func onePerZone(subnets []types.Subnet) (ids []string) {
+// onePerZone returns the IDs of the first subnet of each availability zone: an
+// endpoint accepts no more.
+func onePerZone(subnets []subnet) (ids []string) {
 	seen := map[string]bool{}
 	for _, s := range subnets {
-		if zone := aws.ToString(s.AvailabilityZone); !seen[zone] {
-			seen[zone], ids = true, append(ids, *s.SubnetId)
+		if !seen[s.zone] {
+			seen[s.zone], ids = true, append(ids, s.id)
 		}
 	}
 	return ids
+}
+
+// routeTablesOf returns the IDs of the route tables of subnets, sorted, each once.
+// tables is as routeTables returns it.
+func routeTablesOf(subnets []subnet, tables map[string]string) (ids []string) {
+	for _, s := range subnets {
+		ids = append(ids, cmp.Or(tables[s.id], tables[""]))
+	}
+	return distinct(ids)
 }

@@ -5,196 +5,244 @@ package network
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
-	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
-// failure is a request that failed.
-type failure struct {
-	action string // the IAM action that it needs
-	err    error
+// checker gathers facts from AWS. Those that several checks need are read once.
+type checker struct {
+	Config
+	region string
+	ec2    *ec2.Client
+	eks    *eks.Client
+
+	clusterOnce        doctor.Once[cluster]
+	nodesOnce          doctor.Once[[]node]
+	vpcSubnetsOnce     doctor.Once[[]subnet]
+	subnetsOnce        doctor.Once[[]subnet]
+	endpointsOnce      doctor.Once[[]endpoint]
+	securityGroupsOnce doctor.Once[map[string]types.SecurityGroup]
 }
 
-func (f *failure) Error() string { return f.action + ": " + awsapi.Reason(f.err) }
-
-func (f *failure) Unwrap() error { return f.err }
-
-func (f *failure) finding() doctor.Finding { return awsapi.Unseen(f.action, f.err) }
-
-func failed(action string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &failure{action, err}
-}
-
-// unseen is the finding for an error of one of the facts below.
-func unseen(err error) doctor.Finding {
-	if f, ok := err.(*failure); ok {
-		return f.finding()
-	}
-	return awsapi.Unseen("ec2:Describe*", err)
-}
-
-func (v *vpc) cluster(ctx context.Context) (*ekstypes.Cluster, error) {
-	return v.theCluster.Get(ctx, func(ctx context.Context) (*ekstypes.Cluster, error) {
-		out, err := v.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &v.Cluster})
+func (c *checker) cluster(ctx context.Context) (cluster, error) {
+	return c.clusterOnce.Get(ctx, func(ctx context.Context) (cluster, error) {
+		out, err := c.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &c.Cluster})
+		if err == nil && out.Cluster.ResourcesVpcConfig == nil {
+			err = fmt.Errorf("cluster %s has no VPC", c.Cluster)
+		}
 		if err != nil {
-			return nil, failed("eks:DescribeCluster", err)
+			return cluster{}, awsapi.NewError("eks:DescribeCluster", err)
 		}
-		if out.Cluster.ResourcesVpcConfig == nil {
-			return nil, failed("eks:DescribeCluster", fmt.Errorf("cluster %s has no VPC", v.Cluster))
-		}
-		return out.Cluster, nil
+		return newCluster(out.Cluster), nil
 	})
 }
 
-func (v *vpc) nodes(ctx context.Context) ([]types.Instance, error) {
-	return v.theNodes.Get(ctx, func(ctx context.Context) ([]types.Instance, error) {
-		if v.Cluster == "" {
+// nodes returns the nodes of the cluster, or none without a cluster.
+func (c *checker) nodes(ctx context.Context) ([]node, error) {
+	return c.nodesOnce.Get(ctx, func(ctx context.Context) (nodes []node, err error) {
+		if c.Cluster == "" {
 			return nil, nil
 		}
-		all, err := awsapi.Nodes(ctx, v.ec2, v.Cluster)
-		return all, failed("ec2:DescribeInstances", err)
+		instances, err := awsapi.Nodes(ctx, c.ec2, c.Cluster)
+		for _, i := range instances {
+			nodes = append(nodes, newNode(i))
+		}
+		return nodes, err
 	})
 }
 
-// face is a network interface of a node. Pods may have addresses of another one
-// than the node itself, with a subnet and security groups of its own.
-// https://docs.aws.amazon.com/eks/latest/userguide/cni-custom-network.html
-type face struct {
-	subnet string
-	groups []string
+func (c *checker) vpcID(ctx context.Context) (string, error) {
+	if c.Cluster == "" || c.VPC != "" {
+		return c.VPC, nil
+	}
+	cluster, err := c.cluster(ctx)
+	return cluster.vpc, err
 }
 
-func faces(n types.Instance) (all []face) {
-	for _, i := range n.NetworkInterfaces {
-		all = append(all, face{aws.ToString(i.SubnetId), groupsOf(i.Groups)})
-	}
-	if len(all) == 0 {
-		all = []face{{aws.ToString(n.SubnetId), groupsOf(n.SecurityGroups)}}
-	}
-	return all
-}
-
-// id of the VPC.
-func (v *vpc) id(ctx context.Context) (string, error) {
-	if v.Cluster == "" || v.VPC != "" {
-		return v.VPC, nil
-	}
-	c, err := v.cluster(ctx)
-	if err != nil {
-		return "", err
-	}
-	return aws.ToString(c.ResourcesVpcConfig.VpcId), nil
-}
-
-// in filters by the VPC.
-func (v *vpc) in(ctx context.Context) ([]types.Filter, error) {
-	id, err := v.id(ctx)
+// vpcFilter selects what belongs to the VPC.
+func (c *checker) vpcFilter(ctx context.Context) ([]types.Filter, error) {
+	id, err := c.vpcID(ctx)
 	return []types.Filter{{Name: aws.String("vpc-id"), Values: []string{id}}}, err
 }
 
-// allSubnets are those of the VPC: endpoints need not be in those of the nodes.
-func (v *vpc) allSubnets(ctx context.Context) ([]types.Subnet, error) {
-	return v.theirSubnets.Get(ctx, func(ctx context.Context) (all []types.Subnet, err error) {
-		in, err := v.in(ctx)
+// vpcSubnets returns all subnets of the VPC: endpoints may be in other ones than
+// the nodes.
+func (c *checker) vpcSubnets(ctx context.Context) ([]subnet, error) {
+	return c.vpcSubnetsOnce.Get(ctx, func(ctx context.Context) (subnets []subnet, err error) {
+		filter, err := c.vpcFilter(ctx)
 		if err != nil {
 			return nil, err
 		}
-		pages := ec2.NewDescribeSubnetsPaginator(v.ec2, &ec2.DescribeSubnetsInput{Filters: in})
+		pages := ec2.NewDescribeSubnetsPaginator(c.ec2, &ec2.DescribeSubnetsInput{Filters: filter})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				return nil, failed("ec2:DescribeSubnets", err)
+				return nil, awsapi.NewError("ec2:DescribeSubnets", err)
 			}
-			all = append(all, page.Subnets...)
+			for _, s := range page.Subnets {
+				subnets = append(subnets, newSubnet(s))
+			}
 		}
-		return all, nil
+		return subnets, nil
 	})
 }
 
-// subnets are those that are looked at: of the control plane and of the nodes.
-func (v *vpc) subnets(ctx context.Context) ([]types.Subnet, error) {
-	return v.theSubnets.Get(ctx, func(ctx context.Context) ([]types.Subnet, error) {
-		all, err := v.allSubnets(ctx)
+// subnets returns the subnets that are checked: the configured ones, or else those
+// of the control plane and the nodes, or else all of the VPC.
+func (c *checker) subnets(ctx context.Context) ([]subnet, error) {
+	return c.subnetsOnce.Get(ctx, func(ctx context.Context) ([]subnet, error) {
+		subnets, err := c.vpcSubnets(ctx)
 		if err != nil {
 			return nil, err
 		}
-		wanted := v.Subnets
-		if len(wanted) == 0 && v.Cluster != "" {
-			c, err := v.cluster(ctx)
+		ids := c.Subnets
+		if len(ids) == 0 && c.Cluster != "" {
+			cluster, err := c.cluster(ctx)
 			if err != nil {
 				return nil, err
 			}
-			wanted = slices.Clone(c.ResourcesVpcConfig.SubnetIds)
-			nodes, err := v.nodes(ctx)
+			nodes, err := c.nodes(ctx)
 			if err != nil {
 				return nil, err
 			}
+			ids = slices.Clone(cluster.subnets)
 			for _, n := range nodes {
-				for _, f := range faces(n) {
-					wanted = append(wanted, f.subnet)
+				for _, i := range n.interfaces {
+					ids = append(ids, i.subnet)
 				}
 			}
 		}
-		if len(wanted) > 0 {
-			all = slices.DeleteFunc(slices.Clone(all), func(s types.Subnet) bool { return !slices.Contains(wanted, aws.ToString(s.SubnetId)) })
+		if len(ids) > 0 {
+			subnets = filter(subnets, func(s subnet) bool { return slices.Contains(ids, s.id) })
 		}
-		if len(all) == 0 {
-			return nil, failed("ec2:DescribeSubnets", fmt.Errorf("the VPC has none of the subnets %s", doctor.List(wanted, 5)))
+		if len(subnets) == 0 {
+			return nil, awsapi.NewError("ec2:DescribeSubnets", fmt.Errorf("the VPC has none of the subnets %s", doctor.List(ids, 5)))
 		}
-		return all, nil
+		return subnets, nil
 	})
 }
 
-// endpoints are those of the VPC, also those that are not available.
-func (v *vpc) endpoints(ctx context.Context) ([]types.VpcEndpoint, error) {
-	return v.theEndpoints.Get(ctx, func(ctx context.Context) (all []types.VpcEndpoint, err error) {
-		in, err := v.in(ctx)
+// endpoints returns the endpoints of the VPC in any state but deleted.
+func (c *checker) endpoints(ctx context.Context) ([]endpoint, error) {
+	return c.endpointsOnce.Get(ctx, func(ctx context.Context) (endpoints []endpoint, err error) {
+		filter, err := c.vpcFilter(ctx)
 		if err != nil {
 			return nil, err
 		}
-		pages := ec2.NewDescribeVpcEndpointsPaginator(v.ec2, &ec2.DescribeVpcEndpointsInput{Filters: in})
+		pages := ec2.NewDescribeVpcEndpointsPaginator(c.ec2, &ec2.DescribeVpcEndpointsInput{Filters: filter})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				return nil, failed("ec2:DescribeVpcEndpoints", err)
+				return nil, awsapi.NewError("ec2:DescribeVpcEndpoints", err)
 			}
-			all = append(all, page.VpcEndpoints...)
+			for _, e := range page.VpcEndpoints {
+				if e := newEndpoint(e); !e.isIn(types.StateDeleted) && !e.isIn(types.StateDeleting) {
+					endpoints = append(endpoints, e)
+				}
+			}
 		}
-		return slices.DeleteFunc(all, func(e types.VpcEndpoint) bool {
-			return is(e, types.StateDeleted) || is(e, types.StateDeleting)
-		}), nil
+		return endpoints, nil
 	})
 }
 
-// groups are the security groups of the VPC by ID.
-func (v *vpc) groups(ctx context.Context) (map[string]types.SecurityGroup, error) {
-	return v.theGroups.Get(ctx, func(ctx context.Context) (map[string]types.SecurityGroup, error) {
-		in, err := v.in(ctx)
+// presentEndpoints returns the needed services of AWS and CAST AI that have an
+// endpoint.
+func (c *checker) presentEndpoints(ctx context.Context) ([]serviceEndpoints, error) {
+	endpoints, err := c.endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	grouped := groupByService(slices.Concat(c.Services, c.CASTAI), c.region, endpoints)
+	return filter(grouped, func(s serviceEndpoints) bool { return len(s.endpoints) > 0 }), nil
+}
+
+// securityGroups returns the security groups of the VPC by ID.
+func (c *checker) securityGroups(ctx context.Context) (map[string]types.SecurityGroup, error) {
+	return c.securityGroupsOnce.Get(ctx, func(ctx context.Context) (map[string]types.SecurityGroup, error) {
+		filter, err := c.vpcFilter(ctx)
 		if err != nil {
 			return nil, err
 		}
-		all := map[string]types.SecurityGroup{}
-		pages := ec2.NewDescribeSecurityGroupsPaginator(v.ec2, &ec2.DescribeSecurityGroupsInput{Filters: in})
+		groups := map[string]types.SecurityGroup{}
+		pages := ec2.NewDescribeSecurityGroupsPaginator(c.ec2, &ec2.DescribeSecurityGroupsInput{Filters: filter})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				return nil, failed("ec2:DescribeSecurityGroups", err)
+				return nil, awsapi.NewError("ec2:DescribeSecurityGroups", err)
 			}
 			for _, g := range page.SecurityGroups {
-				all[aws.ToString(g.GroupId)] = g
+				groups[aws.ToString(g.GroupId)] = g
 			}
 		}
-		return all, nil
+		return groups, nil
 	})
+}
+
+// allowedPeers returns the peers that security groups allow at a port, by the
+// rules of one direction.
+func (c *checker) allowedPeers(ctx context.Context, ids []string, port int32, rules func(types.SecurityGroup) []types.IpPermission) (p peers, err error) {
+	groups, err := c.securityGroups(ctx)
+	if err != nil {
+		return p, err
+	}
+	for _, id := range ids {
+		g, ok := groups[id]
+		if !ok { // it belongs to another VPC or account
+			p.unreadable = append(p.unreadable, id)
+			continue
+		}
+		p.add(peersOf(rules(g), port, func(list string) ([]netip.Prefix, bool) { return c.prefixList(ctx, list) }))
+	}
+	return p, nil
+}
+
+// prefixList returns the entries of a managed prefix list, and false if it cannot
+// be read.
+func (c *checker) prefixList(ctx context.Context, id string) (entries []netip.Prefix, ok bool) {
+	pages := ec2.NewGetManagedPrefixListEntriesPaginator(c.ec2, &ec2.GetManagedPrefixListEntriesInput{PrefixListId: &id})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, false
+		}
+		for _, e := range page.Entries {
+			if p, err := netip.ParsePrefix(aws.ToString(e.Cidr)); err == nil {
+				entries = append(entries, p.Masked())
+			}
+		}
+	}
+	return entries, true
+}
+
+// routeTables returns the IDs of route tables by subnet. The main route table,
+// which applies to all other subnets, has the key "".
+func (c *checker) routeTables(ctx context.Context) (map[string]string, error) {
+	filter, err := c.vpcFilter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tables := map[string]string{}
+	pages := ec2.NewDescribeRouteTablesPaginator(c.ec2, &ec2.DescribeRouteTablesInput{Filters: filter})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, awsapi.NewError("ec2:DescribeRouteTables", err)
+		}
+		for _, t := range page.RouteTables {
+			for _, a := range t.Associations {
+				if a.SubnetId != nil || aws.ToBool(a.Main) {
+					tables[aws.ToString(a.SubnetId)] = aws.ToString(t.RouteTableId)
+				}
+			}
+		}
+	}
+	return tables, nil
 }

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package network looks at the VPC of a cluster whose nodes have no route to the
-// Internet: what its nodes need instead, and whether it lets them through.
+// Package network checks the VPC of an EKS cluster whose nodes have no route to
+// the internet: VPC endpoints, DNS, routes and security groups.
 //
-// It asks the APIs of EC2 and EKS, and only reads. Whether a connection really
-// works is not seen from there; that takes a pod in the cluster.
+// Each check gathers facts from the APIs of EC2 and EKS, evaluates them in a
+// function without I/O, and reports a finding. It only reads. Those APIs do not
+// show whether a connection really works: package inside tests that from a pod.
 package network
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
-	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
@@ -20,110 +19,81 @@ import (
 // Group is the name of the group.
 const Group = "network"
 
-// Config is what the checks need.
+// Config configures the checks.
 type Config struct {
-	// AWS has the region of the cluster.
+	// AWS is the configuration of the SDK, with the region of the cluster.
 	AWS aws.Config
-	// Partition as in ARNs, such as aws or aws-cn. Default: aws.
+	// Partition as in ARNs, such as aws-cn. Default: aws.
 	Partition string
-	// Cluster is the name of the EKS cluster. Without it VPC is needed, and what
-	// only a cluster can tell is left out.
+	// Cluster is the name of the EKS cluster. If it is empty, VPC is required, and
+	// checks that need a cluster are skipped.
 	Cluster string
-	// VPC and Subnets, by their IDs. Default: those of the cluster and its nodes;
-	// without a cluster all subnets of the VPC.
+	// VPC and Subnets are IDs. Default: those of the cluster and its nodes; without
+	// a cluster, all subnets of the VPC.
 	VPC     string
 	Subnets []string
-	// Services of AWS that are needed.
+	// Services are the AWS services that need an endpoint.
 	Services []Service
-	// CASTAI are the services of CAST AI in the region; none if they are not known.
+	// CASTAI are the PrivateLink services of CAST AI; empty if they are not known in
+	// the region.
 	CASTAI []Service
-	// Port on which the webhook serves, and that the control plane dials. Default:
-	// 9443.
+	// Port of the webhook's pods, which the control plane connects to. Default: 9443.
 	Port int32
 }
 
-// Service is one that a VPC endpoint leads to.
-type Service struct {
-	// Name is short: ecr.api, or CAST AI's api.
-	Name string
-	// FullName is that which an endpoint has. Default: that of AWS's service Name.
-	FullName string
-	// Gateway tells that its endpoint is one of route tables, as is that of S3.
-	Gateway bool
-	// Required services are those that no such cluster does without.
-	Required bool
-	// Why says who needs it.
-	Why string
-}
-
-// vpc keeps what several checks ask.
-type vpc struct {
-	Config
-	region string
-	ec2    *ec2.Client
-	eks    *eks.Client
-
-	theCluster   doctor.Once[*ekstypes.Cluster]
-	theNodes     doctor.Once[[]types.Instance]
-	theirSubnets doctor.Once[[]types.Subnet]
-	theSubnets   doctor.Once[[]types.Subnet]
-	theEndpoints doctor.Once[[]types.VpcEndpoint]
-	theGroups    doctor.Once[map[string]types.SecurityGroup]
-}
-
 // Checks returns the checks of the group.
-func Checks(c Config) []doctor.Check {
-	if c.Port == 0 {
-		c.Port = 9443
+func Checks(config Config) []doctor.Check {
+	if config.Port == 0 {
+		config.Port = 9443
 	}
-	if c.Partition == "" {
-		c.Partition = "aws"
+	if config.Partition == "" {
+		config.Partition = "aws"
 	}
-	v := &vpc{Config: c, region: c.AWS.Region, ec2: ec2.NewFromConfig(c.AWS), eks: eks.NewFromConfig(c.AWS)}
+	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS)}
 	access := []string{Group + "/aws-access"}
-	found := append(access, Group+"/cluster-vpc")
+	vpc := append(access, Group+"/cluster-vpc")
 	return []doctor.Check{
-		{Group: Group, Name: "aws-access", Run: v.access,
-			What: "the APIs of EC2 and EKS answer",
-			Why:  "everything else about the network is asked there"},
-		{Group: Group, Name: "cluster-vpc", Needs: access, Run: v.clusterVPC,
-			What: "the EKS cluster is there and active, and its VPC and subnets are known",
-			Why:  "its VPC is what is looked at"},
-		{Group: Group, Name: "cluster-endpoint", Needs: found, Run: v.clusterEndpoint,
-			What: "the cluster's API server has a private address in the VPC",
-			Why:  "nodes without a route to the Internet cannot join by the public one"},
-		{Group: Group, Name: "vpc-dns", Needs: found, Run: v.dns,
-			What: "the VPC has DNS support and DNS host names enabled",
-			Why:  "private DNS of endpoints needs both; without it names resolve to public addresses"},
-		{Group: Group, Name: "aws-endpoints", Needs: found, Run: v.awsEndpoints,
-			What: "there is an endpoint for each service of AWS that nodes, images and credentials need",
-			Why:  "nothing else leads to AWS from here"},
-		{Group: Group, Name: "castai-endpoints", Needs: found, Run: v.castaiEndpoints,
-			What: "there is an endpoint for each PrivateLink service of CAST AI",
-			Why:  "nothing else leads to CAST AI from here"},
-		{Group: Group, Name: "endpoint-state", Needs: found, Run: v.endpointState,
+		{Group: Group, Name: "aws-access", Run: c.checkAccess,
+			What: "the EC2 and EKS APIs respond",
+			Why:  "all other network checks use them"},
+		{Group: Group, Name: "cluster-vpc", Needs: access, Run: c.checkClusterVPC,
+			What: "the EKS cluster exists and is active, and its VPC and subnets are known",
+			Why:  "all other network checks inspect this VPC"},
+		{Group: Group, Name: "cluster-endpoint", Needs: vpc, Run: c.checkClusterEndpoint,
+			What: "the cluster's API server has a private endpoint in the VPC",
+			Why:  "nodes without a route to the internet cannot join through the public endpoint"},
+		{Group: Group, Name: "vpc-dns", Needs: vpc, Run: c.checkDNS,
+			What: "DNS support and DNS hostnames are enabled in the VPC, and nodes use its resolver",
+			Why:  "private DNS of endpoints needs all three; otherwise names resolve to public addresses"},
+		{Group: Group, Name: "aws-endpoints", Needs: vpc, Run: c.checkAWSEndpoints,
+			What: "there is a VPC endpoint for each AWS service that nodes, images and credentials need",
+			Why:  "there is no other route to AWS"},
+		{Group: Group, Name: "castai-endpoints", Needs: vpc, Run: c.checkCASTAIEndpoints,
+			What: "there is a VPC endpoint for each PrivateLink service of CAST AI",
+			Why:  "there is no other route to CAST AI"},
+		{Group: Group, Name: "endpoint-state", Needs: vpc, Run: c.checkEndpointState,
 			What: "each of these endpoints is available",
-			Why:  "one that is pending or rejected carries no traffic"},
-		{Group: Group, Name: "endpoint-subnets", Needs: found, Run: v.endpointSubnets,
-			What: "each interface endpoint has a subnet in each zone of the cluster",
-			Why:  "from another zone it works at a price, and not when that zone fails"},
-		{Group: Group, Name: "private-dns", Needs: found, Run: v.privateDNS,
-			What: "private DNS is on for each interface endpoint",
-			Why:  "otherwise the service's own name leads to its public address, that no node can reach"},
-		{Group: Group, Name: "endpoint-security-groups", Needs: found, Run: v.endpointGroups,
-			What: "the security groups of each interface endpoint let port 443 in from every subnet",
-			Why:  "connections would hang until they time out"},
-		{Group: Group, Name: "s3-route", Needs: found, Run: v.s3Route,
-			What: "the S3 endpoint is in the route table of every subnet",
-			Why:  "ECR sends pulls of layers to S3; without the route they time out"},
-		{Group: Group, Name: "s3-policy", Needs: found, Run: v.s3Policy,
-			What: "the policy of the S3 endpoint lets layers be read from ECR's bucket",
-			Why:  "otherwise pulls end in 403 Forbidden after the manifest"},
-		{Group: Group, Name: "control-plane-port", Needs: found, Run: v.controlPlanePort,
-			What: "the control plane may reach the webhook's port on every node",
-			Why:  "it dials the pod's own address; if it cannot, pods with public images are refused"},
-		{Group: Group, Name: "subnet-tags", Needs: found, Run: v.subnetTags,
-			What: "the subnets are tagged " + routable + "=true",
-			Why:  "CAST AI looks for subnets with this tag"},
+			Why:  "a pending or rejected endpoint carries no traffic"},
+		{Group: Group, Name: "endpoint-subnets", Needs: vpc, Run: c.checkEndpointSubnets,
+			What: "each interface endpoint has a subnet in each availability zone of the cluster",
+			Why:  "traffic to another zone is charged, and stops when that zone fails"},
+		{Group: Group, Name: "private-dns", Needs: vpc, Run: c.checkPrivateDNS,
+			What: "private DNS is enabled for each interface endpoint",
+			Why:  "otherwise the name of the service resolves to a public address that nodes cannot reach"},
+		{Group: Group, Name: "endpoint-security-groups", Needs: vpc, Run: c.checkEndpointSecurityGroups,
+			What: "the security groups of each interface endpoint allow port 443 from every subnet",
+			Why:  "otherwise connections time out"},
+		{Group: Group, Name: "s3-route", Needs: vpc, Run: c.checkS3Route,
+			What: "the route table of every subnet has a route to the S3 endpoint",
+			Why:  "ECR redirects layer downloads to S3; without the route they time out"},
+		{Group: Group, Name: "s3-policy", Needs: vpc, Run: c.checkS3Policy,
+			What: "the policy of the S3 endpoint allows layers to be read from ECR's bucket",
+			Why:  "otherwise pulls fail with 403 Forbidden after the manifest"},
+		{Group: Group, Name: "control-plane-port", Needs: vpc, Run: c.checkControlPlanePort,
+			What: "the control plane can reach the webhook's port on every node",
+			Why:  "the API server connects to the pod's address; if it cannot, pods with public images are rejected"},
+		{Group: Group, Name: "subnet-tags", Needs: vpc, Run: c.checkSubnetTags,
+			What: "the subnets are tagged " + routableTag + "=true",
+			Why:  "CAST AI selects subnets by this tag"},
 	}
 }

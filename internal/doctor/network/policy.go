@@ -5,13 +5,13 @@ package network
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
 
-// policy is one of IAM's, as far as the policy of an endpoint needs it.
+// policy is an IAM policy, as far as those of VPC endpoints need it.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 type policy struct{ Statement oneOrMore[policyStatement] }
 
@@ -25,14 +25,14 @@ type policyStatement struct {
 	Condition             map[string]json.RawMessage
 }
 
-// oneOrMore is a list, or its only element.
+// oneOrMore is a JSON list, or its only element.
 type oneOrMore[T any] []T
 
 func (o *oneOrMore[T]) UnmarshalJSON(text []byte) error {
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
-		var all []T
-		err := json.Unmarshal(text, &all)
-		*o = all
+		var list []T
+		err := json.Unmarshal(text, &list)
+		*o = list
 		return err
 	}
 	var one T
@@ -43,98 +43,90 @@ func (o *oneOrMore[T]) UnmarshalJSON(text []byte) error {
 
 func parsePolicy(text []byte) (p policy, err error) {
 	if err := json.Unmarshal(text, &p); err != nil {
-		return policy{}, fmt.Errorf("not a policy of IAM: %w", err)
+		return policy{}, fmt.Errorf("not an IAM policy: %w", err)
 	}
 	for _, s := range p.Statement {
 		if s.Effect != "Allow" && s.Effect != "Deny" {
-			return policy{}, errors.New("not a policy of IAM: an Effect is neither Allow nor Deny")
+			return policy{}, fmt.Errorf("not an IAM policy: Effect %q is neither Allow nor Deny", s.Effect)
 		}
 	}
 	return p, nil
 }
 
-// answer of a policy.
-type answer int
+// decision is the result of evaluating a policy.
+type decision int
 
 const (
-	notAllowed answer = iota // no statement says so
-	denied                   // one says no
-	allowed
-	unclear // it depends on who asks, and how
+	notAllowed  decision = iota // no statement allows it
+	denied                      // a statement denies it
+	allowed                     // for every principal
+	conditional                 // it depends on the principal or on conditions
 )
 
-// decide tells whether anybody may do action on everything whose name begins
-// with prefix. The reason is for people.
-func (p policy) decide(action, prefix string) (a answer, why string) {
-	why = "no statement allows it"
-	limited := "" // denied to some
+// evaluate decides whether every principal may do action on all resources whose
+// name begins with prefix, and gives the reason.
+func (p policy) evaluate(action, prefix string) (d decision, reason string) {
+	reason = "no statement allows it"
+	limited := "" // the reason why it is denied to some
 	for _, s := range p.Statement {
-		all, some := s.resources(prefix)
-		if !s.acts(action) || !some {
+		all, some := s.matchResources(prefix)
+		if !s.matchesAction(action) || !some {
 			continue
 		}
-		name := called(s.Sid)
+		name := strings.TrimSpace("statement " + s.Sid)
 		switch {
-		case s.Effect == "Deny" && (len(s.Condition) > 0 || !s.anybody()):
+		case s.Effect == "Deny" && (len(s.Condition) > 0 || !s.matchesEveryPrincipal()):
 			limited = name + " denies it to some"
 		case s.Effect == "Deny":
 			return denied, name + " denies it"
-		case a == allowed:
+		case d == allowed:
 		case len(s.Condition) > 0:
-			a, why = unclear, name+" allows it under conditions"
-		case !s.anybody():
-			a, why = unclear, name+" allows it to some; ECR signs the links to layers, so it should be Principal *"
+			d, reason = conditional, name+" allows it under conditions"
+		case !s.matchesEveryPrincipal():
+			d, reason = conditional, name+" allows it to some; ECR signs the URLs of layers, so the principal should be *"
 		case all:
-			a, why = allowed, name+" allows it"
-		case a != unclear:
-			why = name + " allows it for a part only"
+			d, reason = allowed, name+" allows it"
+		case d != conditional:
+			reason = name + " allows it for some resources only"
 		}
 	}
-	if a == allowed && limited != "" {
-		return unclear, limited
+	if d == allowed && limited != "" {
+		return conditional, limited
 	}
-	return a, why
+	return d, reason
 }
 
-func called(sid string) string {
-	if sid == "" {
-		return "a statement"
-	}
-	return "the statement " + sid
-}
-
-// anybody tells whether a statement is for everyone.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
-func (s policyStatement) anybody() bool {
+func (s policyStatement) matchesEveryPrincipal() bool {
 	if s.NotPrincipal != nil {
 		return false
 	}
-	var star string
-	if json.Unmarshal(s.Principal, &star) == nil {
-		return star == "*"
+	var principal string
+	if json.Unmarshal(s.Principal, &principal) == nil {
+		return principal == "*"
 	}
-	var by map[string]oneOrMore[string]
-	return json.Unmarshal(s.Principal, &by) == nil && slices.Contains(by["AWS"], "*")
+	var byType map[string]oneOrMore[string]
+	return json.Unmarshal(s.Principal, &byType) == nil && slices.Contains(byType["AWS"], "*")
 }
 
-// acts tells whether a statement is about an action. Their case is of no matter.
-func (s policyStatement) acts(action string) bool {
-	is := func(pattern string) bool { return matches(strings.ToLower(pattern), strings.ToLower(action)) }
+// matchesAction ignores case, as IAM does.
+func (s policyStatement) matchesAction(action string) bool {
+	matches := func(pattern string) bool { return matchWildcards(strings.ToLower(pattern), strings.ToLower(action)) }
 	if s.NotAction != nil {
-		return !slices.ContainsFunc(s.NotAction, is)
+		return !slices.ContainsFunc(s.NotAction, matches)
 	}
-	return slices.ContainsFunc(s.Action, is)
+	return slices.ContainsFunc(s.Action, matches)
 }
 
-// resources tells whether a statement is about all names that begin with prefix,
-// and whether about any.
-func (s policyStatement) resources(prefix string) (all, some bool) {
+// matchResources reports whether a statement applies to all resources whose name
+// begins with prefix, and whether it applies to some.
+func (s policyStatement) matchResources(prefix string) (all, some bool) {
 	patterns := s.Resource
 	if s.NotResource != nil {
 		patterns = s.NotResource
 	}
 	for _, p := range patterns {
-		a, b := begins(p, prefix)
+		a, b := matchPrefix(p, prefix)
 		all, some = all || a, some || b
 	}
 	if s.NotResource != nil {
@@ -143,33 +135,34 @@ func (s policyStatement) resources(prefix string) (all, some bool) {
 	return all, some
 }
 
-// begins tells whether a pattern matches all names that begin with prefix, and
-// whether it matches one of them.
-func begins(pattern, prefix string) (all, some bool) {
-	for rest := range states(pattern, prefix) {
-		some = true // whatever the rest asks for may follow
-		all = all || rest < len(pattern) && strings.Trim(pattern[rest:], "*") == ""
+// matchPrefix reports whether a pattern matches all texts that begin with prefix,
+// and whether it matches some.
+func matchPrefix(pattern, prefix string) (all, some bool) {
+	for i := range positions(pattern, prefix) {
+		some = true // a text exists for any rest of the pattern
+		all = all || i < len(pattern) && strings.Trim(pattern[i:], "*") == ""
 	}
 	return all, some
 }
 
-// matches tells whether a pattern with * and ? matches a text.
-func matches(pattern, text string) bool {
-	for rest := range states(pattern, text) {
-		if strings.Trim(pattern[rest:], "*") == "" {
+// matchWildcards reports whether a pattern with * and ? matches a text.
+func matchWildcards(pattern, text string) bool {
+	for i := range positions(pattern, text) {
+		if strings.Trim(pattern[i:], "*") == "" {
 			return true
 		}
 	}
 	return false
 }
 
-// states are the places in a pattern at which one can be after reading a text:
-// all of them at once, so that no pattern takes long.
-func states(pattern, text string) map[int]bool {
-	at := stars(pattern, map[int]bool{0: true})
+// positions returns all positions in a pattern that reading a text can lead to.
+// To track them together takes polynomial time, where backtracking may take
+// exponential time.
+func positions(pattern, text string) map[int]bool {
+	current := skipStars(pattern, map[int]bool{0: true})
 	for i := range len(text) {
 		next := map[int]bool{}
-		for p := range at {
+		for p := range current {
 			switch {
 			case p == len(pattern):
 			case pattern[p] == '*':
@@ -178,21 +171,17 @@ func states(pattern, text string) map[int]bool {
 				next[p+1] = true
 			}
 		}
-		at = stars(pattern, next)
+		current = skipStars(pattern, next)
 	}
-	return at
+	return current
 }
 
-// stars adds what is reached by letting a * stand for nothing.
-func stars(pattern string, at map[int]bool) map[int]bool {
-	var all []int
-	for p := range at {
-		all = append(all, p)
-	}
-	for _, p := range all {
+// skipStars adds the positions that are reached if a * matches nothing.
+func skipStars(pattern string, positions map[int]bool) map[int]bool {
+	for _, p := range slices.Collect(maps.Keys(positions)) {
 		for ; p < len(pattern) && pattern[p] == '*'; p++ {
-			at[p+1] = true
+			positions[p+1] = true
 		}
 	}
-	return at
+	return positions
 }

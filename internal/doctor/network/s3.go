@@ -3,135 +3,105 @@
 package network
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
-// s3 returns the endpoints of S3 that nodes would use.
-func (v *vpc) s3(ctx context.Context) ([]types.VpcEndpoint, error) {
-	found, err := v.find(ctx, []Service{{Name: "s3"}})
+// activeS3 returns the endpoints of S3 that nodes use.
+func (c *checker) activeS3(ctx context.Context) ([]endpoint, error) {
+	endpoints, err := c.endpoints(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return found[0].serving(), nil
+	return groupByService([]Service{{Name: "s3"}}, c.region, endpoints)[0].active(), nil
 }
 
-// withoutS3 is the finding where there is none: another check tells that.
-var withoutS3 = doctor.Finding{Status: doctor.Skipped, Found: "no S3 endpoint is available: see " + Group + "/aws-endpoints and " + Group + "/endpoint-state"}
+// skippedWithoutS3 is the finding if there is no endpoint, which other checks
+// report.
+func skippedWithoutS3() doctor.Finding {
+	return doctor.Skippedf("no S3 endpoint is available: see %s/aws-endpoints and %s/endpoint-state", Group, Group)
+}
 
-func (v *vpc) s3Route(ctx context.Context) doctor.Finding {
-	endpoints, err := v.s3(ctx)
+func (c *checker) checkS3Route(ctx context.Context) doctor.Finding {
+	endpoints, err := c.activeS3(ctx)
+	switch {
+	case err != nil:
+		return awsapi.Unknown(err)
+	case len(endpoints) == 0:
+		return skippedWithoutS3()
+	case slices.ContainsFunc(endpoints, endpoint.isInterface):
+		return doctor.OKf("S3 has an interface endpoint, which needs no route")
+	}
+	subnets, err := c.subnets(ctx)
 	if err != nil {
-		return unseen(err)
+		return awsapi.Unknown(err)
 	}
-	if len(endpoints) == 0 {
-		return withoutS3
-	}
-	gateways := slices.DeleteFunc(slices.Clone(endpoints), func(e types.VpcEndpoint) bool { return !isGateway(e) })
-	if len(gateways) == 0 {
-		return doctor.OKf("S3 has an interface endpoint, that needs no route")
-	}
-	subnets, err := v.subnets(ctx)
+	tables, err := c.routeTables(ctx)
 	if err != nil {
-		return unseen(err)
+		return awsapi.Unknown(err)
 	}
-	tableOf, err := v.tables(ctx)
-	if err != nil {
-		return unseen(err)
-	}
-	var without, tables []string
+	return reportS3Route(c.region, endpoints, subnets, tables)
+}
+
+// reportS3Route reports the subnets whose route table has a route to none of the
+// gateways. tables is as routeTables returns it.
+func reportS3Route(region string, gateways []endpoint, subnets []subnet, tables map[string]string) doctor.Finding {
+	var found, missing []string
 	for _, s := range subnets {
-		table := tablesOf([]types.Subnet{s}, tableOf)[0]
-		if slices.ContainsFunc(gateways, func(e types.VpcEndpoint) bool { return slices.Contains(e.RouteTableIds, table) }) {
-			continue
+		table := routeTablesOf([]subnet{s}, tables)[0]
+		if !slices.ContainsFunc(gateways, func(e endpoint) bool { return slices.Contains(e.routeTables, table) }) {
+			found, missing = append(found, fmt.Sprintf("%s with route table %s", s.id, table)), append(missing, table)
 		}
-		without = append(without, fmt.Sprintf("%s by %s", *s.SubnetId, table))
-		tables = append(tables, table)
 	}
-	if len(without) > 0 && len(interfaces(endpoints)) == 0 {
-		slices.Sort(tables)
+	if len(found) > 0 {
 		return doctor.Failf(fmt.Sprintf("aws ec2 modify-vpc-endpoint --region %s --vpc-endpoint-id %s --add-route-table-ids %s\nTerraform: resource \"aws_vpc_endpoint\" { route_table_ids = [...] } of the S3 endpoint",
-			v.region, *gateways[0].VpcEndpointId, strings.Join(slices.Compact(tables), " ")),
-			"%d of %d subnets have no route to S3", len(without), len(subnets)).With(without...)
+			region, gateways[0].id, strings.Join(distinct(missing), " ")),
+			"%d of %d subnets have no route to S3", len(found), len(subnets)).With(found...)
 	}
 	return doctor.OKf("all %d subnets have the route", len(subnets))
 }
 
-// tables are the route tables by subnet; the VPC's main one, which is that of
-// all other subnets, by "".
-func (v *vpc) tables(ctx context.Context) (map[string]string, error) {
-	in, err := v.in(ctx)
-	if err != nil {
-		return nil, err
+func (c *checker) checkS3Policy(ctx context.Context) doctor.Finding {
+	endpoints, err := c.activeS3(ctx)
+	switch {
+	case err != nil:
+		return awsapi.Unknown(err)
+	case len(endpoints) == 0:
+		return skippedWithoutS3()
 	}
-	of := map[string]string{}
-	pages := ec2.NewDescribeRouteTablesPaginator(v.ec2, &ec2.DescribeRouteTablesInput{Filters: in})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, failed("ec2:DescribeRouteTables", err)
-		}
-		for _, t := range page.RouteTables {
-			for _, a := range t.Associations {
-				if a.SubnetId != nil || aws.ToBool(a.Main) {
-					of[aws.ToString(a.SubnetId)] = aws.ToString(t.RouteTableId)
-				}
-			}
-		}
-	}
-	return of, nil
+	return reportS3Policy(c.region, c.Partition, endpoints)
 }
 
-// tablesOf are the route tables of subnets, each once.
-func tablesOf(subnets []types.Subnet, tableOf map[string]string) (all []string) {
-	for _, s := range subnets {
-		all = append(all, cmp.Or(tableOf[*s.SubnetId], tableOf[""]))
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// s3Policy looks for the bucket in which ECR keeps layers.
+// reportS3Policy reports the first endpoint whose policy does not allow reads of
+// the bucket in which ECR keeps layers.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-setting-up-s3-gateway
-func (v *vpc) s3Policy(ctx context.Context) doctor.Finding {
-	endpoints, err := v.s3(ctx)
-	if err != nil {
-		return unseen(err)
-	}
-	if len(endpoints) == 0 {
-		return withoutS3
-	}
-	objects := fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/", v.Partition, v.region)
+func reportS3Policy(region, partition string, endpoints []endpoint) doctor.Finding {
+	objects := fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/", partition, region)
 	for _, e := range endpoints {
-		text := aws.ToString(e.PolicyDocument)
-		if text == "" {
-			continue // all is allowed
+		if e.policy == "" { // allows all
+			continue
 		}
-		policy, err := parsePolicy([]byte(text))
+		policy, err := parsePolicy([]byte(e.policy))
 		if err != nil {
-			return doctor.Unknownf(fmt.Sprintf("aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s --query 'VpcEndpoints[].PolicyDocument'", v.region, *e.VpcEndpointId), "the policy of %s: %v", *e.VpcEndpointId, err)
+			return doctor.Unknownf(fmt.Sprintf("aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s --query 'VpcEndpoints[].PolicyDocument'", region, e.id),
+				"the policy of %s: %v", e.id, err)
 		}
-		remedy := fmt.Sprintf(`add to the policy of %s (aws ec2 modify-vpc-endpoint --policy-document, Terraform: policy of the aws_vpc_endpoint):`+"\n"+
-			`{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "%s*"}`, *e.VpcEndpointId, objects)
-		switch answer, why := policy.decide("s3:GetObject", objects); answer {
+		remedy := fmt.Sprintf("add to the policy of %s (aws ec2 modify-vpc-endpoint --policy-document, Terraform: policy of the aws_vpc_endpoint):\n"+
+			`{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "%s*"}`, e.id, objects)
+		switch decision, reason := policy.evaluate("s3:GetObject", objects); decision {
 		case allowed:
-		case unclear:
-			return doctor.Warnf(remedy, "%s may keep it from %s*: %s", *e.VpcEndpointId, objects, why)
+		case conditional:
+			return doctor.Warnf(remedy, "%s may deny s3:GetObject on %s*: %s", e.id, objects, reason)
+		case denied:
+			return doctor.Failf("remove the denying statement from the policy; "+remedy, "%s denies s3:GetObject on %s*: %s", e.id, objects, reason)
 		default:
-			if answer == denied {
-				remedy = "remove from the policy what denies it; " + remedy
-			}
-			return doctor.Failf(remedy, "%s does not let s3:GetObject on %s* through: %s", *e.VpcEndpointId, objects, why)
+			return doctor.Failf(remedy, "%s does not allow s3:GetObject on %s*: %s", e.id, objects, reason)
 		}
 	}
-	return doctor.OKf("%s* may be read", objects)
+	return doctor.OKf("s3:GetObject on %s* is allowed", objects)
 }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+)
+
+// cluster is an EKS cluster.
+type cluster struct {
+	status  ekstypes.ClusterStatus
+	vpc     string
+	subnets []string
+	// securityGroups are those of the control plane: first the cluster security
+	// group, which EKS creates, then the additional ones.
+	securityGroups  []string
+	isPrivateAccess bool
+}
+
+func newCluster(c *ekstypes.Cluster) cluster {
+	vpc := c.ResourcesVpcConfig
+	return cluster{
+		status: c.Status, vpc: aws.ToString(vpc.VpcId), subnets: vpc.SubnetIds, isPrivateAccess: vpc.EndpointPrivateAccess,
+		securityGroups: append([]string{aws.ToString(vpc.ClusterSecurityGroupId)}, vpc.SecurityGroupIds...),
+	}
+}
+
+// node is an instance of the cluster.
+type node struct {
+	id         string
+	interfaces []networkInterface
+}
+
+// networkInterface is one of a node. Pods may use other ones than the node
+// itself, with their own subnet and security groups.
+// https://docs.aws.amazon.com/eks/latest/userguide/cni-custom-network.html
+type networkInterface struct {
+	subnet         string
+	securityGroups []string
+}
+
+func newNode(i types.Instance) node {
+	n := node{id: aws.ToString(i.InstanceId)}
+	for _, ni := range i.NetworkInterfaces {
+		n.interfaces = append(n.interfaces, networkInterface{aws.ToString(ni.SubnetId), groupIDs(ni.Groups)})
+	}
+	if len(n.interfaces) == 0 {
+		n.interfaces = []networkInterface{{aws.ToString(i.SubnetId), groupIDs(i.SecurityGroups)}}
+	}
+	return n
+}
+
+func groupIDs(groups []types.GroupIdentifier) (ids []string) {
+	for _, g := range groups {
+		ids = append(ids, aws.ToString(g.GroupId))
+	}
+	return ids
+}
+
+// subnet is a subnet of the VPC. Without an IPv4 block its cidr is not valid.
+type subnet struct {
+	id, zone string
+	cidr     netip.Prefix
+	// isRoutable is set if the subnet has the tag that CAST AI selects subnets by.
+	isRoutable bool
+}
+
+func newSubnet(s types.Subnet) subnet {
+	cidr, _ := netip.ParsePrefix(aws.ToString(s.CidrBlock)) // not valid after an error
+	return subnet{
+		id: aws.ToString(s.SubnetId), zone: aws.ToString(s.AvailabilityZone), cidr: cidr,
+		isRoutable: slices.ContainsFunc(s.Tags, func(t types.Tag) bool { return aws.ToString(t.Key) == routableTag && aws.ToString(t.Value) == "true" }),
+	}
+}
+
+func (s subnet) String() string {
+	if !s.cidr.IsValid() {
+		return s.id + " " + s.zone
+	}
+	return s.id + " " + s.cidr.String() + " " + s.zone
+}
+
+// zones returns the availability zones of subnets, sorted, each once.
+func zones(subnets []subnet) (zones []string) {
+	for _, s := range subnets {
+		zones = append(zones, s.zone)
+	}
+	slices.Sort(zones)
+	return slices.Compact(zones)
+}
+
+// endpoint is a VPC endpoint.
+type endpoint struct {
+	id, service    string
+	state          types.State
+	lastError      string
+	isGateway      bool
+	privateDNS     bool
+	subnets        []string
+	securityGroups []string
+	routeTables    []string
+	policy         string
+}
+
+func newEndpoint(e types.VpcEndpoint) endpoint {
+	n := endpoint{
+		id: aws.ToString(e.VpcEndpointId), service: aws.ToString(e.ServiceName), state: e.State,
+		isGateway: e.VpcEndpointType == types.VpcEndpointTypeGateway, privateDNS: aws.ToBool(e.PrivateDnsEnabled),
+		subnets: e.SubnetIds, routeTables: e.RouteTableIds, policy: aws.ToString(e.PolicyDocument),
+	}
+	if e.LastError != nil {
+		n.lastError = aws.ToString(e.LastError.Message)
+	}
+	for _, g := range e.Groups {
+		n.securityGroups = append(n.securityGroups, aws.ToString(g.GroupId))
+	}
+	return n
+}
+
+// isIn reports whether the endpoint has the state. The API returns states in
+// lower case, and the constants of the SDK begin with a capital.
+func (e endpoint) isIn(s types.State) bool { return strings.EqualFold(string(e.state), string(s)) }
+
+func (e endpoint) isAvailable() bool { return e.isIn(types.StateAvailable) }
+
+func (e endpoint) isInterface() bool { return !e.isGateway }
+
+// hasServiceName reports whether the service's own name leads to the endpoint: by
+// private DNS, or by a route.
+func (e endpoint) hasServiceName() bool { return e.isGateway || e.privateDNS }
