@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -48,9 +47,13 @@ func (p *patient) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Chec
 		p.aws.cluster = p.of.eksName()
 	}
 	loaded, fault := awsapi.Load(ctx, region, p.aws.profile)
-	services, castai, err := p.services(region)
+	table, err := deploy.NeededEndpoints()
 	if err != nil {
 		return nil, nil, err
+	}
+	services, castai, err := network.NeededServices(table, region, p.aws.services)
+	if err != nil {
+		return nil, nil, usageError{fmt.Errorf("--castai-service: %w", err)}
 	}
 	_, prefix, _ := strings.Cut(p.rules.Registry(), "/")
 	who := identity.Config{AWS: loaded, Account: registry.Account, Region: registry.Region, Partition: registry.Partition, Prefix: prefix, Cluster: p.aws.cluster}
@@ -76,32 +79,4 @@ func (p *patient) registry() (rewrite.ECRHost, error) {
 		return rewrite.ECRHost{Partition: "aws", Domain: "amazonaws.com"}, nil
 	}
 	return rewrite.ParseECRHost(p.rules.Registry())
-}
-
-// services are those that the VPC needs endpoints for.
-func (p *patient) services(region string) (ofAWS, ofCASTAI []network.Service, err error) {
-	needed, err := deploy.NeededEndpoints()
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, s := range needed.AWS {
-		ofAWS = append(ofAWS, network.Service{Name: s.Service, Gateway: s.Type == "Gateway", Required: s.Required, Why: s.Why})
-	}
-	names := needed.Regions[region]
-	if len(p.aws.services) > 0 {
-		names = p.aws.services
-	}
-	var known []string
-	for _, s := range needed.CASTAI {
-		known = append(known, s.Name)
-		if full, ok := names[s.Name]; ok {
-			ofCASTAI = append(ofCASTAI, network.Service{Name: s.Name, FullName: full, Required: true, Why: s.Why})
-		}
-	}
-	for name := range p.aws.services {
-		if !slices.Contains(known, name) {
-			return nil, nil, usageError{fmt.Errorf("--castai-service %s=...: there is no such service; there are %s", name, strings.Join(known, ", "))}
-		}
-	}
-	return ofAWS, ofCASTAI, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	sdkaws "github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/identity"
 	"github.com/castai/privatelink-webhook/internal/doctor/network"
@@ -29,7 +30,11 @@ func checksOf(t *testing.T, c *emulator.Customer) []doctor.Check {
 		t.Fatal(err)
 	}
 	n := network.Config{AWS: c.AWS, Partition: registry.Partition, Cluster: c.Cluster}
-	if n.Services, n.CASTAI, err = emulator.Needed(c.Region); err != nil {
+	table, err := deploy.NeededEndpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Services, n.CASTAI, err = network.NeededServices(table, c.Region, nil); err != nil {
 		t.Fatal(err)
 	}
 	i := identity.Config{AWS: c.AWS, Account: registry.Account, Region: registry.Region, Partition: registry.Partition, Prefix: c.Prefix, Cluster: c.Cluster}

@@ -14,7 +14,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-func TestAFailedRequestSaysWhatWouldHelp(t *testing.T) {
+func TestUnknown(t *testing.T) {
 	api := func(code string) error {
 		return fmt.Errorf("operation error EC2: %w", &smithy.GenericAPIError{Code: code, Message: "no"})
 	}
@@ -23,16 +23,16 @@ func TestAFailedRequestSaysWhatWouldHelp(t *testing.T) {
 		found, remedy string
 	}{
 		"no permission at EC2":       {api("UnauthorizedOperation"), "ec2:DescribeVpcs: UnauthorizedOperation: no", "needs ec2:DescribeVpcs"},
-		"no permission elsewhere":    {api("AccessDeniedException"), "AccessDeniedException: no", "needs ec2:DescribeVpcs"},
-		"a session that has ended":   {api("ExpiredToken"), "ExpiredToken", "aws sso login"},
-		"keys that nobody knows":     {api("AuthFailure"), "AuthFailure", "aws sso login"},
+		"no permission in another service":    {api("AccessDeniedException"), "AccessDeniedException: no", "needs ec2:DescribeVpcs"},
+		"an expired session":   {api("ExpiredToken"), "ExpiredToken", "aws sso login"},
+		"unknown access keys":     {api("AuthFailure"), "AuthFailure", "aws sso login"},
 		"AWS has a problem":          {api("InternalError"), "InternalError", "try again"},
 		"no credentials":             {errors.New("get identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found"), "no EC2 IMDS role", "aws configure"},
 		"AWS cannot be reached":      {errors.New("dial tcp 10.0.0.1:443: i/o timeout"), "i/o timeout", "endpoint"},
-		"it took longer than it may": {context.DeadlineExceeded, "deadline", "endpoint"},
+		"a timeout": {context.DeadlineExceeded, "deadline", "endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := Unseen("ec2:DescribeVpcs", c.err)
+			f := Unknown(NewError("ec2:DescribeVpcs", c.err))
 			if f.Status != doctor.Unknown || !strings.Contains(f.Found, c.found) || !strings.Contains(f.Remedy, c.remedy) || strings.Contains(f.Found, "operation error") {
 				t.Errorf("%+v", f)
 			}

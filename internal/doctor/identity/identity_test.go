@@ -3,35 +3,56 @@
 package identity
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-func TestThePrincipalIsWhatPoliciesAreAttachedTo(t *testing.T) {
+func parse(t *testing.T, text string) arn.ARN {
+	t.Helper()
+	parsed, err := arn.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+func testConfig() Config {
+	return Config{Account: "123456789012", Region: "us-east-1", Partition: "aws", Prefix: "castai"}
+}
+
+// expect compares a finding, of whose remedy and details only a part is given.
+func expect(t *testing.T, got doctor.Finding, status doctor.Status, found, remedy, detail string) {
+	t.Helper()
+	if got.Status != status || got.Found != found || !strings.Contains(got.Remedy, remedy) || (remedy == "") != (got.Remedy == "") ||
+		!strings.Contains(strings.Join(got.Details, "\n"), detail) || (detail == "") != (len(got.Details) == 0) {
+		t.Errorf("%s: %s\n%q\n%s", got.Status, got.Found, got.Details, got.Remedy)
+	}
+}
+
+func TestPrincipal(t *testing.T) {
 	for name, c := range map[string]struct {
 		caller, name string
-		known        bool
+		ok           bool
 	}{
 		"a user":             {"arn:aws:iam::123456789012:user/ann", "ann", true},
 		"a user with a path": {"arn:aws-cn:iam::123456789012:user/platform/ci/ann", "ann", true},
-		"the account itself": {"arn:aws:iam::123456789012:root", "", false},
+		"the root user":      {"arn:aws:iam::123456789012:root", "", false},
 		"a federated user":   {"arn:aws:sts::123456789012:federated-user/ann", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			parsed, err := arn.Parse(c.caller)
-			if err != nil {
-				t.Fatal(err)
-			}
-			full, short, known := newAsker(Config{}).principal(t.Context(), parsed)
-			if known != c.known || short != c.name || known && full != c.caller {
-				t.Errorf("%q %q %v", full, short, known)
+			got, ok := newChecker(Config{}).principal(t.Context(), parse(t, c.caller))
+			if ok != c.ok || ok && (got.String() != c.caller || resourceName(got) != c.name) {
+				t.Errorf("%s %v", got, ok)
 			}
 		})
 	}
 }
 
-func TestTheRepositoriesAreThoseOfThePrefix(t *testing.T) {
+func TestRepositories(t *testing.T) {
 	for name, c := range map[string]struct {
 		config Config
 		want   string
@@ -41,9 +62,59 @@ func TestTheRepositoriesAreThoseOfThePrefix(t *testing.T) {
 		"in China":  {Config{Account: "123456789012", Region: "cn-north-1", Partition: "aws-cn", Prefix: "a/b"}, "arn:aws-cn:ecr:cn-north-1:123456789012:repository/a/b/*"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := newAsker(c.config).repositories(); got != c.want {
+			if got := newChecker(c.config).repositories(); got != c.want {
 				t.Error(got)
 			}
+		})
+	}
+}
+
+func TestReportCaller(t *testing.T) {
+	const ann, other = "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::210987654321:user/ann"
+	expect(t, testConfig().reportCaller(parse(t, ann)), doctor.OK, ann+", in the account of the registry", "", "")
+	expect(t, testConfig().reportCaller(parse(t, other)), doctor.OK, other+"; the registry is in another account, 123456789012", "", repositoryPoliciesApply)
+}
+
+func TestReportMirrorPermissions(t *testing.T) {
+	const user, role, other = "arn:aws:iam::123456789012:user/ci/ann", "arn:aws:iam::123456789012:role/platform/mirror", "arn:aws:iam::210987654321:user/ann"
+	const all = " has all 14 permissions on arn:aws:ecr:us-east-1:123456789012:repository/castai/*"
+	for name, c := range map[string]struct {
+		principal             string
+		denied                []string
+		status                doctor.Status
+		found, remedy, detail string
+	}{
+		"all":                    {user, nil, doctor.OK, user + all, "", ""},
+		"all but prune":          {user, []string{pruneAction}, doctor.OK, user + all, "", "only privatelink prune needs it"},
+		"all in another account": {other, nil, doctor.OK, other + all, "", repositoryPoliciesApply},
+		"a user without one": {user, []string{"ecr:PutImage", pruneAction}, doctor.Failed, user + " has no permission for ecr:PutImage",
+			"aws iam put-user-policy --user-name ann --policy-name privatelink-mirror --policy-document '{\"Version\":\"2012-10-17\",", "ecr:PutImage\n" + pruneAction},
+		"a role that may not log in": {role, []string{loginAction}, doctor.Failed, role + " has no permission for " + loginAction, "aws iam put-role-policy --role-name mirror ", loginAction},
+	} {
+		t.Run(name, func(t *testing.T) {
+			expect(t, testConfig().reportMirrorPermissions(parse(t, c.principal), c.denied), c.status, c.found, c.remedy, c.detail)
+		})
+	}
+}
+
+func TestReportNodeRoles(t *testing.T) {
+	const repositories = "arn:aws:ecr:us-east-1:123456789012:repository/castai/*"
+	node := nodeRole{arn: "arn:aws:iam::123456789012:role/eks/node", source: "node group workers"}
+	denied, other := node, node
+	denied.denied, other.arn = []string{loginAction, "ecr:BatchGetImage"}, "arn:aws:iam::210987654321:role/node"
+	for name, c := range map[string]struct {
+		roles                 []nodeRole
+		status                doctor.Status
+		found, remedy, detail string
+	}{
+		"all may pull":    {[]nodeRole{node}, doctor.OK, "1 roles may pull from " + repositories, "", ""},
+		"another account": {[]nodeRole{node, other}, doctor.OK, "2 roles may pull from " + repositories, "", repositoryPoliciesApply},
+		"one may not": {[]nodeRole{node, denied}, doctor.Failed, "no permission to pull from " + repositories + ": node",
+			"aws iam attach-role-policy --role-name node --policy-arn arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly\nTerraform: ",
+			"arn:aws:iam::123456789012:role/eks/node (node group workers): ecr:GetAuthorizationToken, ecr:BatchGetImage"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			expect(t, testConfig().reportNodeRoles(c.roles), c.status, c.found, c.remedy, c.detail)
 		})
 	}
 }

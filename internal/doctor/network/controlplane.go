@@ -93,7 +93,7 @@ func nodesByGroups(nodes []node) (grouped []nodeFacts) {
 
 // controlPlaneVerdict names the nodes that the control plane cannot reach.
 type controlPlaneVerdict struct {
-	nodes      int // all of them
+	nodes      int      // all of them
 	groups     []string // security groups of the control plane
 	blocked    []blockedNodes
 	unreadable []string // security groups and prefix lists that may allow the rest

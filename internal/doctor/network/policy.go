@@ -73,7 +73,10 @@ func (p policy) evaluate(action, prefix string) (d decision, reason string) {
 		if !s.matchesAction(action) || !some {
 			continue
 		}
-		name := strings.TrimSpace("statement " + s.Sid)
+		name := "a statement"
+		if s.Sid != "" {
+			name = "statement " + s.Sid
+		}
 		switch {
 		case s.Effect == "Deny" && (len(s.Condition) > 0 || !s.matchesEveryPrincipal()):
 			limited = name + " denies it to some"

@@ -10,73 +10,73 @@ import (
 
 const objects = "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/"
 
-func TestAPolicyLetsLayersThroughOrNot(t *testing.T) {
+func TestPolicyEvaluate(t *testing.T) {
 	one := func(s string) string { return `{"Version": "2012-10-17", "Statement": [` + s + `]}` }
 	allow := func(rest string) string { return `{"Effect": "Allow", "Principal": "*", ` + rest + `}` }
 	deny := func(rest string) string { return `{"Effect": "Deny", "Principal": "*", ` + rest + `}` }
 	all := allow(`"Action": "*", "Resource": "*"`)
 	for name, c := range map[string]struct {
 		policy string
-		want   answer
+		want   decision
 	}{
-		"the one that AWS gives":             {one(all), allowed},
-		"a statement that is no list":        {`{"Statement": ` + all + `}`, allowed},
-		"the one of ECR's guide":             {one(allow(`"Action": ["s3:GetObject"], "Resource": ["` + objects + `*"]`)), allowed},
-		"all regions":                        {one(allow(`"Action": "s3:*", "Resource": "arn:aws:s3:::prod-*-starport-layer-bucket/*"`)), allowed},
-		"every principal of AWS":             {one(`{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:GetObject", "Resource": "*"}`), allowed},
-		"every principal in a list":          {one(`{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": "s3:GetObject", "Resource": "*"}`), allowed},
-		"the action in another case":         {one(allow(`"Action": "S3:getobject", "Resource": "*"`)), allowed},
-		"all actions but others":             {one(allow(`"NotAction": "s3:PutObject", "Resource": "*"`)), allowed},
-		"all resources but others":           {one(allow(`"Action": "s3:GetObject", "NotResource": "arn:aws:s3:::mine/*"`)), allowed},
-		"no statement":                       {`{"Statement": []}`, notAllowed},
-		"another bucket":                     {one(allow(`"Action": "s3:GetObject", "Resource": "arn:aws:s3:::mine/*"`)), notAllowed},
-		"the bucket of another region":       {one(allow(`"Action": "s3:GetObject", "Resource": "arn:aws:s3:::prod-us-east-2-starport-layer-bucket/*"`)), notAllowed},
-		"the bucket without what is in it":   {one(allow(`"Action": "s3:GetObject", "Resource": "` + strings.TrimSuffix(objects, "/") + `"`)), notAllowed},
-		"a part of the bucket":               {one(allow(`"Action": "s3:GetObject", "Resource": "` + objects + `a*"`)), notAllowed},
-		"names of one letter":                {one(allow(`"Action": "s3:GetObject", "Resource": "` + objects + `?"`)), notAllowed},
-		"another action":                     {one(allow(`"Action": "s3:ListBucket", "Resource": "*"`)), notAllowed},
-		"all resources but this":             {one(allow(`"Action": "s3:GetObject", "NotResource": "` + objects + `*"`)), notAllowed},
-		"all actions but this":               {one(allow(`"NotAction": "s3:Get*", "Resource": "*"`)), notAllowed},
-		"denied":                             {one(all + "," + deny(`"Action": "s3:GetObject", "Resource": "*"`)), denied},
-		"denied before it is allowed":        {one(deny(`"Action": "*", "Resource": "arn:aws:s3:::prod-*"`) + "," + all), denied},
-		"a part is denied":                   {one(all + "," + deny(`"Action": "*", "Resource": "*/secret"`)), denied},
-		"all but others is denied":           {one(all + "," + deny(`"Action": "*", "NotResource": "arn:aws:s3:::mine/*"`)), denied},
-		"denied to some, and then to all":    {one(all + `,{"Effect": "Deny", "Principal": {"AWS": "1"}, "Action": "*", "Resource": "*"},` + deny(`"Action": "*", "Resource": "*"`)), denied},
-		"another action is denied":           {one(all + "," + deny(`"Action": "s3:PutObject", "Resource": "*"`)), allowed},
-		"another bucket is denied":           {one(all + "," + deny(`"Action": "*", "Resource": "arn:aws:s3:::mine/*"`)), allowed},
-		"all but this bucket is denied":      {one(all + "," + deny(`"Action": "*", "NotResource": "`+objects+`*"`)), allowed},
-		"allowed under a condition":          {one(allow(`"Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}`)), unclear},
-		"denied under a condition":           {one(all + "," + deny(`"Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:ResourceAccount": "1"}}`)), unclear},
-		"allowed to one account":             {one(`{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "*", "Resource": "*"}`), unclear},
-		"allowed to all but one":             {one(`{"Effect": "Allow", "NotPrincipal": {"AWS": "1"}, "Action": "*", "Resource": "*"}`), unclear},
-		"under a condition and then without": {one(allow(`"Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}`) + "," + all), allowed},
+		"the default of AWS":                   {one(all), allowed},
+		"one statement without a list":         {`{"Statement": ` + all + `}`, allowed},
+		"the example of the ECR guide":         {one(allow(`"Action": ["s3:GetObject"], "Resource": ["` + objects + `*"]`)), allowed},
+		"all regions":                          {one(allow(`"Action": "s3:*", "Resource": "arn:aws:s3:::prod-*-starport-layer-bucket/*"`)), allowed},
+		"every AWS principal":                  {one(`{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:GetObject", "Resource": "*"}`), allowed},
+		"every principal in a list":            {one(`{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": "s3:GetObject", "Resource": "*"}`), allowed},
+		"the action in another case":           {one(allow(`"Action": "S3:getobject", "Resource": "*"`)), allowed},
+		"NotAction without it":                 {one(allow(`"NotAction": "s3:PutObject", "Resource": "*"`)), allowed},
+		"NotResource without it":               {one(allow(`"Action": "s3:GetObject", "NotResource": "arn:aws:s3:::mine/*"`)), allowed},
+		"no statement":                         {`{"Statement": []}`, notAllowed},
+		"another bucket":                       {one(allow(`"Action": "s3:GetObject", "Resource": "arn:aws:s3:::mine/*"`)), notAllowed},
+		"the bucket of another region":         {one(allow(`"Action": "s3:GetObject", "Resource": "arn:aws:s3:::prod-us-east-2-starport-layer-bucket/*"`)), notAllowed},
+		"the bucket without its objects":       {one(allow(`"Action": "s3:GetObject", "Resource": "` + strings.TrimSuffix(objects, "/") + `"`)), notAllowed},
+		"some objects of the bucket":           {one(allow(`"Action": "s3:GetObject", "Resource": "` + objects + `a*"`)), notAllowed},
+		"objects with a name of one character": {one(allow(`"Action": "s3:GetObject", "Resource": "` + objects + `?"`)), notAllowed},
+		"another action":                       {one(allow(`"Action": "s3:ListBucket", "Resource": "*"`)), notAllowed},
+		"NotResource with it":                  {one(allow(`"Action": "s3:GetObject", "NotResource": "` + objects + `*"`)), notAllowed},
+		"NotAction with it":                    {one(allow(`"NotAction": "s3:Get*", "Resource": "*"`)), notAllowed},
+		"denied":                               {one(all + "," + deny(`"Action": "s3:GetObject", "Resource": "*"`)), denied},
+		"denied before it is allowed":          {one(deny(`"Action": "*", "Resource": "arn:aws:s3:::prod-*"`) + "," + all), denied},
+		"some objects are denied":              {one(all + "," + deny(`"Action": "*", "Resource": "*/secret"`)), denied},
+		"denied by NotResource":                {one(all + "," + deny(`"Action": "*", "NotResource": "arn:aws:s3:::mine/*"`)), denied},
+		"denied to some, and then to all":      {one(all + `,{"Effect": "Deny", "Principal": {"AWS": "1"}, "Action": "*", "Resource": "*"},` + deny(`"Action": "*", "Resource": "*"`)), denied},
+		"another action is denied":             {one(all + "," + deny(`"Action": "s3:PutObject", "Resource": "*"`)), allowed},
+		"another bucket is denied":             {one(all + "," + deny(`"Action": "*", "Resource": "arn:aws:s3:::mine/*"`)), allowed},
+		"denied by NotResource with it":        {one(all + "," + deny(`"Action": "*", "NotResource": "`+objects+`*"`)), allowed},
+		"allowed under a condition":            {one(allow(`"Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}`)), conditional},
+		"denied under a condition":             {one(all + "," + deny(`"Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:ResourceAccount": "1"}}`)), conditional},
+		"allowed to one account":               {one(`{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "*", "Resource": "*"}`), conditional},
+		"allowed to all but one":               {one(`{"Effect": "Allow", "NotPrincipal": {"AWS": "1"}, "Action": "*", "Resource": "*"}`), conditional},
+		"under a condition and then without":   {one(allow(`"Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}`) + "," + all), allowed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := parsePolicy([]byte(c.policy))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, why := p.decide("s3:GetObject", objects)
-			if got != c.want || why == "" {
-				t.Errorf("%d (%s), want %d", got, why, c.want)
+			got, reason := p.evaluate("s3:GetObject", objects)
+			if got != c.want || reason == "" {
+				t.Errorf("%d (%s), want %d", got, reason, c.want)
 			}
 		})
 	}
 }
 
-func TestWhatIsNoPolicyIsAnError(t *testing.T) {
+func TestParsePolicyErrors(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing": "", "text": "hello", "a list": "[]", "a statement of text": `{"Statement": "all"}`, "another effect": `{"Statement": {"Effect": "Maybe"}}`, "no effect": `{"Statement": {}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if p, err := parsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), "not a policy") {
+			if p, err := parsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), "not an IAM policy") {
 				t.Errorf("%+v %v", p, err)
 			}
 		})
 	}
 }
 
-// Whatever a policy says: it is answered, quickly, and a Deny for all is obeyed.
+// Each policy is evaluated in bounded time, and a Deny for all takes precedence.
 func FuzzPolicy(f *testing.F) {
 	f.Add(`{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}`)
 	f.Add(`{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["s3:*"], "Resource": ["arn:aws:s3:::prod-?*a**?*/*"], "Condition": {"a": 1}}`)
@@ -87,19 +87,19 @@ func FuzzPolicy(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first, why := p.decide("s3:GetObject", objects)
-		if why == "" {
+		first, reason := p.evaluate("s3:GetObject", objects)
+		if reason == "" {
 			t.Error("no reason")
 		}
-		if again, _ := p.decide("s3:GetObject", objects); again != first {
-			t.Errorf("%d and then %d", first, again)
+		if second, _ := p.evaluate("s3:GetObject", objects); second != first {
+			t.Errorf("%d and then %d", first, second)
 		}
 		never, err := parsePolicy([]byte(`{"Statement": ` + no + `}`))
 		if err != nil {
 			t.Fatal(err)
 		}
 		never.Statement = append(never.Statement, p.Statement...)
-		if got, _ := never.decide("s3:GetObject", objects); got != denied {
+		if got, _ := never.evaluate("s3:GetObject", objects); got != denied {
 			t.Errorf("%d though all is denied", got)
 		}
 	})

@@ -21,7 +21,7 @@ func prefixes(all ...string) (p []netip.Prefix) {
 	return p
 }
 
-func TestANetworkIsCoveredByWhatContainsAllOfIt(t *testing.T) {
+func TestCovers(t *testing.T) {
 	for name, c := range map[string]struct {
 		by      []netip.Prefix
 		network string
@@ -48,8 +48,7 @@ func TestANetworkIsCoveredByWhatContainsAllOfIt(t *testing.T) {
 	}
 }
 
-// The other way to know it is to look at each address.
-func TestCoveringAgreesWithLookingAtEachAddress(t *testing.T) {
+func TestCoversAgreesWithEachAddress(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		network := netip.MustParsePrefix("10.0.0.0/27")
@@ -68,77 +67,78 @@ func TestCoveringAgreesWithLookingAtEachAddress(t *testing.T) {
 	}
 }
 
-func TestARuleIsOpenAtItsPorts(t *testing.T) {
+func TestPeersOf(t *testing.T) {
 	rule := func(protocol string, from, to *int32) types.IpPermission {
 		return types.IpPermission{IpProtocol: &protocol, FromPort: from, ToPort: to, IpRanges: []types.IpRange{{CidrIp: aws.String("10.0.0.0/16")}}}
 	}
-	one := opening{prefixes: prefixes("10.0.0.0/16")}
+	one := peers{prefixes: prefixes("10.0.0.0/16")}
 	for name, c := range map[string]struct {
 		rule types.IpPermission
-		want opening
+		want peers
 	}{
 		"the port":                {rule("tcp", new(int32(443)), new(int32(443))), one},
 		"a range with it":         {rule("tcp", new(int32(0)), new(int32(65535))), one},
 		"all protocols":           {rule("-1", nil, nil), one},
 		"all protocols with -1":   {rule("-1", new(int32(-1)), new(int32(-1))), one},
 		"TCP by its number":       {rule("6", new(int32(443)), new(int32(443))), one},
-		"another port":            {rule("tcp", new(int32(80)), new(int32(80))), opening{}},
-		"a range below":           {rule("tcp", new(int32(0)), new(int32(442))), opening{}},
-		"another protocol":        {rule("udp", new(int32(443)), new(int32(443))), opening{}},
-		"a group":                 {types.IpPermission{IpProtocol: aws.String("-1"), UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: aws.String("sg-1")}}}, opening{groups: []string{"sg-1"}}},
+		"another port":            {rule("tcp", new(int32(80)), new(int32(80))), peers{}},
+		"a range below":           {rule("tcp", new(int32(0)), new(int32(442))), peers{}},
+		"another protocol":        {rule("udp", new(int32(443)), new(int32(443))), peers{}},
+		"a group":                 {types.IpPermission{IpProtocol: aws.String("-1"), UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: aws.String("sg-1")}}}, peers{groups: []string{"sg-1"}}},
 		"a list":                  {types.IpPermission{IpProtocol: aws.String("-1"), PrefixListIds: []types.PrefixListId{{PrefixListId: aws.String("pl-1")}}}, one},
-		"a list that is not read": {types.IpPermission{IpProtocol: aws.String("-1"), PrefixListIds: []types.PrefixListId{{PrefixListId: aws.String("pl-2")}}}, opening{unread: []string{"pl-2"}}},
+		"a list that is not read": {types.IpPermission{IpProtocol: aws.String("-1"), PrefixListIds: []types.PrefixListId{{PrefixListId: aws.String("pl-2")}}}, peers{unreadable: []string{"pl-2"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := open([]types.IpPermission{c.rule}, 443, func(id string) ([]netip.Prefix, bool) {
+			got := peersOf([]types.IpPermission{c.rule}, 443, func(id string) ([]netip.Prefix, bool) {
 				if id == "pl-1" {
 					return prefixes("10.0.0.0/16"), true
 				}
 				return nil, false
 			})
-			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(opening{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(peers{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestEveryNodeIsLetInByOneOfItsGroups(t *testing.T) {
-	o := opening{groups: []string{"sg-1", "sg-2"}}
+func TestPeersInclude(t *testing.T) {
+	subnets := []subnet{{id: "subnet-1", cidr: netip.MustParsePrefix("10.0.1.0/24")}, {id: "subnet-2", cidr: netip.MustParsePrefix("10.0.2.0/24")}}
 	for name, c := range map[string]struct {
-		nodes [][]string
-		want  bool
+		peers   peers
+		groups  []string
+		subnets []subnet
+		want    bool
 	}{
-		"each by another":     {[][]string{{"sg-1", "sg-9"}, {"sg-2"}}, true},
-		"one by none":         {[][]string{{"sg-1"}, {"sg-9"}}, false},
-		"there are no nodes":  {nil, false},
-		"one without a group": {[][]string{{}}, false},
+		"a group":                {peers{groups: []string{"sg-1"}}, []string{"sg-1", "sg-9"}, nil, true},
+		"another group":          {peers{groups: []string{"sg-1"}}, []string{"sg-9"}, nil, false},
+		"all subnets":            {peers{prefixes: prefixes("10.0.0.0/16")}, nil, subnets, true},
+		"one of two subnets":     {peers{prefixes: prefixes("10.0.1.0/24")}, nil, subnets, false},
+		"no subnet":              {peers{prefixes: prefixes("0.0.0.0/0")}, nil, nil, false},
+		"a subnet without IPv4":  {peers{prefixes: prefixes("0.0.0.0/0")}, nil, []subnet{{id: "subnet-3"}}, false},
+		"a group, and no subnet": {peers{groups: []string{"sg-1"}}, []string{"sg-1"}, subnets, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := everyNode(c.nodes, o); got != c.want {
+			if got := c.peers.include(c.groups, c.subnets); got != c.want {
 				t.Errorf("%v", got)
 			}
 		})
 	}
 }
 
-func TestAServiceIsKnownByItsNameInEveryPartition(t *testing.T) {
+func TestPeersIncludeAll(t *testing.T) {
+	p := peers{groups: []string{"sg-1", "sg-2"}}
 	for name, c := range map[string]struct {
-		service        Service
-		region, actual string
-		want           bool
+		interfaces [][]string
+		want       bool
 	}{
-		"AWS":                              {Service{Name: "ecr.api"}, "us-east-1", "com.amazonaws.us-east-1.ecr.api", true},
-		"China, as elsewhere":              {Service{Name: "s3"}, "cn-north-1", "com.amazonaws.cn-north-1.s3", true},
-		"China, with a prefix of its own":  {Service{Name: "ecr.dkr"}, "cn-north-1", "cn.com.amazonaws.cn-north-1.ecr.dkr", true},
-		"not another that begins with it":  {Service{Name: "eks"}, "us-east-1", "com.amazonaws.us-east-1.eks-auth", false},
-		"not another that ends with it":    {Service{Name: "api"}, "us-east-1", "com.amazonaws.us-east-1.ecr.api", false},
-		"not another region":               {Service{Name: "s3"}, "us-east-1", "com.amazonaws.us-east-2.s3", false},
-		"by its full name":                 {Service{Name: "api", FullName: "com.amazonaws.vpce.us-east-1.vpce-svc-1"}, "us-east-1", "com.amazonaws.vpce.us-east-1.vpce-svc-1", true},
-		"not by the short one beside that": {Service{Name: "api", FullName: "com.amazonaws.vpce.us-east-1.vpce-svc-1"}, "us-east-1", "com.amazonaws.us-east-1.api", false},
+		"each by another group": {[][]string{{"sg-1", "sg-9"}, {"sg-2"}}, true},
+		"one by none":           {[][]string{{"sg-1"}, {"sg-9"}}, false},
+		"no interfaces":         {nil, false},
+		"one without a group":   {[][]string{{}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.service.names(c.region, c.actual); got != c.want {
+			if got := p.includeAll(c.interfaces); got != c.want {
 				t.Errorf("%v", got)
 			}
 		})

@@ -113,7 +113,11 @@ func (w *world) look(t *testing.T, vpc string, subnets ...string) {
 		t.Fatal(err)
 	}
 	c := network.Config{AWS: w.config, VPC: vpc, Subnets: subnets}
-	if c.Services, c.CASTAI, err = emulator.Needed(region); err != nil {
+	table, err := deploy.NeededEndpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Services, c.CASTAI, err = network.NeededServices(table, region, nil); err != nil {
 		t.Fatal(err)
 	}
 	results, err := doctor.Run(t.Context(), network.Checks(c), doctor.Options{Timeout: time.Minute})

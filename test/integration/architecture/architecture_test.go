@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	"internal/doctor/cluster":  {"internal/doctor", "internal/rewrite", "internal/podspec"},
 	"internal/doctor/registry": {"internal/doctor", "internal/registry", "internal/rewrite"},
 	"internal/doctor/awsapi":   {"internal/doctor"},
-	"internal/doctor/network":  {"internal/doctor", "internal/doctor/awsapi"},
+	"internal/doctor/network":  {"internal/doctor", "internal/doctor/awsapi", "deploy"},
 	"internal/doctor/identity": {"internal/doctor", "internal/doctor/awsapi"},
 	"internal/doctor/probe":    {},
 	"internal/doctor/inside":   {"internal/doctor", "internal/doctor/probe"},
