@@ -62,7 +62,7 @@ func TestWrongUsageOfTheDoctor(t *testing.T) {
 		"from a pod and from here":        {[]string{"--registry", ecr, "--probe", "--inside"}, "Give one of them"},
 		"an engine that is none":          {[]string{"--registry", ecr, "--engine", "istio"}, "use webhook or policy"},
 		"a host without a port":           {[]string{"--registry", ecr, "--castai-host", "api.cast.ai"}, "HOST:PORT"},
-		"a service that nobody knows":     {[]string{"--registry", ecr, "--castai-service", "grcp=x"}, "there are api, grpc"},
+		"an unknown CAST AI service":      {[]string{"--registry", ecr, "--castai-service", "grcp=x"}, "use one of api, grpc"},
 		"neither a registry nor cluster":  {nil, "give --registry PREFIX"},
 		"a configuration that has faults": {[]string{"--registry", "https://x"}, "begins with a scheme"},
 	} {

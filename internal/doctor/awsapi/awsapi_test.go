@@ -22,14 +22,14 @@ func TestUnknown(t *testing.T) {
 		err           error
 		found, remedy string
 	}{
-		"no permission at EC2":       {api("UnauthorizedOperation"), "ec2:DescribeVpcs: UnauthorizedOperation: no", "needs ec2:DescribeVpcs"},
-		"no permission in another service":    {api("AccessDeniedException"), "AccessDeniedException: no", "needs ec2:DescribeVpcs"},
-		"an expired session":   {api("ExpiredToken"), "ExpiredToken", "aws sso login"},
-		"unknown access keys":     {api("AuthFailure"), "AuthFailure", "aws sso login"},
-		"AWS has a problem":          {api("InternalError"), "InternalError", "try again"},
-		"no credentials":             {errors.New("get identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found"), "no EC2 IMDS role", "aws configure"},
-		"AWS cannot be reached":      {errors.New("dial tcp 10.0.0.1:443: i/o timeout"), "i/o timeout", "endpoint"},
-		"a timeout": {context.DeadlineExceeded, "deadline", "endpoint"},
+		"no permission at EC2":             {api("UnauthorizedOperation"), "ec2:DescribeVpcs: UnauthorizedOperation: no", "needs ec2:DescribeVpcs"},
+		"no permission in another service": {api("AccessDeniedException"), "AccessDeniedException: no", "needs ec2:DescribeVpcs"},
+		"an expired session":               {api("ExpiredToken"), "ExpiredToken", "aws sso login"},
+		"unknown access keys":              {api("AuthFailure"), "AuthFailure", "aws sso login"},
+		"AWS has a problem":                {api("InternalError"), "InternalError", "try again"},
+		"no credentials":                   {errors.New("get identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found"), "no EC2 IMDS role", "aws configure"},
+		"AWS cannot be reached":            {errors.New("dial tcp 10.0.0.1:443: i/o timeout"), "i/o timeout", "endpoint"},
+		"a timeout":                        {context.DeadlineExceeded, "deadline", "endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := Unknown(NewError("ec2:DescribeVpcs", c.err))
