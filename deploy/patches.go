@@ -11,49 +11,41 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/castai/privatelink-webhook/internal/cel"
+	"github.com/castai/privatelink-webhook/internal/jsonpatch"
 )
-
-// operation is one step of a JSON patch (RFC 6902).
-type operation struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value"`
-}
-
-func replace(path string, value any) operation { return operation{"replace", path, value} }
 
 // patches are what the options change beyond the registry and the overlays.
 func patches(o Options) ([]types.Patch, error) {
-	var deployment, configMap, configuration, policy, guard []operation
+	var deployment, configMap, configuration, policy, guard []jsonpatch.Operation
 	if o.Image != "" {
-		deployment = append(deployment, replace("/spec/template/spec/containers/0/image", o.Image))
+		deployment = append(deployment, jsonpatch.Replace("/spec/template/spec/containers/0/image", o.Image))
 	}
 	if o.Replicas > 0 {
-		deployment = append(deployment, replace("/spec/replicas", o.Replicas))
+		deployment = append(deployment, jsonpatch.Replace("/spec/replicas", o.Replicas))
 	}
 	if len(o.Config) > 0 {
-		configMap = append(configMap, replace("/data/"+ConfigKey, string(o.Config)))
+		configMap = append(configMap, jsonpatch.Replace("/data/"+ConfigKey, string(o.Config)))
 		for i, c := range [][]admissionregv1.MatchCondition{cel.PodConditions(o.Rules), cel.EphemeralConditions(o.Rules)} {
 			configuration = append(configuration,
-				replace(fmt.Sprintf("/webhooks/%d/matchConditions", i), c),
-				replace(fmt.Sprintf("/webhooks/%d/namespaceSelector/matchExpressions/0/values", i), o.Rules.Namespaces()))
+				jsonpatch.Replace(fmt.Sprintf("/webhooks/%d/matchConditions", i), c),
+				jsonpatch.Replace(fmt.Sprintf("/webhooks/%d/namespaceSelector/matchExpressions/0/values", i), o.Rules.Namespaces()))
 		}
 	}
 	if len(o.Config) > 0 {
 		const namespaces = "/spec/matchConstraints/namespaceSelector/matchExpressions/0/values"
-		policy = append(policy, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", cel.PolicyVariables(o.Rules)))
-		guard = append(guard, replace(namespaces, o.Rules.Namespaces()), replace("/spec/variables", cel.GuardVariables(o.Rules)))
+		policy = append(policy, jsonpatch.Replace(namespaces, o.Rules.Namespaces()), jsonpatch.Replace("/spec/variables", cel.PolicyVariables(o.Rules)))
+		guard = append(guard, jsonpatch.Replace(namespaces, o.Rules.Namespaces()), jsonpatch.Replace("/spec/variables", cel.GuardVariables(o.Rules)))
 	}
 	if o.FailurePolicy != "" {
 		for i := range 2 {
-			configuration = append(configuration, replace(fmt.Sprintf("/webhooks/%d/failurePolicy", i), o.FailurePolicy))
+			configuration = append(configuration, jsonpatch.Replace(fmt.Sprintf("/webhooks/%d/failurePolicy", i), o.FailurePolicy))
 		}
-		policy = append(policy, replace("/spec/failurePolicy", o.FailurePolicy))
+		policy = append(policy, jsonpatch.Replace("/spec/failurePolicy", o.FailurePolicy))
 	}
 	var out []types.Patch
 	for _, p := range []struct {
 		kind, name string
-		ops        []operation
+		ops        []jsonpatch.Operation
 	}{
 		{"Deployment", Name, deployment},
 		{"ConfigMap", Name, configMap},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/castai/privatelink-webhook/internal/jsonpatch"
 	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -53,6 +54,10 @@ func (r Report) Changed() int {
 
 // Patcher turns pods into patches under one set of rules. It is pure, immutable
 // and safe for concurrent use.
+//
+// Patches only replace strings that were just read and add one annotation: an
+// operation that cannot be applied makes the API server reject the pod, whatever
+// the failure policy.
 type Patcher struct {
 	answers answers
 	scanner *podspec.Scanner
@@ -61,15 +66,6 @@ type Patcher struct {
 // NewPatcher returns a patcher for the rules.
 func NewPatcher(rules *rewrite.Rules) *Patcher {
 	return &Patcher{answers: newAnswers(rules), scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
-}
-
-// operation of RFC 6902. Only replace of a string that was just read, and add
-// of one annotation: an operation that does not apply makes the API server
-// reject the pod, whatever the failure policy.
-type operation struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value"`
 }
 
 // Create returns the JSON patch for a pod that is being created: its image
@@ -123,8 +119,8 @@ func notUnderstood(which string, err error) Report {
 	return Report{Skipped: cut(which+err.Error(), 300)}
 }
 
-func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(podspec.Image) bool) (ops []operation) {
-	report.Images, ops = make([]Change, 0, len(images)), make([]operation, 0, len(images)+1)
+func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(podspec.Image) bool) (ops []jsonpatch.Operation) {
+	report.Images, ops = make([]Change, 0, len(images)), make([]jsonpatch.Operation, 0, len(images)+1)
 	for _, image := range images {
 		if !wanted(image) {
 			continue
@@ -132,7 +128,7 @@ func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(po
 		result := p.answers.of(image)
 		report.Images = append(report.Images, Change{image, result})
 		if result.Changed() {
-			ops = append(ops, operation{"replace", image.Pointer(), result.Target})
+			ops = append(ops, jsonpatch.Replace(image.Pointer(), result.Target))
 		}
 	}
 	return ops
@@ -142,7 +138,7 @@ func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(po
 // still explains the image that stands there now; a value that came with a
 // copied manifest does not, and is never trusted for anything else. A pod that
 // has no room for the annotation goes without.
-func (p *Patcher) record(pod podspec.Pod, report Report) []operation {
+func (p *Patcher) record(pod podspec.Pod, report Report) []jsonpatch.Operation {
 	var earlier map[string]string
 	if err := json.Unmarshal([]byte(pod.Annotations[OriginalImages]), &earlier); err != nil {
 		earlier = nil
@@ -170,12 +166,12 @@ func (p *Patcher) record(pod podspec.Pod, report Report) []operation {
 	case pod.AnnotationsSize+len(OriginalImages)+len(value) > maxAnnotations:
 		return nil
 	case !pod.HasAnnotations:
-		return []operation{{"add", "/metadata/annotations", map[string]string{OriginalImages: string(value)}}}
+		return []jsonpatch.Operation{jsonpatch.Add("/metadata/annotations", map[string]string{OriginalImages: string(value)})}
 	}
-	return []operation{{"add", "/metadata/annotations/" + strings.ReplaceAll(OriginalImages, "/", "~1"), string(value)}}
+	return []jsonpatch.Operation{jsonpatch.Add("/metadata/annotations/"+jsonpatch.Escape(OriginalImages), string(value))}
 }
 
-func encode(ops []operation) []byte {
+func encode(ops []jsonpatch.Operation) []byte {
 	if len(ops) == 0 {
 		return noPatch
 	}

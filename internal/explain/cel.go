@@ -22,6 +22,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/apiserver/pkg/cel/mutation"
+
+	"github.com/castai/privatelink-webhook/internal/jsonpatch"
 )
 
 // expression is CEL text with the type that it must have; nil for any.
@@ -117,19 +119,14 @@ func (m mutator) patch(ctx context.Context, in input) (patch json.RawMessage, co
 	if result.Error != nil {
 		return nil, budget - left, result.Error
 	}
-	type operation struct {
-		Op    string `json:"op"`
-		Path  string `json:"path"`
-		Value any    `json:"value"`
-	}
-	ops := []operation{}
+	ops := []jsonpatch.Operation{}
 	for it := result.EvalResult.(traits.Lister).Iterator(); it.HasNext() == types.True; {
 		native, err := it.Next().ConvertToNative(reflect.TypeFor[*mutation.JSONPatchVal]())
 		if err != nil {
 			return nil, budget - left, err
 		}
 		op := native.(*mutation.JSONPatchVal)
-		ops = append(ops, operation{op.Op, op.Path, op.Val.Value()})
+		ops = append(ops, jsonpatch.Operation{Op: op.Op, Path: op.Path, Value: op.Val.Value()})
 	}
 	patch, err = json.Marshal(ops)
 	return patch, budget - left, err

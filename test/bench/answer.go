@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/castai/privatelink-webhook/internal/jsonpatch"
 )
 
 // A check says what is wrong with an answer to the request with this uid.
@@ -17,15 +19,8 @@ type check func(answer, uid []byte) error
 // registry is the private registry of the benchmark's configuration.
 const registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 
-// operation is one operation of a JSON patch.
-type operation struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value"`
-}
-
 // patchOf decodes an answer that allows the pod, down to its patch.
-func patchOf(answer, uid []byte) ([]operation, error) {
+func patchOf(answer, uid []byte) ([]jsonpatch.Operation, error) {
 	var review struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
@@ -50,7 +45,7 @@ func patchOf(answer, uid []byte) ([]operation, error) {
 	case r.PatchType != "JSONPatch":
 		return nil, fmt.Errorf("patch type %q", r.PatchType)
 	}
-	var ops []operation
+	var ops []jsonpatch.Operation
 	if err := json.Unmarshal(r.Patch, &ops); err != nil {
 		return nil, fmt.Errorf("patch: %w", err)
 	}
@@ -80,16 +75,16 @@ func checkPeer(answer, uid []byte) error {
 
 // imagesReplaced is the patch without the operations that replace the images,
 // which must be there.
-func imagesReplaced(answer, uid []byte) ([]operation, error) {
+func imagesReplaced(answer, uid []byte) ([]jsonpatch.Operation, error) {
 	ops, err := patchOf(answer, uid)
 	if err != nil {
 		return nil, err
 	}
-	for _, want := range []operation{
-		{"replace", "/spec/containers/0/image", registry + "/agent:v0.161.1"},
-		{"replace", "/spec/containers/1/image", registry + "/x@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+	for _, want := range []jsonpatch.Operation{
+		jsonpatch.Replace("/spec/containers/0/image", registry+"/agent:v0.161.1"),
+		jsonpatch.Replace("/spec/containers/1/image", registry+"/x@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
 	} {
-		i := slices.IndexFunc(ops, func(op operation) bool {
+		i := slices.IndexFunc(ops, func(op jsonpatch.Operation) bool {
 			return op.Op == want.Op && op.Path == want.Path && op.Value == want.Value
 		})
 		if i < 0 {

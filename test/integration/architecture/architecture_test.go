@@ -26,18 +26,19 @@ const (
 // cmd may import all; tests and what only they or the build use may import anything.
 var mayImport = map[string][]string{
 	"certs":   {},
-	"webhook": {"internal/rewrite", "internal/podspec"},
-	"deploy":  {"internal/rewrite", "internal/cel"},
+	"webhook": {"internal/rewrite", "internal/podspec", "internal/jsonpatch"},
+	"deploy":  {"internal/rewrite", "internal/cel", "internal/jsonpatch"},
 
 	"internal/exitcode":   {},
 	"internal/kubeconfig": {"internal/exitcode"},
+	"internal/jsonpatch":  {},
 
 	"internal/cel":      {"internal/rewrite", "internal/podspec"},
 	"internal/flagenv":  {},
 	"internal/podspec":  {},
 	"internal/rewrite":  {},
 	"internal/manifest": {"internal/rewrite", "internal/podspec"},
-	"internal/explain":  {"internal/rewrite", "internal/podspec", "deploy", "webhook"},
+	"internal/explain":  {"internal/rewrite", "internal/podspec", "internal/jsonpatch", "deploy", "webhook"},
 	"internal/status":   {},
 
 	"internal/catalog":       {"internal/rewrite", "internal/podspec", "internal/manifest"},
