@@ -256,7 +256,7 @@ func registryClient(login *awsecr.Login, plainHTTP []string) *registry.Client {
 		Credential: login.Credential,
 		Transport:  login.Transport(registry.NewTransport()),
 		UserAgent:  "privatelink/" + version,
-		PlainHTTP:  func(host string) bool { return slices.Contains(plainHTTP, host) || registry.Loopback(host) },
+		PlainHTTP:  func(host string) bool { return slices.Contains(plainHTTP, host) || registry.IsLoopback(host) },
 	})
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registry is a client of OCI registries with good manners: it asks for
-// no more than ECR grants, waits when it is told to, tries again where that can
-// help, and takes no byte for granted that a digest can prove.
+// Package registry is a client of OCI registries that respects rate limits and
+// Retry-After, retries transient failures, resumes interrupted downloads and
+// verifies all content against its digest.
 //
-// The protocol is oras-go's; here is what a mirror needs around it.
+// oras-go implements the protocol. This package adds what mirroring needs.
 package registry
 
 import (
@@ -28,26 +28,28 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Options are all optional.
+// Options configure a Client. All fields are optional.
 type Options struct {
-	// Credential returns user and password for a host. The default knows none.
+	// Credential returns the username and password for a host. Default: requests are
+	// anonymous.
 	Credential auth.CredentialFunc
-	// PlainHTTP tells which hosts speak HTTP without TLS. Default: Loopback.
+	// PlainHTTP reports whether a host is accessed without TLS. Default: IsLoopback.
 	PlainHTTP func(host string) bool
-	// Limits returns how many requests a second a host grants. Default: ECRLimits
-	// for private ECR hosts, else no limit.
+	// Limits returns the request rates for a host. Default: ECRLimits for private
+	// ECR registries, no limits for others.
 	Limits func(host string) Limits
-	// Transport is the lowest layer. Default: NewTransport.
+	// Transport sends the requests. Default: NewTransport.
 	Transport http.RoundTripper
-	// UserAgent names the program.
+	// UserAgent is the User-Agent header. Default: that of oras-go.
 	UserAgent string
-	// Stalled is how long a transfer may stand still. Default 60 seconds.
-	Stalled time.Duration
-	// Patience bounds the waiting for one request. Default 5 minutes.
-	Patience time.Duration
+	// StallTimeout is how long a download may receive no data. Default: 60 seconds.
+	StallTimeout time.Duration
+	// MaxWait is how long a request may be throttled, including all of its retries,
+	// before it fails with ErrThrottled. Default: 5 minutes.
+	MaxWait time.Duration
 }
 
-// Client talks to any number of registries. It is safe for concurrent use.
+// Client accesses any number of registries. It is safe for concurrent use.
 type Client struct {
 	opts Options
 	http remote.Client
@@ -56,10 +58,10 @@ type Client struct {
 	repositories map[string]*remote.Repository
 }
 
-// New returns a client. It sends nothing yet.
+// New returns a client. It sends no request.
 func New(o Options) *Client {
 	if o.PlainHTTP == nil {
-		o.PlainHTTP = Loopback
+		o.PlainHTTP = IsLoopback
 	}
 	if o.Limits == nil {
 		o.Limits = defaultLimits
@@ -67,15 +69,15 @@ func New(o Options) *Client {
 	if o.Transport == nil {
 		o.Transport = NewTransport()
 	}
-	if o.Stalled == 0 {
-		o.Stalled = 60 * time.Second
+	if o.StallTimeout == 0 {
+		o.StallTimeout = 60 * time.Second
 	}
-	if o.Patience == 0 {
-		o.Patience = 5 * time.Minute
+	if o.MaxWait == 0 {
+		o.MaxWait = 5 * time.Minute
 	}
-	limited := &limiter{base: o.Transport, limits: o.Limits, buckets: map[string]*bucket{}}
+	limited := &rateLimiter{base: o.Transport, limits: o.Limits, buckets: map[string]*bucket{}}
 	client := &auth.Client{
-		Client:     &http.Client{Transport: &retry.Transport{Base: limited, Policy: func() retry.Policy { return newPolicy(o.Patience) }}},
+		Client:     &http.Client{Transport: &retry.Transport{Base: limited, Policy: func() retry.Policy { return newRetryPolicy(o.MaxWait) }}},
 		Credential: o.Credential,
 		Cache:      auth.NewCache(),
 	}
@@ -85,8 +87,9 @@ func New(o Options) *Client {
 	return &Client{opts: o, http: client, repositories: map[string]*remote.Repository{}}
 }
 
-// NewTransport has a connection for each transfer. With HTTP/2 all of them would
-// share one, and its bandwidth: a stream of ECR's storage gives some 25 MB/s.
+// NewTransport returns a transport that opens a connection for each concurrent
+// transfer. With HTTP/2, all transfers would share one connection, which limits
+// them to its bandwidth: about 25 MB/s from the storage of ECR.
 func NewTransport() *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -98,14 +101,15 @@ func NewTransport() *http.Transport {
 		IdleConnTimeout:       60 * time.Second,
 		TLSHandshakeTimeout:   15 * time.Second,
 		ResponseHeaderTimeout: 2 * time.Minute,
-		DisableCompression:    true, // layers are compressed; a digest is over what was stored
+		DisableCompression:    true, // layers are already compressed, and digests are of the stored content
 		ReadBufferSize:        128 << 10,
 		WriteBufferSize:       128 << 10,
 	}
 }
 
-// Loopback tells of hosts that are this machine, where nobody can listen in.
-func Loopback(host string) bool {
+// IsLoopback reports whether a host is the local machine, where traffic cannot be
+// intercepted.
+func IsLoopback(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host
@@ -114,8 +118,8 @@ func Loopback(host string) bool {
 	return name == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// repository returns the client of one repository, always the same: it
-// remembers what the registry is capable of.
+// repository returns the client of one repository. It is kept, since it caches
+// which optional APIs the registry supports.
 func (c *Client) repository(name string) (*remote.Repository, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,13 +128,13 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 	}
 	r, err := remote.NewRepository(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a repository: %w", name, err)
+		return nil, fmt.Errorf("invalid repository %q: %w", name, err)
 	}
 	r.Client = c.http
 	r.PlainHTTP = c.opts.PlainHTTP(r.Reference.Registry)
-	r.SkipReferrersGC = true // deletes what may be another's
+	r.SkipReferrersGC = true // it could delete an index that another client uses
 	if rewrite.IsECRHost(r.Reference.Registry) {
-		// It has the referrers API. Without knowing, oras would write a tag for each.
+		// Without this, oras would write a fallback tag for each referrer.
 		if err := r.SetReferrersCapability(true); err != nil {
 			return nil, err
 		}
@@ -139,8 +143,8 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 	return r, nil
 }
 
-// Resolve asks what a tag or digest of a repository stands for. The error is
-// ErrNotFound where there is none.
+// Resolve returns the descriptor of a tag or digest in a repository. The error is
+// ErrNotFound if it does not exist.
 func (c *Client) Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error) {
 	r, err := c.repository(repository)
 	if err != nil {
@@ -148,12 +152,12 @@ func (c *Client) Resolve(ctx context.Context, repository, tagOrDigest string) (o
 	}
 	d, err := r.Manifests().Resolve(ctx, tagOrDigest)
 	if err != nil {
-		return ocispec.Descriptor{}, explain(err, "reading", repository, tagOrDigest)
+		return ocispec.Descriptor{}, wrapError(err, "reading", repository, tagOrDigest)
 	}
 	return d, nil
 }
 
-// Manifest returns the bytes of a manifest, of which the digest was checked.
+// Manifest returns the content of a manifest, verified against its digest.
 func (c *Client) Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error) {
 	r, err := c.repository(repository)
 	if err != nil {
@@ -161,17 +165,17 @@ func (c *Client) Manifest(ctx context.Context, repository string, d ocispec.Desc
 	}
 	body, err := r.Manifests().Fetch(ctx, d)
 	if err != nil {
-		return nil, explain(err, "reading", repository, d.Digest.String())
+		return nil, wrapError(err, "reading", repository, d.Digest.String())
 	}
 	defer body.Close()
 	text, err := content.ReadAll(body, d)
 	if err != nil {
-		return nil, explain(err, "reading", repository, d.Digest.String())
+		return nil, wrapError(err, "reading", repository, d.Digest.String())
 	}
 	return text, nil
 }
 
-// Referrers lists what refers to a manifest: signatures, attestations, SBOMs.
+// Referrers lists the signatures, attestations and SBOMs of a manifest.
 func (c *Client) Referrers(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	r, err := c.repository(repository)
 	if err != nil {
@@ -183,12 +187,12 @@ func (c *Client) Referrers(ctx context.Context, repository string, d ocispec.Des
 		return nil
 	})
 	if err != nil {
-		return nil, explain(err, "listing the referrers of", repository, d.Digest.String())
+		return nil, wrapError(err, "listing the referrers of", repository, d.Digest.String())
 	}
 	return all, nil
 }
 
-// HasBlob asks whether a repository has a blob.
+// HasBlob reports whether a repository contains a blob.
 func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
 	r, err := c.repository(repository)
 	if err != nil {
@@ -196,12 +200,12 @@ func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descr
 	}
 	ok, err := r.Blobs().Exists(ctx, d)
 	if err != nil {
-		return false, explain(err, "looking for", repository, d.Digest.String())
+		return false, wrapError(err, "checking", repository, d.Digest.String())
 	}
 	return ok, nil
 }
 
-// PutManifest stores a manifest, under a tag if that is not "".
+// PutManifest writes a manifest, under a tag if that is not "".
 func (c *Client) PutManifest(ctx context.Context, repository string, d ocispec.Descriptor, text []byte, tag string) error {
 	r, err := c.repository(repository)
 	if err != nil {
@@ -212,29 +216,30 @@ func (c *Client) PutManifest(ctx context.Context, repository string, d ocispec.D
 		name = d.Digest.String()
 	}
 	if err := r.Manifests().PushReference(ctx, d, bytes.NewReader(text), name); err != nil {
-		return explain(err, "writing", repository, name)
+		return wrapError(err, "writing", repository, name)
 	}
 	return nil
 }
 
-// Upload stores a blob. Nothing is stored when the content ends early or with an
-// error, or has another digest.
+// Upload writes a blob. The registry discards it if the content ends early, ends
+// with an error or has another digest.
 func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error {
 	r, err := c.repository(repository)
 	if err != nil {
 		return err
 	}
-	if err := r.Blobs().Push(ctx, d, opaque{content}); err != nil {
-		return explain(err, "uploading to", repository, d.Digest.String())
+	if err := r.Blobs().Push(ctx, d, readerOnly{content}); err != nil {
+		return wrapError(err, "uploading to", repository, d.Digest.String())
 	}
 	return nil
 }
 
-// errNotMounted ends a mount that the registry answers with an upload.
-var errNotMounted = errors.New("the registry does not mount it")
+// errNotMounted cancels the upload that a registry offers instead of a mount.
+var errNotMounted = errors.New("the registry did not mount the blob")
 
-// Mount lets a repository share a blob of another one of the same registry. It
-// returns false where the registry does not do that, which is no error.
+// Mount makes a blob of another repository in the same registry available in a
+// repository. It returns false without an error if the registry does not mount
+// the blob.
 func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.Descriptor) (bool, error) {
 	r, err := c.repository(repository)
 	if err != nil {
@@ -245,8 +250,8 @@ func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.D
 	switch {
 	case err == nil:
 		return true, nil
-	case errors.Is(err, errNotMounted), refusal(err):
+	case errors.Is(err, errNotMounted), isRefusal(err):
 		return false, nil
 	}
-	return false, explain(err, "mounting in", repository, d.Digest.String())
+	return false, wrapError(err, "mounting in", repository, d.Digest.String())
 }

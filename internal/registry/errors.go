@@ -4,7 +4,6 @@ package registry
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,25 +15,25 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// What can go wrong, for errors.Is.
+// Classes of errors, for errors.Is.
 var (
 	ErrNotFound    = errors.New("not found")
 	ErrAuth        = errors.New("not authenticated")
 	ErrDenied      = errors.New("not allowed")
 	ErrThrottled   = errors.New("throttled")
-	ErrImmutable   = errors.New("the tag is immutable and stands for another image")
+	ErrImmutable   = errors.New("the tag is immutable and refers to another image")
 	ErrCorrupt     = errors.New("corrupt: the content does not match its digest")
-	ErrIncomplete  = errors.New("the registry misses something that the manifest names")
-	ErrUnsupported = errors.New("the registry does not take it")
-	ErrTransient   = errors.New("the registry or the way to it failed")
+	ErrIncomplete  = errors.New("content that the manifest refers to is missing from the registry")
+	ErrUnsupported = errors.New("not supported by the registry")
+	ErrTransient   = errors.New("the registry or the connection to it failed")
 )
 
 // Error is a failed request to a registry.
 type Error struct {
-	Doing      string // such as "reading"
+	Operation  string // such as "reading"
 	Repository string
 	Name       string // tag or digest
-	Class      error  // one of the above, or nil
+	Class      error  // one of the classes above, or nil
 	Cause      error
 }
 
@@ -45,7 +44,7 @@ func (e *Error) Error() string {
 	} else if e.Name != "" {
 		what += ":" + e.Name
 	}
-	s := e.Doing + " " + what + ": "
+	s := e.Operation + " " + what + ": "
 	if e.Class != nil {
 		s += e.Class.Error() + ": "
 	}
@@ -56,7 +55,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap gives the class, and what it was made of.
+// Unwrap returns the class and the cause.
 func (e *Error) Unwrap() []error { return []error{e.Class, e.Cause} }
 
 func (e *Error) remedy() string {
@@ -64,21 +63,22 @@ func (e *Error) remedy() string {
 	ecr := rewrite.IsECRHost(host)
 	switch {
 	case e.Class == ErrAuth && ecr:
-		return "check `aws sts get-caller-identity`, and that the role may ecr:GetAuthorizationToken"
+		return "check `aws sts get-caller-identity`, and that the role is allowed ecr:GetAuthorizationToken"
 	case e.Class == ErrAuth:
 		return "log in with `docker login " + host + "`"
 	case e.Class == ErrDenied && ecr:
 		return "the role lacks an IAM action on the repository; docs/guide/mirroring.md lists them"
 	case e.Class == ErrDenied:
-		return "the account may not do this there; a private image needs `docker login " + host + "`"
+		return "the user lacks the permission; a private image requires `docker login " + host + "`"
 	case e.Class == ErrThrottled:
-		return "try again later, or ask for a higher quota"
+		return "try again later, or request a higher quota"
 	}
 	return ""
 }
 
-// codes of error bodies, where they say more than the status.
-var codes = []struct {
+// errorCodes are the codes of response bodies that are more specific than the
+// status, in order of precedence.
+var errorCodes = []struct {
 	code  string
 	class error
 }{
@@ -98,12 +98,12 @@ var codes = []struct {
 	{errcode.ErrorCodeUnsupported, ErrUnsupported},
 }
 
-// explain says what failed and classifies it; nil stays nil.
-func explain(err error, doing, repository, name string) error {
+// wrapError adds the operation, its object and the class; nil stays nil.
+func wrapError(err error, operation, repository, name string) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Doing: doing, Repository: repository, Name: name, Class: classify(err), Cause: err}
+	return &Error{Operation: operation, Repository: repository, Name: name, Class: classify(err), Cause: err}
 }
 
 func classify(err error) error {
@@ -115,41 +115,42 @@ func classify(err error) error {
 		return ErrCorrupt
 	case errors.As(err, &resp):
 		return classifyResponse(resp)
-	case passing(err):
+	case isTransient(err):
 		return ErrTransient
 	}
 	return nil
 }
 
 func classifyResponse(r *errcode.ErrorResponse) error {
-	// ECR says DENIED of a token that has expired.
+	// ECR responds with DENIED to an expired token.
 	if r.StatusCode == http.StatusUnauthorized || slices.ContainsFunc(r.Errors, func(e errcode.Error) bool { return strings.Contains(e.Message, "authorization token has expired") }) {
 		return ErrAuth
 	}
-	for _, c := range codes {
-		if slices.ContainsFunc(r.Errors, func(e errcode.Error) bool { return e.Code == c.code || strings.Contains(e.Message, ecrName(c.code)) }) {
+	for _, c := range errorCodes {
+		if slices.ContainsFunc(r.Errors, func(e errcode.Error) bool {
+			return e.Code == c.code || strings.Contains(e.Message, exceptionName(c.code))
+		}) {
 			return c.class
 		}
 	}
 	switch s := r.StatusCode; {
 	case s == http.StatusNotFound:
 		return ErrNotFound
-	case s == http.StatusUnauthorized:
-		return ErrAuth
 	case s == http.StatusForbidden:
 		return ErrDenied
 	case s == http.StatusTooManyRequests:
 		return ErrThrottled
 	case s == http.StatusMethodNotAllowed:
 		return ErrUnsupported
-	case s == http.StatusRequestedRangeNotSatisfiable, passingStatus(s):
+	case s == http.StatusRequestedRangeNotSatisfiable, isTransientStatus(s):
 		return ErrTransient
 	}
 	return nil
 }
 
-// ecrName is how ECR's texts spell a code: ImageTagAlreadyExistsException.
-func ecrName(code string) string {
+// exceptionName returns a code as it appears in messages of ECR, such as
+// ImageTagAlreadyExistsException.
+func exceptionName(code string) string {
 	var b strings.Builder
 	for word := range strings.SplitSeq(code, "_") {
 		b.WriteString(word[:1] + strings.ToLower(word[1:]))
@@ -157,14 +158,14 @@ func ecrName(code string) string {
 	return b.String() + "Exception"
 }
 
-// Retryable tells whether another try can help.
+// Retryable reports whether the operation may succeed when it is retried.
 func Retryable(err error) bool {
-	return errors.Is(err, ErrTransient) || errors.Is(err, ErrThrottled) || errors.Is(err, ErrIncomplete) || passing(err)
+	return errors.Is(err, ErrTransient) || errors.Is(err, ErrThrottled) || errors.Is(err, ErrIncomplete) || isTransient(err)
 }
 
-// refusal tells of an answer that says no to the request as such. A registry that
-// does not know mounting may answer so.
-func refusal(err error) bool {
+// isRefusal reports whether the registry rejected the request as such. Registries
+// that do not support mounts may do so.
+func isRefusal(err error) bool {
 	var resp *errcode.ErrorResponse
 	if !errors.As(err, &resp) {
 		return errors.Is(err, errdef.ErrNotFound)
@@ -176,4 +177,4 @@ func refusal(err error) bool {
 	return false
 }
 
-var errStalled = fmt.Errorf("no byte arrived for too long")
+var errStalled = errors.New("the download stalled")

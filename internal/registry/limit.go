@@ -15,11 +15,11 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Action is what a request counts as at ECR.
+// Action is the ECR API action whose quota a request counts against.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 type Action string
 
-// The actions of ECR's data plane.
+// Actions of the ECR data plane.
 const (
 	PutImage                    Action = "PutImage"
 	InitiateLayerUpload         Action = "InitiateLayerUpload"
@@ -30,10 +30,12 @@ const (
 	GetDownloadURLForLayer      Action = "GetDownloadUrlForLayer"
 )
 
-// Limits are requests a second for each action; what is missing is not limited.
+// Limits are requests per second for each action. Actions that are not in the map
+// are not limited.
 type Limits map[Action]float64
 
-// ECRLimits are four fifths of ECR's default quotas: other clients share them.
+// ECRLimits returns 80 percent of the default quotas of ECR, which other clients of
+// the account share.
 func ECRLimits() Limits {
 	return Limits{PutImage: 8, InitiateLayerUpload: 80, CompleteLayerUpload: 80, UploadLayerPart: 400,
 		BatchCheckLayerAvailability: 800, BatchGetImage: 1600, GetDownloadURLForLayer: 2400}
@@ -46,8 +48,8 @@ func defaultLimits(host string) Limits {
 	return nil
 }
 
-// action tells which quota a request takes from; "" for none.
-func action(r *http.Request) Action {
+// actionOf returns the action of a request, or "" if it has none.
+func actionOf(r *http.Request) Action {
 	path := r.URL.Path
 	switch {
 	case strings.Contains(path, "/blobs/uploads/"):
@@ -75,9 +77,10 @@ func action(r *http.Request) Action {
 	return ""
 }
 
-// limiter keeps within the limits and, when a registry says 429 all the same,
-// holds back every request of that action, not only the one that was told so.
-type limiter struct {
+// rateLimiter is a transport that delays requests to stay within the limits. When
+// a registry responds with 429 nevertheless, all requests of the same action wait,
+// not only the one that was rejected.
+type rateLimiter struct {
 	base   http.RoundTripper
 	limits func(host string) Limits
 
@@ -85,16 +88,16 @@ type limiter struct {
 	buckets map[string]*bucket
 }
 
-// bucket is one action's at one host.
+// bucket limits one action at one host.
 type bucket struct {
-	tokens *rate.Limiter
+	rate *rate.Limiter
 
-	mu    sync.Mutex
-	until time.Time // nobody may ask before
+	mu          sync.Mutex
+	pausedUntil time.Time
 }
 
-func (l *limiter) RoundTrip(r *http.Request) (*http.Response, error) {
-	b := l.bucket(r.URL.Host, action(r))
+func (l *rateLimiter) RoundTrip(r *http.Request) (*http.Response, error) {
+	b := l.bucket(r.URL.Host, actionOf(r))
 	if err := b.wait(r.Context()); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
@@ -103,34 +106,34 @@ func (l *limiter) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := l.base.RoundTrip(r)
 	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
-		b.hold(retryAfter(resp, time.Second))
+		b.pause(retryAfter(resp, time.Second))
 	}
 	return resp, err
 }
 
-func (l *limiter) bucket(host string, a Action) *bucket {
+func (l *rateLimiter) bucket(host string, a Action) *bucket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := host + " " + string(a)
 	b, ok := l.buckets[key]
 	if !ok {
-		b = &bucket{tokens: rate.NewLimiter(rate.Inf, 0)}
+		b = &bucket{rate: rate.NewLimiter(rate.Inf, 0)}
 		if perSecond, limited := l.limits(host)[a]; limited {
-			b.tokens = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
+			b.rate = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
 		}
 		l.buckets[key] = b
 	}
 	return b
 }
 
-// wait takes a token, and returns not before a held bucket is free.
+// wait waits for the rate limit, and then until the bucket is no longer paused.
 func (b *bucket) wait(ctx context.Context) error {
-	if err := b.tokens.Wait(ctx); err != nil {
+	if err := b.rate.Wait(ctx); err != nil {
 		return err
 	}
 	for {
 		b.mu.Lock()
-		left := time.Until(b.until)
+		left := time.Until(b.pausedUntil)
 		b.mu.Unlock()
 		if left <= 0 {
 			return nil
@@ -141,16 +144,18 @@ func (b *bucket) wait(ctx context.Context) error {
 	}
 }
 
-func (b *bucket) hold(d time.Duration) {
+func (b *bucket) pause(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if until := time.Now().Add(d); until.After(b.until) {
-		b.until = until
+	if until := time.Now().Add(d); until.After(b.pausedUntil) {
+		b.pausedUntil = until
 	}
 }
 
-// retryAfter is what the registry asks for: seconds or a date (RFC 9110, 10.2.3).
-func retryAfter(resp *http.Response, otherwise time.Duration) time.Duration {
+// retryAfter returns the delay that the Retry-After header of a response asks for,
+// in seconds or as a date, or the fallback if the header is missing or invalid.
+// https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+func retryAfter(resp *http.Response, fallback time.Duration) time.Duration {
 	v := resp.Header.Get("Retry-After")
 	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
 		return time.Duration(s) * time.Second
@@ -158,10 +163,10 @@ func retryAfter(resp *http.Response, otherwise time.Duration) time.Duration {
 	if t, err := http.ParseTime(v); err == nil {
 		return max(0, time.Until(t))
 	}
-	return otherwise
+	return fallback
 }
 
-// Sleep waits, and returns the cause if the context ends before.
+// Sleep waits for a duration. If the context ends first, it returns the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

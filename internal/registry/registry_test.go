@@ -18,12 +18,14 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
 func TestHosts(t *testing.T) {
 	for host, want := range map[string]bool{"localhost": true, "localhost:5000": true, "127.0.0.1:1": true, "[::1]:5000": true, "10.0.0.1:5000": false, "quay.io": false, "localhost.example.com": false} {
-		if got := Loopback(host); got != want {
-			t.Errorf("Loopback(%q) = %t", host, got)
+		if got := IsLoopback(host); got != want {
+			t.Errorf("IsLoopback(%q) = %t", host, got)
 		}
 	}
 }
@@ -42,69 +44,65 @@ func TestActions(t *testing.T) {
 		"GET /token":                              "",
 	} {
 		method, path, _ := strings.Cut(request, " ")
-		if got := action(httptest.NewRequest(method, path, nil)); got != want {
+		if got := actionOf(httptest.NewRequest(method, path, nil)); got != want {
 			t.Errorf("%s: %q, want %q", request, got, want)
 		}
 	}
 }
 
-// One 429 holds the others back that count as the same action.
-func TestARegistryThatSaysWaitIsWaitedFor(t *testing.T) {
-	var asked, early atomic.Int64
+// A response of 429 delays all requests of the same action.
+func TestRetryAfterIsRespected(t *testing.T) {
+	s := fakeregistry.Start(t)
+	pushed := fakeregistry.Push(t, s.Host+"/a:v1", fakeregistry.Image(t, "amd64"))
+	s.ResetLog()
+	var requests, early atomic.Int64
 	var until atomic.Pointer[time.Time]
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if u := until.Load(); u != nil && time.Now().Before(*u) {
 			early.Add(1)
 		}
-		if asked.Add(1) == 1 {
-			end := time.Now().Add(900 * time.Millisecond) // of the second that it asks for
-			until.Store(&end)
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusTooManyRequests)
+		if requests.Add(1) > 1 {
+			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Docker-Content-Digest", digest.FromString("x").String())
-		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
-		w.Header().Set("Content-Length", "1")
-	}))
-	defer server.Close()
-	c := New(Options{})
-	repository := strings.TrimPrefix(server.URL, "http://") + "/a"
-	if _, err := c.Resolve(t.Context(), repository, "v1"); err != nil {
-		t.Fatal(err)
+		end := time.Now().Add(900 * time.Millisecond) // a little less than the header
+		until.Store(&end)
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	d, err := New(Options{}).Resolve(t.Context(), s.Host+"/a", "v1")
+	if err != nil || d.Digest.String() != pushed {
+		t.Fatalf("%s, error %v", d.Digest, err)
 	}
-	if early.Load() > 0 || asked.Load() != 2 {
-		t.Errorf("%d requests, %d of them too early", asked.Load(), early.Load())
+	if early.Load() > 0 || s.Count("", "") != 2 {
+		t.Errorf("%d requests, %d of them too early", s.Count("", ""), early.Load())
 	}
 }
 
-func TestPatienceEnds(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }))
-	defer server.Close()
-	c := New(Options{Patience: 300 * time.Millisecond})
-	_, err := c.Resolve(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/a", "v1")
+func TestMaxWait(t *testing.T) {
+	s := fakeregistry.Start(t)
+	s.SetFault(fakeregistry.Respond(http.StatusTooManyRequests, ""))
+	_, err := New(Options{MaxWait: 300 * time.Millisecond}).Resolve(t.Context(), s.Host+"/a", "v1")
 	if !errors.Is(err, ErrThrottled) || !strings.Contains(err.Error(), "higher quota") {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestLimitsAreKept(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }))
-	defer server.Close()
+func TestLimits(t *testing.T) {
+	s := fakeregistry.Start(t)
 	c := New(Options{Limits: func(string) Limits { return Limits{BatchCheckLayerAvailability: 20} }})
-	repository := strings.TrimPrefix(server.URL, "http://") + "/a"
-	begin := time.Now()
-	for i := range 30 { // 20 at once, ten more in half a second
-		if has, err := c.HasBlob(t.Context(), repository, of(fmt.Sprint(i))); has || err != nil {
-			t.Fatal(has, err)
+	start := time.Now()
+	for i := range 30 { // 20 in a burst, ten more in half a second
+		if found, err := c.HasBlob(t.Context(), s.Host+"/a", descriptorOf(fmt.Sprint(i))); found || err != nil {
+			t.Fatal(found, err)
 		}
 	}
-	if took := time.Since(begin); took < 400*time.Millisecond {
-		t.Errorf("30 requests of 20 a second took %s", took)
+	if elapsed := time.Since(start); elapsed < 400*time.Millisecond {
+		t.Errorf("30 requests with a limit of 20 per second in %s", elapsed)
 	}
 }
 
-func of(content string) ocispec.Descriptor {
+func descriptorOf(content string) ocispec.Descriptor {
 	return ocispec.Descriptor{Digest: digest.FromString(content), Size: int64(len(content))}
 }
 
@@ -116,120 +114,162 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// blobs serves one blob, with range requests or without, and breaks connections.
-func blobs(t *testing.T, content []byte, ranges bool, breakAfter int, times int64) (*Client, string, *atomic.Int64) {
+// serveBlob starts a registry with one blob.
+func serveBlob(t *testing.T, size int) (s *fakeregistry.Server, content []byte) {
 	t.Helper()
-	var requests atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := requests.Add(1)
-		if n <= times {
-			w = &breaking{ResponseWriter: w, left: breakAfter}
-		}
-		if !ranges {
-			r.Header.Del("Range")
-			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
-			_, _ = w.Write(content)
-			return
-		}
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
-	}))
-	t.Cleanup(server.Close)
-	return New(Options{Stalled: 500 * time.Millisecond}), strings.TrimPrefix(server.URL, "http://") + "/a", &requests
-}
-
-type breaking struct {
-	http.ResponseWriter
-	left int
-}
-
-func (b *breaking) Write(p []byte) (int, error) {
-	if len(p) > b.left {
-		_, _ = b.ResponseWriter.Write(p[:b.left])
-		panic(http.ErrAbortHandler)
+	s = fakeregistry.Start(t)
+	layer := fakeregistry.Layer(1, size)
+	fakeregistry.Push(t, s.Host+"/a:v1", fakeregistry.Image(t, "amd64", layer))
+	s.ResetLog()
+	reader, err := layer.Compressed()
+	if err == nil {
+		content, err = io.ReadAll(reader)
 	}
-	b.left -= len(p)
-	return b.ResponseWriter.Write(p)
-}
-
-func TestABlobIsTakenUpWhereItBroke(t *testing.T) {
-	content := bytes.Repeat([]byte("0123456789"), 100_000)
-	for _, ranges := range []bool{true, false} {
-		c, repository, requests := blobs(t, content, ranges, 300_000, 3)
-		body, err := c.Blob(t.Context(), repository, of(string(content)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(body)
-		if err != nil || !bytes.Equal(got, content) {
-			t.Errorf("ranges %t: %d bytes, %v", ranges, len(got), err)
-		}
-		if err := body.Close(); err != nil || requests.Load() < 4 {
-			t.Errorf("%v, %d requests", err, requests.Load())
-		}
-	}
-}
-
-func TestABlobThatAlwaysBreaksIsGivenUp(t *testing.T) {
-	content := bytes.Repeat([]byte("0123456789"), 100)
-	c, repository, requests := blobs(t, content, true, 0, 1000)
-	if _, err := c.Blob(t.Context(), repository, of(string(content))); !errors.Is(err, ErrTransient) || requests.Load() != tries {
-		t.Errorf("%d requests, error %v", requests.Load(), err)
-	}
-}
-
-func TestWhatStandsStillIsBegunAgain(t *testing.T) {
-	content := []byte("content")
-	var requests atomic.Int64
-	release := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
-		if requests.Add(1) == 1 {
-			_, _ = w.Write(content[:3])
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-r.Context().Done():
-			case <-release:
-			}
-			return
-		}
-		_, _ = w.Write(content)
-	}))
-	defer server.Close()
-	defer close(release)
-	c := New(Options{Stalled: 200 * time.Millisecond})
-	body, err := c.Blob(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/a", of(string(content)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := io.ReadAll(body); err != nil || string(got) != "content" {
-		t.Errorf("%q %v", got, err)
+	return s, content
+}
+
+func readBlob(t *testing.T, s *fakeregistry.Server, content []byte) ([]byte, error) {
+	t.Helper()
+	blob, err := New(Options{StallTimeout: 500 * time.Millisecond}).Blob(t.Context(), s.Host+"/a", descriptorOf(string(content)))
+	if err != nil {
+		return nil, err
+	}
+	got, err := io.ReadAll(blob)
+	return got, errors.Join(err, blob.Close())
+}
+
+func TestBlobResumes(t *testing.T) {
+	for _, ranges := range []bool{true, false} {
+		s, content := serveBlob(t, 1_000_000)
+		var requests atomic.Int64
+		s.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if ranges {
+				w.Header().Set("Accept-Ranges", "bytes")
+			} else {
+				r.Header.Del("Range")
+			}
+			if requests.Add(1) <= 3 {
+				fakeregistry.CutAfter(300_000)(w, r, next)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		got, err := readBlob(t, s, content)
+		if err != nil || !bytes.Equal(got, content) || s.Count("", "") < 4 {
+			t.Errorf("ranges %t: %d bytes, %d requests, error %v", ranges, len(got), s.Count("", ""), err)
+		}
+	}
+}
+
+func TestBlobFailsAfterMaxAttempts(t *testing.T) {
+	s, content := serveBlob(t, 1000)
+	s.SetFault(fakeregistry.Abort)
+	if _, err := readBlob(t, s, content); !errors.Is(err, ErrTransient) || s.Count("", "") != maxAttempts {
+		t.Errorf("%d requests, error %v", s.Count("", ""), err)
+	}
+}
+
+func TestStalledDownloadIsRestarted(t *testing.T) {
+	s, content := serveBlob(t, 1000)
+	var requests atomic.Int64
+	done := make(chan struct{})
+	s.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if requests.Add(1) > 1 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		_, _ = w.Write(content[:3])
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+		case <-done:
+		}
+	})
+	t.Cleanup(func() { close(done) })
+	if got, err := readBlob(t, s, content); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes, error %v", len(got), err)
+	}
+}
+
+func TestWriteAndRead(t *testing.T) {
+	s := fakeregistry.Start(t)
+	c := New(Options{})
+	a, b := s.Host+"/a", s.Host+"/b"
+	config := descriptorOf("{}")
+	config.MediaType = ocispec.MediaTypeImageConfig
+	text := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[]}`, ocispec.MediaTypeImageManifest, config.MediaType, config.Digest)
+	manifest := descriptorOf(string(text))
+	manifest.MediaType = ocispec.MediaTypeImageManifest
+
+	if err := c.Upload(t.Context(), a, config, strings.NewReader("{}")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range []string{"", "v1"} {
+		if err := c.PutManifest(t.Context(), a, manifest, text, tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fakeregistry.Digest(t, a+":v1"); got != manifest.Digest.String() {
+		t.Errorf("the tag has the digest %q, want %s", got, manifest.Digest)
+	}
+	if got, err := c.Manifest(t.Context(), a, manifest); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("Manifest() = %q, %v", got, err)
+	}
+	referrer := fakeregistry.PushReferrer(t, a+":v1", fakeregistry.Image(t, "unknown"))
+	if got, err := c.Referrers(t.Context(), a, manifest); err != nil || len(got) != 1 || got[0].Digest.String() != referrer {
+		t.Errorf("Referrers() = %v, %v, want %s", got, err, referrer)
+	}
+
+	if mounted, err := c.Mount(t.Context(), b, a, config); err != nil || !mounted {
+		t.Errorf("Mount() = %t, %v", mounted, err)
+	}
+	if found, err := c.HasBlob(t.Context(), b, config); err != nil || !found {
+		t.Errorf("HasBlob() = %t, %v", found, err)
+	}
+	s.DisableMounts()
+	if mounted, err := c.Mount(t.Context(), b, a, config); err != nil || mounted {
+		t.Errorf("Mount() = %t, %v, although mounts are disabled", mounted, err)
+	}
+	s.SetFault(fakeregistry.Respond(http.StatusMethodNotAllowed, ""))
+	if mounted, err := c.Mount(t.Context(), b, a, config); err != nil || mounted {
+		t.Errorf("Mount() = %t, %v, although mounts are refused", mounted, err)
+	}
+	s.SetFault(fakeregistry.Respond(http.StatusForbidden, ""))
+	if _, err := c.Mount(t.Context(), b, a, config); !errors.Is(err, ErrDenied) {
+		t.Errorf("Mount() without permission: %v", err)
 	}
 }
 
 func TestVerified(t *testing.T) {
-	d := of("content")
+	d := descriptorOf("content")
 	for content, want := range map[string]error{"content": nil, "CONTENT": ErrCorrupt, "conten": io.ErrUnexpectedEOF, "content and more": ErrCorrupt, "": io.ErrUnexpectedEOF} {
 		got, err := io.ReadAll(Verified(io.NopCloser(strings.NewReader(content)), d))
 		if !errors.Is(err, want) || want == nil && string(got) != content {
 			t.Errorf("%q: %q, error %v, want %v", content, got, err, want)
 		}
-		// Whoever writes what was read has less than all of it, and so nothing.
+		// A registry discards an upload that is incomplete.
 		if want != nil && len(got) >= int(d.Size) {
-			t.Errorf("%q: all %d bytes were handed out", content, len(got))
+			t.Errorf("%q: all %d bytes were returned", content, len(got))
 		}
 	}
-	nothing := ocispec.Descriptor{Digest: digest.FromString("x")}
-	if _, err := io.ReadAll(Verified(io.NopCloser(strings.NewReader("")), nothing)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("nothing with the digest of something: %v", err)
+	empty := ocispec.Descriptor{Digest: digest.FromString("x")}
+	if _, err := io.ReadAll(Verified(io.NopCloser(strings.NewReader("")), empty)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("empty content with another digest: %v", err)
 	}
 }
 
-func TestClasses(t *testing.T) {
+func TestErrorClasses(t *testing.T) {
+	s := fakeregistry.Start(t)
+	c := New(Options{})
 	for _, tc := range []struct {
 		status int
 		body   string
 		want   error
-		says   string
+		text   string
 	}{
 		{404, ``, ErrNotFound, ""},
 		{401, ``, ErrAuth, "docker login"},
@@ -241,22 +281,17 @@ func TestClasses(t *testing.T) {
 		{400, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`, ErrIncomplete, ""},
 		{400, `{"errors":[{"code":"X","message":"LayersNotFoundException: no"}]}`, ErrIncomplete, ""},
 	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(tc.status)
-			_, _ = io.WriteString(w, tc.body)
-		}))
-		c := New(Options{})
-		text := []byte(`{"schemaVersion":2}`)
-		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(text), Size: int64(len(text))}
-		err := c.PutManifest(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/a", d, text, "v1")
-		server.Close()
-		if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.says) {
+		s.SetFault(fakeregistry.Respond(tc.status, tc.body))
+		manifest := []byte(`{"schemaVersion":2}`)
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+		err := c.PutManifest(t.Context(), s.Host+"/a", d, manifest, "v1")
+		if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%d %s: %v, want %v", tc.status, tc.body, err, tc.want)
 		}
 	}
 }
 
-func TestWhatPasses(t *testing.T) {
+func TestIsTransient(t *testing.T) {
 	for _, tc := range []struct {
 		err  error
 		want bool
@@ -264,7 +299,7 @@ func TestWhatPasses(t *testing.T) {
 		{io.ErrUnexpectedEOF, true}, {context.Canceled, false}, {errStalled, true}, {errors.New("x509: unknown authority"), false},
 		{&net.DNSError{IsNotFound: true}, false}, {&net.DNSError{IsTemporary: true}, true}, {fmt.Errorf("x: %w", net.ErrClosed), false},
 	} {
-		if got := passing(tc.err); got != tc.want {
+		if got := isTransient(tc.err); got != tc.want {
 			t.Errorf("%v: %t", tc.err, got)
 		}
 	}

@@ -13,20 +13,22 @@ import (
 	"time"
 )
 
-// tries is how often one request, or one blob, is tried.
-const tries = 5
+// maxAttempts is the number of times that a request or a download is attempted.
+const maxAttempts = 5
 
-// policy decides about one request. Being told to wait is not a failure, so it
-// does not count as a try; only patience ends it.
-type policy struct {
+// retryPolicy decides about the retries of one request. Throttling is not a
+// failure, so it is limited by a deadline and not by the number of attempts.
+type retryPolicy struct {
 	deadline time.Time
 	failures int
 }
 
-func newPolicy(patience time.Duration) *policy { return &policy{deadline: time.Now().Add(patience)} }
+func newRetryPolicy(maxWait time.Duration) *retryPolicy {
+	return &retryPolicy{deadline: time.Now().Add(maxWait)}
+}
 
-// Retry implements the policy of oras-go's transport.
-func (p *policy) Retry(_ int, resp *http.Response, err error) (time.Duration, error) {
+// Retry implements retry.Policy of oras-go.
+func (p *retryPolicy) Retry(_ int, resp *http.Response, err error) (time.Duration, error) {
 	const never = -1
 	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
 		wait := max(retryAfter(resp, Backoff(p.failures+1)), 50*time.Millisecond)
@@ -35,32 +37,32 @@ func (p *policy) Retry(_ int, resp *http.Response, err error) (time.Duration, er
 		}
 		return wait, nil
 	}
-	if err != nil && !passing(err) || err == nil && !passingStatus(resp.StatusCode) {
+	if err != nil && !isTransient(err) || err == nil && !isTransientStatus(resp.StatusCode) {
 		return never, nil
 	}
-	if p.failures++; p.failures >= tries {
+	if p.failures++; p.failures >= maxAttempts {
 		return never, nil
 	}
 	return Backoff(p.failures), nil
 }
 
-// Backoff is how long to wait after so many failures, with jitter: 0.2 s, 0.4 s,
-// … up to 10 s.
+// Backoff returns how long to wait after a number of consecutive failures: about
+// 0.2 s, 0.4 s, … up to 10 s, with a jitter of 50 percent.
 func Backoff(failures int) time.Duration {
 	d := min(10*time.Second, 100*time.Millisecond<<min(failures, 7))
 	return d/2 + rand.N(d)
 }
 
-func passingStatus(status int) bool {
+func isTransientStatus(status int) bool {
 	return status == http.StatusRequestTimeout || status >= 500 && status != http.StatusNotImplemented && status != http.StatusInsufficientStorage
 }
 
-// passing tells of errors of the network that another try can cure.
-func passing(err error) bool {
+// isTransient reports whether an error of the network may disappear with a retry.
+func isTransient(err error) bool {
 	if errors.Is(err, context.Canceled) || err == context.DeadlineExceeded {
 		return false
 	}
-	var n net.Error
+	var network net.Error
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
@@ -68,5 +70,5 @@ func passing(err error) bool {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, errStalled):
 		return true
 	}
-	return errors.As(err, &n) && n.Timeout()
+	return errors.As(err, &network) && network.Timeout()
 }

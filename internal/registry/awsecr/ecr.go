@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package awsecr is the part of Amazon ECR that is not a registry: repositories and
-// their settings, login, and what images a repository has.
+// Package awsecr accesses the Amazon ECR API: it creates repositories, lists and
+// deletes images, and provides credentials. Package registry transfers the images.
 //
-// Only what the Docker protocol cannot do is done here, by the AWS SDK; images
-// travel by package registry. Account and region come from the name of the
-// registry, never from the environment: a mirror that is run in the wrong shell
-// fails, instead of filling the wrong account.
+// Account and region are those of the registry's host, never those of the
+// environment: a run with the wrong credentials fails, instead of writing to the
+// wrong account.
 package awsecr
 
 import (
@@ -23,40 +22,36 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Config is what a Registry needs. Prefix is required.
+// Config configures a Registry. Prefix is required.
 type Config struct {
-	// Prefix is the registry's host, or a prefix of repositories in it.
+	// Prefix is the host of the registry, or a repository prefix that begins with it.
 	Prefix string
-	// Profile of the AWS configuration; default: the SDK's choice, which honours
-	// AWS_PROFILE.
+	// Profile is the AWS profile. Default: that of the SDK, such as AWS_PROFILE.
 	Profile string
-	// Settings of a repository that Create makes, by its name without the host.
-	// Default: those that ECR gives.
+	// Settings returns the settings of a repository to create, by its name without
+	// the host. Default: those of ECR.
 	Settings func(repository string) Settings
-	// Warn is told what is worth knowing and stops nothing. Default: discards.
+	// Warn receives messages that do not stop a run. Default: they are discarded.
 	Warn func(message string)
 }
 
-// Registry is one account's ECR in one region. It is safe for concurrent use.
-//
-// Its errors are of type *Error.
+// Registry is the ECR registry of an account in a region. It is safe for concurrent
+// use. Errors of requests are of type *Error.
 type Registry struct {
 	host     rewrite.ECRHost
 	settings func(repository string) Settings
 	warn     func(message string)
 	api      *ecr.Client
-	tokens   tokens
+	tokens   tokenCache
 }
 
-// attempts is how often the SDK tries a request. Its three are too few against a
-// quota that others use as well.
-const attempts = 10
+// maxAttempts replaces the SDK's default of 3, which is too low for a quota that is
+// shared with other clients.
+const maxAttempts = 10
 
-// New reads the configuration of AWS. It sends nothing yet; that there are no
-// credentials shows with the first request.
-//
-// Credentials are found as all programs of AWS do it. AWS_ENDPOINT_URL_ECR
-// replaces the endpoint.
+// New reads the AWS configuration. It sends no request, so missing credentials are
+// an error of the first request. Credentials and endpoints are resolved as by all
+// AWS SDKs, including AWS_ENDPOINT_URL_ECR.
 // https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 func New(ctx context.Context, c Config) (*Registry, error) {
 	h, err := rewrite.ParseECRHost(c.Prefix)
@@ -78,52 +73,52 @@ func New(ctx context.Context, c Config) (*Registry, error) {
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration: %w; check ~/.aws/config, AWS_PROFILE and --profile", err)
+		return nil, fmt.Errorf("reading the AWS configuration: %w; check ~/.aws/config, AWS_PROFILE and --profile", err)
 	}
 	if loaded.Credentials != nil {
-		loaded.Credentials = marked{loaded.Credentials}
+		loaded.Credentials = taggedCredentials{loaded.Credentials}
 	}
 	api := ecr.NewFromConfig(loaded, func(o *ecr.Options) {
-		// Whoever pushes to FIPS hosts must not leave FIPS for the rest. An endpoint
-		// given by hand excludes it, by the SDK's rules. A dual-stack host says
-		// nothing of the API: VPC endpoints only serve its IPv4 name.
+		// A FIPS host requires the FIPS endpoint of the API, which the SDK rejects in
+		// combination with a custom endpoint. A dual-stack host does not require the
+		// dual-stack endpoint, for which there is no VPC endpoint.
 		// https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html
 		if h.FIPS && o.BaseEndpoint == nil {
 			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
 		}
 	})
-	return &Registry{host: h, settings: c.Settings, warn: c.Warn, api: api, tokens: tokens{now: time.Now}}, nil
+	return &Registry{host: h, settings: c.Settings, warn: c.Warn, api: api, tokens: tokenCache{now: time.Now}}, nil
 }
 
 // Host returns the host name of the registry, split into its parts.
 func (r *Registry) Host() rewrite.ECRHost { return r.host }
 
-// newRetryer waits and tries again when ECR throttles. A full quota of things is
-// not passing, though the SDK takes LimitExceededException for throttling.
+// newRetryer returns a retryer that does not retry LimitExceededException. The SDK
+// classifies it as throttling, but it means that a quota of resources is exhausted.
 func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = attempts
+		o.MaxAttempts = maxAttempts
 		o.MaxBackoff = 5 * time.Second
-		full := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			if code(err) == limitExceeded {
+		exhausted := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if codeOf(err) == limitExceeded {
 				return aws.FalseTernary
 			}
 			return aws.UnknownTernary
 		})
-		o.Retryables = append([]retry.IsErrorRetryable{full}, o.Retryables...)
+		o.Retryables = append([]retry.IsErrorRetryable{exhausted}, o.Retryables...)
 	})
 }
 
-// arn names a repository, or all of the registry if it is "*".
+// arn returns the ARN of a repository, or of all repositories if it is "*".
 func (r *Registry) arn(repository string) string {
 	return fmt.Sprintf("arn:%s:ecr:%s:%s:repository/%s", r.host.Partition, r.host.Region, r.host.Account, repository)
 }
 
-// path is a repository's name without the host, as the API wants it.
+// path returns the name of a repository without the host.
 func (r *Registry) path(repository string) (string, error) {
 	path, ok := strings.CutPrefix(repository, r.host.Name+"/")
 	if !ok || path == "" {
-		return "", fmt.Errorf("repository %q is not one of the registry %s", repository, r.host.Name)
+		return "", fmt.Errorf("repository %q is not in registry %s", repository, r.host.Name)
 	}
 	return path, nil
 }

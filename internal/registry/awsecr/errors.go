@@ -14,12 +14,12 @@ import (
 	"github.com/castai/privatelink-webhook/internal/registry"
 )
 
-// Error is a failed request to ECR's API.
+// Error is a failed request to the ECR API.
 type Error struct {
 	Action   string // the IAM action, such as ecr:CreateRepository
-	Resource string // the ARN that it is about, or "*"
-	Class    error  // one of package registry, or nil
-	Fix      string // what to do about it, or ""
+	Resource string // the ARN of the repository, or "*"
+	Class    error  // one of the classes in package registry, or nil
+	Fix      string // the remedy, or ""
 	Cause    error
 }
 
@@ -40,10 +40,10 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap gives the class, and what it was made of.
+// Unwrap returns the class and the cause.
 func (e *Error) Unwrap() []error { return []error{e.Class, e.Cause} }
 
-// Codes of the API that are told apart.
+// Error codes of the API with a special meaning.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html
 const (
 	limitExceeded     = "LimitExceededException"
@@ -74,9 +74,9 @@ var classes = map[string]error{
 	"ServiceUnavailableException": registry.ErrTransient,
 }
 
-// explain says what failed and classifies it; nil stays nil. An empty path
-// stands for the registry as a whole.
-func (r *Registry) explain(err error, action, path string) error {
+// wrapError adds the action, its resource, the class and a remedy; nil stays nil. An
+// empty path stands for the whole registry.
+func (r *Registry) wrapError(err error, action, path string) error {
 	if err == nil {
 		return nil
 	}
@@ -90,35 +90,35 @@ func (r *Registry) explain(err error, action, path string) error {
 	case registry.ErrAuth:
 		e.Fix = "check `aws sts get-caller-identity`, AWS_PROFILE and --profile"
 	case registry.ErrThrottled:
-		e.Fix = "try again later, or ask AWS for a higher quota"
+		e.Fix = "try again later, or request a higher quota from AWS"
 	case registry.ErrTransient:
-		e.Fix = "check that ECR's API in " + r.host.Region + " can be reached from here: a VPC without internet needs the endpoint ecr.api"
+		e.Fix = "check that the ECR API in " + r.host.Region + " is reachable: a VPC without internet access requires the endpoint ecr.api"
 	}
 	return e
 }
 
 func classify(err error) error {
-	var noCredentials *credentialsError
+	var credentials *credentialsError
 	var network net.Error
-	c := code(err)
-	_, throttled := retry.DefaultThrottleErrorCodes[c]
+	code := codeOf(err)
+	_, throttled := retry.DefaultThrottleErrorCodes[code]
 	switch {
 	case errors.Is(err, context.Canceled):
 		return nil
-	case errors.As(err, &noCredentials):
+	case errors.As(err, &credentials):
 		return registry.ErrAuth
-	case throttled && c != limitExceeded:
+	case throttled && code != limitExceeded:
 		return registry.ErrThrottled
-	case c != "":
-		return classes[c]
+	case code != "":
+		return classes[code]
 	case errors.As(err, &network):
 		return registry.ErrTransient
 	}
 	return nil
 }
 
-// code is what AWS calls an error, or "" for one that is not AWS's.
-func code(err error) string {
+// codeOf returns the code of an AWS API error, or "" for any other error.
+func codeOf(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode()
@@ -126,11 +126,12 @@ func code(err error) string {
 	return ""
 }
 
-// marked tells errors of finding credentials from all others.
-type marked struct{ aws.CredentialsProvider }
+// taggedCredentials distinguishes errors of the credentials provider from all
+// others.
+type taggedCredentials struct{ aws.CredentialsProvider }
 
-func (m marked) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	c, err := m.CredentialsProvider.Retrieve(ctx)
+func (t taggedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := t.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
 		err = &credentialsError{err}
 	}

@@ -12,14 +12,14 @@ import (
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
 )
 
-// awsEnv makes the SDK ask the endpoint, as a caller with credentials.
-func awsEnv(t *testing.T, endpoint string) {
+// setAWSEnv configures the SDK with test credentials and an endpoint.
+func setAWSEnv(t *testing.T, endpoint string) {
 	t.Helper()
-	nothing := filepath.Join(t.TempDir(), "none")
+	absent := filepath.Join(t.TempDir(), "none")
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL_ECR": endpoint, "AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "secret-key-of-test", "AWS_SESSION_TOKEN": "",
-		"AWS_CONFIG_FILE": nothing, "AWS_SHARED_CREDENTIALS_FILE": nothing, "AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "",
-		"AWS_REGION":            "ap-south-1", // of another registry: it must not count
+		"AWS_CONFIG_FILE": absent, "AWS_SHARED_CREDENTIALS_FILE": absent, "AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "",
+		"AWS_REGION":            "ap-south-1", // not that of the registry: it must be ignored
 		"AWS_USE_FIPS_ENDPOINT": "", "AWS_USE_DUALSTACK_ENDPOINT": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "",
 		"DOCKER_CONFIG": t.TempDir(),
 	} {
@@ -27,7 +27,7 @@ func awsEnv(t *testing.T, endpoint string) {
 	}
 }
 
-// warnings collects them.
+// warnings records the messages of Config.Warn.
 type warnings struct {
 	mu  sync.Mutex
 	all []string
@@ -45,13 +45,13 @@ func (w *warnings) String() string {
 	return strings.Join(w.all, "\n")
 }
 
-// fake starts an account, and returns its registry.
-func fake(t *testing.T, o fakeecr.Options, c Config) (*fakeecr.Server, *Registry, *warnings) {
+// start starts a fake ECR, and returns a client for it.
+func start(t *testing.T, o fakeecr.Options, c Config) (*fakeecr.Server, *Registry, *warnings) {
 	t.Helper()
 	s := fakeecr.New(o)
 	url, stop := s.Start()
 	t.Cleanup(stop)
-	awsEnv(t, url)
+	setAWSEnv(t, url)
 	if c.Prefix == "" {
 		c.Prefix = s.Host() + "/castai"
 	}
@@ -64,7 +64,7 @@ func fake(t *testing.T, o fakeecr.Options, c Config) (*fakeecr.Server, *Registry
 	return s, r, w
 }
 
-// actions are those that a server was asked for, sorted.
+// actions returns the actions of all requests to a server, sorted.
 func actions(s *fakeecr.Server) []string {
 	var all []string
 	for _, r := range s.Log() {
@@ -74,18 +74,18 @@ func actions(s *fakeecr.Server) []string {
 	return all
 }
 
-// mustSay fails unless the error has all texts, and no secret.
-func mustSay(t *testing.T, err error, texts ...string) {
+// wantError fails unless the error contains all texts, and no secret.
+func wantError(t *testing.T, err error, texts ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, text := range texts {
 		if !strings.Contains(err.Error(), text) {
-			t.Errorf("%q does not say %q", err, text)
+			t.Errorf("error %q does not contain %q", err, text)
 		}
 	}
 	if strings.Contains(err.Error(), "secret") {
-		t.Errorf("a secret in %q", err)
+		t.Errorf("error %q contains a secret", err)
 	}
 }

@@ -15,44 +15,45 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Image is a manifest or an index in a repository.
-type Image struct {
+// Detail describes a manifest or an index in a repository.
+type Detail struct {
 	Digest       digest.Digest
 	Tags         []string
 	MediaType    string
 	ArtifactType string
-	Size         int64         // of its layers, as ECR counts them
-	Subject      digest.Digest // of a referrer, what it refers to
-	Archived     bool          // it cannot be pulled
+	Size         int64         // total of the layers, in bytes
+	Subject      digest.Digest // of a referrer
+	Archived     bool          // and therefore cannot be pulled
 	Pushed       time.Time
-	Pulled       time.Time // zero if ECR knows of no pull
+	Pulled       time.Time // zero if it was never pulled
 }
 
-// Images lists all images of a repository, named with its host, archived ones
-// as well. A repository that does not exist is registry.ErrNotFound.
+// Images lists all images of a repository, including archived ones. The name
+// includes the host. The error is registry.ErrNotFound if the repository does not
+// exist.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html
-func (r *Registry) Images(ctx context.Context, repository string) ([]Image, error) {
+func (r *Registry) Images(ctx context.Context, repository string) ([]Detail, error) {
 	path, err := r.path(repository)
 	if err != nil {
 		return nil, err
 	}
-	pages := ecr.NewDescribeImagesPaginator(r.api, &ecr.DescribeImagesInput{RegistryId: &r.host.Account, RepositoryName: &path, MaxResults: aws.Int32(page),
-		Filter: &types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterAny}}) // without it, none that are archived
-	var all []Image
+	pages := ecr.NewDescribeImagesPaginator(r.api, &ecr.DescribeImagesInput{RegistryId: &r.host.Account, RepositoryName: &path, MaxResults: aws.Int32(maxPage),
+		Filter: &types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterAny}}) // the default excludes archived images
+	var all []Detail
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, r.explain(err, "DescribeImages", path)
+			return nil, r.wrapError(err, "DescribeImages", path)
 		}
 		for _, d := range out.ImageDetails {
-			all = append(all, image(d))
+			all = append(all, newDetail(d))
 		}
 	}
 	return all, nil
 }
 
-func image(d types.ImageDetail) Image {
-	return Image{
+func newDetail(d types.ImageDetail) Detail {
+	return Detail{
 		Digest:       digest.Digest(aws.ToString(d.ImageDigest)),
 		Tags:         slices.Sorted(slices.Values(d.ImageTags)),
 		MediaType:    aws.ToString(d.ImageManifestMediaType),
@@ -65,48 +66,49 @@ func image(d types.ImageDetail) Image {
 	}
 }
 
-// ErrReferenced is of an image that an index of the same repository names. The
-// index has to be deleted before it.
-var ErrReferenced = errors.New("an index names it")
+// ErrReferenced is the error for an image that is part of an index in the same
+// repository. The index must be deleted first.
+var ErrReferenced = errors.New("the image is part of an index")
 
-// NotDeleted is an image that Delete left.
+// NotDeleted is an image that Delete could not delete.
 type NotDeleted struct {
 	Digest digest.Digest
-	Err    error // ErrReferenced, or what AWS says
+	Err    error // ErrReferenced, or the reason that AWS returns
 }
 
-// Delete deletes images of a repository, named with its host, with all their
-// tags. It returns those that are still there; the error is of a request that
-// failed as a whole, after which nothing more was asked for. One that is not
-// there any more is no failure.
+// Delete deletes images with all of their tags. The name of the repository includes
+// the host. Delete returns the images that could not be deleted; images that do not
+// exist are not among them. If a request fails, Delete returns its error without
+// sending further requests.
 //
-// The order is the caller's: referrers, indexes, then what the indexes name.
+// Images are deleted in the order given, which must be: referrers, indexes, images
+// of the indexes.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
 func (r *Registry) Delete(ctx context.Context, repository string, digests ...digest.Digest) ([]NotDeleted, error) {
 	path, err := r.path(repository)
 	if err != nil {
 		return nil, err
 	}
-	var left []NotDeleted
-	for some := range slices.Chunk(digests, batch) {
-		ids := make([]types.ImageIdentifier, len(some))
-		for i, d := range some {
+	var failures []NotDeleted
+	for chunk := range slices.Chunk(digests, maxBatch) {
+		ids := make([]types.ImageIdentifier, len(chunk))
+		for i, d := range chunk {
 			ids[i].ImageDigest = aws.String(d.String())
 		}
 		out, err := r.api.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RegistryId: &r.host.Account, RepositoryName: &path, ImageIds: ids})
 		if err != nil {
-			return left, r.explain(err, "BatchDeleteImage", path)
+			return failures, r.wrapError(err, "BatchDeleteImage", path)
 		}
 		for _, f := range out.Failures {
 			if f.FailureCode != types.ImageFailureCodeImageNotFound {
-				left = append(left, notDeleted(f))
+				failures = append(failures, newNotDeleted(f))
 			}
 		}
 	}
-	return left, nil
+	return failures, nil
 }
 
-func notDeleted(f types.ImageFailure) NotDeleted {
+func newNotDeleted(f types.ImageFailure) NotDeleted {
 	n := NotDeleted{Err: fmt.Errorf("%s: %s", f.FailureCode, aws.ToString(f.FailureReason))}
 	if f.ImageId != nil {
 		n.Digest = digest.Digest(aws.ToString(f.ImageId.ImageDigest))

@@ -17,8 +17,8 @@ import (
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
 )
 
-// pusher writes to a server by the protocol of registries.
-func pusher(t *testing.T, s *fakeecr.Server, r *Registry) *registry.Client {
+// newClient returns a client of the data plane.
+func newClient(t *testing.T, s *fakeecr.Server, r *Registry) *registry.Client {
 	t.Helper()
 	l, err := NewLogin(LoginConfig{Known: []*Registry{r}})
 	if err != nil {
@@ -30,8 +30,8 @@ func pusher(t *testing.T, s *fakeecr.Server, r *Registry) *registry.Client {
 	return registry.New(registry.Options{Transport: l.Transport(base), PlainHTTP: func(string) bool { return true }, Limits: func(string) registry.Limits { return nil }})
 }
 
-// put writes a manifest and returns its digest.
-func put(t *testing.T, c *registry.Client, repository, mediaType, text, tag string) digest.Digest {
+// pushManifest writes a manifest and returns its digest.
+func pushManifest(t *testing.T, c *registry.Client, repository, mediaType, text, tag string) digest.Digest {
 	t.Helper()
 	d := digest.FromString(text)
 	if err := c.PutManifest(t.Context(), repository, ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(text))}, []byte(text), tag); err != nil {
@@ -40,22 +40,22 @@ func put(t *testing.T, c *registry.Client, repository, mediaType, text, tag stri
 	return d
 }
 
-func TestImagesAreListedAndDeleted(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
-	c := pusher(t, s, r)
+func TestListAndDeleteImages(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
+	c := newClient(t, s, r)
 	repository := s.Host() + "/castai/agent"
 	s.Create("castai/agent")
 	config := `{}`
 	if err := c.Upload(t.Context(), repository, ocispec.Descriptor{Digest: digest.FromString(config), Size: 2}, io.MultiReader(strings.NewReader(config))); err != nil {
 		t.Fatal(err)
 	}
-	manifest := func(i int, more string) string {
-		return fmt.Sprintf(`{"config":{"digest":%q,"size":2},"annotations":{"n":"%d"}%s}`, digest.FromString(config), i, more)
+	manifest := func(i int, fields string) string {
+		return fmt.Sprintf(`{"config":{"digest":%q,"size":2},"annotations":{"n":"%d"}%s}`, digest.FromString(config), i, fields)
 	}
-	child := put(t, c, repository, ocispec.MediaTypeImageManifest, manifest(0, ""), "")
-	index := put(t, c, repository, ocispec.MediaTypeImageIndex, fmt.Sprintf(`{"manifests":[{"digest":%q}]}`, child), "v1")
-	signature := put(t, c, repository, ocispec.MediaTypeImageManifest, manifest(1, fmt.Sprintf(`,"artifactType":"test/signature","subject":{"digest":%q}`, index)), "")
-	old := put(t, c, repository, ocispec.MediaTypeImageManifest, manifest(2, ""), "old")
+	child := pushManifest(t, c, repository, ocispec.MediaTypeImageManifest, manifest(0, ""), "")
+	index := pushManifest(t, c, repository, ocispec.MediaTypeImageIndex, fmt.Sprintf(`{"manifests":[{"digest":%q}]}`, child), "v1")
+	signature := pushManifest(t, c, repository, ocispec.MediaTypeImageManifest, manifest(1, fmt.Sprintf(`,"artifactType":"test/signature","subject":{"digest":%q}`, index)), "")
+	old := pushManifest(t, c, repository, ocispec.MediaTypeImageManifest, manifest(2, ""), "old")
 	if err := s.Archive("castai/agent", old); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestImagesAreListedAndDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[digest.Digest]Image{}
+	found := map[digest.Digest]Detail{}
 	for _, i := range images {
 		if i.Pushed.IsZero() || !i.Pulled.IsZero() {
 			t.Errorf("%s: times %v %v", i.Digest, i.Pushed, i.Pulled)
@@ -77,43 +77,43 @@ func TestImagesAreListedAndDeleted(t *testing.T) {
 		t.Errorf("the signature: %+v", i)
 	}
 	if !found[old].Archived {
-		t.Error("the archived one is not")
+		t.Error("the archived image is not marked as such")
 	}
 
-	left, err := r.Delete(t.Context(), repository, child, old, digest.FromString("gone"))
-	if err != nil || len(left) != 1 || left[0].Digest != child || !errors.Is(left[0].Err, ErrReferenced) {
-		t.Errorf("%v %v", left, err)
+	failures, err := r.Delete(t.Context(), repository, child, old, digest.FromString("gone"))
+	if err != nil || len(failures) != 1 || failures[0].Digest != child || !errors.Is(failures[0].Err, ErrReferenced) {
+		t.Errorf("%v %v", failures, err)
 	}
-	if left, err = r.Delete(t.Context(), repository, signature, index, child); err != nil || len(left) > 0 {
-		t.Errorf("%v %v", left, err)
+	if failures, err = r.Delete(t.Context(), repository, signature, index, child); err != nil || len(failures) > 0 {
+		t.Errorf("%v %v", failures, err)
 	}
 	if images, err = r.Images(t.Context(), repository); err != nil || len(images) > 0 {
 		t.Errorf("%v %v", images, err)
 	}
 	_, err = r.Images(t.Context(), s.Host()+"/absent")
-	if mustSay(t, err, "arn:aws:ecr:eu-central-1:123456789012:repository/absent"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("%v is no ErrNotFound", err)
+	if wantError(t, err, "arn:aws:ecr:eu-central-1:123456789012:repository/absent"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("error %v is not ErrNotFound", err)
 	}
 }
 
-func TestManyImagesComeInPagesAndGoInChunks(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
-	c := pusher(t, s, r)
+func TestImagesArePagedAndDeletedInBatches(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
+	c := newClient(t, s, r)
 	repository := s.Host() + "/castai/agent"
 	s.Create("castai/agent")
 	var all []digest.Digest
 	for i := range 1005 {
-		all = append(all, put(t, c, repository, ocispec.MediaTypeImageManifest, fmt.Sprintf(`{"annotations":{"n":"%d"}}`, i), ""))
+		all = append(all, pushManifest(t, c, repository, ocispec.MediaTypeImageManifest, fmt.Sprintf(`{"annotations":{"n":"%d"}}`, i), ""))
 	}
-	s.Forget()
+	s.ResetLog()
 	images, err := r.Images(t.Context(), repository)
 	if err != nil || len(images) != len(all) || len(s.Log()) != 2 {
 		t.Fatalf("%d images in %d requests: %v", len(images), len(s.Log()), err)
 	}
-	s.Forget()
+	s.ResetLog()
 	s.Inject(fakeecr.Fault{Match: fakeecr.On("BatchDeleteImage"), Times: 1, Status: 400, Code: "ThrottlingException"})
-	if left, err := r.Delete(context.WithoutCancel(t.Context()), repository, all...); err != nil || len(left) > 0 || len(s.Log()) != 12 {
-		t.Errorf("%v in %d requests: %v", left, len(s.Log()), err)
+	if failures, err := r.Delete(context.WithoutCancel(t.Context()), repository, all...); err != nil || len(failures) > 0 || len(s.Log()) != 12 {
+		t.Errorf("%v in %d requests: %v", failures, len(s.Log()), err)
 	}
 	if images, err = r.Images(t.Context(), repository); err != nil || len(images) > 0 {
 		t.Errorf("%d images: %v", len(images), err)

@@ -15,60 +15,62 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// LoginConfig is what a Login needs; all is optional.
+// LoginConfig configures a Login. All fields are optional.
 type LoginConfig struct {
-	// Profile of AWS, for the registries that are not Known.
+	// Profile is the AWS profile for ECR registries that are not in Known.
 	Profile string
-	// Known registries log in by themselves.
+	// Known registries use their own configuration.
 	Known []*Registry
-	// Docker has the users of all other registries. Default: Docker's
-	// configuration and credential helpers, in DOCKER_CONFIG or ~/.docker.
+	// Docker has the credentials for all other registries. Default: the Docker
+	// configuration and its credential helpers, in DOCKER_CONFIG or ~/.docker.
 	Docker credentials.Store
-	// Warn is told what is worth knowing and stops nothing. Default: discards.
+	// Warn receives messages that do not stop a run. Default: they are discarded.
 	Warn func(message string)
 }
 
-// Login knows users and passwords: those of ECR by AWS's credentials, of any
-// account and region, those of other registries by `docker login`. Whoever is in
-// neither is nobody, which is enough for public images. No secret is ever part
-// of an error or a warning.
+// Login provides credentials: for ECR registries of any account and region those
+// of AWS, for other registries those of `docker login`. Access to registries
+// without credentials is anonymous, which suffices for public images. Errors and
+// warnings never contain secrets.
 type Login struct {
 	profile string
 	docker  credentials.Store
 	warn    func(string)
 
 	mu         sync.Mutex
-	registries map[place]*Registry
+	registries map[accountRegion]*Registry
 	warned     map[string]bool
 }
 
-// place is where a registry is. Its hosts for IPv6 or FIPS are the same registry.
-type place struct{ account, region string }
+// accountRegion identifies a registry, which has several hosts for FIPS and
+// dual-stack.
+type accountRegion struct{ account, region string }
 
-// NewLogin reads Docker's configuration unless it is given. One that cannot be
-// read is an error: what it has would be missed later, and nobody knew why.
+// NewLogin reads the Docker configuration unless LoginConfig.Docker is set. A
+// configuration that cannot be read is an error: without its credentials, later
+// requests would fail for an unrelated reason.
 func NewLogin(c LoginConfig) (*Login, error) {
-	l := &Login{profile: c.Profile, docker: c.Docker, warn: c.Warn, registries: map[place]*Registry{}, warned: map[string]bool{}}
+	l := &Login{profile: c.Profile, docker: c.Docker, warn: c.Warn, registries: map[accountRegion]*Registry{}, warned: map[string]bool{}}
 	if l.warn == nil {
 		l.warn = func(string) {}
 	}
 	if l.docker == nil {
 		store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
 		if err != nil {
-			return nil, fmt.Errorf("docker's configuration: %w; mend it, or point DOCKER_CONFIG to another folder", err)
+			return nil, fmt.Errorf("reading the Docker configuration: %w; correct it, or set DOCKER_CONFIG to another directory", err)
 		}
 		l.docker = store
 	}
 	for _, r := range c.Known {
-		l.registries[place{r.host.Account, r.host.Region}] = r
+		l.registries[accountRegion{r.host.Account, r.host.Region}] = r
 	}
 	return l, nil
 }
 
 var _ auth.CredentialFunc = (*Login)(nil).Credential
 
-// Credential returns user and password for a host; both are empty where nobody
-// is known.
+// Credential returns the username and password for a host. Both are empty for
+// anonymous access.
 func (l *Login) Credential(ctx context.Context, host string) (auth.Credential, error) {
 	if !rewrite.IsECRHost(host) {
 		return l.fromDocker(ctx, host)
@@ -80,6 +82,7 @@ func (l *Login) Credential(ctx context.Context, host string) (auth.Credential, e
 	return r.Credential(ctx)
 }
 
+// registry returns the registry of a host, which is created on first use.
 func (l *Login) registry(ctx context.Context, host string) (*Registry, error) {
 	h, err := rewrite.ParseECRHost(host)
 	if err != nil {
@@ -87,43 +90,43 @@ func (l *Login) registry(ctx context.Context, host string) (*Registry, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := place{h.Account, h.Region}
-	if r, ok := l.registries[at]; ok {
+	key := accountRegion{h.Account, h.Region}
+	if r, ok := l.registries[key]; ok {
 		return r, nil
 	}
-	r, err := New(ctx, Config{Prefix: host, Profile: l.profile, Warn: l.warn}) // once for each place
+	r, err := New(ctx, Config{Prefix: host, Profile: l.profile, Warn: l.warn})
 	if err == nil {
-		l.registries[at] = r
+		l.registries[key] = r
 	}
 	return r, err
 }
 
-// fromDocker asks helpers and files. One that fails is no reason to stop: most
-// images are public. The text of its error is not passed on, since what a helper
-// printed, or a file has in the wrong format, may be a secret.
+// fromDocker returns the credentials of the Docker configuration. Its failures are
+// warnings, since most images are public. Their text is discarded: the output of a
+// helper, or the content of a malformed file, may be secret.
 func (l *Login) fromDocker(ctx context.Context, host string) (auth.Credential, error) {
 	found, err := l.docker.Get(ctx, credentials.ServerAddressFromHostname(host))
-	var program *exec.Error
+	var notExecutable *exec.Error
 	switch {
 	case err == nil:
 		return found, nil
 	case ctx.Err() != nil:
 		return auth.EmptyCredential, context.Cause(ctx)
-	case errors.As(err, &program):
-		l.once(host + " is asked without a user, since docker's configuration has a credential helper that cannot be run: " + program.Error())
+	case errors.As(err, &notExecutable):
+		l.warnOnce(host + " is accessed anonymously: the Docker configuration names a credential helper that cannot be run: " + notExecutable.Error())
 	default:
-		l.once(host + " is asked without a user, since docker's configuration or its credential helper gives none; run `docker login " + host + "` if it needs one")
+		l.warnOnce(host + " is accessed anonymously: the Docker configuration or its credential helper has no valid credentials; run `docker login " + host + "` if they are required")
 	}
 	return auth.EmptyCredential, nil
 }
 
-// once warns, but not for each request again.
-func (l *Login) once(message string) {
+// warnOnce reports each message only once.
+func (l *Login) warnOnce(message string) {
 	l.mu.Lock()
-	told := l.warned[message]
+	alreadyWarned := l.warned[message]
 	l.warned[message] = true
 	l.mu.Unlock()
-	if !told {
+	if !alreadyWarned {
 		l.warn(message)
 	}
 }

@@ -25,13 +25,13 @@ import (
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
 )
 
-func TestOneTokenServesAllWhoWait(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+func TestConcurrentCallersShareAToken(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
 	s.Inject(fakeecr.Fault{Delay: 100 * time.Millisecond})
-	var all sync.WaitGroup
+	var callers sync.WaitGroup
 	var passwords sync.Map
 	for range 50 {
-		all.Go(func() {
+		callers.Go(func() {
 			c, err := r.Credential(t.Context())
 			if err != nil || c.Username != "AWS" {
 				t.Errorf("%q: %v", c.Username, err)
@@ -39,7 +39,7 @@ func TestOneTokenServesAllWhoWait(t *testing.T) {
 			passwords.Store(c.Password, true)
 		})
 	}
-	all.Wait()
+	callers.Wait()
 	if n := len(s.Log()); n != 1 {
 		t.Errorf("%d requests", n)
 	}
@@ -51,12 +51,12 @@ func TestOneTokenServesAllWhoWait(t *testing.T) {
 	})
 }
 
-func TestWhoLeavesDoesNotTakeTheTokenFromTheOthers(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+func TestCanceledCallerDoesNotCancelTheFetch(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
 	s.Inject(fakeecr.Fault{Delay: 200 * time.Millisecond})
-	impatient, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := r.Credential(impatient); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := r.Credential(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 	if _, err := r.Credential(t.Context()); err != nil || len(s.Log()) != 1 {
@@ -64,25 +64,25 @@ func TestWhoLeavesDoesNotTakeTheTokenFromTheOthers(t *testing.T) {
 	}
 }
 
-func TestTheAgeOfATokenDecides(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+func TestTokenAge(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
 	now := time.Now()
 	r.tokens.now = func() time.Time { return now }
 	for _, step := range []struct {
-		name    string
-		after   time.Duration
-		refused bool
-		fetches int
+		name          string
+		after         time.Duration
+		mayBeRejected bool
+		fetches       int
 	}{
-		{"the first is fetched", 0, true, 1},
-		{"whoever comes at the same time gets it as well", 9 * time.Second, true, 1},
-		{"it is used for half of its life", 5 * time.Hour, false, 1},
-		{"after that it is another", time.Hour, false, 2},
-		{"who asks again later was refused", 11 * time.Second, true, 3},
-		{"a clock set back makes none older", -time.Hour, false, 4},
+		{"the first token is fetched", 0, true, 1},
+		{"concurrent callers use the same token", 9 * time.Second, true, 1},
+		{"a token is used for half of its lifetime", 5 * time.Hour, false, 1},
+		{"after that it is replaced", time.Hour, false, 2},
+		{"a later request means that the token was rejected", 11 * time.Second, true, 3},
+		{"a token from the future is replaced", -time.Hour, false, 4},
 	} {
 		now = now.Add(step.after)
-		if _, err := r.token(t.Context(), step.refused); err != nil {
+		if _, err := r.token(t.Context(), step.mayBeRejected); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(s.Log()); n != step.fetches {
@@ -91,22 +91,22 @@ func TestTheAgeOfATokenDecides(t *testing.T) {
 	}
 }
 
-func TestAnswersWithoutATokenAreErrors(t *testing.T) {
-	for name, answer := range map[string]string{
+func TestInvalidTokenResponses(t *testing.T) {
+	for name, response := range map[string]string{
 		"none":             `{"authorizationData":[]}`,
 		"no base64":        `{"authorizationData":[{"authorizationToken":"secret!"}]}`,
 		"no colon":         `{"authorizationData":[{"authorizationToken":"` + base64.StdEncoding.EncodeToString([]byte("secret")) + `"}]}`,
 		"without password": `{"authorizationData":[{"authorizationToken":"` + base64.StdEncoding.EncodeToString([]byte("secret:")) + `"}]}`,
 	} {
-		_, r, _ := fake(t, fakeecr.Options{}, Config{})
-		t.Setenv("AWS_ENDPOINT_URL_ECR", serveText(t, answer))
+		_, r, _ := start(t, fakeecr.Options{}, Config{})
+		t.Setenv("AWS_ENDPOINT_URL_ECR", serveText(t, response))
 		r, err := New(t.Context(), Config{Prefix: r.host.Name})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = r.Credential(t.Context())
 		t.Log(name, err)
-		mustSay(t, err, "ecr:GetAuthorizationToken on *")
+		wantError(t, err, "ecr:GetAuthorizationToken on *")
 	}
 }
 
@@ -122,8 +122,8 @@ func httpServer(t *testing.T, f http.HandlerFunc) string {
 	return s.URL
 }
 
-func TestLogins(t *testing.T) {
-	s, r, w := fake(t, fakeecr.Options{}, Config{})
+func TestCredentials(t *testing.T) {
+	s, r, w := start(t, fakeecr.Options{}, Config{})
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
@@ -148,11 +148,11 @@ func TestLogins(t *testing.T) {
 		"registry-1.docker.io": {user: "hub"},
 		"helped.example":       {user: "helped"},
 		"quay.io":              {},
-		"broken.example":       {warning: "broken.example is asked without a user"},
+		"broken.example":       {warning: "broken.example is accessed anonymously"},
 		"failing.example":      {warning: "`docker login failing.example`"},
 		"absent.example":       {warning: "docker-credential-absent"},
 		s.Host():               {user: "AWS"},
-		"123456789012.dkr-ecr.eu-central-1.on.aws":        {user: "AWS"}, // another name of the same
+		"123456789012.dkr-ecr.eu-central-1.on.aws":        {user: "AWS"}, // another host of the same registry
 		"210987654321.dkr.ecr.eu-central-1.amazonaws.com": {user: "AWS"}, // another account
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com":    {user: "AWS"}, // another region
 	} {
@@ -171,21 +171,21 @@ func TestLogins(t *testing.T) {
 		t.Errorf("%d tokens for 3 registries", n)
 	}
 	_, err = l.Credential(t.Context(), "123456789012.dkr.ecr.cn-north-1.amazonaws.com")
-	mustSay(t, err, "does not fit")
-	// A token of AWS must not go to a host outside its domains.
+	wantError(t, err, "does not fit")
+	// A token of AWS must not be sent to a host outside the domains of AWS.
 	if got, err := l.Credential(t.Context(), "123456789012.dkr.ecr.evil.example"); err != nil || got.Username != "" {
 		t.Errorf("user %q, %v", got.Username, err)
 	}
 
 	write("config.json", `{"auths": "secret`)
 	_, err = NewLogin(LoginConfig{})
-	mustSay(t, err, "docker's configuration", "DOCKER_CONFIG")
+	wantError(t, err, "Docker configuration", "DOCKER_CONFIG")
 }
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// signed is a client whose transport signs.
-func signedClient(t *testing.T, s *fakeecr.Server, r *Registry) *http.Client {
+// newAuthClient returns an HTTP client that authenticates with ECR.
+func newAuthClient(t *testing.T, s *fakeecr.Server, r *Registry) *http.Client {
 	t.Helper()
 	l, err := NewLogin(LoginConfig{Known: []*Registry{r}})
 	if err != nil {
@@ -197,9 +197,9 @@ func signedClient(t *testing.T, s *fakeecr.Server, r *Registry) *http.Client {
 	return &http.Client{Transport: l.Transport(base)}
 }
 
-func TestRequestsAreSigned(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
-	c := signedClient(t, s, r)
+func TestRequestsAreAuthenticated(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
+	c := newAuthClient(t, s, r)
 	ping := func(body io.Reader) int {
 		t.Helper()
 		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Host()+"/v2/", body)
@@ -219,12 +219,12 @@ func TestRequestsAreSigned(t *testing.T) {
 	for _, status := range []int{401, 403} {
 		s.Set(func(w *fakeecr.Switches) { w.ExpiredStatus = status })
 		s.Expire()
-		s.Forget()
-		if got := ping(strings.NewReader("can be sent again")); got != 200 || len(s.Log()) != 3 {
+		s.ResetLog()
+		if got := ping(strings.NewReader("a body that can be sent again")); got != 200 || len(s.Log()) != 3 {
 			t.Errorf("%d after %v", got, s.Log())
 		}
 		s.Expire()
-		if got := ping(io.MultiReader(strings.NewReader("cannot"))); got != status {
+		if got := ping(io.MultiReader(strings.NewReader("a body that cannot"))); got != status {
 			t.Errorf("%d", got)
 		}
 		if got := ping(io.MultiReader(strings.NewReader("the next one"))); got != 200 {
@@ -232,17 +232,17 @@ func TestRequestsAreSigned(t *testing.T) {
 		}
 	}
 	s.Inject(fakeecr.Fault{Status: 403, Code: "DENIED", Message: "not authorized to perform: ecr:PutImage"})
-	s.Forget()
+	s.ResetLog()
 	if got := ping(nil); got != 403 || len(s.Log()) != 1 {
-		t.Errorf("a role that may not is no expired token: %d after %v", got, s.Log())
+		t.Errorf("missing permissions are handled like an expired token: %d after %v", got, s.Log())
 	}
 }
 
-func TestNoTokenLeavesECR(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+func TestTokensAreSentToECROnly(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
 	var got []string
 	url := httpServer(t, func(_ http.ResponseWriter, q *http.Request) { got = append(got, q.Header.Get("Authorization")) })
-	resp, err := signedClient(t, s, r).Get(url)
+	resp, err := newAuthClient(t, s, r).Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,13 +255,13 @@ func TestNoTokenLeavesECR(t *testing.T) {
 	}
 }
 
-func TestAnAnswerCanBeReadAfterItWasLookedAt(t *testing.T) {
-	text, err := json.Marshal(map[string]any{"errors": []any{map[string]string{"message": strings.Repeat("x", 2*maxAnswer)}}})
+func TestResponseBodyRemainsReadable(t *testing.T) {
+	text, err := json.Marshal(map[string]any{"errors": []any{map[string]string{"message": strings.Repeat("x", 2*maxErrorBody)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp := &http.Response{StatusCode: 403, Body: io.NopCloser(bytes.NewReader(text))}
-	if expired(http.MethodGet, resp) {
+	if isExpired(http.MethodGet, resp) {
 		t.Error("expired")
 	}
 	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, text) {

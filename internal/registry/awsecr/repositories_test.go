@@ -25,8 +25,8 @@ import (
 
 var _ mirror.Repositories = (*Registry)(nil)
 
-func TestMissingRepositoriesAreFound(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+func TestMissing(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
 	var all, even []string
 	for i := range 120 {
 		name := fmt.Sprintf("castai/r%03d", i)
@@ -44,24 +44,24 @@ func TestMissingRepositoriesAreFound(t *testing.T) {
 	if diff := cmp.Diff(even, missing); diff != "" {
 		t.Error(diff)
 	}
-	// One for a hundred, then one for each of them; one for the rest.
+	// One for 100 repositories, one for each of them, and one for the rest.
 	if got := len(s.Log()); got != 102 {
 		t.Errorf("%d requests", got)
 	}
-	s.Forget()
+	s.ResetLog()
 	if missing, err := r.Missing(t.Context(), all[100:]); err != nil || len(missing) > 0 || len(s.Log()) != 1 {
 		t.Errorf("%v %v in %d requests", missing, err, len(s.Log()))
 	}
 	_, err = r.Missing(t.Context(), []string{"ghcr.io/castai/x"})
-	mustSay(t, err, "ghcr.io/castai/x", s.Host())
+	wantError(t, err, "ghcr.io/castai/x", s.Host())
 }
 
-func TestARepositoryIsMadeWithItsSettings(t *testing.T) {
+func TestCreateWithSettings(t *testing.T) {
 	settings := Settings{
 		TagMutability: "IMMUTABLE_WITH_EXCLUSION", ExcludedTags: []string{"sha256-*"}, Encryption: "KMS", KMSKey: "alias/mirror", ScanOnPush: true,
 		LifecyclePolicy: `{"rules":[]}`, RepositoryPolicy: `{"Version":"2012-10-17","Statement":[]}`, Tags: map[string]string{"team": "infra"},
 	}
-	s, r, _ := fake(t, fakeecr.Options{}, Config{Settings: func(name string) Settings {
+	s, r, _ := start(t, fakeecr.Options{}, Config{Settings: func(name string) Settings {
 		if name != "castai/agent" {
 			t.Errorf("settings of %q", name)
 		}
@@ -87,62 +87,62 @@ func TestARepositoryIsMadeWithItsSettings(t *testing.T) {
 	if err != nil || *policy.PolicyText != settings.RepositoryPolicy {
 		t.Errorf("repository policy: %v %v", policy, err)
 	}
-	s.Forget()
+	s.ResetLog()
 	if err := r.Create(t.Context(), s.Host()+"/castai/agent"); err != nil {
-		t.Errorf("one that exists: %v", err)
+		t.Errorf("repository exists: %v", err)
 	}
 	if diff := cmp.Diff([]string{"CreateRepository"}, actions(s)); diff != "" {
-		t.Errorf("one that exists was changed: %s", diff)
+		t.Errorf("an existing repository was changed: %s", diff)
 	}
 }
 
-func TestFaultsOfCreating(t *testing.T) {
+func TestCreateErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault    fakeecr.Fault
 		settings Settings
 		path     string
 		class    error
-		says     []string
+		texts    []string
 		requests int
 	}{
-		"a missing right is named with the repository": {
+		"a missing permission is reported with the repository": {
 			fault: fakeecr.Fault{Match: fakeecr.On("CreateRepository"), Status: 400, Code: "AccessDeniedException", Message: "User: arn:x is not authorized"},
-			class: registry.ErrDenied, says: []string{"the role needs ecr:CreateRepository on arn:aws:ecr:eu-central-1:123456789012:repository/castai/agent", "arn:x"}, requests: 1,
+			class: registry.ErrDenied, texts: []string{"the role needs ecr:CreateRepository on arn:aws:ecr:eu-central-1:123456789012:repository/castai/agent", "arn:x"}, requests: 1,
 		},
-		"a key that cannot be used fails at once, in AWS's words": {
+		"an unusable key is not retried": {
 			fault: fakeecr.Fault{Match: fakeecr.On("CreateRepository"), Status: 400, Code: "KmsException", Message: "the key is disabled"},
-			says:  []string{"KmsException: the key is disabled", "castai/agent"}, requests: 1,
+			texts: []string{"KmsException: the key is disabled", "castai/agent"}, requests: 1,
 		},
-		"a full account fails at once, though the SDK thinks it is throttled": {
+		"an exhausted quota is not retried, although the SDK classifies it as throttling": {
 			fault: fakeecr.Fault{Match: fakeecr.On("CreateRepository"), Status: 400, Code: "LimitExceededException", Message: "100000 repositories"},
-			says:  []string{"LimitExceededException: 100000 repositories"}, requests: 1,
+			texts: []string{"LimitExceededException: 100000 repositories"}, requests: 1,
 		},
-		"a name that ECR does not take asks for a rule": {
-			path: "castai/a__b", says: []string{`"castai/a__b"`, "a rule in privatelink.yaml", "InvalidParameterException"}, requests: 1,
+		"a rejected name requires a rule": {
+			path: "castai/a__b", texts: []string{`"castai/a__b"`, "a rule in privatelink.yaml", "InvalidParameterException"}, requests: 1,
 		},
-		"throttling is waited for": {
+		"throttling is retried": {
 			fault: fakeecr.Fault{Match: fakeecr.On("CreateRepository"), Times: 1, Status: 400, Code: "ThrottlingException", Message: "Rate exceeded"}, requests: 2,
 		},
-		"a failing server is asked again": {
+		"a server error is retried": {
 			fault: fakeecr.Fault{Match: fakeecr.On("CreateRepository"), Times: 1, Status: 500, Code: "ServerException"}, requests: 2,
 		},
-		"a cut connection is asked again": {
+		"an aborted connection is retried": {
 			fault: fakeecr.Fault{Match: fakeecr.On("CreateRepository"), Times: 1, Abort: true}, requests: 2,
 		},
-		"an expired login says how to look": {
+		"expired credentials are reported with a remedy": {
 			fault: fakeecr.Fault{Status: 400, Code: "ExpiredTokenException", Message: "The security token included in the request is expired"},
-			class: registry.ErrAuth, says: []string{"aws sts get-caller-identity", "--profile"}, requests: 1,
+			class: registry.ErrAuth, texts: []string{"aws sts get-caller-identity", "--profile"}, requests: 1,
 		},
-		"a policy that is refused says that the repository is there": {
+		"a rejected policy leaves a repository": {
 			fault:    fakeecr.Fault{Match: fakeecr.On("PutLifecyclePolicy"), Status: 400, Code: "InvalidParameterException", Message: "bad rule"},
-			settings: Settings{LifecyclePolicy: "{}", RepositoryPolicy: "{}"}, says: []string{"castai/agent was made", "bad rule", "ecr:PutLifecyclePolicy"}, requests: 3,
+			settings: Settings{LifecyclePolicy: "{}", RepositoryPolicy: "{}"}, texts: []string{"castai/agent was created", "bad rule", "ecr:PutLifecyclePolicy"}, requests: 3,
 		},
-		"settings that are wrong send nothing": {
-			settings: Settings{Encryption: "ROT13"}, says: []string{"castai/agent.encryption", "AES256"},
+		"invalid settings send no request": {
+			settings: Settings{Encryption: "ROT13"}, texts: []string{"castai/agent.encryption", "AES256"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, r, _ := fake(t, fakeecr.Options{}, Config{Settings: func(string) Settings { return tc.settings }})
+			s, r, _ := start(t, fakeecr.Options{}, Config{Settings: func(string) Settings { return tc.settings }})
 			if tc.fault.Status != 0 || tc.fault.Abort {
 				s.Inject(tc.fault)
 			}
@@ -151,13 +151,13 @@ func TestFaultsOfCreating(t *testing.T) {
 				path = "castai/agent"
 			}
 			err := r.Create(t.Context(), s.Host()+"/"+path)
-			if len(tc.says) > 0 {
-				mustSay(t, err, tc.says...)
+			if len(tc.texts) > 0 {
+				wantError(t, err, tc.texts...)
 			} else if err != nil {
 				t.Fatal(err)
 			}
 			if tc.class != nil && !errors.Is(err, tc.class) {
-				t.Errorf("%v is no %v", err, tc.class)
+				t.Errorf("error %v is not %v", err, tc.class)
 			}
 			if got := len(s.Log()); got != tc.requests {
 				t.Errorf("%d requests, want %d", got, tc.requests)
@@ -166,9 +166,9 @@ func TestFaultsOfCreating(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedCreateStillSetsThePolicies(t *testing.T) {
+func TestCanceledCreateSetsPolicies(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s, r, _ := fake(t, fakeecr.Options{}, Config{Settings: func(string) Settings { return Settings{LifecyclePolicy: "{}"} }})
+	s, r, _ := start(t, fakeecr.Options{}, Config{Settings: func(string) Settings { return Settings{LifecyclePolicy: "{}"} }})
 	s.Inject(fakeecr.Fault{Match: func(q fakeecr.Request) bool {
 		if q.Action == "PutLifecyclePolicy" {
 			cancel()
@@ -180,7 +180,7 @@ func TestAnInterruptedCreateStillSetsThePolicies(t *testing.T) {
 	}
 }
 
-func TestSharingOfBlobs(t *testing.T) {
+func TestSharesBlobs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mounting bool
 		fault    fakeecr.Fault
@@ -188,15 +188,15 @@ func TestSharingOfBlobs(t *testing.T) {
 		warning  string
 		err      error
 	}{
-		"a setting that is on is told":                       {mounting: true, want: true},
-		"one that is off comes with the command":             {warning: "aws ecr put-account-setting --name BLOB_MOUNTING --value ENABLED --region eu-central-1"},
-		"without the right the answer is no, with a warning": {mounting: true, fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 400, Code: "AccessDeniedException"}, warning: "ecr:GetAccountSetting"},
-		"so where nobody knows the setting":                  {mounting: true, fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 400, Code: "ValidationException"}, warning: "not known"},
-		"so where it cannot be asked for":                    {mounting: true, fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 500, Code: "InternalFailure"}, warning: "not known"},
-		"no login is an error":                               {fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 400, Code: "UnrecognizedClientException"}, err: registry.ErrAuth},
+		"enabled":                           {mounting: true, want: true},
+		"disabled":                          {warning: "aws ecr put-account-setting --name BLOB_MOUNTING --value ENABLED --region eu-central-1"},
+		"no permission to read the setting": {mounting: true, fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 400, Code: "AccessDeniedException"}, warning: "ecr:GetAccountSetting"},
+		"the setting does not exist":        {mounting: true, fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 400, Code: "ValidationException"}, warning: "unknown"},
+		"the API fails":                     {mounting: true, fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 500, Code: "InternalFailure"}, warning: "unknown"},
+		"not authenticated":                 {fault: fakeecr.Fault{Match: fakeecr.On("GetAccountSetting"), Status: 400, Code: "UnrecognizedClientException"}, err: registry.ErrAuth},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, r, w := fake(t, fakeecr.Options{Switches: fakeecr.Switches{BlobMounting: tc.mounting}}, Config{})
+			s, r, w := start(t, fakeecr.Options{Switches: fakeecr.Switches{BlobMounting: tc.mounting}}, Config{})
 			if tc.fault.Status != 0 {
 				s.Inject(tc.fault)
 			}
@@ -205,25 +205,25 @@ func TestSharingOfBlobs(t *testing.T) {
 				t.Errorf("%t %v", got, err)
 			}
 			if !strings.Contains(w.String(), tc.warning) || (tc.warning == "") != (w.String() == "") {
-				t.Errorf("warned %q", w)
+				t.Errorf("warnings %q", w)
 			}
 		})
 	}
 }
 
-func TestTheSettingOfAnotherAccountIsNotOurs(t *testing.T) {
-	s, r, w := fake(t, fakeecr.Options{Switches: fakeecr.Switches{BlobMounting: true}}, Config{Prefix: "999999999999.dkr.ecr.eu-central-1.amazonaws.com"})
+func TestSharesBlobsInAnotherAccount(t *testing.T) {
+	s, r, w := start(t, fakeecr.Options{Switches: fakeecr.Switches{BlobMounting: true}}, Config{Prefix: "999999999999.dkr.ecr.eu-central-1.amazonaws.com"})
 	if got, err := r.SharesBlobs(t.Context()); got || err != nil {
 		t.Errorf("%t %v", got, err)
 	}
 	if !strings.Contains(w.String(), "999999999999") || !strings.Contains(w.String(), s.Account) {
-		t.Errorf("warned %q", w)
+		t.Errorf("warnings %q", w)
 	}
-	mustSay(t, r.Create(t.Context(), "999999999999.dkr.ecr.eu-central-1.amazonaws.com/x"), "ecr:CreateRepository on arn:aws:ecr:eu-central-1:999999999999:repository/x")
+	wantError(t, r.Create(t.Context(), "999999999999.dkr.ecr.eu-central-1.amazonaws.com/x"), "ecr:CreateRepository on arn:aws:ecr:eu-central-1:999999999999:repository/x")
 }
 
-func TestRepositoriesBelowAPrefix(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
+func TestRepositories(t *testing.T) {
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
 	for i := range 1100 {
 		s.Create(fmt.Sprintf("other/r%d", i))
 	}
@@ -243,8 +243,8 @@ func TestRepositoriesBelowAPrefix(t *testing.T) {
 	}
 }
 
-func TestWithoutCredentialsTheErrorSaysSo(t *testing.T) {
-	_, r, _ := fake(t, fakeecr.Options{}, Config{})
+func TestMissingCredentials(t *testing.T) {
+	_, r, _ := start(t, fakeecr.Options{}, Config{})
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	r, err := New(t.Context(), Config{Prefix: r.host.Name})
@@ -252,16 +252,16 @@ func TestWithoutCredentialsTheErrorSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = r.Missing(t.Context(), []string{r.host.Name + "/x"})
-	mustSay(t, err, "not authenticated", "--profile")
+	wantError(t, err, "not authenticated", "--profile")
 	if !errors.Is(err, registry.ErrAuth) {
-		t.Errorf("%v is no ErrAuth", err)
+		t.Errorf("error %v is not ErrAuth", err)
 	}
 }
 
 func TestProfiles(t *testing.T) {
-	s, r, _ := fake(t, fakeecr.Options{}, Config{})
-	_, err := New(t.Context(), Config{Prefix: r.host.Name, Profile: "nobody"})
-	mustSay(t, err, "nobody", "--profile")
+	s, r, _ := start(t, fakeecr.Options{}, Config{})
+	_, err := New(t.Context(), Config{Prefix: r.host.Name, Profile: "absent"})
+	wantError(t, err, "absent", "--profile")
 	file := filepath.Join(t.TempDir(), "config")
 	if err := os.WriteFile(file, []byte("[profile mirror]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = x\nregion = us-west-2\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -277,11 +277,11 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-func TestAHostOfFIPSUsesTheAPIOfFIPS(t *testing.T) {
-	awsEnv(t, "")
+func TestFIPSEndpoint(t *testing.T) {
+	setAWSEnv(t, "")
 	for host, want := range map[string]string{
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com":      "api.ecr.us-east-1.amazonaws.com",
-		"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com": "fips", // which of its two names, the SDK knows
+		"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com": "fips", // the SDK chooses one of two names
 		"123456789012.dkr-ecr.us-east-1.on.aws":             "api.ecr.us-east-1.amazonaws.com",
 		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn":  "api.ecr.cn-north-1.amazonaws.com.cn",
 	} {
@@ -290,16 +290,16 @@ func TestAHostOfFIPSUsesTheAPIOfFIPS(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		var asked string
+		var endpoint string
 		_, err = r.api.GetAuthorizationToken(ctx, nil, func(o *ecr.Options) {
 			o.HTTPClient = doer(func(q *http.Request) (*http.Response, error) {
-				asked = q.URL.Host
+				endpoint = q.URL.Host
 				cancel()
 				return nil, context.Canceled
 			})
 		})
-		if err == nil || !strings.Contains(asked, want) {
-			t.Errorf("%s: asked %q: %v", host, asked, err)
+		if err == nil || !strings.Contains(endpoint, want) {
+			t.Errorf("%s: the endpoint is %q, want %q, error %v", host, endpoint, want, err)
 		}
 		cancel()
 	}
@@ -309,29 +309,29 @@ type doer func(*http.Request) (*http.Response, error)
 
 func (d doer) Do(q *http.Request) (*http.Response, error) { return d(q) }
 
-func TestSettingsThatAreWrong(t *testing.T) {
+func TestValidateSettings(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	for name, tc := range map[string]struct {
 		settings Settings
-		says     []string
+		texts    []string
 	}{
-		"nothing is fine":        {},
-		"every fault is told":    {Settings{TagMutability: "FIXED", Encryption: "DES", KMSKey: "k"}, []string{`rules[0].tagMutability is "FIXED"`, "IMMUTABLE", `rules[0].encryption is "DES"`, "rules[0].kmsKey"}},
-		"filters need a mode":    {Settings{TagMutability: "IMMUTABLE", ExcludedTags: []string{"a"}}, []string{"excludedTags needs"}},
-		"a mode needs filters":   {Settings{TagMutability: "MUTABLE_WITH_EXCLUSION"}, []string{"excludedTags is missing"}},
-		"filters are patterns":   {Settings{TagMutability: "MUTABLE_WITH_EXCLUSION", ExcludedTags: []string{"a b", "*a*b*", long}}, []string{"excludedTags[0]", "excludedTags[1]", "excludedTags[2]"}},
-		"there are five at most": {Settings{TagMutability: "MUTABLE_WITH_EXCLUSION", ExcludedTags: slices.Repeat([]string{"a"}, 6)}, []string{"has 6 patterns"}},
-		"policies are JSON":      {Settings{LifecyclePolicy: "rules: []", RepositoryPolicy: "[]"}, []string{"lifecyclePolicy is not a JSON object", "repositoryPolicy is not a JSON object"}},
-		"policies are bounded":   {Settings{RepositoryPolicy: `{"a":"` + strings.Repeat("x", 10240) + `"}`}, []string{"repositoryPolicy has 10248 bytes"}},
-		"tags are AWS's":         {Settings{Tags: map[string]string{"aws:x": "1", long: ""}}, []string{`tags["aws:x"]`, "too long"}},
+		"empty":                        {},
+		"all errors are reported":      {Settings{TagMutability: "FIXED", Encryption: "DES", KMSKey: "k"}, []string{`rules[0].tagMutability is "FIXED"`, "IMMUTABLE", `rules[0].encryption is "DES"`, "rules[0].kmsKey"}},
+		"patterns require a mode":      {Settings{TagMutability: "IMMUTABLE", ExcludedTags: []string{"a"}}, []string{"excludedTags requires"}},
+		"a mode requires patterns":     {Settings{TagMutability: "MUTABLE_WITH_EXCLUSION"}, []string{"excludedTags is required"}},
+		"invalid patterns":             {Settings{TagMutability: "MUTABLE_WITH_EXCLUSION", ExcludedTags: []string{"a b", "*a*b*", long}}, []string{"excludedTags[0]", "excludedTags[1]", "excludedTags[2]"}},
+		"too many patterns":            {Settings{TagMutability: "MUTABLE_WITH_EXCLUSION", ExcludedTags: slices.Repeat([]string{"a"}, 6)}, []string{"has 6 patterns"}},
+		"policies must be JSON":        {Settings{LifecyclePolicy: "rules: []", RepositoryPolicy: "[]"}, []string{"lifecyclePolicy is not a JSON object", "repositoryPolicy is not a JSON object"}},
+		"policies have a maximum size": {Settings{RepositoryPolicy: `{"a":"` + strings.Repeat("x", 10240) + `"}`}, []string{"repositoryPolicy has 10248 bytes"}},
+		"invalid tags":                 {Settings{Tags: map[string]string{"aws:x": "1", long: ""}}, []string{`tags["aws:x"]`, "too long"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tc.settings.Validate("rules[0]")
-			if len(tc.says) == 0 && err != nil {
+			if len(tc.texts) == 0 && err != nil {
 				t.Fatal(err)
 			}
-			if len(tc.says) > 0 {
-				mustSay(t, err, tc.says...)
+			if len(tc.texts) > 0 {
+				wantError(t, err, tc.texts...)
 			}
 		})
 	}

@@ -19,62 +19,69 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// token is a password for the registry.
+// token is an authorization token of a registry.
 type token struct {
 	user, password string
-	account        string // of whoever asked; "" if ECR did not say
-	fetched, ends  time.Time
+	account        string // of the caller; "" if ECR did not return it
+	fetched        time.Time
+	expires        time.Time
 }
 
-// String keeps passwords out of logs.
-func (token) String() string { return "token of ECR" }
+// String keeps the password out of logs.
+func (token) String() string { return "ECR authorization token" }
 
-// usual life of a token.
+// defaultLifetime applies if ECR does not return the expiry of a token.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html
-const life = 12 * time.Hour
+const defaultLifetime = 12 * time.Hour
 
-// refused is the age from which on being asked again means that the registry
-// took the token no longer: clients keep it until they get a 401. Below it, the
-// request was under way while another one got the token.
-const refusedAfter = 10 * time.Second
+// Clients keep credentials until they receive a 401. A client that requests them
+// again had them rejected, unless the token is younger than rejectedAge: then the
+// client waited for the same token as another one.
+const rejectedAge = 10 * time.Second
 
-// fresh tells whether it can be used. Half of its life is kept for the transfers
-// that are begun with it.
-func (t token) fresh(now time.Time, refused bool) bool {
-	age, most := now.Sub(t.fetched), t.ends.Sub(t.fetched)/2
-	if refused {
-		most = min(most, refusedAfter)
+// isFresh reports whether a token can be used. Half of its lifetime is reserved for
+// the transfers that are started with it.
+func (t token) isFresh(now time.Time, mayBeRejected bool) bool {
+	age, maxAge := now.Sub(t.fetched), t.expires.Sub(t.fetched)/2
+	if mayBeRejected {
+		maxAge = min(maxAge, rejectedAge)
 	}
-	return t.password != "" && age >= 0 && age < most
+	return t.password != "" && age >= 0 && age < maxAge
 }
 
-// tokens has the current one.
-type tokens struct {
-	now     func() time.Time
-	flights singleflight.Group
+// tokenCache holds the current token.
+type tokenCache struct {
+	now   func() time.Time
+	fetch singleflight.Group
 
 	mu      sync.Mutex
 	current token
 }
 
-func (t *tokens) get(refused bool) (token, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.current, t.current.fresh(t.now(), refused)
+func (c *tokenCache) get(mayBeRejected bool) (token, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current, c.current.isFresh(c.now(), mayBeRejected)
 }
 
-// drop forgets a token that was refused, unless there is another one already.
-func (t *tokens) drop(refused token) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.current.password == refused.password {
-		t.current = token{}
+func (c *tokenCache) set(t token) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = t
+}
+
+// drop removes a token that was rejected, unless it was replaced already.
+func (c *tokenCache) drop(rejected token) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current.password == rejected.password {
+		c.current = token{}
 	}
 }
 
-// Credential returns user and password for the registry's host. It is made for
-// clients that keep what they got until it is refused: one that asks again is
-// given a new one.
+// Credential returns the username and password for the registry. It is meant for
+// clients that keep credentials until they are rejected: a client that requests
+// them again receives new ones.
 func (r *Registry) Credential(ctx context.Context) (auth.Credential, error) {
 	t, err := r.token(ctx, true)
 	if err != nil {
@@ -83,23 +90,21 @@ func (r *Registry) Credential(ctx context.Context) (auth.Credential, error) {
 	return auth.Credential{Username: t.user, Password: t.password}, nil
 }
 
-// token returns the current one, or fetches one for all who wait.
-func (r *Registry) token(ctx context.Context, refused bool) (token, error) {
-	if t, ok := r.tokens.get(refused); ok {
+// token returns the current token, or fetches one for all concurrent callers.
+func (r *Registry) token(ctx context.Context, mayBeRejected bool) (token, error) {
+	if t, ok := r.tokens.get(mayBeRejected); ok {
 		return t, nil
 	}
-	done := r.tokens.flights.DoChan("", func() (any, error) {
-		if t, ok := r.tokens.get(refused); ok {
-			return t, nil // of the flight that just ended
+	done := r.tokens.fetch.DoChan("", func() (any, error) {
+		if t, ok := r.tokens.get(mayBeRejected); ok {
+			return t, nil // of a fetch that just ended
 		}
-		// It is for all who wait, not only for the one who came first.
+		// The other callers need the token even if the first one is canceled.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 		defer cancel()
 		t, err := r.fetchToken(ctx)
 		if err == nil {
-			r.tokens.mu.Lock()
-			r.tokens.current = t
-			r.tokens.mu.Unlock()
+			r.tokens.set(t)
 		}
 		return t, err
 	})
@@ -114,27 +119,28 @@ func (r *Registry) token(ctx context.Context, refused bool) (token, error) {
 	}
 }
 
-// fetchToken asks ECR. The error has nothing of the answer.
+// fetchToken requests a token. Its errors contain nothing of the response, which is
+// secret.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
 func (r *Registry) fetchToken(ctx context.Context) (token, error) {
 	const action = "GetAuthorizationToken"
 	t := token{fetched: r.tokens.now()}
 	out, err := r.api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
-		return token{}, r.explain(err, action, "")
+		return token{}, r.wrapError(err, action, "")
 	}
 	if len(out.AuthorizationData) == 0 {
-		return token{}, r.explain(errors.New("the answer has no token"), action, "")
+		return token{}, r.wrapError(errors.New("the response has no token"), action, "")
 	}
 	data := out.AuthorizationData[0]
 	text, err := base64.StdEncoding.DecodeString(aws.ToString(data.AuthorizationToken))
 	user, password, ok := strings.Cut(string(text), ":")
 	if err != nil || !ok || password == "" {
-		return token{}, r.explain(errors.New("the token is not user:password in base64"), action, "")
+		return token{}, r.wrapError(errors.New("the token is not a base64-encoded user:password"), action, "")
 	}
-	t.user, t.password, t.ends = user, password, t.fetched.Add(life)
+	t.user, t.password, t.expires = user, password, t.fetched.Add(defaultLifetime)
 	if data.ExpiresAt != nil {
-		t.ends = *data.ExpiresAt
+		t.expires = *data.ExpiresAt
 	}
 	if u, err := url.Parse(aws.ToString(data.ProxyEndpoint)); err == nil {
 		if h, err := rewrite.ParseECRHost(u.Host); err == nil {

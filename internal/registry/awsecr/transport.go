@@ -12,105 +12,116 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Transport signs requests to hosts of ECR, so that a client needs no 401 to
-// learn that it has to. It matters in runs that outlast a token: ECR does not
-// answer 401 then but 403, after which clients do not log in again, and the body
-// of an upload cannot be sent twice. Here the token is changed at half of its
-// life, between two requests, and a refused one at once.
+// Transport returns a transport that adds an authorization header to requests to
+// ECR registries. Without it, a client learns from a 401 that it has to
+// authenticate, which fails in runs that outlast a token: ECR responds to an
+// expired token with 403, after which clients do not authenticate again, and the
+// body of an upload cannot be sent twice. The transport replaces a token after half
+// of its lifetime, and a rejected token at once.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html
 func (l *Login) Transport(base http.RoundTripper) http.RoundTripper {
-	return &signing{login: l, base: base}
+	return &authTransport{login: l, base: base}
 }
 
-type signing struct {
+type authTransport struct {
 	login *Login
 	base  http.RoundTripper
 }
 
-// RoundTrip sends a request, and once more with another token if the registry
-// says that the first has expired.
-func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
-	// A redirect must not take a token off TLS.
+// RoundTrip sends a request, and sends it again with a new token if the registry
+// responds that the token has expired.
+func (a *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	// A redirect from HTTPS to HTTP must not reveal a token.
 	if !rewrite.IsECRHost(req.URL.Host) || req.URL.Scheme != "https" && req.Response != nil {
-		return s.base.RoundTrip(req)
+		return a.base.RoundTrip(req)
 	}
-	r, err := s.login.registry(req.Context(), req.URL.Host)
+	r, t, err := a.token(req)
 	if err != nil {
-		return nil, closing(req, err)
+		if req.Body != nil {
+			_ = req.Body.Close() // required of a RoundTripper
+		}
+		return nil, err
 	}
-	t, err := r.token(req.Context(), false)
-	if err != nil {
-		return nil, closing(req, err)
-	}
-	resp, err := s.base.RoundTrip(signed(req, t))
-	if err != nil || !expired(req.Method, resp) {
+	resp, err := a.base.RoundTrip(withToken(req, t))
+	if err != nil || !isExpired(req.Method, resp) {
 		return resp, err
 	}
-	again := req.Clone(req.Context())
-	if req.Body != nil && req.Body != http.NoBody {
-		if req.GetBody == nil {
-			r.tokens.drop(t)
-			return resp, nil // whoever has the body has to begin anew
-		}
-		if again.Body, err = req.GetBody(); err != nil {
-			return resp, nil
-		}
-	}
 	r.tokens.drop(t)
+	retry, ok := rewind(req)
+	if !ok {
+		return resp, nil // the next request uses a new token
+	}
 	t, err = r.token(req.Context(), false)
 	if err != nil {
-		return resp, nil // that it was refused says more
+		return resp, nil // the response explains more than this error
 	}
-	_ = resp.Body.Close() // was read
-	return s.base.RoundTrip(signed(again, t))
+	_ = resp.Body.Close() // already read
+	return a.base.RoundTrip(withToken(retry, t))
 }
 
-// closing closes a request's body, as a RoundTripper has to.
-func closing(req *http.Request, err error) error {
-	if req.Body != nil {
-		_ = req.Body.Close()
+// token returns the registry of a request and its current token.
+func (a *authTransport) token(req *http.Request) (*Registry, token, error) {
+	r, err := a.login.registry(req.Context(), req.URL.Host)
+	if err != nil {
+		return nil, token{}, err
 	}
-	return err
+	t, err := r.token(req.Context(), false)
+	return r, t, err
 }
 
-func signed(req *http.Request, t token) *http.Request {
+func withToken(req *http.Request, t token) *http.Request {
 	c := req.Clone(req.Context())
 	c.SetBasicAuth(t.user, t.password)
 	return c
 }
 
-// maxAnswer is more than any error of ECR has.
-const maxAnswer = 64 << 10
+// rewind returns a copy of a request that was sent, with its body at the start. It
+// returns false if the body cannot be read again.
+func rewind(req *http.Request) (*http.Request, bool) {
+	c := req.Clone(req.Context())
+	if req.Body == nil || req.Body == http.NoBody {
+		return c, true
+	}
+	if req.GetBody == nil {
+		return nil, false
+	}
+	body, err := req.GetBody()
+	c.Body = body
+	return c, err == nil
+}
 
-// expired tells an answer to a token that is no longer taken from one to a role
-// that may not do it. The body can still be read afterwards.
-func expired(method string, resp *http.Response) bool {
+// maxErrorBody is larger than the error responses of ECR.
+const maxErrorBody = 64 << 10
+
+// isExpired reports whether a response rejects the token, as opposed to the
+// permissions of the role. The body remains readable.
+func isExpired(method string, resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		return true
 	case http.StatusForbidden:
 		if method == http.MethodHead {
-			return true // without a body nobody can tell, and another token can
+			return true // the response has no body, and a new token distinguishes the cases
 		}
 	case http.StatusBadRequest:
 	default:
 		return false
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	start, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil {
 		return false
 	}
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(bytes.NewReader(text), resp.Body), resp.Body}
-	var answer struct {
+	}{io.MultiReader(bytes.NewReader(start), resp.Body), resp.Body}
+	var body struct {
 		Errors []struct{ Message string }
 	}
-	if json.Unmarshal(text, &answer) != nil {
+	if json.Unmarshal(start, &body) != nil {
 		return false
 	}
-	for _, e := range answer.Errors {
+	for _, e := range body.Errors {
 		if strings.Contains(strings.ToLower(e.Message), "authorization token has expired") {
 			return true
 		}

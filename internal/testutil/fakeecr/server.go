@@ -184,8 +184,8 @@ func (s *Server) Log() []Request {
 	return slices.Clone(s.log)
 }
 
-// Forget empties the log.
-func (s *Server) Forget() {
+// ResetLog empties the log.
+func (s *Server) ResetLog() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log = nil
