@@ -9,24 +9,24 @@ import (
 	"github.com/castai/privatelink-webhook/internal/registry"
 )
 
-// ConnectOptions configure the clients that Connect returns; all is optional.
+// ConnectOptions configure the clients that Connect returns. All fields are
+// optional.
 type ConnectOptions struct {
-	// Prefix is the private registry with its path, if it is an ECR.
+	// Prefix is the host of the private ECR registry, or a repository prefix in it.
 	Prefix string
-	// Settings are those of the repositories that are created below Prefix.
+	// Settings are the settings of repositories that are created below Prefix.
 	Settings Settings
-	// Profile is the AWS profile. Default: as the AWS CLI.
+	// Profile is the AWS profile. Default: that of the SDK, such as AWS_PROFILE.
 	Profile string
-	// PlainHTTP are hosts without TLS. Loopback hosts are implied.
+	// PlainHTTP are hosts to access without TLS. Loopback hosts are implied.
 	PlainHTTP []string
 	UserAgent string
-	// Warn receives messages that do not stop anything. Default: discards.
+	// Warn receives messages that do not stop a run. Default: they are discarded.
 	Warn func(message string)
 }
 
-// Connect returns a client that logs in to every registry: to ECR with AWS
-// credentials, to others as docker does. With a Prefix it also returns the ECR
-// API of that registry, else nil.
+// Connect returns a client that authenticates with the credentials of a Login, and
+// the ECR API of the registry of Prefix, or nil without a Prefix.
 func Connect(ctx context.Context, o ConnectOptions) (*registry.Client, *Registry, error) {
 	login := LoginConfig{Profile: o.Profile, Warn: o.Warn}
 	var private *Registry
@@ -49,7 +49,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*registry.Client, *Registry
 		Credential: l.Credential,
 		Transport:  l.Transport(registry.NewTransport()),
 		UserAgent:  o.UserAgent,
-		PlainHTTP:  func(host string) bool { return slices.Contains(o.PlainHTTP, host) || registry.Loopback(host) },
+		PlainHTTP:  func(host string) bool { return slices.Contains(o.PlainHTTP, host) || registry.IsLoopback(host) },
 	})
 	return client, private, nil
 }
