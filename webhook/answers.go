@@ -38,7 +38,7 @@ func newAnswers(rules *rewrite.Rules) answers {
 	return answers{rules, known}
 }
 
-func (a answers) of(i podspec.Image) rewrite.Result {
+func (a answers) of(i podspec.ImageField) rewrite.Result {
 	q := question{i.Value, i.EnvIndex >= 0}
 	if r, ok := a.known.Get(q); ok {
 		return r

@@ -110,7 +110,7 @@ func (m *Metrics) image(r rewrite.Result) {
 		return
 	case r.Reason.Illegal():
 		outcome = "illegal"
-	case r.Outcome == rewrite.Left:
+	case r.Outcome == rewrite.Unmapped:
 		outcome = "unparsable"
 	}
 	m.images.WithLabelValues(outcome).Inc()

@@ -29,7 +29,7 @@ var noPatch = []byte("[]")
 
 // Change is one image reference that was looked at.
 type Change struct {
-	podspec.Image
+	podspec.ImageField
 	rewrite.Result
 }
 
@@ -81,7 +81,7 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 		report.Skipped = "a static pod: change its manifest on the node"
 		return noPatch, report
 	}
-	ops := p.replace(seen.Images, &report, func(i podspec.Image) bool { return i.List != ephemeral })
+	ops := p.replace(seen.Images, &report, func(i podspec.ImageField) bool { return i.List != ephemeral })
 	if len(ops) > 0 && seen.HasMetadata {
 		ops = append(ops, p.record(seen, report)...)
 	}
@@ -106,7 +106,7 @@ func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 		existing[i.Location()] = true
 	}
 	report := Report{Pod: podName(seen)}
-	ops := p.replace(seen.Images, &report, func(i podspec.Image) bool {
+	ops := p.replace(seen.Images, &report, func(i podspec.ImageField) bool {
 		return i.List == ephemeral && !existing[i.Location()]
 	})
 	return encode(ops), report
@@ -119,7 +119,7 @@ func notUnderstood(which string, err error) Report {
 	return Report{Skipped: cut(which+err.Error(), 300)}
 }
 
-func (p *Patcher) replace(images []podspec.Image, report *Report, wanted func(podspec.Image) bool) (ops []jsonpatch.Operation) {
+func (p *Patcher) replace(images []podspec.ImageField, report *Report, wanted func(podspec.ImageField) bool) (ops []jsonpatch.Operation) {
 	report.Images, ops = make([]Change, 0, len(images)), make([]jsonpatch.Operation, 0, len(images)+1)
 	for _, image := range images {
 		if !wanted(image) {
@@ -148,7 +148,7 @@ func (p *Patcher) record(pod podspec.Pod, report Report) []jsonpatch.Operation {
 		location, original := c.Location(), c.Source
 		if !c.Changed() {
 			original = earlier[location]
-			if explained := p.answers.of(podspec.Image{Value: original, EnvIndex: -1}); !explained.Changed() || explained.Target != c.Source {
+			if explained := p.answers.of(podspec.ImageField{Value: original, EnvIndex: -1}); !explained.Changed() || explained.Target != c.Source {
 				continue
 			}
 		}
@@ -195,7 +195,7 @@ func (r Report) Warning() string {
 	}
 	left, first := 0, Change{}
 	for _, c := range r.Images {
-		if c.Outcome == rewrite.Left {
+		if c.Outcome == rewrite.Unmapped {
 			if left++; left == 1 {
 				first = c
 			}
@@ -209,7 +209,7 @@ func (r Report) Warning() string {
 		what = cut(first.Location(), 40)
 	}
 	// Quoted: the API server drops a warning with control characters.
-	return fmt.Sprintf("privatelink: %d not rewritten: %s: %s", left, cut(fmt.Sprintf("%+q", what), 42), cut(strings.TrimPrefix(first.Rule, "left: "), 40))
+	return fmt.Sprintf("privatelink: %d not rewritten: %s: %s", left, cut(fmt.Sprintf("%+q", what), 42), cut(first.Reason.Text(), 40))
 }
 
 // cut shortens text to about n bytes.

@@ -238,12 +238,12 @@ func TestWarnings(t *testing.T) {
 		"nothing to say about an empty image":   {`{"name":"a","image":""}`, ""},
 		"an image that was left is named":       {`{"name":"a","image":"a:b:c"}`, `privatelink: 1 not rewritten: "a:b:c": not an image reference`},
 		"of several the first is named":         {`{"name":"a","image":"x"},{"name":"b","image":"a:b:c"},{"name":"c","image":"::"}`, `privatelink: 2 not rewritten: "a:b:c": not an image reference`},
-		"a value of the environment is not":     {`{"name":"a","env":[{"name":"SCANNERS_IMAGE","value":"hunter2"}]}`, `privatelink: 1 not rewritten: "containers/a/env/SCANNERS_IMAGE": no registry host can be told`},
+		"a value of the environment is not":     {`{"name":"a","env":[{"name":"SCANNERS_IMAGE","value":"hunter2"}]}`, `privatelink: 1 not rewritten: "containers/a/env/SCANNERS_IMAGE": no registry host`},
 		"a long image is cut":                   {`{"name":"a","image":"` + strings.Repeat("/", 10_000) + `"}`, `privatelink: 1 not rewritten: "/////////////////////...": not an image reference`},
 		"a long reason is cut":                  {`{"name":"a","image":"Ghcr.IO/x:1"}`, `privatelink: 1 not rewritten: "Ghcr.IO/x:1": upper case in the host has no legal n...`},
 		"a long location is cut":                {`{"name":"` + long + `","env":[{"name":"SCANNERS_IMAGE","value":"Ghcr.IO/x:1"}]}`, `privatelink: 1 not rewritten: "containers/xxxxxxxxxxxxxxxxxxxxxxxxxx...": upper case in the host has no legal n...`},
 		"what is not ASCII is escaped":          {`{"name":"a","image":"ghсr.io/x"}`, `privatelink: 1 not rewritten: "gh\u0441r.io/x": not an image reference`},
-		"control characters are escaped":        {`{"name":"a\n","env":[{"name":"SCANNERS_IMAGE","value":"v1"}]}`, `privatelink: 1 not rewritten: "containers/a\n/env/SCANNERS_IMAGE": no registry host can be told`},
+		"control characters are escaped":        {`{"name":"a\n","env":[{"name":"SCANNERS_IMAGE","value":"v1"}]}`, `privatelink: 1 not rewritten: "containers/a\n/env/SCANNERS_IMAGE": no registry host`},
 		"a cut through a character is no issue": {`{"name":"a","image":"` + strings.Repeat("ü", 5000) + `"}`, `privatelink: 1 not rewritten: "\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u...: not an image reference`},
 	} {
 		t.Run(name, func(t *testing.T) {

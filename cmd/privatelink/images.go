@@ -147,7 +147,7 @@ func printTable(w io.Writer, registry string, images []catalog.Image) error {
 		switch i.Outcome {
 		case rewrite.Private:
 			source = "-"
-		case rewrite.Left, rewrite.Kept:
+		case rewrite.Unmapped, rewrite.Kept:
 			target = "-"
 		}
 		if below, ok := strings.CutPrefix(target, registry+"/"); ok {

@@ -41,7 +41,7 @@ func TestTheListOfImages(t *testing.T) {
 			args: []string{"--set", "umbrella", "-o", "sources"}, not: []string{"live/kubectl", "WHY"}, stderr: "ghcr.io/castai/live/kubectl: not listed: no tag is known",
 		},
 		"an image that cannot be mapped is listed, told and makes the code 1": {
-			args: []string{"-f", unmapped}, code: 1, has: []string{"X Y  ", "left: not an image reference", "agent:v1"}, stderr: `"X Y": left: not an image reference (` + unmapped + ":8 Pod p)",
+			args: []string{"-f", unmapped}, code: 1, has: []string{"X Y  ", "not rewritten: not an image reference", "agent:v1"}, stderr: `"X Y": not rewritten: not an image reference (` + unmapped + ":8 Pod p)",
 		},
 		"a manifest without images is told":             {stdin: "kind: ConfigMap\n", args: []string{"-f", "-"}, has: []string{"/privatelink-webhook:v"}, stderr: "standard input names no image"},
 		"text that is no manifest gives nothing":        {stdin: "a: [", args: []string{"-f", "-"}, code: 1, stderr: "standard input:1: not YAML"},

@@ -55,7 +55,7 @@ func TestImages(t *testing.T) {
 		},
 		"what cannot be parsed: itself, a line on stderr, code 1, and the others all the same": {
 			args: []string{"--registry", ecr, "Not An Image", "nginx"}, code: 1,
-			stdout: "Not An Image\tNot An Image\nnginx\t" + ecr + "/docker.io/library/nginx\n", stderr: `"Not An Image": left: not an image reference`,
+			stdout: "Not An Image\tNot An Image\nnginx\t" + ecr + "/docker.io/library/nginx\n", stderr: `"Not An Image": not rewritten: not an image reference`,
 		},
 		"no registry":                       {args: []string{"nginx"}, code: 2, stderr: "give --registry PREFIX, or --config FILE"},
 		"a bad registry":                    {args: []string{"--registry", "https://x", "nginx"}, code: 2, stderr: "leave out everything up to ://"},
@@ -110,7 +110,7 @@ func TestManifests(t *testing.T) {
 		"with what was done, on standard error": {stdin: pod, args: []string{"-f", "-", "--explain"}, stdout: rewritten, stderr: "alias ghcr.io/castai/images"},
 		"an image that cannot be mapped is named, the rest is done": {
 			stdin: pod + "  - {name: b, image: 'X Y'}\n", args: []string{"-f", "-"}, code: 1,
-			stdout: rewritten + "  - {name: b, image: 'X Y'}\n", stderr: `standard input:8: Pod p: "X Y": left: not an image reference`,
+			stdout: rewritten + "  - {name: b, image: 'X Y'}\n", stderr: `standard input:8: Pod p: "X Y": not rewritten: not an image reference`,
 		},
 		"text that is no manifest gives nothing": {stdin: "a: [", args: []string{"-f", "-"}, code: 1, stderr: "standard input"},
 		"a file that is not there":               {args: []string{"-f", "/does/not/exist"}, code: 1, stderr: "/does/not/exist"},
@@ -185,8 +185,8 @@ func TestExplainCommand(t *testing.T) {
 	}{
 		"a pod that is rewritten":        {public, []string{"-"}, 0, []string{"busybox -> " + ecr + "/docker.io/library/busybox (default: source host and path)", "condition     has-public-image: true", "guard         passes"}, ""},
 		"the same by the policy":         {public, []string{"--engine", "policy", "-"}, 0, []string{"busybox -> " + ecr + "/docker.io/library/busybox", "not-a-static-pod: true"}, ""},
-		"one that stays public":          {left, []string{"-"}, 1, []string{"Widget (left: not an image reference)", `warns: privatelink: 1 public, first "Widget"`}, ""},
-		"for programs":                   {left, []string{"-o", "json", "--guard", "deny", "-"}, 1, []string{`"verdict": "denies"`, `"outcome": "left"`, `"selected": true`}, ""},
+		"one that stays public":          {left, []string{"-"}, 1, []string{"Widget (not rewritten: not an image reference)", `warns: privatelink: 1 public, first "Widget"`}, ""},
+		"for programs":                   {left, []string{"-o", "json", "--guard", "deny", "-"}, 1, []string{`"verdict": "denies"`, `"outcome": "unmapped"`, `"selected": true`}, ""},
 		"a namespace that is not listed": {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-"}, 0, []string{"default is not selected; it is about castai-agent", "guard         not asked"}, ""},
 		"the namespace by a flag":        {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-n", "castai-agent", "-"}, 0, []string{"castai-agent is selected"}, ""},
 		"nothing in it":                  {"kind: ConfigMap", []string{"-"}, 2, nil, "no pod and no workload"},

@@ -74,7 +74,7 @@ func (f *rewriteFlags) images(c *cobra.Command, rules *rewrite.Rules, images []s
 	left := 0
 	for i, image := range images {
 		results[i] = rules.Image(image)
-		if results[i].Outcome == rewrite.Left || results[i].Outcome == rewrite.Empty {
+		if results[i].Outcome == rewrite.Unmapped || results[i].Outcome == rewrite.Empty {
 			left++
 			fmt.Fprintf(c.ErrOrStderr(), "privatelink: %q: %s\n", image, results[i].Rule)
 		}
@@ -138,7 +138,7 @@ func (f *rewriteFlags) manifests(c *cobra.Command, rules *rewrite.Rules) error {
 func (f *rewriteFlags) report(w io.Writer, name string, changes []manifest.Change) (left int) {
 	for _, c := range changes {
 		why := c.Obstacle
-		if c.Result.Outcome == rewrite.Left && c.Result.Reason != rewrite.NoHost {
+		if c.Result.Outcome == rewrite.Unmapped && c.Result.Reason != rewrite.NoHost {
 			why = c.Result.Rule
 		}
 		switch {

@@ -91,7 +91,7 @@ type Image struct {
 
 // Unmapped reports whether the image has no place in the private registry: what
 // makes the command line fail.
-func (i Image) Unmapped() bool { return i.Outcome == rewrite.Left }
+func (i Image) Unmapped() bool { return i.Outcome == rewrite.Unmapped }
 
 // The notes that the list itself writes.
 const (

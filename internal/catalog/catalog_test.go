@@ -108,7 +108,7 @@ func TestUnmappedImagesSayWhy(t *testing.T) {
 	l := New(rules(t, rewrite.Config{}))
 	l.Add("X Y", here)
 	i := l.Images()[0]
-	if !i.Unmapped() || i.Outcome != rewrite.Left || i.Reason != rewrite.Unparsable || i.Copy || i.Rule == "" {
+	if !i.Unmapped() || i.Outcome != rewrite.Unmapped || i.Reason != rewrite.Unparsable || i.Copy || i.Rule == "" {
 		t.Errorf("%+v", i)
 	}
 }

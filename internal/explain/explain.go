@@ -160,7 +160,7 @@ func (b *Bundle) images(before podspec.Pod, final *corev1.Pod) ([]Image, error) 
 		}
 		image := Image{Location: i.Location(), Path: i.Pointer(), Source: i.Value, Target: now[i.Pointer()], Outcome: result.Outcome, Reason: result.Reason, Rule: result.Rule}
 		if result.Changed() && image.Target == image.Source {
-			image.Outcome, image.Rule = rewrite.Left, "not rewritten, though "+result.Rule+" is about it"
+			image.Outcome, image.Rule = rewrite.Unmapped, "not rewritten, though "+result.Rule+" is about it"
 		}
 		out = append(out, image)
 	}

@@ -21,11 +21,11 @@ type Pod struct {
 	HasAnnotations  bool              // metadata.annotations is an object, even an empty one
 	AnnotationsSize int               // of all annotations in bytes, as they stand in the JSON
 	Annotations     map[string]string // only the keys that the scan was asked for
-	Images          []Image
+	Images          []ImageField
 }
 
-// Image is one place in a pod that holds an image reference.
-type Image struct {
+// ImageField is a field of a pod that holds an image reference.
+type ImageField struct {
 	// List is the field of the pod spec, such as "containers"; Index the item.
 	List  string
 	Index int
@@ -41,7 +41,7 @@ type Image struct {
 }
 
 // Pointer returns the JSON pointer (RFC 6901) of the value, from the pod's root.
-func (i Image) Pointer() string {
+func (i ImageField) Pointer() string {
 	b := make([]byte, 0, 64)
 	b = append(b, "/spec/"...)
 	b = append(b, i.List...)
@@ -62,7 +62,7 @@ func (i Image) Pointer() string {
 // Location names the place for people and for annotations, by names where the
 // pointer has numbers: "containers/agent", "containers/agent/env/NAME". It stays
 // the same when another webhook puts an item in front.
-func (i Image) Location() string {
+func (i ImageField) Location() string {
 	if i.EnvIndex >= 0 {
 		return i.List + "/" + i.Item + "/env/" + i.Env
 	}
@@ -170,7 +170,7 @@ func (r *reader) spec(key []byte) error {
 // what was found is labelled at the end.
 func (r *reader) item(list List, index int) error {
 	first, name := len(r.pod.Images), ""
-	image := Image{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
+	image := ImageField{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
 	err := Object(r.Decoder, func(key []byte) (err error) {
 		switch {
 		case string(key) == "name":
@@ -209,7 +209,7 @@ func (r *reader) nested(path []string) (text string, err error) {
 // variable copies only values that it reports: the others may be long, and are
 // no one's business.
 func (r *reader) variable(list List, index, envIndex int) error {
-	found := Image{List: list.Name, Index: index, EnvIndex: envIndex}
+	found := ImageField{List: list.Name, Index: index, EnvIndex: envIndex}
 	named, listed, hasValue := false, false, false
 	err := Object(r.Decoder, func(key []byte) error {
 		switch string(key) {

@@ -106,7 +106,7 @@ func TestScanReadsMetadata(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, got, cmpopts.IgnoreUnexported(Image{})); diff != "" {
+			if diff := cmp.Diff(tc.want, got, cmpopts.IgnoreUnexported(ImageField{})); diff != "" {
 				t.Errorf("pod (-want +got):\n%s", diff)
 			}
 		})
@@ -215,7 +215,7 @@ func walk(s *Scanner, doc []byte) (pod Pod, err error) {
 	for _, l := range Lists() {
 		for n, item := range as[[]any](spec[l.Name]) {
 			fields := as[map[string]any](item)
-			image := Image{List: l.Name, Index: n, Item: as[string](fields["name"]), EnvIndex: -1, field: l.Image}
+			image := ImageField{List: l.Name, Index: n, Item: as[string](fields["name"]), EnvIndex: -1, field: l.Image}
 			if v, ok := fields[l.Image[0]]; ok {
 				for _, f := range l.Image[1:] {
 					v = as[map[string]any](v)[f]

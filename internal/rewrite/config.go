@@ -26,7 +26,7 @@ type Config struct {
 	// Rules send a source prefix to a path below the registry; the longest
 	// source wins, at a path boundary.
 	Rules []Rule `json:"rules"`
-	// Keep are source prefixes left alone.
+	// Keep are source prefixes that are not rewritten.
 	Keep []string `json:"keep"`
 	// EnvVars are the environment variables whose values are image references.
 	// Default: JMX_EXPORTER_INIT_IMAGE and SCANNERS_IMAGE.

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rewrite turns a public image reference into its private copy.
+// Package rewrite maps a public image reference to that of its private copy.
 //
-// It is pure, and the only place that knows the mapping: what the webhook
-// writes is therefore what the mirror copied, what the doctor looks for and
-// what the rendered admission conditions ask about.
+// It has no I/O, and the webhook, the mirror, the doctor and the rendered
+// admission conditions all use the same rules.
 //
-// The mapping is idempotent, keeps tag and digest to the byte, and never sends
+// The mapping is idempotent, keeps tag and digest to the byte, and never maps
 // two images to one name, apart from the registries that publish the same
-// images twice. It has no errors: what it cannot map it leaves as it is, and
-// says why.
+// images twice. It has no errors: a reference that cannot be mapped is not
+// rewritten, and the result has the reason.
 package rewrite
 
 import (
@@ -17,30 +16,31 @@ import (
 	"strings"
 )
 
-// Outcome is what became of a reference.
+// Outcome is the result of mapping a reference.
 type Outcome string
 
 // The outcomes. Only Rewritten changes the text.
 const (
-	Empty     Outcome = "empty"     // no text; the API server reports that itself
+	Empty     Outcome = "empty"     // no text; the API server rejects such a field itself
 	Rewritten Outcome = "rewritten" // Target names the private copy
 	Private   Outcome = "private"   // already below the registry or in a private ECR
-	Kept      Outcome = "kept"      // left alone because the configuration says so, or node-local
-	Left      Outcome = "left"      // cannot be mapped; Reason says why
+	Kept      Outcome = "kept"      // not rewritten because of the configuration, or node-local
+	Unmapped  Outcome = "unmapped"  // cannot be mapped; Reason says why
 )
 
-// Reason says why a reference was left. The set is closed, fit for a label.
+// Reason says why a reference is not mapped. The set is closed, so that a
+// reason can be the label of a metric.
 type Reason string
 
-// The reasons of the outcome Left.
+// The reasons of the outcome Unmapped.
 const (
 	Unparsable    Reason = "unparsable"     // not an image reference at all
 	NoHost        Reason = "no_host"        // no registry host: a host with "_", or an env value that is a bare name
 	IPv6Host      Reason = "ipv6_host"      // no spelling of it is a legal ECR repository name
 	UppercaseHost Reason = "uppercase_host" // ECR repository names are lower-case
-	TooLong       Reason = "too_long"       // registry, path and all exceed 255 characters
-	TooShort      Reason = "too_short"      // ECR wants a repository name of two characters or more
-	NotECRLegal   Reason = "not_ecr_legal"  // the result would not be a reference; a fault in a rule
+	TooLong       Reason = "too_long"       // the repository name with its host would exceed 255 characters
+	TooShort      Reason = "too_short"      // ECR repository names have at least two characters
+	NotECRLegal   Reason = "not_ecr_legal"  // the result would not be a valid reference
 )
 
 // Illegal reports whether the reference was understood but has no legal name in
@@ -49,14 +49,14 @@ func (r Reason) Illegal() bool {
 	return r != "" && r != Unparsable && r != NoHost
 }
 
-// Result is the answer for one reference. Target equals Source, byte for byte,
+// Result is the result of mapping one reference. Target equals Source, byte for byte,
 // unless Outcome is Rewritten.
 type Result struct {
 	Source  string  `json:"source"`
 	Target  string  `json:"target"`
 	Outcome Outcome `json:"outcome"`
 	Reason  Reason  `json:"reason,omitempty"`
-	// Rule names, for people, what decided.
+	// Rule names, in words, the rule that decided, or the reason.
 	Rule string `json:"rule"`
 }
 
@@ -70,7 +70,7 @@ func (r *Rules) Image(ref string) Result {
 	case target != "":
 		return Result{Source: ref, Target: target, Outcome: Rewritten, Rule: rule.name}
 	case reason != "":
-		return Result{Source: ref, Target: ref, Outcome: Left, Reason: reason, Rule: "left: " + reason.text()}
+		return Result{Source: ref, Target: ref, Outcome: Unmapped, Reason: reason, Rule: "not rewritten: " + reason.Text()}
 	}
 	return Result{Source: ref, Target: ref, Outcome: rule.outcome, Rule: rule.name}
 }
@@ -80,7 +80,7 @@ func (r *Rules) Image(ref string) Result {
 // otherwise read as a Docker Hub image.
 func (r *Rules) EnvValue(value string) Result {
 	if value != "" && !explicitHost(value) {
-		return Result{Source: value, Target: value, Outcome: Left, Reason: NoHost, Rule: "left: " + NoHost.text()}
+		return Result{Source: value, Target: value, Outcome: Unmapped, Reason: NoHost, Rule: "not rewritten: " + NoHost.Text()}
 	}
 	return r.Image(value)
 }
@@ -141,8 +141,8 @@ func (r *Rules) decide(ref string) (target string, by decision, reason Reason) {
 	return r.compose(m.target, source, decision{name: m.kind + " " + m.source})
 }
 
-// compose puts the registry before and the source's own tag and digest behind
-// the path, and proves the result.
+// compose joins the registry, the path, and the tag and digest of the source,
+// and validates the result.
 func (r *Rules) compose(path string, source Reference, by decision) (string, decision, Reason) {
 	repository := r.registry + "/" + path
 	switch {
@@ -158,10 +158,10 @@ func (r *Rules) compose(path string, source Reference, by decision) (string, dec
 	return target, by, ""
 }
 
-// readBack handles a reference below the registry. It is private, unless what
-// follows is itself a public reference with its host: the form that the charts
-// make of their global.registry value. That one goes where the public reference
-// would go.
+// readBack maps a reference below the registry. It is private, unless the rest
+// is itself a public reference with its host, which is the form that the charts
+// make of their global.registry value. That one has the target of the public
+// reference.
 func (r *Rules) readBack(rest, ref string, source Reference) (string, decision, Reason) {
 	private := decision{"already private: below the registry", Private}
 	if _, nested := below(rest, r.registry); nested || !explicitHost(rest) {
@@ -216,12 +216,13 @@ func cutLast(s string, sep byte) (before, after string, ok bool) {
 	return s, "", false
 }
 
-func (r Reason) text() string {
+// Text describes the reason in a few words.
+func (r Reason) Text() string {
 	switch r {
 	case Unparsable:
 		return "not an image reference"
 	case NoHost:
-		return "no registry host can be told"
+		return "no registry host"
 	case IPv6Host:
 		return "an IPv6 host has no legal name in ECR"
 	case UppercaseHost:

@@ -135,7 +135,7 @@ func (v *validator) source(field, s string) {
 	case v.rules.registry != "" && (s == v.rules.registry || strings.HasPrefix(s, v.rules.registry+"/")):
 		v.fault(field, fmt.Sprintf("%q lies below the registry itself", s), "remove it: what is below the registry is private already")
 	case IsECRHost(host):
-		v.fault(field, fmt.Sprintf("%q is a private ECR", s), "remove it: references to a private ECR are always left alone")
+		v.fault(field, fmt.Sprintf("%q is a private ECR", s), "remove it: references to a private ECR are never rewritten")
 	}
 }
 

@@ -68,7 +68,7 @@ func private(rules *rewrite.Rules, image string) bool {
 
 var ecr = regexp.MustCompile(rewrite.ECRPattern)
 
-func place(i podspec.Image) string {
+func place(i podspec.ImageField) string {
 	switch {
 	case i.EnvIndex >= 0:
 		return i.Item + " ($" + i.Env + ")"
@@ -80,7 +80,7 @@ func place(i podspec.Image) string {
 	return i.Item + " (" + strings.TrimSuffix(i.List, "Containers") + ")"
 }
 
-func source(i podspec.Image, originals map[string]string) string {
+func source(i podspec.ImageField, originals map[string]string) string {
 	switch original := originals[i.Location()]; {
 	case original != "":
 		return original

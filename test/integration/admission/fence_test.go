@@ -52,7 +52,7 @@ func images() (out []string) {
 // accepted: the conditions compare texts and cannot parse.
 func superfluous(r rewrite.Result, rules *rewrite.Rules) bool {
 	switch {
-	case r.Outcome == rewrite.Left: // not understood, or without a legal name
+	case r.Outcome == rewrite.Unmapped: // not understood, or without a legal name
 		return true
 	case r.Outcome == rewrite.Kept: // a keep spelled another way, or without tag and path
 		return true

@@ -32,7 +32,7 @@ func TestTheGuardSeesWhatIsPublicAndNothingElse(t *testing.T) {
 			show := func(name string, pod *corev1.Pod) {
 				public, excused := "", false
 				for _, r := range references(t, p.rules, pod) {
-					if r.Outcome == rewrite.Rewritten || r.Outcome == rewrite.Left && !beginsPrivate(r.Source, p.rules) {
+					if r.Outcome == rewrite.Rewritten || r.Outcome == rewrite.Unmapped && !beginsPrivate(r.Source, p.rules) {
 						public = r.Source
 					}
 					excused = excused || superfluous(r, p.rules)
@@ -104,7 +104,7 @@ func references(t *testing.T, rules *rewrite.Rules, pod *corev1.Pod) (out []rewr
 		if i.EnvIndex < 0 {
 			out = append(out, rules.Image(i.Value))
 		} else if r := rules.EnvValue(i.Value); r.Reason != rewrite.NoHost || strings.Contains(i.Value, "/") {
-			if strings.HasPrefix(r.Rule, "left: no registry host") && rules.Image(i.Value).Reason != rewrite.NoHost {
+			if r.Reason == rewrite.NoHost && rules.Image(i.Value).Reason != rewrite.NoHost {
 				continue // a value that is no reference: nobody looks at it
 			}
 			out = append(out, r)
