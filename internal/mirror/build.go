@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
-
-	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // run is the state of one run.
@@ -20,233 +18,244 @@ type run struct {
 	progress *Progress
 	schedule *schedule
 
-	puts      map[place]*task // of blobs that a repository lacks
-	manifests map[place]*task // of manifests and indexes
-	tags      map[place][]string
-	uploads   map[digest.Digest]*batch
-	last      map[*Item]*task // ends an image
+	blobTasks     map[blobLocation]*task // for blobs that a repository needs
+	manifestTasks map[blobLocation]*task
+	tags          map[blobLocation][]string // of manifests
+	batches       map[digest.Digest]*batch  // uploads of a blob
+	lastTasks     map[*Item]*task           // the last one of each image
 
-	mounts       []*task
-	shares       atomic.Bool // until the target shows that it does not
-	hits, misses atomic.Int64
+	mountTasks               []*task
+	mountEnabled             atomic.Bool // until the target turns out not to mount
+	mountHits, mountRefusals atomic.Int64
 }
 
-// place is a blob or a manifest in a repository of the target.
-type place struct {
+// blobLocation is a blob or a manifest in a repository of the target.
+type blobLocation struct {
 	repository string
 	digest     digest.Digest
 }
 
-// Ranks: what others wait for goes first.
+// rank is how urgent a task is. Tasks on which others depend come first.
+type rank int
+
 const (
-	rankBlob  = iota
-	rankOwner // a blob of a manifest that others wait for
-	rankMount // costs no more than a question
-	rankWrite // of a manifest: all that it needs is there
+	rankBlob     rank = iota
+	rankSource        // the blob of a mount source
+	rankMount         // costs one request
+	rankManifest      // all that the manifest needs is present
 )
 
-// owner is a manifest that is written early: when it is there, other
-// repositories can share its blobs. ECR shares no blob that no manifest names.
-// https://docs.aws.amazon.com/AmazonECR/latest/userguide/blob-mounting.html
-type owner struct {
-	repository string
-	node       *node
-	owns       []*blob
-}
-
-// newRun makes all tasks of a plan.
+// newRun makes the tasks of a plan.
 func newRun(m *Mirror, p *Plan, progress *Progress) *run {
 	r := &run{m: m, plan: p, progress: progress, schedule: newSchedule(),
-		puts: map[place]*task{}, manifests: map[place]*task{}, tags: map[place][]string{},
-		uploads: map[digest.Digest]*batch{}, last: map[*Item]*task{}}
-	r.shares.Store(p.shares)
-	var items []*Item
-	for _, i := range p.Items {
-		if i.copies(m.Overwrite) {
-			items = append(items, i)
-			r.name(i)
+		blobTasks: map[blobLocation]*task{}, manifestTasks: map[blobLocation]*task{}, tags: map[blobLocation][]string{},
+		batches: map[digest.Digest]*batch{}, lastTasks: map[*Item]*task{}}
+	for _, i := range p.toCopy {
+		r.collectTags(i)
+	}
+	if p.sharesBlobs {
+		r.mountEnabled.Store(true)
+		r.addMountsOfPresentBlobs()
+		for _, s := range chooseMountSources(p) {
+			r.addMountSource(s)
 		}
 	}
-	if p.shares {
-		for _, d := range slices.Sorted(maps.Keys(p.blobs)) {
-			if b := p.blobs[d]; b.held != "" {
-				r.mountAll(b, b.held)
-			}
-		}
-		for _, o := range owners(p, items) {
-			r.own(o)
-		}
-	}
-	for _, i := range items {
-		r.image(i)
+	for _, i := range p.toCopy {
+		r.addImage(i)
 	}
 	return r
 }
 
-// name notes the tags that manifests are to get, so that each is written once.
-func (r *run) name(i *Item) {
-	target := rewrite.SplitReference(i.Target)
-	repository := target.Repository
-	if t := tag(target); t != "" {
-		r.tagged(place{repository, i.desc.Digest}, t)
+// collectTags collects the tags of each manifest, because one task writes them all.
+func (r *run) collectTags(i *Item) {
+	target := i.target()
+	tag := target.Tag
+	if tag == "" && target.Digest == "" {
+		tag = target.Identifier()
 	}
+	r.addTag(blobLocation{target.Repository, i.desc.Digest}, tag)
 	for _, ref := range i.referrers {
-		if ref.tag != "" {
-			r.tagged(place{repository, ref.desc.Digest}, ref.tag)
-		}
+		r.addTag(blobLocation{target.Repository, ref.desc.Digest}, ref.tag)
 	}
 }
 
-func (r *run) tagged(at place, tag string) {
-	if !slices.Contains(r.tags[at], tag) {
+func (r *run) addTag(at blobLocation, tag string) {
+	if tag != "" && !slices.Contains(r.tags[at], tag) {
 		r.tags[at] = append(r.tags[at], tag)
 	}
 }
 
-// tag is that of a reference, also where a digest follows; "" where there is a
-// digest alone.
-func tag(ref rewrite.Reference) string {
-	if ref.Digest != "" {
-		return ref.Tag
-	}
-	return ref.Identifier()
+// mountSource is a manifest that is pushed early, so that other repositories can
+// mount blobs of it: ECR mounts only blobs that belong to an image.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/blob-mounting.html
+type mountSource struct {
+	repository string
+	node       *node
+	blobs      []*blob // that others mount from it
 }
 
-// owners chooses them: the manifests that have most of what is shared, and least
-// besides, until all that is shared has one. An owner may share what earlier ones
-// own, and never the other way round, so that no two wait for each other.
-func owners(p *Plan, items []*Item) []owner {
-	var candidates []owner
-	for _, i := range items {
-		repository := rewrite.SplitReference(i.Target).Repository
-		i.trees(func(n *node) { candidates = append(candidates, owner{repository: repository, node: n}) })
-	}
-	owned := map[digest.Digest]bool{}
-	shared := func(o owner) (blobs []*blob, worth, cost int64) {
-		for _, d := range o.node.blobs {
-			b := p.blobs[d.Digest]
-			if !b.needed[o.repository] || b.held != "" {
-				continue
-			}
-			if cost += d.Size; len(b.needed) > 1 && !owned[d.Digest] && !slices.Contains(blobs, b) {
-				blobs, worth = append(blobs, b), worth+int64(len(b.needed)-1)*d.Size
-			}
-		}
-		return blobs, worth, cost
-	}
-	var chosen []owner
+// chooseMountSources returns mount sources such that each blob that several
+// repositories need belongs to exactly one. They are chosen one by one: the next is
+// the manifest that saves others the most bytes for each byte of its own upload. A
+// mount source may itself mount from those before it and never from later ones, so
+// their tasks cannot wait for each other in a circle.
+func chooseMountSources(p *Plan) []mountSource {
+	var chosen []mountSource
+	covered := map[digest.Digest]bool{}
 	for {
-		var best owner
-		var most float64
-		for _, c := range candidates {
-			blobs, worth, cost := shared(c)
-			if value := float64(worth) / float64(cost+1); len(blobs) > 0 && (best.node == nil || value > most) {
-				most, best = value, owner{c.repository, c.node, blobs}
-			}
-		}
-		if best.node == nil {
+		best, ok := bestMountSource(p, covered)
+		if !ok {
 			return chosen
 		}
-		for _, b := range best.owns {
-			owned[b.desc.Digest] = true
-		}
 		chosen = append(chosen, best)
-	}
-}
-
-// own makes the tasks of an owner, and those of all who wait for it.
-func (r *run) own(o owner) {
-	for _, d := range o.node.blobs {
-		if b := r.plan.blobs[d.Digest]; b.needed[o.repository] {
-			r.put(b, o.repository, rankOwner)
+		for _, b := range best.blobs {
+			covered[b.desc.Digest] = true
 		}
 	}
-	written := r.manifest(o.repository, o.node)
-	for _, b := range o.owns {
-		r.mountAll(b, o.repository, written)
+}
+
+// bestMountSource returns the best mount source for blobs that are not covered by
+// another; false if there are no such blobs.
+func bestMountSource(p *Plan, covered map[digest.Digest]bool) (best mountSource, ok bool) {
+	var bestRatio float64
+	for _, i := range p.toCopy {
+		repository := i.target().Repository
+		i.walk(func(n *node) {
+			s := mountSource{repository: repository, node: n}
+			var saved, cost int64
+			for _, d := range n.blobs {
+				b := p.blobs[d.Digest]
+				if !b.neededBy[repository] || b.presentIn != "" {
+					continue
+				}
+				cost += d.Size
+				if len(b.neededBy) > 1 && !covered[d.Digest] && !slices.Contains(s.blobs, b) {
+					s.blobs = append(s.blobs, b)
+					saved += int64(len(b.neededBy)-1) * d.Size
+				}
+			}
+			if ratio := float64(saved) / float64(cost+1); len(s.blobs) > 0 && (!ok || ratio > bestRatio) {
+				best, bestRatio, ok = s, ratio, true
+			}
+		})
+	}
+	return best, ok
+}
+
+// addMountsOfPresentBlobs adds the tasks that mount blobs that the target has.
+func (r *run) addMountsOfPresentBlobs() {
+	for _, d := range slices.Sorted(maps.Keys(r.plan.blobs)) {
+		if b := r.plan.blobs[d]; b.presentIn != "" {
+			r.addMounts(b, b.presentIn, nil)
+		}
 	}
 }
 
-// put makes the task that writes a blob, unless there is one.
-func (r *run) put(b *blob, repository string, rank int) *task {
-	at := place{repository, b.desc.Digest}
-	t, ok := r.puts[at]
+// addMountSource adds the tasks that write a mount source, and those that mount
+// its blobs into other repositories.
+func (r *run) addMountSource(s mountSource) {
+	for _, d := range s.node.blobs {
+		if b := r.plan.blobs[d.Digest]; b.neededBy[s.repository] {
+			r.addUpload(b, s.repository, rankSource)
+		}
+	}
+	manifest := r.addManifest(s.repository, s.node)
+	for _, b := range s.blobs {
+		r.addMounts(b, s.repository, manifest)
+	}
+}
+
+// addMounts adds a task for each repository that needs a blob and has no task for
+// it: to mount the blob from another repository, or to upload it where that fails.
+// The tasks start after the manifest that has the blob is written, if it is not
+// nil.
+func (r *run) addMounts(b *blob, from string, manifest *task) {
+	for _, repository := range slices.Sorted(maps.Keys(b.neededBy)) {
+		at := blobLocation{repository, b.desc.Digest}
+		if _, ok := r.blobTasks[at]; ok {
+			continue
+		}
+		t := &task{repository: repository, size: b.desc.Size, fallback: &work{batch: r.uploadBatch(b), rank: rankBlob}}
+		t.work = work{rank: rankMount, run: func(ctx context.Context) error { return r.mount(ctx, b, repository, from, manifest != nil) }}
+		if manifest == nil {
+			r.schedule.add(t, nil)
+		} else {
+			r.schedule.add(t, nil, manifest)
+		}
+		r.blobTasks[at] = t
+		r.mountTasks = append(r.mountTasks, t)
+	}
+}
+
+// addUpload adds the task that uploads a blob, unless the repository has a task for
+// it.
+func (r *run) addUpload(b *blob, repository string, rank rank) *task {
+	at := blobLocation{repository, b.desc.Digest}
+	t, ok := r.blobTasks[at]
 	if !ok {
-		t = r.schedule.add(&task{batch: r.upload(b), repository: repository, rank: rank, size: b.desc.Size}, nil)
-		r.puts[at] = t
+		t = r.schedule.add(&task{repository: repository, size: b.desc.Size, work: work{batch: r.uploadBatch(b), rank: rank}}, nil)
+		r.blobTasks[at] = t
 	}
 	return t
 }
 
-// upload is the batch of a blob: read once, written to several repositories.
-func (r *run) upload(b *blob) *batch {
-	u, ok := r.uploads[b.desc.Digest]
+// uploadBatch returns the batch of a blob, which reads it once and writes it to
+// several repositories.
+func (r *run) uploadBatch(b *blob) *batch {
+	u, ok := r.batches[b.desc.Digest]
 	if !ok {
-		u = &batch{most: 8, run: func(ctx context.Context, tasks []*task) []error { return r.write(ctx, b, tasks) }}
-		r.uploads[b.desc.Digest] = u
+		u = &batch{limit: 8, run: func(ctx context.Context, tasks []*task) []error { return r.uploadBlob(ctx, b, tasks) }}
+		r.batches[b.desc.Digest] = u
 	}
 	return u
 }
 
-// mountAll makes the tasks that share a blob with all who lack it, after the
-// manifest that has it was written, if it was to be.
-func (r *run) mountAll(b *blob, from string, after ...*task) {
-	for _, repository := range slices.Sorted(maps.Keys(b.needed)) {
-		at := place{repository, b.desc.Digest}
-		if _, ok := r.puts[at]; ok {
-			continue
-		}
-		t := &task{repository: repository, rank: rankMount, size: b.desc.Size}
-		t.instead = func() {
-			t.batch, t.rank, t.run = r.upload(b), rankBlob, nil
-			t.batch.tasks = append(t.batch.tasks, t)
-		}
-		t.run = func(ctx context.Context) error { return r.mount(ctx, b, t, from, len(after) > 0) }
-		r.puts[at] = r.schedule.add(t, nil, after...)
-		r.mounts = append(r.mounts, t)
-	}
-}
-
-// manifest makes the task that writes a manifest, and those of all below it.
-func (r *run) manifest(repository string, n *node) *task {
-	at := place{repository, n.desc.Digest}
-	if t, ok := r.manifests[at]; ok {
+// addManifest adds the task that writes a manifest, and the tasks for all that it
+// names, unless they exist.
+func (r *run) addManifest(repository string, n *node) *task {
+	at := blobLocation{repository, n.desc.Digest}
+	if t, ok := r.manifestTasks[at]; ok {
 		return t
 	}
 	var needs []*task
 	for _, c := range n.children {
-		needs = append(needs, r.manifest(repository, c))
+		needs = append(needs, r.addManifest(repository, c))
 	}
 	for _, d := range n.blobs {
-		if b := r.plan.blobs[d.Digest]; b.needed[repository] {
-			needs = append(needs, r.put(b, repository, rankBlob))
+		if b := r.plan.blobs[d.Digest]; b.neededBy[repository] {
+			needs = append(needs, r.addUpload(b, repository, rankBlob))
 		}
 	}
-	t := &task{repository: repository, rank: rankWrite, run: func(ctx context.Context) error { return r.writeManifest(ctx, at, n) }}
-	r.manifests[at] = r.schedule.add(t, needs)
+	t := &task{repository: repository, work: work{rank: rankManifest, run: func(ctx context.Context) error { return r.pushManifest(ctx, at, n) }}}
+	r.manifestTasks[at] = r.schedule.add(t, needs)
 	return t
 }
 
-// image makes the tasks of an image: its manifests, then what refers to them.
-func (r *run) image(i *Item) {
-	repository := rewrite.SplitReference(i.Target).Repository
-	root := r.manifest(repository, i.root)
-	needs, after := []*task{root}, []*task(nil)
+// addImage adds the tasks of an image: its manifests, its referrers, and at last the
+// check of its tag.
+func (r *run) addImage(i *Item) {
+	repository := i.target().Repository
+	needs := []*task{r.addManifest(repository, i.root)}
+	var after []*task
 	for _, ref := range i.referrers {
-		written := r.manifest(repository, ref.node)
+		manifest := r.addManifest(repository, ref.node)
 		if r.m.StrictReferrers {
-			needs = append(needs, written)
-			continue
+			needs = append(needs, manifest)
+		} else {
+			after = append(after, r.addReferrerWarning(i, ref, manifest))
 		}
-		told := &task{rank: rankWrite}
-		told.run = func(context.Context) error {
-			if written.err != nil {
-				r.m.emit(Event{Kind: EventWarning, Source: i.Source, Target: i.Target, Digest: ref.desc.Digest.String(),
-					Message: "a signature or attestation was not copied: " + written.err.Error()})
-			}
-			return nil
-		}
-		after = append(after, r.schedule.add(told, nil, written))
 	}
-	r.last[i] = r.schedule.add(&task{rank: rankWrite, run: func(ctx context.Context) error { return r.finish(ctx, i) }}, needs, after...)
+	r.lastTasks[i] = r.schedule.add(&task{work: work{rank: rankManifest, run: func(ctx context.Context) error { return r.verifyTarget(ctx, i) }}}, needs, after...)
+}
+
+// addReferrerWarning adds a task that reports a referrer that was not written.
+func (r *run) addReferrerWarning(i *Item, ref referrer, manifest *task) *task {
+	warn := func(context.Context) error {
+		if manifest.err != nil {
+			r.m.emit(Event{Kind: EventWarning, Source: i.Source, Target: i.Target, Digest: ref.desc.Digest.String(),
+				Message: "a signature or attestation was not copied: " + manifest.err.Error()})
+		}
+		return nil
+	}
+	return r.schedule.add(&task{work: work{rank: rankManifest, run: warn}}, nil, manifest)
 }

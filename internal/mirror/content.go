@@ -14,24 +14,24 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
-	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Content is all that a set of images consists of, each manifest and blob once.
+// Content is all that a set of images consists of. Each manifest and blob is listed
+// once.
 type Content struct {
 	Lock      *lock.Lock
-	Manifests []Manifest // by digest
-	Blobs     []Blob     // by digest
+	Manifests []Manifest // sorted by digest
+	Blobs     []Blob     // sorted by digest
 	// Referrers lists, by the digest of a manifest, what refers to it.
 	Referrers map[digest.Digest][]ocispec.Descriptor
-	// SignatureTags are tags of the kind sha256-….sig, each with its manifest.
+	// SignatureTags are tags of the form sha256-….sig, each with its manifest.
 	SignatureTags map[string]ocispec.Descriptor
 }
 
-// Manifest is a manifest or an index with its text.
+// Manifest is a manifest or an index.
 type Manifest struct {
 	Descriptor ocispec.Descriptor
-	Text       []byte
+	Raw        []byte
 }
 
 // Blob is a configuration or a layer, and a repository of the source that has it.
@@ -40,48 +40,63 @@ type Blob struct {
 	Repository string
 }
 
-// ReadContent reads what images consist of, all but the blobs. No target is asked.
-// Every image that cannot be read is named in the error. prefix and old are as
+// ReadContent reads what images consist of, except for their blobs. It does not use
+// the target. The error names every image that cannot be read. prefix and old are as
 // for BuildLock.
-func (m *Mirror) ReadContent(ctx context.Context, images []Job, prefix string, old *lock.Lock) (*Content, error) {
-	items := make([]*Item, len(images))
-	errs := make([]error, len(images))
-	all, group := errgroup.WithContext(ctx)
+func (m *Mirror) ReadContent(ctx context.Context, jobs []Job, prefix string, old *lock.Lock) (*Content, error) {
+	items, err := m.readImages(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
+	if err := rejectConflicts(items); err != nil {
+		return nil, err
+	}
+	c := &Content{Lock: m.BuildLock(prefix, &Plan{Items: items}, old),
+		Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}
+	c.addContents(items)
+	for _, i := range items {
+		for _, r := range i.referrers {
+			c.addReferrer(r)
+		}
+	}
+	return c, nil
+}
+
+// readImages reads all images before it fails.
+func (m *Mirror) readImages(ctx context.Context, jobs []Job) ([]*Item, error) {
+	items := make([]*Item, len(jobs))
+	errs := make([]error, len(jobs))
+	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(m.parallel())
-	for n, image := range images {
-		items[n] = &Item{Job: image}
+	for n, j := range jobs {
+		i := &Item{Job: j}
+		items[n] = i
 		all.Go(func() error {
-			if errs[n] = m.resolve(group, items[n]); errs[n] == nil {
-				errs[n] = m.read(group, items[n])
+			err := m.resolveSource(ctx, i)
+			if err == nil {
+				err = m.readImage(ctx, i)
 			}
-			if errs[n] != nil {
-				errs[n] = fmt.Errorf("%s: %w", images[n].Source, errs[n])
+			if err != nil {
+				errs[n] = fmt.Errorf("%s: %w", i.Source, err)
 			}
-			return context.Cause(group)
+			return context.Cause(ctx)
 		})
 	}
-	if err := errors.Join(all.Wait(), errors.Join(errs...)); err != nil {
-		return nil, err
-	}
-	p := &Plan{Items: items}
-	if err := m.unambiguous(p); err != nil {
-		return nil, err
-	}
-	c := &Content{Lock: m.BuildLock(prefix, p, old), Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}
+	return items, errors.Join(all.Wait(), errors.Join(errs...))
+}
+
+func (c *Content) addContents(items []*Item) {
 	manifests, blobs := map[digest.Digest]Manifest{}, map[digest.Digest]Blob{}
 	for _, i := range items {
-		repository := rewrite.SplitReference(i.Source).Repository
-		i.trees(func(n *node) {
-			manifests[n.desc.Digest] = Manifest{n.desc, n.text}
+		repository := i.source().Repository
+		i.walk(func(n *node) {
+			manifests[n.desc.Digest] = Manifest{n.desc, n.raw}
 			for _, d := range n.blobs {
 				if _, ok := blobs[d.Digest]; !ok {
 					blobs[d.Digest] = Blob{d, repository}
 				}
 			}
 		})
-		for _, r := range i.referrers {
-			c.refer(r)
-		}
 	}
 	for _, d := range slices.Sorted(maps.Keys(manifests)) {
 		c.Manifests = append(c.Manifests, manifests[d])
@@ -89,10 +104,9 @@ func (m *Mirror) ReadContent(ctx context.Context, images []Job, prefix string, o
 	for _, d := range slices.Sorted(maps.Keys(blobs)) {
 		c.Blobs = append(c.Blobs, blobs[d])
 	}
-	return c, nil
 }
 
-func (c *Content) refer(r referrer) {
+func (c *Content) addReferrer(r referrer) {
 	if r.tag != "" {
 		c.SignatureTags[r.tag] = r.desc
 		return

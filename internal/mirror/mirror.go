@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mirror copies images into a private registry, and says what is missing
-// there.
+// Package mirror copies images into a private registry, and reports which images are
+// missing there.
 //
-// It plans once for all images. A blob that several of them share is read from
-// the source once, and written once where the target lets repositories share
-// blobs; where not, one read feeds all writes. An image gets its tag last, so no
-// tag ever stands for something incomplete, and every byte is checked against
-// its digest on the way.
+// One plan covers all images. A blob that several images share is read from the
+// source once. It is written once if the target mounts blobs across repositories;
+// otherwise one read feeds all writes. The tag of an image is written last, so a tag
+// never refers to an incomplete image, and all content is checked against its digest.
 //
-// There is no journal: what the target answers is the truth. A copy that was
-// killed is started again, and goes on with what is missing.
+// There is no journal: each run compares the source with the target. An interrupted
+// run is started again and copies what is still missing.
 package mirror
 
 import (
@@ -25,69 +24,71 @@ import (
 type Job struct {
 	// Source and Target are references, each with a tag, a digest or both.
 	Source, Target string
-	// Locked is what the source is known to be. Without it the source is asked.
+	// Locked are the digests in the lock file. If it is nil, the source is resolved.
 	Locked *Locked
-	// Why says where it was found. It is carried along.
+	// Why lists where the image was found, for the lock file.
 	Why []string
 }
 
-// Locked is what a lock file knows of an image.
+// Locked are the digests that a lock file has for an image.
 type Locked struct {
-	Digest       digest.Digest // of the target
-	SourceDigest digest.Digest // of the source; the same unless platforms are left out
+	Digest       digest.Digest // in the target
+	SourceDigest digest.Digest // in the source; the same unless platforms were left out
 }
 
-// Source is where images come from. Repositories are named with their host.
-// Errors are those of package registry.
+// Source is where images are read. Repositories include their host. Errors are those
+// of package registry.
 type Source interface {
 	Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error)
 	Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error)
-	// Blob's last read fails if the content has not the digest.
+	// Blob returns a reader that fails at the end if the content does not match the
+	// digest.
 	Blob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
 	Referrers(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error)
 }
 
-// Target is where they go.
+// Target is where images are written.
 type Target interface {
 	Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error)
 	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 	Upload(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error
-	// Mount returns false where the registry does not share the blob.
+	// Mount returns false if the registry does not mount the blob.
 	Mount(ctx context.Context, repository, from string, d ocispec.Descriptor) (bool, error)
-	PutManifest(ctx context.Context, repository string, d ocispec.Descriptor, text []byte, tag string) error
+	// PutManifest writes a manifest, without a tag if tag is empty.
+	PutManifest(ctx context.Context, repository string, d ocispec.Descriptor, raw []byte, tag string) error
 }
 
-// Repositories is for targets on which a repository has to be made before the
-// first push, as on ECR.
+// Repositories creates the repositories of targets where a push does not, such as
+// ECR.
 type Repositories interface {
 	// Missing returns those of the repositories that do not exist.
 	Missing(ctx context.Context, repositories []string) ([]string, error)
-	// Create makes one. It is no error if somebody else was faster.
+	// Create creates a repository. It succeeds if the repository exists.
 	Create(ctx context.Context, repository string) error
-	// SharesBlobs tells whether a repository can mount a blob of another.
+	// SharesBlobs reports whether a repository can mount blobs of another.
 	SharesBlobs(ctx context.Context) (bool, error)
 }
 
-// Mirror is what copies. Source and Target are required.
+// Mirror copies images. Source and Target are required.
 type Mirror struct {
 	Source       Source
 	Target       Target
-	Repositories Repositories // nil where a push makes them
-	// Parallel is how many transfers run at once; default 32.
+	Repositories Repositories // nil if a push creates repositories
+	// Parallel is the number of concurrent transfers; default 32.
 	Parallel int
-	// Platforms, such as linux/amd64, are kept of an index; empty keeps all, and
-	// with that the digest.
+	// Platforms, such as linux/amd64, are the ones to keep of an index, which changes
+	// its digest. Empty keeps all.
 	Platforms []string
-	// Overwrite moves tags of the target that stand for something else.
+	// Overwrite moves tags of the target that refer to another image.
 	Overwrite bool
 	// Referrers copies signatures, attestations and SBOMs as well.
 	Referrers bool
-	// StrictReferrers fails an image whose referrers the target does not take.
+	// StrictReferrers fails an image whose referrers the target does not accept.
 	StrictReferrers bool
-	// CompareOnly says that there is to be no run: of what differs, no more is read than
-	// its digest.
+	// CompareOnly makes plans that cannot be run: images are compared by their digests,
+	// and no more is read.
 	CompareOnly bool
-	// Events are told as they happen, from several goroutines. May be nil.
+	// Events is called with each event, from several goroutines. May be nil.
 	Events func(Event)
 }
 
@@ -95,7 +96,7 @@ type Mirror struct {
 type Event struct {
 	Kind    EventKind `json:"event"`
 	Source  string    `json:"source,omitempty"`
-	Target  string    `json:"target,omitempty"` // of a repository, its name
+	Target  string    `json:"target,omitempty"` // reference, or the name of a repository
 	Digest  string    `json:"digest,omitempty"`
 	Message string    `json:"message,omitempty"`
 }
@@ -103,13 +104,13 @@ type Event struct {
 // EventKind is the kind of an event.
 type EventKind string
 
-// The kinds.
+// The kinds of events.
 const (
 	EventPlanned   EventKind = "planned"   // an image has to be copied
-	EventUnchanged EventKind = "unchanged" // an image is there
-	EventCreated   EventKind = "created"   // a repository was made
-	EventCopied    EventKind = "copied"    // an image is there now
-	EventFailed    EventKind = "failed"    // an image is not there
+	EventUnchanged EventKind = "unchanged" // an image is present
+	EventCreated   EventKind = "created"   // a repository was created
+	EventCopied    EventKind = "copied"    // an image was copied
+	EventFailed    EventKind = "failed"    // an image was not copied
 	EventWarning   EventKind = "warning"
 )
 

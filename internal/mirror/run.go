@@ -8,32 +8,30 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Progress counts while a run goes on. Done never falls, and ends at Total if
-// nothing fails. Bytes that the target shares count as done, too.
+// Progress counts during a run. Done never decreases, and reaches Total if nothing
+// fails. Bytes that were mounted count as done.
 type Progress struct {
 	Total, Done, Mounted atomic.Int64 // bytes
 	Images, ImagesDone   atomic.Int64
 }
 
-// Run does what the plan says. What is wrong with one image is in its item, and
-// the others go on; an error means that nothing was tried, or that the context
-// ended.
+// Run carries out a plan. A failure that concerns one image is recorded in its item,
+// and the others are copied. An error means that nothing was copied, or that the
+// context ended. progress may be nil.
 func (m *Mirror) Run(ctx context.Context, p *Plan, progress *Progress) error {
 	if progress == nil {
 		progress = &Progress{}
 	}
-	if err := m.create(ctx, p.Create); err != nil {
+	if err := m.createRepositories(ctx, p.Create); err != nil {
 		return err
 	}
 	r := newRun(m, p, progress)
 	progress.Total.Store(p.Upload + p.Mount)
-	progress.Images.Store(int64(len(r.last)))
+	progress.Images.Store(int64(len(r.lastTasks)))
 	r.schedule.run(ctx, m.parallel())
-	for i, t := range r.last {
+	for i, t := range r.lastTasks {
 		i.State, i.Err = StateCopied, t.err
 		if t.err != nil {
 			i.State = StateFailed
@@ -43,10 +41,10 @@ func (m *Mirror) Run(ctx context.Context, p *Plan, progress *Progress) error {
 	return context.Cause(ctx)
 }
 
-func (m *Mirror) create(ctx context.Context, repositories []string) error {
+func (m *Mirror) createRepositories(ctx context.Context, names []string) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(8)
-	for _, name := range repositories {
+	for _, name := range names {
 		all.Go(func() error {
 			if err := m.Repositories.Create(ctx, name); err != nil {
 				return err
@@ -58,16 +56,16 @@ func (m *Mirror) create(ctx context.Context, repositories []string) error {
 	return all.Wait()
 }
 
-// finish is the last step of an image: the target is asked what the name stands
-// for now, because an answer to a write may lie.
-func (r *run) finish(ctx context.Context, i *Item) error {
-	target := rewrite.SplitReference(i.Target)
+// verifyTarget resolves the target of a copied image again: a successful PUT is no
+// proof that the tag refers to the image.
+func (r *run) verifyTarget(ctx context.Context, i *Item) error {
+	target := i.target()
 	d, err := r.m.Target.Resolve(ctx, target.Repository, target.Identifier())
 	if err != nil {
 		return err
 	}
 	if d.Digest != i.desc.Digest {
-		return fmt.Errorf("%s stands for %s, although %s was written: somebody else writes there", i.Target, d.Digest, i.desc.Digest)
+		return fmt.Errorf("%s is %s after %s was written: another client writes to the same tag", i.Target, d.Digest, i.desc.Digest)
 	}
 	r.progress.ImagesDone.Add(1)
 	r.m.emit(Event{Kind: EventCopied, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String()})

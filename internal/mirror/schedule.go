@@ -7,29 +7,36 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
-// task is one step of a run. It starts when those before it have ended.
+// task is one step of a run. Its state changes only like this:
+//
+//	waiting → ready → running → done
+//
+// A task that has a fallback becomes ready once more: from running, when its work
+// returns errUseFallback, or from waiting or ready, by schedule.useFallbacks.
 type task struct {
-	// run does it. A task of a batch is done by the batch instead.
+	work
+	fallback *work // does not depend on other tasks
+	// repository is the one in the target that the task writes to.
+	repository string
+	size       int64
+
+	state         taskState
+	needs         []*task // must succeed
+	pending       int     // tasks that must end before this one is ready
+	dependents    []*task // tasks for which this one is pending
+	readyPosition int     // in the heap, while the task is ready
+	err           error   // result, once the task is done
+}
+
+// work is what a task does: run, or its share of a batch.
+type work struct {
 	run   func(context.Context) error
 	batch *batch
-	// repository of the target that it writes to.
-	repository string
-	// instead makes of it another task that waits for no one.
-	instead func()
-	// rank is how urgent it is, the higher the sooner; size decides among equals,
-	// the largest first, so that no large one is left alone at the end.
-	rank int
-	size int64
-
-	waits int // for so many others
-	needs []*task
-	then  []*task // those that wait for this one
-	state taskState
-	place int // in the heap
-	err   error
+	rank  rank
 }
 
 type taskState int
@@ -38,147 +45,158 @@ const (
 	waiting taskState = iota
 	ready
 	running
-	ended
+	done
 )
 
-// batch is a set of tasks of which several can be done at once for little more
-// than the price of one. It does those that are ready together.
+// errUseFallback is returned by the work of a task that has to be done by its
+// fallback instead.
+var errUseFallback = errors.New("the task has to be done by its fallback")
+
+// batch combines tasks that cost little more together than one of them alone.
+// Those that are ready at the same time run together.
 type batch struct {
-	tasks []*task
-	run   func(ctx context.Context, tasks []*task) []error // an error each, in their order
-	most  int
+	run   func(ctx context.Context, tasks []*task) []error // one error per task, in order
+	limit int                                              // of tasks that run together
+	ready []*task
 }
 
-// schedule runs tasks. A task of which one that it needs has failed is not run,
-// and fails with the same error.
+// schedule runs tasks in the order of their dependencies. A task whose need has
+// failed does not run and fails with the same error.
 type schedule struct {
-	mu    sync.Mutex
-	moved *sync.Cond
-	heap  tasks
-	open  int // tasks that have not ended
-	free  int // transfers that may still start
+	mu         sync.Mutex
+	changed    *sync.Cond
+	ready      taskHeap
+	unfinished int // tasks that are not done
+	free       int // transfers that may start
 }
 
 func newSchedule() *schedule {
 	s := &schedule{}
-	s.moved = sync.NewCond(&s.mu)
+	s.changed = sync.NewCond(&s.mu)
 	return s
 }
 
-// add takes a task in. It needs the first to succeed and the second only to end.
+// add adds a task that starts after all needs have succeeded and all others in
+// after have ended.
 func (s *schedule) add(t *task, needs []*task, after ...*task) *task {
 	t.needs = needs
-	for _, before := range append(append([]*task{}, needs...), after...) {
-		t.waits++
-		before.then = append(before.then, t)
+	for _, before := range slices.Concat(needs, after) {
+		t.pending++
+		before.dependents = append(before.dependents, t)
 	}
-	if t.batch != nil {
-		t.batch.tasks = append(t.batch.tasks, t)
-	}
-	s.open++
-	if t.waits == 0 {
-		s.enqueue(t)
+	s.unfinished++
+	if t.pending == 0 {
+		s.makeReady(t)
 	}
 	return t
 }
 
-func (s *schedule) enqueue(t *task) {
-	t.state = ready
-	heap.Push(&s.heap, t)
-}
-
-// release lets the tasks start that wait for others, as what they are to be
-// instead.
-func (s *schedule) release(all []*task) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range all {
-		if t.batch != nil || t.state > ready {
-			continue // it is that already
-		}
-		if t.state == ready {
-			heap.Remove(&s.heap, t.place)
-		}
-		t.instead()
-		s.enqueue(t)
-	}
-	s.moved.Broadcast()
-}
-
-// run returns when every task has ended. No more than parallel run at a time.
+// run returns when all tasks are done. At most parallel of them run at a time.
 func (s *schedule) run(ctx context.Context, parallel int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free = parallel
-	for s.open > 0 {
-		if s.free == 0 || s.heap.Len() == 0 {
-			s.moved.Wait()
+	for s.unfinished > 0 {
+		if s.free == 0 || s.ready.Len() == 0 {
+			s.changed.Wait()
 			continue
 		}
-		t := heap.Pop(&s.heap).(*task)
-		together := []*task{t}
-		if t.batch != nil {
-			for _, other := range t.batch.tasks {
-				if other.state == ready && other != t && other.batch != nil && len(together) < min(t.batch.most, s.free) {
-					heap.Remove(&s.heap, other.place)
-					together = append(together, other)
-				}
+		tasks := s.startNext()
+		go func() {
+			errs := runTasks(ctx, tasks)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.free += len(tasks)
+			for i, t := range tasks {
+				s.end(t, errs[i])
+			}
+			s.changed.Broadcast()
+		}()
+	}
+}
+
+// startNext marks the most urgent ready task, and ready tasks of the same batch, as
+// running.
+func (s *schedule) startNext() []*task {
+	first := heap.Pop(&s.ready).(*task)
+	first.state = running
+	tasks := []*task{first}
+	if b := first.batch; b != nil {
+		for _, t := range b.ready {
+			if t.state == ready && len(tasks) < min(b.limit, s.free) {
+				heap.Remove(&s.ready, t.readyPosition)
+				t.state = running
+				tasks = append(tasks, t)
 			}
 		}
-		for _, t := range together {
-			t.state = running
-		}
-		s.free -= len(together)
-		go s.do(ctx, t, together)
+		b.ready = slices.DeleteFunc(b.ready, func(t *task) bool { return t.state != ready })
 	}
+	s.free -= len(tasks)
+	return tasks
 }
 
-func (s *schedule) do(ctx context.Context, first *task, together []*task) {
-	errs := make([]error, len(together))
+// runTasks runs one task, or several of one batch.
+func runTasks(ctx context.Context, tasks []*task) []error {
+	first := tasks[0]
 	switch {
 	case ctx.Err() != nil:
-		for i := range errs {
-			errs[i] = context.Cause(ctx)
-		}
+		return slices.Repeat([]error{context.Cause(ctx)}, len(tasks))
 	case first.batch != nil:
-		errs = first.batch.run(ctx, together)
+		return first.batch.run(ctx, tasks)
 	default:
-		errs[0] = first.run(ctx)
+		return []error{first.run(ctx)}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.free += len(together)
-	for i, t := range together {
-		s.end(t, errs[i])
-	}
-	s.moved.Broadcast()
 }
 
-// again is what a task returns to be run once more, as what it is instead.
-type again struct{ become func() }
-
-func (again) Error() string { return "to be done in another way" }
-
-func (s *schedule) end(t *task, err error) {
-	var a again
-	if errors.As(err, &a) {
-		a.become()
-		s.enqueue(t)
-		return
-	}
-	t.state, t.err = ended, err
-	s.open--
-	for _, next := range t.then {
-		if next.state != waiting {
-			continue // released
-		}
-		if next.waits--; next.waits > 0 {
+// useFallbacks makes those of the tasks ready by their fallbacks that have not
+// started.
+func (s *schedule) useFallbacks(tasks []*task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range tasks {
+		if t.fallback == nil || t.state > ready {
 			continue
 		}
-		if failed := next.failedNeed(); failed != nil {
-			s.end(next, failed)
+		if t.state == ready {
+			heap.Remove(&s.ready, t.readyPosition)
+		}
+		s.useFallback(t)
+	}
+	s.changed.Broadcast()
+}
+
+func (s *schedule) useFallback(t *task) {
+	t.work, t.fallback = *t.fallback, nil
+	s.makeReady(t)
+}
+
+func (s *schedule) makeReady(t *task) {
+	t.state = ready
+	heap.Push(&s.ready, t)
+	if t.batch != nil {
+		t.batch.ready = append(t.batch.ready, t)
+	}
+}
+
+// end records the result of a task and updates the tasks that depend on it.
+func (s *schedule) end(t *task, err error) {
+	if errors.Is(err, errUseFallback) {
+		s.useFallback(t)
+		return
+	}
+	t.state, t.err = done, err
+	s.unfinished--
+	for _, d := range t.dependents {
+		if d.state != waiting {
+			continue // it uses its fallback
+		}
+		if d.pending--; d.pending > 0 {
+			continue
+		}
+		if err := d.failedNeed(); err != nil {
+			s.end(d, err)
 		} else {
-			s.enqueue(next)
+			s.makeReady(d)
 		}
 	}
 }
@@ -192,23 +210,24 @@ func (t *task) failedNeed() error {
 	return nil
 }
 
-// tasks is a heap, the most urgent first.
-type tasks []*task
+// taskHeap has the most urgent task first: the one of the highest rank, and among
+// equals the largest, so that no large transfer remains for the end.
+type taskHeap []*task
 
-func (h tasks) Len() int { return len(h) }
-func (h tasks) Less(i, j int) bool {
+func (h taskHeap) Len() int { return len(h) }
+func (h taskHeap) Less(i, j int) bool {
 	return cmp.Or(cmp.Compare(h[j].rank, h[i].rank), cmp.Compare(h[j].size, h[i].size)) < 0
 }
-func (h tasks) Swap(i, j int) {
+func (h taskHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
+	h[i].readyPosition, h[j].readyPosition = i, j
 }
-func (h *tasks) Push(x any) {
+func (h *taskHeap) Push(x any) {
 	t := x.(*task)
-	t.place = len(*h)
+	t.readyPosition = len(*h)
 	*h = append(*h, t)
 }
-func (h *tasks) Pop() any {
+func (h *taskHeap) Pop() any {
 	old := *h
 	t := old[len(old)-1]
 	*h = old[:len(old)-1]

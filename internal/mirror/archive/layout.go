@@ -116,7 +116,7 @@ func contents(c *mirror.Content, assumed *assumption) (all []*entry) {
 		return cmp.Compare(a.Descriptor.Digest, b.Descriptor.Digest)
 	})
 	for _, m := range manifests {
-		all = append(all, textOf(blobEntry(m.Descriptor.Digest), m.Text))
+		all = append(all, textOf(blobEntry(m.Descriptor.Digest), m.Raw))
 		seen[m.Descriptor.Digest] = true
 	}
 	blobs := slices.SortedFunc(slices.Values(c.Blobs), func(a, b mirror.Blob) int {

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror
+
+import (
+	"slices"
+
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+)
+
+// BuildLock returns the lock of a plan's images, for the registry with the given
+// prefix. Images that failed keep their entry of the old lock, which may be nil. An
+// image that has not changed keeps the source digest of its old entry.
+func (m *Mirror) BuildLock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
+	l := &lock.Lock{Registry: prefix, Platforms: m.Platforms}
+	for _, i := range p.Items {
+		known, ok := old.Lookup(i.Source, i.Target)
+		if i.root != nil {
+			e := lockEntry(i)
+			if ok && known.Digest == e.Digest && e.SourceDigest == "" {
+				e.SourceDigest = known.SourceDigest
+			}
+			l.Images = append(l.Images, e)
+		} else if ok {
+			known.Source, known.Target, known.Why = i.Source, i.Target, i.Why
+			l.Images = append(l.Images, known)
+		}
+	}
+	if old != nil && len(l.Platforms) == 0 && slices.ContainsFunc(l.Images, func(e lock.Entry) bool { return e.SourceDigest != "" }) {
+		l.Platforms = old.Platforms
+	}
+	return l
+}
+
+// lockEntry returns the entry of an image whose tree was read.
+func lockEntry(i *Item) lock.Entry {
+	e := lock.Entry{Source: i.Source, Target: i.Target, Digest: i.desc.Digest, MediaType: i.desc.MediaType,
+		Size: i.root.totalSize(), Platforms: i.root.platforms(), Why: i.Why}
+	if i.sourceDigest != i.desc.Digest {
+		e.SourceDigest = i.sourceDigest
+	}
+	for _, r := range i.referrers {
+		e.Referrers = append(e.Referrers, r.desc.Digest)
+	}
+	slices.Sort(e.Referrers)
+	e.Referrers = slices.Compact(e.Referrers)
+	return e
+}
