@@ -67,7 +67,7 @@ func TestMirrorAndCheck(t *testing.T) {
 	if out, _ := must(3, "check", "--update"); !strings.Contains(out, "differs  "+target) {
 		t.Error(out)
 	}
-	if _, errs := must(1, "mirror", "--update"); !strings.Contains(errs, "--overwrite moves the tag") {
+	if _, errs := must(1, "mirror", "--update"); !strings.Contains(errs, "use --overwrite to move the tag") {
 		t.Error(errs)
 	}
 	must(0, "mirror", "--update", "--overwrite")
