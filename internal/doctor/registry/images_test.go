@@ -6,18 +6,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
 
@@ -26,6 +19,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
 // bench is an ECR with what a healthy cluster needs.
@@ -39,15 +33,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{server: fakeecr.New(fakeecr.Options{})}
-	url, stop := b.server.Start()
-	t.Cleanup(stop)
-	nothing := filepath.Join(t.TempDir(), "none")
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL_ECR": url, "AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "secret-key-of-test", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
-		"AWS_CONFIG_FILE": nothing, "AWS_SHARED_CREDENTIALS_FILE": nothing, "AWS_EC2_METADATA_DISABLED": "true", "DOCKER_CONFIG": t.TempDir(),
-	} {
-		t.Setenv(name, value)
-	}
+	b.server.StartTest(t)
 	b.base = registry.NewTransport()
 	b.base.DialContext = b.server.Dial
 	t.Cleanup(b.base.CloseIdleConnections)
@@ -62,7 +48,7 @@ func newBench(t *testing.T) *bench {
 	}
 	client := registry.New(registry.Options{Credential: login.Credential, Transport: login.Transport(b.base), PlainHTTP: func(string) bool { return true }})
 	for _, repository := range []string{"agent", "kvisor", "privatelink-webhook"} {
-		b.all = append(b.all, registrychecks.Image{Target: prefix + "/" + repository + ":v1", Digest: b.push(t, "castai/"+repository+":v1", index(t, "amd64", "arm64"))})
+		b.all = append(b.all, registrychecks.Image{Target: prefix + "/" + repository + ":v1", Digest: b.push(t, "castai/"+repository+":v1", index(t, 1, "amd64", "arm64"))})
 	}
 	b.config = registrychecks.Config{
 		Registry: prefix, Client: client, ECR: ecr, Copy: "privatelink mirror --config privatelink.yaml",
@@ -73,57 +59,27 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// push stores an index or an image, and returns its digest.
-func (b *bench) push(t *testing.T, ref string, what remote.Taggable) digest.Digest {
+// push pushes content to a reference without host, and returns its digest.
+func (b *bench) push(t *testing.T, ref string, content remote.Taggable) digest.Digest {
 	t.Helper()
-	repository, _, _ := strings.Cut(ref, ":")
-	if !slices.Contains(b.server.Repositories(), repository) {
-		b.server.Create(repository)
-	}
-	to, err := name.ParseReference(b.server.Host()+"/"+ref, name.Insecure)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := []remote.Option{remote.WithTransport(b.base), remote.WithAuth(&authn.Basic{Username: "AWS", Password: b.server.Token()})}
-	switch what := what.(type) {
-	case v1.ImageIndex:
-		err = remote.WriteIndex(to, what, options...)
-	case v1.Image:
-		err = remote.Write(to, what, options...)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.server.Tag(repository, to.Identifier())
+	repository, tag, _ := strings.Cut(ref, ":")
+	return b.server.Push(t, repository, tag, content)
 }
 
-func single(t *testing.T, arch string) v1.Image {
+// single returns an image for one architecture. The seed determines its layer.
+func single(t *testing.T, seed uint64, arch string) v1.Image {
 	t.Helper()
-	i, err := random.Image(64, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := i.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", arch
-	if i, err = mutate.ConfigFile(i, config); err != nil {
-		t.Fatal(err)
-	}
-	return i
+	return fakeregistry.Image(t, arch, fakeregistry.Layer(seed, 64))
 }
 
-// index has an attestation as well, which is of no platform.
-func index(t *testing.T, archs ...string) v1.ImageIndex {
+// index returns an index of images with attestations, which are for no platform.
+func index(t *testing.T, seed uint64, archs ...string) v1.ImageIndex {
 	t.Helper()
-	var adds []mutate.IndexAddendum
+	var images []v1.Image
 	for _, arch := range archs {
-		adds = append(adds, mutate.IndexAddendum{Add: single(t, arch), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		images = append(images, single(t, seed, arch))
 	}
-	adds = append(adds, mutate.IndexAddendum{Add: single(t, "unknown"), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}})
-	return mutate.AppendManifests(empty.Index, adds...)
+	return fakeregistry.WithAttestations(t, fakeregistry.Index(t, images...))
 }
 
 func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
@@ -140,7 +96,7 @@ func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
 	}{
 		"a healthy registry": {func(*testing.T, *bench) {}, nil},
 		"a healthy registry, on which one platform is enough for the nodes": {func(t *testing.T, b *bench) {
-			b.all[0].Digest = b.push(t, "castai/agent:v1", single(t, "amd64"))
+			b.all[0].Digest = b.push(t, "castai/agent:v1", single(t, 1, "amd64"))
 			b.config.Platforms = func(context.Context) ([]string, error) { return []string{"linux/amd64"}, nil }
 		}, nil},
 		"a repository is missing": {func(_ *testing.T, b *bench) {
@@ -150,16 +106,16 @@ func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
 			b.all = append(b.all, registrychecks.Image{Target: b.config.Registry + "/agent:v2"})
 		}, &want{"images", doctor.Failed, "castai/agent:v2", copying}},
 		"a tag stands for another image": {func(t *testing.T, b *bench) {
-			b.push(t, "castai/agent:v1", index(t, "amd64", "arm64"))
+			b.push(t, "castai/agent:v1", index(t, 2, "amd64", "arm64"))
 		}, &want{"images", doctor.Failed, "another digest", copying + " --overwrite"}},
 		"an index lacks arm64": {func(t *testing.T, b *bench) {
-			b.all[0].Digest = b.push(t, "castai/agent:v1", index(t, "amd64"))
+			b.all[0].Digest = b.push(t, "castai/agent:v1", index(t, 1, "amd64"))
 		}, &want{"platforms", doctor.Failed, "castai/agent:v1 for linux/arm64", copying + " --update"}},
 		"nobody publishes an image for arm64": {func(t *testing.T, b *bench) {
-			b.all[0].Digest, b.all[0].Whole = b.push(t, "castai/agent:v1", index(t, "amd64")), true
+			b.all[0].Digest, b.all[0].Whole = b.push(t, "castai/agent:v1", index(t, 1, "amd64")), true
 		}, &want{"platforms", doctor.Warning, "castai/agent:v1 for linux/arm64", "nodeSelector"}},
 		"an image without index is for amd64 only": {func(t *testing.T, b *bench) {
-			b.all[0].Digest = b.push(t, "castai/agent:v1", single(t, "amd64"))
+			b.all[0].Digest = b.push(t, "castai/agent:v1", single(t, 1, "amd64"))
 		}, &want{"platforms", doctor.Failed, "castai/agent:v1 for linux/arm64", copying + " --update"}},
 		"the webhook's image is missing": {func(_ *testing.T, b *bench) {
 			ref := b.config.Registry + "/privatelink-webhook:v9"
@@ -167,7 +123,7 @@ func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
 			b.config.Webhook = func(context.Context) (string, error) { return ref, nil }
 		}, &want{"webhook-image", doctor.Failed, "privatelink-webhook:v9 is missing", "all platforms"}},
 		"the webhook's image lacks arm64": {func(t *testing.T, b *bench) {
-			b.push(t, "castai/privatelink-webhook:v1", index(t, "amd64"))
+			b.push(t, "castai/privatelink-webhook:v1", index(t, 1, "amd64"))
 		}, &want{"webhook-image", doctor.Failed, "not there for linux/arm64", "all platforms"}},
 		"the webhook runs from a public registry": {func(_ *testing.T, b *bench) {
 			b.config.Webhook = func(context.Context) (string, error) { return "ghcr.io/example/privatelink-webhook:v1", nil }

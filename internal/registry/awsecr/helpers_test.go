@@ -3,7 +3,6 @@
 package awsecr
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -11,21 +10,6 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
 )
-
-// setAWSEnv configures the SDK with test credentials and an endpoint.
-func setAWSEnv(t *testing.T, endpoint string) {
-	t.Helper()
-	absent := filepath.Join(t.TempDir(), "none")
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL_ECR": endpoint, "AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "secret-key-of-test", "AWS_SESSION_TOKEN": "",
-		"AWS_CONFIG_FILE": absent, "AWS_SHARED_CREDENTIALS_FILE": absent, "AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "",
-		"AWS_REGION":            "ap-south-1", // not that of the registry: it must be ignored
-		"AWS_USE_FIPS_ENDPOINT": "", "AWS_USE_DUALSTACK_ENDPOINT": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "",
-		"DOCKER_CONFIG": t.TempDir(),
-	} {
-		t.Setenv(name, value)
-	}
-}
 
 // warnings records the messages of Config.Warn.
 type warnings struct {
@@ -49,9 +33,7 @@ func (w *warnings) String() string {
 func start(t *testing.T, o fakeecr.Options, c Config) (*fakeecr.Server, *Registry, *warnings) {
 	t.Helper()
 	s := fakeecr.New(o)
-	url, stop := s.Start()
-	t.Cleanup(stop)
-	setAWSEnv(t, url)
+	s.StartTest(t)
 	if c.Prefix == "" {
 		c.Prefix = s.Host() + "/castai"
 	}

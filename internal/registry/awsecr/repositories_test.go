@@ -278,7 +278,7 @@ func TestProfiles(t *testing.T) {
 }
 
 func TestFIPSEndpoint(t *testing.T) {
-	setAWSEnv(t, "")
+	fakeecr.SetAWSEnv(t, "")
 	for host, want := range map[string]string{
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com":      "api.ecr.us-east-1.amazonaws.com",
 		"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com": "fips", // the SDK chooses one of two names
