@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package aws runs our control plane of ECR, and the doctor's checks of network
-// and identity, against an AWS emulator that nobody here wrote: moto, of PyPI
-// (see test/aws/emulator). Each of the ways to break a customer's VPC is found by the one
-// check that names it, and healthy ones are all green. Its tests have the build tag aws and need python3
-// and a package index that pip can reach:
+// Package aws tests the client of the ECR control plane, and the doctor's checks of
+// network and identity, against moto, an AWS emulator from PyPI: see
+// test/aws/emulator. Each fault that is injected into an account must be found by
+// exactly one check, and no check may fail in a healthy account. The tests have the
+// build tag aws, and need python3 and a package index that pip can reach:
 //
 //	go test -tags aws ./test/aws
 //
-// What moto lacks, a data plane and the account's settings, is in internal/testutil/fakeecr.
+// internal/testutil/fakeecr has what moto does not: layer uploads and account settings.
 package aws

@@ -22,7 +22,7 @@ import (
 	"github.com/castai/privatelink-webhook/test/aws/emulator"
 )
 
-// checksOf are those of a customer, as the command line puts them together.
+// checksOf returns the checks of network and identity, as the command line does.
 func checksOf(t *testing.T, c *emulator.Customer) []doctor.Check {
 	t.Helper()
 	registry, err := rewrite.ParseECRHost(c.Registry())
@@ -41,25 +41,9 @@ func checksOf(t *testing.T, c *emulator.Customer) []doctor.Check {
 	return slices.Concat(network.Checks(n), identity.Checks(i), []doctor.Check{identity.NodeRole(i, network.Group+"/cluster-vpc", identity.Group+"/caller")})
 }
 
-// start runs moto for one test.
-func start(t *testing.T) (url string) {
+// newCustomer creates a healthy customer, the only one in moto.
+func newCustomer(t *testing.T, url string, o emulator.Options) *emulator.Customer {
 	t.Helper()
-	starting, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // the first time it is installed
-	defer cancel()
-	url, stop, err := emulator.Start(starting)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	return url
-}
-
-// customer is a healthy one, and the only one.
-func customer(t *testing.T, url string, o emulator.Options) *emulator.Customer {
-	t.Helper()
-	if err := emulator.Reset(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
 	c, err := emulator.NewCustomer(t.Context(), url, o)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +51,7 @@ func customer(t *testing.T, url string, o emulator.Options) *emulator.Customer {
 	return c
 }
 
-func look(t *testing.T, checks []doctor.Check) []doctor.Result {
+func run(t *testing.T, checks []doctor.Check) []doctor.Result {
 	t.Helper()
 	results, err := doctor.Run(t.Context(), checks, doctor.Options{Timeout: time.Minute})
 	if err != nil {
@@ -76,9 +60,9 @@ func look(t *testing.T, checks []doctor.Check) []doctor.Result {
 	return results
 }
 
-func TestAHealthyCustomerIsAllGreen(t *testing.T) {
-	c := customer(t, start(t), emulator.Options{})
-	for _, r := range look(t, checksOf(t, c)) {
+func TestHealthyCustomer(t *testing.T) {
+	c := newCustomer(t, emulator.StartForTest(t), emulator.Options{})
+	for _, r := range run(t, checksOf(t, c)) {
 		t.Logf("%-8s %-36s %s", r.Status, r.ID(), r.Found)
 		if r.Status != doctor.OK || r.Remedy != "" {
 			t.Errorf("%s is %s: %s %q %s", r.ID(), r.Status, r.Found, r.Details, r.Remedy)
@@ -86,44 +70,44 @@ func TestAHealthyCustomerIsAllGreen(t *testing.T) {
 	}
 }
 
-func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
-	url := start(t)
+func TestFaults(t *testing.T) {
+	url := emulator.StartForTest(t)
 	for _, f := range emulator.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
-			c := customer(t, url, emulator.Options{})
+			c := newCustomer(t, url, emulator.Options{})
 			if err := f.Inject(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			found := false
-			for _, r := range look(t, checksOf(t, c)) {
+			for _, r := range run(t, checksOf(t, c)) {
 				switch {
 				case r.ID() == f.Check:
 					found = true
 					t.Logf("%s: %s %q\n%s", r.ID(), r.Found, r.Details, r.Remedy)
 					if r.Status != doctor.Failed && r.Status != doctor.Warning || r.Remedy == "" {
-						t.Errorf("it is %s: %s, remedy %q", r.Status, r.Found, r.Remedy)
+						t.Errorf("%s: %s, remedy %q", r.Status, r.Found, r.Remedy)
 					}
-				case r.Status == doctor.Skipped && strings.Contains(r.Found, f.Check): // there is nothing to look at
+				case r.Status == doctor.Skipped && strings.Contains(r.Found, f.Check): // what it would check does not exist
 				case r.Status != doctor.OK && r.Cause != f.Check:
 					t.Errorf("%s is %s as well: %s %q", r.ID(), r.Status, r.Found, r.Details)
 				}
 			}
 			if !found {
-				t.Errorf("%s was not run", f.Check)
+				t.Errorf("%s did not run", f.Check)
 			}
 		})
 	}
 }
 
-func TestOtherHealthyCustomersAreAllGreenToo(t *testing.T) {
-	url := start(t)
+func TestVariations(t *testing.T) {
+	url := emulator.StartForTest(t)
 	for _, v := range emulator.Variations() {
 		t.Run(v.Name, func(t *testing.T) {
-			c := customer(t, url, emulator.Options{})
+			c := newCustomer(t, url, emulator.Options{})
 			if err := v.Change(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
-			for _, r := range look(t, checksOf(t, c)) {
+			for _, r := range run(t, checksOf(t, c)) {
 				if r.Status != doctor.OK {
 					t.Errorf("%s is %s: %s %q %s", r.ID(), r.Status, r.Found, r.Details, r.Remedy)
 				}
@@ -132,15 +116,15 @@ func TestOtherHealthyCustomersAreAllGreenToo(t *testing.T) {
 	}
 }
 
-// What cannot be looked at is never green, and says what would help.
-func TestNothingIsGreenThatWasNotSeen(t *testing.T) {
-	url := start(t)
+// Checks that cannot run are unknown, never ok, and have a remedy.
+func TestUnavailable(t *testing.T) {
+	url := emulator.StartForTest(t)
 	for _, test := range []struct {
-		name  string
-		blind func(*emulator.Customer) error
-		// green are checks that need nothing of what is missing.
-		green []string
-		// remedies by check; any other was not run because of one of these.
+		name   string
+		change func(*emulator.Customer) error
+		// ok are the checks that do not need what is unavailable.
+		ok []string
+		// remedies by check. All other checks depend on one of these.
 		remedies map[string]string
 	}{
 		{"there are no credentials", func(c *emulator.Customer) error {
@@ -149,27 +133,27 @@ func TestNothingIsGreenThatWasNotSeen(t *testing.T) {
 			})
 			return nil
 		}, nil, map[string]string{"network/aws-access": "aws configure", "identity/caller": "aws configure"}},
-		{"AWS does not answer", func(c *emulator.Customer) error {
+		{"AWS cannot be reached", func(c *emulator.Customer) error {
 			c.AWS.BaseEndpoint, c.AWS.RetryMaxAttempts = sdkaws.String("http://127.0.0.1:1"), 1
 			return nil
 		}, nil, map[string]string{"network/aws-access": "needs an endpoint", "identity/caller": "needs an endpoint"}},
-		// The last one: moto stays strict until it ends.
+		// The last case: moto enforces permissions until it ends.
 		{"the caller has no permission", func(c *emulator.Customer) error { return emulator.Enforce(t.Context(), c.URL) },
 			[]string{"identity/caller"}, map[string]string{"network/aws-access": "needs ec2:DescribeVpcs", "identity/mirror-permissions": "needs iam:SimulatePrincipalPolicy"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := customer(t, url, emulator.Options{})
-			if err := test.blind(c); err != nil {
+			c := newCustomer(t, url, emulator.Options{})
+			if err := test.change(c); err != nil {
 				t.Fatal(err)
 			}
-			for _, r := range look(t, checksOf(t, c)) {
+			for _, r := range run(t, checksOf(t, c)) {
 				remedy, named := test.remedies[r.ID()]
 				switch {
 				case named:
 					if r.Status != doctor.Unknown || !strings.Contains(r.Remedy, remedy) {
 						t.Errorf("%s is %s: %s; %s", r.ID(), r.Status, r.Found, r.Remedy)
 					}
-				case slices.Contains(test.green, r.ID()):
+				case slices.Contains(test.ok, r.ID()):
 					if r.Status != doctor.OK {
 						t.Errorf("%s is %s: %s", r.ID(), r.Status, r.Found)
 					}
@@ -181,9 +165,9 @@ func TestNothingIsGreenThatWasNotSeen(t *testing.T) {
 	}
 }
 
-func TestARegionWithoutKnownServicesIsNotGreen(t *testing.T) {
-	c := customer(t, start(t), emulator.Options{Region: "eu-central-1"})
-	for _, r := range look(t, checksOf(t, c)) {
+func TestRegionWithoutKnownServices(t *testing.T) {
+	c := newCustomer(t, emulator.StartForTest(t), emulator.Options{Region: "eu-central-1"})
+	for _, r := range run(t, checksOf(t, c)) {
 		want := doctor.OK
 		if r.ID() == "network/castai-endpoints" {
 			want = doctor.Unknown
@@ -194,10 +178,10 @@ func TestARegionWithoutKnownServicesIsNotGreen(t *testing.T) {
 	}
 }
 
-func TestAVPCWithoutAClusterIsLookedAtAsFarAsItGoes(t *testing.T) {
-	c := customer(t, start(t), emulator.Options{})
+func TestVPCWithoutCluster(t *testing.T) {
+	c := newCustomer(t, emulator.StartForTest(t), emulator.Options{})
 	checks := network.Checks(network.Config{AWS: c.AWS, VPC: c.VPC, Services: []network.Service{{Name: "ecr.api", Required: true}}, CASTAI: []network.Service{{Name: "api", FullName: c.Services()["api"]}}})
-	for _, r := range look(t, checks) {
+	for _, r := range run(t, checks) {
 		want := doctor.OK
 		if r.Name == "cluster-endpoint" || r.Name == "control-plane-port" {
 			want = doctor.Skipped

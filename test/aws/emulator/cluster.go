@@ -15,17 +15,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 )
 
-// PullOnly is the policy of AWS that lets nodes pull.
+// PullOnly is the AWS managed policy for nodes that pull from ECR.
 const PullOnly = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
 
-// policyName is that of the inline policy of the user who mirrors.
+// policyName is that of the inline policy of the mirroring user.
 const policyName = "mirror"
 
-// identities makes the roles of cluster and nodes, and the user who mirrors.
-func (c *Customer) identities(ctx context.Context) error {
+// createIdentities creates the roles of the cluster and its nodes, and the user
+// that mirrors.
+func (c *Customer) createIdentities(ctx context.Context) error {
 	c.NodeRole, c.User = c.Cluster+"-node", c.Cluster+"-mirror"
 	for role, service := range map[string]string{c.NodeRole: "ec2.amazonaws.com", c.Cluster + "-cluster": "eks.amazonaws.com"} {
-		trust := document(statement{Effect: "Allow", Principal: map[string]string{"Service": service}, Action: []string{"sts:AssumeRole"}})
+		trust := policyDocument(statement{Effect: "Allow", Principal: map[string]string{"Service": service}, Action: []string{"sts:AssumeRole"}})
 		if _, err := c.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &role, AssumeRolePolicyDocument: &trust}); err != nil {
 			return err
 		}
@@ -47,20 +48,21 @@ func (c *Customer) identities(ctx context.Context) error {
 		return err
 	}
 	c.key, c.secret = *key.AccessKey.AccessKeyId, *key.AccessKey.SecretAccessKey
-	return c.mayMirror(ctx, mirrorActions...)
+	return c.setMirrorActions(ctx, mirrorActions()...)
 }
 
-// mirrorActions are those that the guide to mirroring asks for.
-var mirrorActions = []string{
-	"ecr:DescribeRepositories", "ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:DescribeImages",
-	"ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:BatchGetImage",
-	"ecr:GetDownloadUrlForLayer",
+// mirrorActions returns the actions that the mirroring guide requires.
+func mirrorActions() []string {
+	return []string{
+		"ecr:DescribeRepositories", "ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:DescribeImages",
+		"ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:BatchGetImage",
+		"ecr:GetDownloadUrlForLayer",
+	}
 }
 
-// mayMirror makes these actions the ones that the user may do on the
-// repositories.
-func (c *Customer) mayMirror(ctx context.Context, actions ...string) error {
-	text := document(
+// setMirrorActions replaces the actions that the user may do on the repositories.
+func (c *Customer) setMirrorActions(ctx context.Context, actions ...string) error {
+	text := policyDocument(
 		statement{Effect: "Allow", Action: []string{"ecr:GetAuthorizationToken"}, Resource: []string{"*"}},
 		statement{Effect: "Allow", Action: actions, Resource: []string{fmt.Sprintf("arn:aws:ecr:%s:%s:repository/%s/*", c.Region, c.RegistryAccount, c.Prefix)}},
 	)
@@ -68,7 +70,7 @@ func (c *Customer) mayMirror(ctx context.Context, actions ...string) error {
 	return err
 }
 
-// statement is one of a policy.
+// statement of an IAM policy.
 type statement struct {
 	Effect    string
 	Principal any      `json:",omitempty"`
@@ -76,15 +78,15 @@ type statement struct {
 	Resource  []string `json:",omitempty"`
 }
 
-func document(all ...statement) string {
+func policyDocument(all ...statement) string {
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": all})
 	if err != nil {
-		panic(err) // strings alone
+		panic(err) // strings can always be marshaled
 	}
 	return string(text)
 }
 
-func (c *Customer) cluster(ctx context.Context) error {
+func (c *Customer) createCluster(ctx context.Context) error {
 	out, err := c.eks.CreateCluster(ctx, &eks.CreateClusterInput{
 		Name: &c.Cluster, RoleArn: aws.String("arn:aws:iam::" + Account + ":role/" + c.Cluster + "-cluster"),
 		ResourcesVpcConfig: &ekstypes.VpcConfigRequest{SubnetIds: c.Subnets, EndpointPrivateAccess: aws.Bool(true), EndpointPublicAccess: aws.Bool(false)},
@@ -99,8 +101,8 @@ func (c *Customer) cluster(ctx context.Context) error {
 	return err
 }
 
-// nodes are two instances, as a node group would make them.
-func (c *Customer) nodes(ctx context.Context) error {
+// createNodes creates two instances, as the node group would.
+func (c *Customer) createNodes(ctx context.Context) error {
 	images, err := c.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"amazon"}})
 	if err != nil {
 		return err
@@ -109,7 +111,7 @@ func (c *Customer) nodes(ctx context.Context) error {
 		out, err := c.ec2.RunInstances(ctx, &ec2.RunInstancesInput{
 			ImageId: images.Images[0].ImageId, InstanceType: ec2types.InstanceTypeT3Medium, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
 			SubnetId: &subnet, SecurityGroupIds: []string{c.ClusterSG}, IamInstanceProfile: &ec2types.IamInstanceProfileSpecification{Name: &c.NodeRole},
-			TagSpecifications: tags(ec2types.ResourceTypeInstance, "kubernetes.io/cluster/"+c.Cluster, "owned"),
+			TagSpecifications: tagSpecifications(ec2types.ResourceTypeInstance, "kubernetes.io/cluster/"+c.Cluster, "owned"),
 		})
 		if err != nil {
 			return err
@@ -119,9 +121,9 @@ func (c *Customer) nodes(ctx context.Context) error {
 	return nil
 }
 
-// move gives a node one other security group. moto keeps them twice: of the
-// instance, and of its network interface.
-func (c *Customer) move(ctx context.Context, node, group string) error {
+// setSecurityGroup replaces the security groups of a node. moto stores them twice:
+// for the instance, and for its network interface.
+func (c *Customer) setSecurityGroup(ctx context.Context, node, group string) error {
 	if _, err := c.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &node, Groups: []string{group}}); err != nil {
 		return err
 	}

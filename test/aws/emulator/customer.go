@@ -5,6 +5,7 @@ package emulator
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -15,18 +16,18 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 )
 
-// Account is the number of moto's account.
+// Account is the ID of moto's account.
 const Account = "123456789012"
 
-// The network of every customer.
+// The network of each customer.
 const (
 	vpcCIDR     = "10.0.0.0/16"
 	webhookPort = 9443
 )
 
-// Options of a customer.
+// Options configures a customer.
 type Options struct {
-	// Region. Default: us-east-1, one with services of CAST AI.
+	// Region. Default: us-east-1, which has services of CAST AI.
 	Region string
 	// Cluster is the name of the EKS cluster. Default: prod.
 	Cluster string
@@ -36,34 +37,34 @@ type Options struct {
 	RegistryAccount string
 }
 
-// Customer is an account with a cluster that has no route to the Internet, and
-// all that it needs to do without.
+// Customer is an account that has an EKS cluster without a route to the internet,
+// and all that the cluster needs.
 type Customer struct {
 	Options
 	// URL of moto.
 	URL string
-	// AWS is the configuration of the user who mirrors.
+	// AWS is the SDK configuration of the mirroring user.
 	AWS aws.Config
 
 	VPC          string
 	Subnets      []string          // one in each of three zones
 	RouteTables  []string          // one for each subnet
-	Endpoints    map[string]string // the ID by our name: ecr.api, api
+	Endpoints    map[string]string // IDs by short service name: ecr.api, api
 	EndpointSG   string
 	ClusterSG    string
 	Nodes        []string
-	NodeRole     string // its name
-	User         string // who mirrors
+	NodeRole     string // name of the role
+	User         string // the one that mirrors
 	key, secret  string
 	session      string
-	serviceNames map[string]string // the full name by our name
+	serviceNames map[string]string // full service names by short name
 
 	ec2 *ec2.Client
 	eks *eks.Client
 	iam *iam.Client
 }
 
-// NewCustomer makes a customer in an empty moto: see Reset.
+// NewCustomer resets moto, and creates a healthy customer in it.
 func NewCustomer(ctx context.Context, url string, o Options) (*Customer, error) {
 	if o.Region == "" {
 		o.Region = "us-east-1"
@@ -77,28 +78,35 @@ func NewCustomer(ctx context.Context, url string, o Options) (*Customer, error) 
 	if o.RegistryAccount == "" {
 		o.RegistryAccount = Account
 	}
+	if err := Reset(ctx, url); err != nil {
+		return nil, err
+	}
 	c := &Customer{Options: o, URL: url, Endpoints: map[string]string{}, serviceNames: map[string]string{}}
-	admin := c.config("test", "test", "")
+	admin := c.sdkConfig("test", "test", "")
 	c.ec2, c.eks, c.iam = ec2.NewFromConfig(admin), eks.NewFromConfig(admin), iam.NewFromConfig(admin)
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"VPC", c.network}, {"roles", c.identities}, {"cluster", c.cluster}, {"endpoints", c.endpoints}, {"nodes", c.nodes}} {
+	}{{"VPC", c.createVPC}, {"roles", c.createIdentities}, {"cluster", c.createCluster}, {"endpoints", c.createEndpoints}, {"nodes", c.createNodes}} {
 		if err := step.do(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	c.AWS = c.config(c.key, c.secret, c.session)
+	c.AWS = c.sdkConfig(c.key, c.secret, c.session)
 	return c, nil
 }
 
-// Registry is the prefix of the customer's repositories, with the host.
+// Registry returns the prefix of the repositories, with the host.
 func (c *Customer) Registry() string {
 	return fmt.Sprintf("%s.dkr.ecr.%s.amazonaws.com/%s", c.RegistryAccount, c.Region, c.Prefix)
 }
 
-// Environment makes programs of AWS ask moto, as the user who mirrors, and
-// nobody else.
+// Services returns the full names of the services that have an endpoint, by short
+// name.
+func (c *Customer) Services() map[string]string { return maps.Clone(c.serviceNames) }
+
+// Environment returns the environment that makes AWS SDKs use moto as the mirroring
+// user.
 func (c *Customer) Environment() map[string]string {
 	return map[string]string{
 		"AWS_ENDPOINT_URL": c.URL, "AWS_ACCESS_KEY_ID": c.key, "AWS_SECRET_ACCESS_KEY": c.secret, "AWS_SESSION_TOKEN": c.session, "AWS_PROFILE": "",
@@ -107,29 +115,29 @@ func (c *Customer) Environment() map[string]string {
 	}
 }
 
-func (c *Customer) config(key, secret, session string) aws.Config {
+func (c *Customer) sdkConfig(key, secret, session string) aws.Config {
 	return aws.Config{Region: c.Region, Credentials: credentials.NewStaticCredentialsProvider(key, secret, session), BaseEndpoint: aws.String(c.URL)}
 }
 
-// endpoints are all of the table that the product has.
-func (c *Customer) endpoints(ctx context.Context) error {
+// createEndpoints creates the endpoints of the product's table.
+func (c *Customer) createEndpoints(ctx context.Context) error {
 	needed, err := deploy.NeededEndpoints()
 	if err != nil {
 		return err
 	}
-	if c.EndpointSG, err = c.group(ctx, "endpoints"); err != nil {
+	if c.EndpointSG, err = c.createSecurityGroup(ctx, "endpoints"); err != nil {
 		return err
 	}
-	if err := c.letIn(ctx, c.EndpointSG, 443, vpcCIDR); err != nil {
+	if err := c.allow(ctx, c.EndpointSG, tcpFromCIDR(443, vpcCIDR)); err != nil {
 		return err
 	}
 	for _, e := range needed.AWS {
-		if err := c.endpoint(ctx, e.Service, "com.amazonaws."+c.Region+"."+e.Service, e.Type); err != nil {
+		if err := c.createEndpoint(ctx, e.Service, "com.amazonaws."+c.Region+"."+e.Service, e.Type); err != nil {
 			return err
 		}
 	}
 	for name, service := range needed.Regions[c.Region] {
-		if err := c.endpoint(ctx, name, service, "Interface"); err != nil {
+		if err := c.createEndpoint(ctx, name, service, "Interface"); err != nil {
 			return err
 		}
 	}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package emulator runs an AWS emulator that nobody here wrote: moto, of PyPI. It
-// needs python3 and a package index that pip can reach.
+// Package emulator runs moto, an AWS emulator from PyPI. It needs python3 and a
+// package index that pip can reach.
 //
-// launcher.py adds the few things that moto lacks and that a test needs. Customer
-// is an account in it with a cluster that has all it should, and Faults are the
-// ways in which such an account is broken.
+// launcher.py adds what the tests need and moto does not have. NewCustomer creates
+// a healthy account with a cluster, Variations are other healthy accounts, and
+// Faults break one.
 package emulator
 
 import (
@@ -21,24 +21,23 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"testing"
 	"time"
 )
 
-// version of moto. Another one gets another folder, and is installed anew.
+// version of moto. Each version is installed in its own folder.
 const version = "5.2.5"
 
-// module is ours; its folder has the .cache.
+// module is this one; .cache is in its folder.
 const module = "github.com/castai/privatelink-webhook"
 
 //go:embed launcher.py
 var launcher string
 
-// Start runs moto on a free port of this machine until stop is called, and
-// returns its URL when it answers. The first time it is installed below .cache,
-// from the index that pip is configured for; that takes minutes.
-//
-// Its account is 123456789012. It checks no signature and no permission: see
-// Enforce.
+// Start runs moto on a free port of the loopback interface until stop is called,
+// and returns its URL once it responds. It installs moto if necessary, which takes
+// minutes. The account is 123456789012. Signatures and permissions are not checked
+// before Enforce.
 func Start(ctx context.Context) (url string, stop func(), err error) {
 	python, err := Install(ctx)
 	if err != nil {
@@ -58,7 +57,7 @@ func Start(ctx context.Context) (url string, stop func(), err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
 	stop = func() {
-		_ = c.Process.Kill() // it has nothing to save
+		_ = c.Process.Kill() // it has no state to save
 		<-ended
 	}
 	url = "http://127.0.0.1:" + port
@@ -68,22 +67,34 @@ func Start(ctx context.Context) (url string, stop func(), err error) {
 		}
 		select {
 		case err := <-ended:
-			return "", nil, fmt.Errorf("moto ended: %w\n%s", errors.Join(err, errors.New("before it answered")), out.String())
+			return "", nil, fmt.Errorf("moto exited: %w\n%s", errors.Join(err, errors.New("before it responded")), out.String())
 		case <-ctx.Done():
 			stop()
-			return "", nil, fmt.Errorf("moto does not answer: %w\n%s", context.Cause(ctx), out.String())
+			return "", nil, fmt.Errorf("moto does not respond: %w\n%s", context.Cause(ctx), out.String())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
-// Reset makes moto forget all it has.
+// StartForTest is Start, until the test ends.
+func StartForTest(t testing.TB) (url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // for the installation
+	defer cancel()
+	url, stop, err := Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return url
+}
+
+// Reset deletes all resources.
 func Reset(ctx context.Context, url string) error { return post(ctx, url+"/moto-api/reset", "") }
 
-// Enforce makes moto check signatures and permissions from now on, for as long as
-// it runs.
+// Enforce makes moto check signatures and permissions until it ends.
 func Enforce(ctx context.Context, url string) error {
-	return post(ctx, url+"/moto-api/reset-auth", "0") // after so many requests
+	return post(ctx, url+"/moto-api/reset-auth", "0") // the number of requests before it begins
 }
 
 func post(ctx context.Context, url, body string) error {
@@ -101,14 +112,14 @@ func post(ctx context.Context, url, body string) error {
 	return errors.Join(err, resp.Body.Close())
 }
 
-// Install makes a virtual environment with moto below .cache, unless there is
-// one, and returns its Python. Start does it as well; who starts moto where there
-// is no network comes here before. It is made elsewhere and then moved, so that two
-// tests that begin together do not meet in it.
+// Install creates a virtual environment with moto below .cache, unless there is
+// one, and returns its Python interpreter. Call it before Start where Start has no
+// network. The environment is renamed into place, so that concurrent tests do not
+// see a partial one.
 func Install(ctx context.Context) (python string, err error) {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
-		return "", fmt.Errorf("where is %s: %w", module, err)
+		return "", fmt.Errorf("locating module %s: %w", module, err)
 	}
 	all := filepath.Join(strings.TrimSpace(string(root)), ".cache", "moto")
 	dir := filepath.Join(all, version)

@@ -11,24 +11,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// network makes the VPC: a private subnet with a route table of its own in each
-// of three zones.
-func (c *Customer) network(ctx context.Context) error {
+// createVPC creates the VPC, and in each of three zones a private subnet with its
+// own route table.
+func (c *Customer) createVPC(ctx context.Context) error {
 	vpc, err := c.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String(vpcCIDR)})
 	if err != nil {
 		return err
 	}
 	c.VPC = *vpc.Vpc.VpcId
-	if err := c.dns(ctx, true, true); err != nil {
+	if err := c.setDNS(ctx, true, true); err != nil {
 		return err
 	}
-	if err := c.resolver(ctx, "AmazonProvidedDNS"); err != nil { // AWS gives this to each
+	if err := c.setNameServer(ctx, "AmazonProvidedDNS"); err != nil { // the default of AWS
 		return err
 	}
 	for i, zone := range []string{"a", "b", "c"} {
 		subnet, err := c.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{
 			VpcId: &c.VPC, AvailabilityZone: aws.String(c.Region + zone), CidrBlock: aws.String(fmt.Sprintf("10.0.%d.0/24", i+1)),
-			TagSpecifications: tags(types.ResourceTypeSubnet, "cast.ai/routable", "true"),
+			TagSpecifications: tagSpecifications(types.ResourceTypeSubnet, "cast.ai/routable", "true"),
 		})
 		if err != nil {
 			return err
@@ -45,8 +45,8 @@ func (c *Customer) network(ctx context.Context) error {
 	return nil
 }
 
-// dns sets the two attributes of the VPC. A request sets one of them.
-func (c *Customer) dns(ctx context.Context, support, hostnames bool) error {
+// setDNS sets both DNS attributes of the VPC. A request can set only one.
+func (c *Customer) setDNS(ctx context.Context, support, hostnames bool) error {
 	if _, err := c.ec2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: &c.VPC, EnableDnsSupport: &types.AttributeBooleanValue{Value: &support}}); err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (c *Customer) dns(ctx context.Context, support, hostnames bool) error {
 	return err
 }
 
-// resolver sets whom nodes ask for names.
-func (c *Customer) resolver(ctx context.Context, server string) error {
+// setNameServer sets the DNS server of the nodes.
+func (c *Customer) setNameServer(ctx context.Context, server string) error {
 	set, err := c.ec2.CreateDhcpOptions(ctx, &ec2.CreateDhcpOptionsInput{DhcpConfigurations: []types.NewDhcpConfiguration{{Key: aws.String("domain-name-servers"), Values: []string{server}}}})
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (c *Customer) resolver(ctx context.Context, server string) error {
 	return err
 }
 
-func (c *Customer) endpoint(ctx context.Context, name, service, kind string) error {
+func (c *Customer) createEndpoint(ctx context.Context, name, service, kind string) error {
 	in := &ec2.CreateVpcEndpointInput{VpcId: &c.VPC, ServiceName: &service, VpcEndpointType: types.VpcEndpointType(kind)}
 	if in.VpcEndpointType == types.VpcEndpointTypeGateway {
 		in.RouteTableIds = c.RouteTables
@@ -79,14 +79,14 @@ func (c *Customer) endpoint(ctx context.Context, name, service, kind string) err
 	return nil
 }
 
-func (c *Customer) modify(ctx context.Context, name string, in ec2.ModifyVpcEndpointInput) error {
+func (c *Customer) modifyEndpoint(ctx context.Context, name string, in ec2.ModifyVpcEndpointInput) error {
 	in.VpcEndpointId = aws.String(c.Endpoints[name])
 	_, err := c.ec2.ModifyVpcEndpoint(ctx, &in)
 	return err
 }
 
-// group makes a security group that lets nobody in.
-func (c *Customer) group(ctx context.Context, name string) (string, error) {
+// createSecurityGroup creates a security group without ingress rules.
+func (c *Customer) createSecurityGroup(ctx context.Context, name string) (string, error) {
 	out, err := c.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &c.VPC, GroupName: &name, Description: &name})
 	if err != nil {
 		return "", err
@@ -94,30 +94,35 @@ func (c *Customer) group(ctx context.Context, name string) (string, error) {
 	return *out.GroupId, nil
 }
 
-func permission(port int32, cidr string) []types.IpPermission {
-	return []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port, IpRanges: []types.IpRange{{CidrIp: &cidr}}}}
+func tcpFromCIDR(port int32, cidr string) types.IpPermission {
+	return types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port, IpRanges: []types.IpRange{{CidrIp: &cidr}}}
 }
 
-func (c *Customer) letIn(ctx context.Context, group string, port int32, cidr string) error {
-	_, err := c.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &group, IpPermissions: permission(port, cidr)})
+func tcpFromGroup(port int32, group string) types.IpPermission {
+	return types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port, UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: &group}}}
+}
+
+func allFromGroup(group string) types.IpPermission {
+	return types.IpPermission{IpProtocol: aws.String("-1"), UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: &group}}}
+}
+
+// allow adds an ingress rule to a security group.
+func (c *Customer) allow(ctx context.Context, group string, p types.IpPermission) error {
+	_, err := c.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &group, IpPermissions: []types.IpPermission{p}})
 	return err
 }
 
-func (c *Customer) keepOut(ctx context.Context, group string, p []types.IpPermission) error {
-	_, err := c.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &group, IpPermissions: p})
+// revoke removes an ingress rule from a security group.
+func (c *Customer) revoke(ctx context.Context, group string, p types.IpPermission) error {
+	_, err := c.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &group, IpPermissions: []types.IpPermission{p}})
 	return err
 }
 
-// all is the rule by which a security group lets in who has it as well.
-func all(group string) []types.IpPermission {
-	return []types.IpPermission{{IpProtocol: aws.String("-1"), UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: &group}}}}
-}
-
-func (c *Customer) tag(ctx context.Context, id, key, value string) error {
+func (c *Customer) setTag(ctx context.Context, id, key, value string) error {
 	_, err := c.ec2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: []types.Tag{{Key: &key, Value: &value}}})
 	return err
 }
 
-func tags(of types.ResourceType, key, value string) []types.TagSpecification {
+func tagSpecifications(of types.ResourceType, key, value string) []types.TagSpecification {
 	return []types.TagSpecification{{ResourceType: of, Tags: []types.Tag{{Key: &key, Value: &value}}}}
 }

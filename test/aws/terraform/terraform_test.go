@@ -41,43 +41,36 @@ images:
 `
 )
 
-// world is an emulator, and the module beside it.
-type world struct {
+// fixture is an emulator and a workspace that applies to it.
+type fixture struct {
 	*workspace
 	config aws.Config
 	ec2    *ec2.Client
 	ecr    *ecr.Client
 }
 
-func newWorld(t *testing.T, example string) *world {
+func newFixture(t *testing.T, example string) *fixture {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // the first time much is installed
+	url := emulator.StartForTest(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // for the installation of the provider
 	defer cancel()
-	url, stop, err := emulator.Start(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	if err := emulator.Reset(ctx, url); err != nil {
-		t.Fatal(err)
-	}
-	nothing := filepath.Join(t.TempDir(), "none")
+	missing := filepath.Join(t.TempDir(), "none")
 	w, err := newWorkspace(ctx, t.TempDir(), map[string]string{
 		"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": region, "AWS_PROFILE": "",
-		"AWS_CONFIG_FILE": nothing, "AWS_SHARED_CREDENTIALS_FILE": nothing, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_EC2_METADATA_DISABLED": "true",
 	})
 	if err == nil {
-		err = w.use(ctx, example)
+		err = w.selectExample(ctx, example)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := aws.Config{Region: region, BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
-	return &world{w, c, ec2.NewFromConfig(c), ecr.NewFromConfig(c)}
+	return &fixture{w, c, ec2.NewFromConfig(c), ecr.NewFromConfig(c)}
 }
 
-// must runs terraform, which has to succeed.
-func (w *world) must(t *testing.T, args ...string) string {
+// must runs terraform, and fails the test if it fails.
+func (w *fixture) must(t *testing.T, args ...string) string {
 	t.Helper()
 	out, _, err := w.run(t.Context(), args...)
 	if err != nil {
@@ -86,9 +79,8 @@ func (w *world) must(t *testing.T, args ...string) string {
 	return out
 }
 
-// apply applies the example and then plans once more, which must find nothing
-// to do.
-func (w *world) apply(t *testing.T, vars ...string) {
+// apply applies the example. A second plan must find no changes.
+func (w *fixture) apply(t *testing.T, vars ...string) {
 	t.Helper()
 	file := filepath.Join(w.dir, "privatelink.lock.yaml")
 	if err := os.WriteFile(file, []byte(lock), 0o600); err != nil {
@@ -101,9 +93,9 @@ func (w *world) apply(t *testing.T, vars ...string) {
 	}
 }
 
-// look lets the doctor look at a VPC, once it has the DHCP options that AWS gives
-// to every new one and the emulator does not.
-func (w *world) look(t *testing.T, vpc string, subnets ...string) {
+// check runs the doctor's checks on a VPC. It adds the default DHCP options of AWS,
+// which the emulator does not have.
+func (w *fixture) check(t *testing.T, vpc string, subnets ...string) {
 	t.Helper()
 	options, err := w.ec2.CreateDhcpOptions(t.Context(), &ec2.CreateDhcpOptionsInput{DhcpConfigurations: []types.NewDhcpConfiguration{{Key: aws.String("domain-name-servers"), Values: []string{"AmazonProvidedDNS"}}}})
 	if err == nil {
@@ -135,9 +127,9 @@ func (w *world) look(t *testing.T, vpc string, subnets ...string) {
 	}
 }
 
-// closed fails where an endpoint has another group than one that lets port 443
-// in, from the VPC alone.
-func (w *world) closed(t *testing.T, cidr string) {
+// checkSecurityGroup requires that all interface endpoints have the same security
+// group, and that it allows port 443 from the VPC only.
+func (w *fixture) checkSecurityGroup(t *testing.T, cidr string) {
 	t.Helper()
 	endpoints, err := w.ec2.DescribeVpcEndpoints(t.Context(), &ec2.DescribeVpcEndpointsInput{})
 	if err != nil {
@@ -167,34 +159,34 @@ func (w *world) closed(t *testing.T, cidr string) {
 		}
 		in := out.SecurityGroups[0].IpPermissions
 		if len(in) != 1 || *in[0].FromPort != 443 || *in[0].ToPort != 443 || *in[0].IpProtocol != "tcp" || len(in[0].IpRanges) != 1 || *in[0].IpRanges[0].CidrIp != cidr || len(in[0].Ipv6Ranges)+len(in[0].UserIdGroupPairs)+len(in[0].PrefixListIds) > 0 {
-			t.Errorf("what is let in: %+v", in)
+			t.Errorf("ingress rules: %+v", in)
 		}
 	}
 }
 
-func TestTheModuleIsFormattedAndValid(t *testing.T) {
+func TestFormatAndValidate(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "terraform", "fmt", "-check", "-diff", "-recursive", module)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	w := newWorld(t, "new-vpc")
+	w := newFixture(t, "new-vpc")
 	w.must(t, "validate", "-no-color")
-	if err := w.use(t.Context(), "existing-vpc"); err != nil {
+	if err := w.selectExample(t.Context(), "existing-vpc"); err != nil {
 		t.Fatal(err)
 	}
 	w.must(t, "validate", "-no-color")
 }
 
-func TestANewVPC(t *testing.T) {
-	w, ctx := newWorld(t, "new-vpc"), t.Context()
+func TestNewVPC(t *testing.T) {
+	w, ctx := newFixture(t, "new-vpc"), t.Context()
 	w.apply(t)
 	vpcs, err := w.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []types.Filter{{Name: aws.String("tag:Name"), Values: []string{"privatelink"}}}})
 	if err != nil || len(vpcs.Vpcs) != 1 {
 		t.Fatalf("%v %v", vpcs, err)
 	}
 	vpc := *vpcs.Vpcs[0].VpcId
-	w.look(t, vpc)
-	w.closed(t, "10.0.0.0/16")
+	w.check(t, vpc)
+	w.checkSecurityGroup(t, "10.0.0.0/16")
 
 	in := []types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}}
 	nats, err := w.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: in})
@@ -234,19 +226,18 @@ func TestANewVPC(t *testing.T) {
 	}
 
 	w.must(t, "destroy", "-input=false", "-no-color", "-auto-approve", "-var=lock_file="+filepath.Join(w.dir, "privatelink.lock.yaml"))
-	left, err := w.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{Filters: []types.Filter{{Name: aws.String("vpc-endpoint-state"), Values: []string{"available"}}}})
-	if err != nil || len(left.VpcEndpoints) > 0 {
-		t.Errorf("left: %v %v", left.VpcEndpoints, err)
+	remaining, err := w.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{Filters: []types.Filter{{Name: aws.String("vpc-endpoint-state"), Values: []string{"available"}}}})
+	if err != nil || len(remaining.VpcEndpoints) > 0 {
+		t.Errorf("not destroyed: %v %v", remaining.VpcEndpoints, err)
 	}
 	if repositories, err = w.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{}); err != nil || len(repositories.Repositories) > 0 {
-		t.Errorf("left: %v %v", repositories.Repositories, err)
+		t.Errorf("not destroyed: %v %v", repositories.Repositories, err)
 	}
 }
 
-// The customer's own VPC, as a console would have made it: without a tag, and
-// nodes in a group of their own.
-func TestAnExistingVPC(t *testing.T) {
-	w, ctx := newWorld(t, "existing-vpc"), t.Context()
+// A VPC without tags, with nodes in their own security group.
+func TestExistingVPC(t *testing.T) {
+	w, ctx := newFixture(t, "existing-vpc"), t.Context()
 	vpc, err := w.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.9.0.0/16")})
 	if err != nil {
 		t.Fatal(err)
@@ -287,21 +278,21 @@ func TestAnExistingVPC(t *testing.T) {
 	}
 	w.apply(t, "-var=vpc_id="+*id, "-var=subnet_ids="+list(subnets...), "-var=route_table_ids="+list(*table.RouteTable.RouteTableId),
 		fmt.Sprintf(`-var=control_plane={"cluster_security_group_id":%q,"node_security_group_id":%q}`, groups[0], groups[1]))
-	w.look(t, *id, subnets...)
-	w.closed(t, "10.9.0.0/16")
+	w.check(t, *id, subnets...)
+	w.checkSecurityGroup(t, "10.9.0.0/16")
 	out, err := w.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: groups[1:]})
 	if err != nil {
 		t.Fatal(err)
 	}
 	in := out.SecurityGroups[0].IpPermissions
 	if len(in) != 1 || *in[0].FromPort != 9443 || len(in[0].UserIdGroupPairs) != 1 || *in[0].UserIdGroupPairs[0].GroupId != groups[0] || len(in[0].IpRanges) > 0 {
-		t.Errorf("what the nodes let in: %+v", in)
+		t.Errorf("ingress rules of the nodes: %+v", in)
 	}
 }
 
-// Each wrong input is refused with the name of the variable and what to do.
-func TestWrongInputIsRefused(t *testing.T) {
-	w := newWorld(t, "new-vpc")
+// Each error message has the name of the variable and a remedy.
+func TestInvalidInput(t *testing.T) {
+	w := newFixture(t, "new-vpc")
 	for name, tc := range map[string]struct{ inputs, want string }{
 		"a new VPC and an existing one":       {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "give the one or the others"},
 		"neither":                             {`prefix = "castai"`, "Give vpc_id, subnet_ids and route_table_ids"},
@@ -344,7 +335,7 @@ func TestWrongInputIsRefused(t *testing.T) {
 	}
 }
 
-// splitInputs puts each input on a line of its own, as HCL wants it.
+// splitInputs puts each input on its own line, as HCL requires.
 func splitInputs(text string) string {
 	var b strings.Builder
 	depth := 0

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// same makes the VPC beside the module, so that no ID is known in the plan.
-const same = `terraform {
+// vpcResource creates the VPC in the configuration that uses the module, so that no
+// ID is known during the plan.
+const vpcResource = `terraform {
   required_version = ">= 1.5"
 }
 provider "aws" {
@@ -62,13 +63,13 @@ output "vpc" {
 }
 `
 
-// What is not known in the plan must not decide how many things there are.
-func TestAVPCMadeInTheSameConfiguration(t *testing.T) {
-	w := newWorld(t, "existing-vpc")
-	if err := os.WriteFile(filepath.Join(w.example, "main.tf"), []byte(same), 0o600); err != nil {
+// Values that are unknown during the plan must not determine the number of resources.
+func TestVPCInSameConfiguration(t *testing.T) {
+	w := newFixture(t, "existing-vpc")
+	if err := os.WriteFile(filepath.Join(w.example, "main.tf"), []byte(vpcResource), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.apply(t)
-	w.look(t, w.must(t, "output", "-raw", "vpc"))
-	w.closed(t, "10.9.0.0/16")
+	w.check(t, w.must(t, "output", "-raw", "vpc"))
+	w.checkSecurityGroup(t, "10.9.0.0/16")
 }

@@ -14,24 +14,23 @@ import (
 	"strings"
 )
 
-// module is the module's folder, seen from this package.
+// module is the folder of the module, relative to this package.
 const module = "../../../deploy/terraform"
 
-// override is what makes the provider content with an emulator. Terraform adds
-// it to the configuration because of its name.
+// override lets the provider work with an emulator. Terraform merges files whose
+// names end in _override.tf into the configuration.
 const override = `provider "aws" {
   skip_metadata_api_check = true
 }
 `
 
-// workspace is a copy of the module, with an example to apply in it.
+// workspace is a copy of the module, in which one of the examples is applied.
 type workspace struct {
 	dir, example string
 	env          []string
 }
 
-// newWorkspace copies the module to dir and installs the provider. The
-// environment leads the provider to the emulator.
+// newWorkspace copies the module to dir. env has the settings of the provider.
 func newWorkspace(ctx context.Context, dir string, env map[string]string) (*workspace, error) {
 	w := &workspace{dir: dir, env: append(os.Environ(), "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1")}
 	for name, value := range env {
@@ -46,23 +45,23 @@ func newWorkspace(ctx context.Context, dir string, env map[string]string) (*work
 	return w, errors.Join(os.WriteFile(rc, []byte(config), 0o600), os.CopyFS(filepath.Join(dir, "terraform"), os.DirFS(module)))
 }
 
-// use makes an example the one that is run.
-func (w *workspace) use(ctx context.Context, example string) error {
+// selectExample makes an example the current one, and initializes it.
+func (w *workspace) selectExample(ctx context.Context, example string) error {
 	w.example = filepath.Join(w.dir, "terraform", "examples", example)
 	if err := os.WriteFile(filepath.Join(w.example, "zz_override.tf"), []byte(override), 0o600); err != nil {
 		return err
 	}
 	if out, _, err := w.run(ctx, "init", "-input=false", "-no-color"); err != nil {
-		return fmt.Errorf("%w; terraform 1.5 or newer has to be installed, and its registry reached or TF_PLUGINS name a folder of plugins with hashicorp/aws\n%s", err, out)
+		return fmt.Errorf("%w; install Terraform 1.5 or newer, and make its registry reachable or set TF_PLUGINS to a plugin folder with hashicorp/aws\n%s", err, out)
 	}
 	return nil
 }
 
-// run runs terraform in the example and returns what it said and its exit code.
+// run runs terraform in the current example and returns its output and exit code.
 func (w *workspace) run(ctx context.Context, args ...string) (out string, code int, err error) {
 	cmd := exec.CommandContext(ctx, "terraform", args...)
 	cmd.Dir, cmd.Env = w.example, w.env
-	said, err := cmd.CombinedOutput()
+	combined, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		code = exit.ExitCode()
@@ -70,5 +69,5 @@ func (w *workspace) run(ctx context.Context, args ...string) (out string, code i
 	if err != nil {
 		err = fmt.Errorf("terraform %s: %w", strings.Join(args, " "), err)
 	}
-	return string(said), code, err
+	return string(combined), code, err
 }

@@ -5,13 +5,11 @@
 package aws
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -24,24 +22,18 @@ import (
 	"github.com/castai/privatelink-webhook/test/aws/emulator"
 )
 
-// host is that of moto's one account.
+// host is the registry of moto's account.
 const host = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
-// emulate starts moto and makes the SDK ask it. It returns a client of the SDK,
-// to look at what ours did.
-func emulate(t *testing.T) *sdk.Client {
+// startECR starts moto and makes the SDK use it for ECR. It returns a client of the
+// SDK, to inspect the effect of ours.
+func startECR(t *testing.T) *sdk.Client {
 	t.Helper()
-	starting, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // the first time it is installed
-	defer cancel()
-	url, stop, err := emulator.Start(starting)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	nothing := filepath.Join(t.TempDir(), "none")
+	url := emulator.StartForTest(t)
+	missing := filepath.Join(t.TempDir(), "none")
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL_ECR": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
-		"AWS_CONFIG_FILE": nothing, "AWS_SHARED_CREDENTIALS_FILE": nothing, "AWS_USE_FIPS_ENDPOINT": "", "AWS_USE_DUALSTACK_ENDPOINT": "", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_USE_FIPS_ENDPOINT": "", "AWS_USE_DUALSTACK_ENDPOINT": "", "AWS_EC2_METADATA_DISABLED": "true",
 	} {
 		t.Setenv(name, value)
 	}
@@ -52,9 +44,9 @@ func emulate(t *testing.T) *sdk.Client {
 	return sdk.NewFromConfig(loaded)
 }
 
-// One story, so that moto starts once.
-func TestOurControlPlaneAgainstMoto(t *testing.T) {
-	api := emulate(t)
+// The steps build on each other.
+func TestECRControlPlane(t *testing.T) {
+	api := startECR(t)
 	ctx := t.Context()
 	var warned []string
 	settings := awsecr.Settings{
@@ -68,13 +60,13 @@ func TestOurControlPlaneAgainstMoto(t *testing.T) {
 	}
 	agent, other := host+"/castai/agent", host+"/castai/other"
 
-	t.Run("repositories that are missing", func(t *testing.T) {
+	t.Run("missing repositories", func(t *testing.T) {
 		missing, err := r.Missing(ctx, []string{agent, other})
 		if diff := cmp.Diff([]string{agent, other}, missing); err != nil || diff != "" {
 			t.Fatal(err, diff)
 		}
 	})
-	t.Run("a repository with its settings", func(t *testing.T) {
+	t.Run("create a repository with settings", func(t *testing.T) {
 		for range 2 { // the second time it exists
 			if err := r.Create(ctx, agent); err != nil {
 				t.Fatal(err)
@@ -100,7 +92,7 @@ func TestOurControlPlaneAgainstMoto(t *testing.T) {
 			t.Errorf("repository policy %v %v", policy, err)
 		}
 	})
-	t.Run("repositories, of which one is there now", func(t *testing.T) {
+	t.Run("list repositories", func(t *testing.T) {
 		missing, err := r.Missing(ctx, []string{agent, other})
 		if diff := cmp.Diff([]string{other}, missing); err != nil || diff != "" {
 			t.Error(err, diff)
@@ -110,33 +102,33 @@ func TestOurControlPlaneAgainstMoto(t *testing.T) {
 			t.Error(err, diff)
 		}
 	})
-	t.Run("a name that is not taken", func(t *testing.T) {
+	t.Run("create a repository with an invalid name", func(t *testing.T) {
 		err := r.Create(ctx, host+"/castai/A__b")
 		if err == nil || !strings.Contains(err.Error(), "privatelink.yaml") {
 			t.Error(err)
 		}
 	})
-	t.Run("a token", func(t *testing.T) {
+	t.Run("get a token", func(t *testing.T) {
 		c, err := r.Credential(ctx)
 		if err != nil || c.Username != "AWS" || c.Password == "" {
 			t.Errorf("%q %v", c.Username, err)
 		}
 	})
-	t.Run("a setting that moto does not know", func(t *testing.T) {
+	t.Run("an account setting that moto does not have", func(t *testing.T) {
 		shares, err := r.SharesBlobs(ctx)
 		if shares || err != nil || len(warned) != 1 {
 			t.Errorf("%t %v %q", shares, err, warned)
 		}
 	})
-	t.Run("images, listed and deleted", func(t *testing.T) { images(t, api, r, agent) })
+	t.Run("list and delete images", func(t *testing.T) { testImages(t, api, r, agent) })
 }
 
-func images(t *testing.T, api *sdk.Client, r *awsecr.Registry, repository string) {
+func testImages(t *testing.T, api *sdk.Client, r *awsecr.Registry, repository string) {
 	ctx := t.Context()
-	const most = 105
-	// Each has a layer of its own: of what moto makes digests.
+	const count = 105 // more than one page of 100
+	// moto computes the digest of an image from its layers.
 	pushed := map[digest.Digest]string{}
-	for i := range most {
+	for i := range count {
 		tag := fmt.Sprintf("v%d", i)
 		manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":%q,"size":1}]}`, digest.FromString(tag), i, digest.FromString("layer "+tag))
 		out, err := api.PutImage(ctx, &sdk.PutImageInput{RepositoryName: aws.String("castai/agent"), ImageTag: &tag, ImageManifest: &manifest, ImageManifestMediaType: aws.String("application/vnd.oci.image.manifest.v1+json")})
@@ -146,7 +138,7 @@ func images(t *testing.T, api *sdk.Client, r *awsecr.Registry, repository string
 		pushed[digest.Digest(*out.Image.ImageId.ImageDigest)] = tag
 	}
 	all, err := r.Images(ctx, repository)
-	if err != nil || len(all) != most {
+	if err != nil || len(all) != count {
 		t.Fatalf("%d images: %v", len(all), err)
 	}
 	var digests []digest.Digest

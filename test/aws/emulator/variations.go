@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emulator
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// Variation is another healthy account, in which no check may fail.
+type Variation struct {
+	Name string
+	// Change turns an account that NewCustomer made into this one.
+	Change func(context.Context, *Customer) error
+}
+
+// Variations returns those of network and identity.
+func Variations() []Variation {
+	return []Variation{
+		{"the endpoints allow the security group of the nodes", func(ctx context.Context, c *Customer) error {
+			if err := c.revoke(ctx, c.EndpointSG, tcpFromCIDR(443, vpcCIDR)); err != nil {
+				return err
+			}
+			return c.allow(ctx, c.EndpointSG, tcpFromGroup(443, c.ClusterSG))
+		}},
+		{"the endpoints allow each subnet", func(ctx context.Context, c *Customer) error {
+			if err := c.revoke(ctx, c.EndpointSG, tcpFromCIDR(443, vpcCIDR)); err != nil {
+				return err
+			}
+			for _, cidr := range []string{"10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/25", "10.0.3.128/25"} {
+				if err := c.allow(ctx, c.EndpointSG, tcpFromCIDR(443, cidr)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"the endpoints allow a prefix list", func(ctx context.Context, c *Customer) error {
+			if err := c.revoke(ctx, c.EndpointSG, tcpFromCIDR(443, vpcCIDR)); err != nil {
+				return err
+			}
+			list, err := c.ec2.CreateManagedPrefixList(ctx, &ec2.CreateManagedPrefixListInput{
+				AddressFamily: aws.String("IPv4"), MaxEntries: aws.Int32(1), PrefixListName: aws.String("ours"), Entries: []types.AddPrefixListEntry{{Cidr: aws.String(vpcCIDR)}},
+			})
+			if err != nil {
+				return err
+			}
+			return c.allow(ctx, c.EndpointSG, types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(0), ToPort: aws.Int32(1024), PrefixListIds: []types.PrefixListId{{PrefixListId: list.PrefixList.PrefixListId}}})
+		}},
+		{"the nodes allow the control plane one port", func(ctx context.Context, c *Customer) error {
+			if err := c.revoke(ctx, c.ClusterSG, allFromGroup(c.ClusterSG)); err != nil {
+				return err
+			}
+			return c.allow(ctx, c.ClusterSG, tcpFromGroup(webhookPort, c.ClusterSG))
+		}},
+		{"the nodes allow the port by address", func(ctx context.Context, c *Customer) error {
+			if err := c.revoke(ctx, c.ClusterSG, allFromGroup(c.ClusterSG)); err != nil {
+				return err
+			}
+			return c.allow(ctx, c.ClusterSG, tcpFromCIDR(webhookPort, vpcCIDR))
+		}},
+		{"a node has its own security group", func(ctx context.Context, c *Customer) error {
+			group, err := c.createSecurityGroup(ctx, "own")
+			if err != nil {
+				return err
+			}
+			if err := c.allow(ctx, group, tcpFromGroup(webhookPort, c.ClusterSG)); err != nil {
+				return err
+			}
+			return c.setSecurityGroup(ctx, c.Nodes[1], group)
+		}},
+		{"the route to S3 is in the main route table", func(ctx context.Context, c *Customer) error {
+			tables, err := c.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{c.VPC}}}})
+			if err != nil {
+				return err
+			}
+			for _, t := range tables.RouteTables {
+				for _, a := range t.Associations {
+					if aws.ToBool(a.Main) {
+						if err := c.modifyEndpoint(ctx, "s3", ec2.ModifyVpcEndpointInput{AddRouteTableIds: []string{*t.RouteTableId}}); err != nil {
+							return err
+						}
+					}
+					if aws.ToString(a.SubnetId) == c.Subnets[0] {
+						if _, err := c.ec2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: a.RouteTableAssociationId}); err != nil {
+							return err
+						}
+					}
+				}
+			}
+			return nil
+		}},
+		{"the policy of the S3 endpoint allows only ECR's bucket", func(ctx context.Context, c *Customer) error {
+			text := policyDocument(statement{Effect: "Allow", Principal: "*", Action: []string{"s3:GetObject"}, Resource: []string{"arn:aws:s3:::prod-" + c.Region + "-starport-layer-bucket/*"}})
+			return c.modifyEndpoint(ctx, "s3", ec2.ModifyVpcEndpointInput{PolicyDocument: &text})
+		}},
+		{"a rejected endpoint exists in addition to an available one", func(ctx context.Context, c *Customer) error {
+			works := c.Endpoints["api"]
+			defer func() { c.Endpoints["api"] = works }()
+			if err := c.createEndpoint(ctx, "api", c.serviceNames["api"], "Interface"); err != nil {
+				return err
+			}
+			return c.setTag(ctx, c.Endpoints["api"], "test:state", "rejected")
+		}},
+		{"the caller has its permissions from a group", func(ctx context.Context, c *Customer) error {
+			if _, err := c.iam.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: &c.User, PolicyName: aws.String(policyName)}); err != nil {
+				return err
+			}
+			if _, err := c.iam.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: aws.String("platform")}); err != nil {
+				return err
+			}
+			text := policyDocument(statement{Effect: "Allow", Action: []string{"ecr:*"}, Resource: []string{"*"}})
+			if _, err := c.iam.PutGroupPolicy(ctx, &iam.PutGroupPolicyInput{GroupName: aws.String("platform"), PolicyName: aws.String("ecr"), PolicyDocument: &text}); err != nil {
+				return err
+			}
+			_, err := c.iam.AddUserToGroup(ctx, &iam.AddUserToGroupInput{GroupName: aws.String("platform"), UserName: &c.User})
+			return err
+		}},
+		{"the caller has a role with a path", func(ctx context.Context, c *Customer) error { return c.assumeRole(ctx) }},
+	}
+}
+
+// assumeRole makes a session of a role with a path the caller. The ARN of a session
+// has no path.
+func (c *Customer) assumeRole(ctx context.Context) error {
+	trust := policyDocument(statement{Effect: "Allow", Principal: map[string]string{"AWS": Account}, Action: []string{"sts:AssumeRole"}})
+	role, err := c.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("mirror"), Path: aws.String("/platform/"), AssumeRolePolicyDocument: &trust})
+	if err != nil {
+		return err
+	}
+	text := policyDocument(statement{Effect: "Allow", Action: []string{"ecr:*"}, Resource: []string{"*"}})
+	if _, err := c.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: role.Role.RoleName, PolicyName: aws.String("ecr"), PolicyDocument: &text}); err != nil {
+		return err
+	}
+	out, err := sts.NewFromConfig(c.AWS).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: role.Role.Arn, RoleSessionName: aws.String("ci")})
+	if err != nil {
+		return err
+	}
+	c.key, c.secret, c.session = *out.Credentials.AccessKeyId, *out.Credentials.SecretAccessKey, *out.Credentials.SessionToken
+	c.AWS = c.sdkConfig(c.key, c.secret, c.session)
+	return nil
+}
