@@ -13,7 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-func TestEveryRegionHasEveryServiceOfCASTAIOnce(t *testing.T) {
+func TestNeededEndpoints(t *testing.T) {
 	e, err := NeededEndpoints()
 	if err != nil {
 		t.Fatal(err)
@@ -26,10 +26,10 @@ func TestEveryRegionHasEveryServiceOfCASTAIOnce(t *testing.T) {
 		if len(services) != len(e.CASTAI) {
 			t.Errorf("%s has %d services, want %d", region, len(services), len(e.CASTAI))
 		}
-		form := regexp.MustCompile(`^com\.amazonaws\.vpce\.` + region + `\.vpce-svc-[0-9a-f]{17}$`)
+		pattern := regexp.MustCompile(`^com\.amazonaws\.vpce\.` + region + `\.vpce-svc-[0-9a-f]{17}$`)
 		for _, s := range e.CASTAI {
 			name := services[s.Name]
-			if !form.MatchString(name) || seen[name] {
+			if !pattern.MatchString(name) || seen[name] {
 				t.Errorf("%s %s: %q", region, s.Name, name)
 			}
 			seen[name] = true
@@ -37,23 +37,23 @@ func TestEveryRegionHasEveryServiceOfCASTAIOnce(t *testing.T) {
 	}
 }
 
-func TestTheDocumentHasTheTablesOfEndpoints(t *testing.T) {
+func TestEndpointTablesInDocs(t *testing.T) {
 	e, err := NeededEndpoints()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ofAWS, ofCASTAI strings.Builder
-	ofAWS.WriteString("| service | type | required | why |\n|---|---|---|---|\n")
+	var awsTable, castaiTable strings.Builder
+	awsTable.WriteString("| service | type | required | why |\n|---|---|---|---|\n")
 	for _, s := range e.AWS {
 		required := "no"
 		if s.Required {
 			required = "yes"
 		}
-		fmt.Fprintf(&ofAWS, "| `%s` | %s | %s | %s |\n", s.Service, s.Type, required, s.Why)
+		fmt.Fprintf(&awsTable, "| `%s` | %s | %s | %s |\n", s.Service, s.Type, required, s.Why)
 	}
-	ofCASTAI.WriteString("| name | host | for |\n|---|---|---|\n")
+	castaiTable.WriteString("| name | host | for |\n|---|---|---|\n")
 	for _, s := range e.CASTAI {
-		fmt.Fprintf(&ofCASTAI, "| `%s` | %s | %s |\n", s.Name, cmp.Or(s.Host, "not known"), s.Why)
+		fmt.Fprintf(&castaiTable, "| `%s` | %s | %s |\n", s.Name, cmp.Or(s.Host, "not known"), s.Why)
 	}
 	const file, begin, end = "../docs/reference/network.md", "-update -->\n", "<!-- end -->"
 	document, err := os.ReadFile(file)
@@ -62,14 +62,14 @@ func TestTheDocumentHasTheTablesOfEndpoints(t *testing.T) {
 	}
 	parts := strings.Split(string(document), begin)
 	if len(parts) != 3 {
-		t.Fatalf("%s has %d places for tables, want 2", file, len(parts)-1)
+		t.Fatalf("%s has %d markers for tables, want 2", file, len(parts)-1)
 	}
 	var want strings.Builder
 	want.WriteString(parts[0])
-	for i, table := range []string{ofAWS.String(), ofCASTAI.String()} {
+	for i, table := range []string{awsTable.String(), castaiTable.String()} {
 		_, after, ok := strings.Cut(parts[i+1], end)
 		if !ok {
-			t.Fatalf("%s: a table has no end", file)
+			t.Fatalf("%s: a table has no end marker", file)
 		}
 		want.WriteString(begin + table + end + after)
 	}
@@ -80,6 +80,6 @@ func TestTheDocumentHasTheTablesOfEndpoints(t *testing.T) {
 		return
 	}
 	if diff := gocmp.Diff(want.String(), string(document)); diff != "" {
-		t.Errorf("%s differs; write it anew with -update:\n%s", file, diff)
+		t.Errorf("%s differs; update it with -update:\n%s", file, diff)
 	}
 }

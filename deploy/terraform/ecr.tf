@@ -5,7 +5,7 @@ locals {
   registry      = "${local.registry_host}/${var.prefix}"
 
   targets = var.lock_file == null ? [] : yamldecode(file(var.lock_file)).images[*].target
-  # A target is HOST/NAME:TAG or HOST/NAME@DIGEST; the host has no port in ECR.
+  # A target is HOST/NAME:TAG or HOST/NAME@DIGEST. ECR hosts have no port.
   names        = [for t in local.targets : regex("^[^/]+/([^:@]+)", t)[0]]
   repositories = var.create_repositories ? toset(concat(local.names, ["${var.prefix}/privatelink-webhook"])) : toset([])
 }
@@ -24,7 +24,7 @@ resource "aws_ecr_repository" "this" {
   lifecycle {
     precondition {
       condition     = alltrue([for t in local.targets : startswith(t, "${local.registry}/")])
-      error_message = "The lock file has targets that are not below ${local.registry}. Make it anew with this registry, or set prefix, account and region to those of the file."
+      error_message = "The lock file has targets that are not below ${local.registry}. Create it again with this registry, or set prefix, account and region to those of the file."
     }
   }
 }

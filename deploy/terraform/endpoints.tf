@@ -7,7 +7,7 @@ locals {
   castai = var.create_castai_endpoints ? merge(lookup(local.table.regions, local.region, {}), var.castai_services) : {}
   aws    = var.create_aws_endpoints ? { for s in local.table.aws : s.service => s.type if var.aws_services == null ? true : contains(var.aws_services, s.service) } : {}
 
-  # Service names by what their endpoints are called here.
+  # Service names by endpoint name.
   interfaces = merge(
     { for name, service in local.castai : "castai-${name}" => service },
     { for s, type in local.aws : s => "com.amazonaws.${local.region}.${s}" if type == "Interface" },
@@ -15,8 +15,8 @@ locals {
   gateways = toset([for s, type in local.aws : s if type == "Gateway"])
 }
 
-# The rule is inline, because the ranges of a VPC that this configuration makes are
-# known only later, and resources cannot be counted then.
+# The rule is inline, because the CIDR blocks of a VPC of the same configuration are
+# unknown during the plan, and must not determine the number of resources.
 resource "aws_security_group" "endpoints" {
   count       = var.create_castai_endpoints || var.create_aws_endpoints ? 1 : 0
   name_prefix = "${var.name}-endpoints-"
@@ -36,7 +36,7 @@ resource "aws_security_group" "endpoints" {
     create_before_destroy = true
     precondition {
       condition     = !var.create_castai_endpoints || length(setsubtract(local.table.castai[*].name, keys(local.castai))) == 0
-      error_message = "CAST AI's services in ${local.region} are not known (known: ${join(", ", keys(local.table.regions))}). Ask CAST AI for their names and give all of ${join(", ", local.table.castai[*].name)} in castai_services, or set create_castai_endpoints = false."
+      error_message = "CAST AI's services in ${local.region} are not known (known: ${join(", ", keys(local.table.regions))}). Ask CAST AI for their names and set all of ${join(", ", local.table.castai[*].name)} in castai_services, or set create_castai_endpoints = false."
     }
   }
 }
@@ -64,7 +64,7 @@ resource "aws_vpc_endpoint" "gateway" {
   lifecycle {
     precondition {
       condition     = length(local.route_table_ids) > 0
-      error_message = "The S3 gateway needs route tables: give route_table_ids with vpc_id."
+      error_message = "The S3 gateway needs route tables: set route_table_ids with vpc_id."
     }
   }
 }

@@ -6,7 +6,7 @@ output "registry" {
 }
 
 output "privatelink_yaml" {
-  description = "Content for privatelink.yaml."
+  description = "Content of privatelink.yaml."
   value       = yamlencode({ apiVersion = "privatelink.cast.ai/v1alpha1", kind = "Config", registry = local.registry })
 }
 
@@ -26,7 +26,7 @@ output "security_group_id" {
 }
 
 output "endpoint_ids" {
-  description = "Endpoint ids by service; those of CAST AI as castai-NAME."
+  description = "Endpoint IDs by service; those of CAST AI as castai-NAME."
   value = merge(
     { for n, e in aws_vpc_endpoint.interface : n => e.id },
     { for n, e in aws_vpc_endpoint.gateway : n => e.id },

@@ -1,66 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
 
 variable "name" {
-  description = "Name of what is made, in tags and names."
+  description = "Prefix of resource names and of Name tags."
   type        = string
   default     = "privatelink"
 }
 
 variable "tags" {
-  description = "Tags for everything that can have them."
+  description = "Tags for all resources that support them."
   type        = map(string)
   default     = {}
 }
 
 variable "vpc_id" {
-  description = "Existing VPC, which this configuration may make, too. Null to make one from vpc_cidr."
+  description = "ID of an existing VPC, which may be a resource of the same configuration. Null to create a VPC from vpc_cidr."
   type        = string
   default     = null
 }
 
 variable "subnet_ids" {
-  description = "Subnets of the existing VPC that get the endpoints, at most one in each availability zone."
+  description = "IDs of the subnets of the existing VPC for the endpoints, at most one for each availability zone."
   type        = list(string)
   default     = []
 }
 
 variable "route_table_ids" {
-  description = "Route tables of all subnets with nodes in the existing VPC; they get the route to S3."
+  description = "IDs of the route tables of all subnets with nodes in the existing VPC, for the route to S3."
   type        = list(string)
   default     = []
 }
 
 variable "vpc_cidr" {
-  description = "IPv4 range of a new VPC, /24 or larger. Null with vpc_id."
+  description = "IPv4 CIDR block of a new VPC, /24 or larger. Null with vpc_id."
   type        = string
   default     = null
 
   validation {
     condition     = var.vpc_cidr == null ? true : can(cidrnetmask(var.vpc_cidr)) && try(tonumber(split("/", var.vpc_cidr)[1]), 32) <= 24
-    error_message = "vpc_cidr must be an IPv4 range of /24 or larger, such as 10.0.0.0/16."
+    error_message = "vpc_cidr must be an IPv4 CIDR block of /24 or larger, such as 10.0.0.0/16."
   }
 }
 
 variable "availability_zones" {
-  description = "Zones of the new VPC's subnets, one subnet each. EKS needs two or more."
+  description = "Availability zones of the new VPC, with one subnet each. EKS requires at least two."
   type        = list(string)
   default     = []
 }
 
 variable "tag_subnets" {
-  description = "Tag the existing subnets cast.ai/routable=true. Off where another configuration owns their tags."
+  description = "Tag the existing subnets cast.ai/routable=true. Set to false if another configuration manages their tags."
   type        = bool
   default     = true
 }
 
 variable "create_castai_endpoints" {
-  description = "Make the endpoints of CAST AI's services."
+  description = "Create the endpoints of CAST AI services."
   type        = bool
   default     = true
 }
 
 variable "castai_services" {
-  description = "Service names of CAST AI by name (api, grpc, ...). Added to those of the region in endpoints.json, or instead of them. The name tells the service apart."
+  description = "Service names of CAST AI by short name (api, grpc, ...). They are added to those of the region in endpoints.json, and override them."
   type        = map(string)
   default     = {}
 
@@ -71,25 +71,25 @@ variable "castai_services" {
 }
 
 variable "create_aws_endpoints" {
-  description = "Make the endpoints of AWS's services."
+  description = "Create the endpoints of AWS services."
   type        = bool
   default     = true
 }
 
 variable "aws_services" {
-  description = "AWS services to make endpoints for, such as ecr.api. Null for all of endpoints.json. Leave out those that the VPC already has: a second one with private DNS is refused by AWS."
+  description = "AWS services to create endpoints for, such as ecr.api. Null for all of endpoints.json. Leave out those that the VPC already has: AWS rejects a second endpoint with private DNS."
   type        = set(string)
   default     = null
 }
 
 variable "s3_policy" {
-  description = "Policy (JSON) of the S3 gateway. Null for full access, as AWS has it by default."
+  description = "Policy (JSON) of the S3 gateway. Null for full access, the default of AWS."
   type        = string
   default     = null
 }
 
 variable "control_plane" {
-  description = "Security groups of an existing cluster, where its nodes are not in the cluster's own: lets the control plane reach the webhook's port 9443 on nodes. Null for no rule."
+  description = "Security groups of an existing cluster whose nodes do not have the cluster security group: allows the control plane to reach the webhook's port 9443 on the nodes. Null for no rule."
   type = object({
     cluster_security_group_id = string
     node_security_group_id    = string
@@ -98,24 +98,24 @@ variable "control_plane" {
 
   validation {
     condition     = var.control_plane == null ? true : var.control_plane.cluster_security_group_id != null && var.control_plane.node_security_group_id != null
-    error_message = "control_plane needs both cluster_security_group_id and node_security_group_id. Leave control_plane out where nodes are in the cluster's own group."
+    error_message = "control_plane needs both cluster_security_group_id and node_security_group_id. Leave control_plane out if the nodes have the cluster security group."
   }
 }
 
 variable "create_repositories" {
-  description = "Make the ECR repositories of the lock file and of the webhook."
+  description = "Create the ECR repositories of the lock file and of the webhook."
   type        = bool
   default     = true
 }
 
 variable "lock_file" {
-  description = "Path of privatelink.lock.yaml. Null for the webhook's repository alone."
+  description = "Path of privatelink.lock.yaml. Null for only the repository of the webhook."
   type        = string
   default     = null
 }
 
 variable "prefix" {
-  description = "First part of the repositories' names, as in the registry ACCOUNT.dkr.ecr.REGION.amazonaws.com/PREFIX."
+  description = "First part of the repository names, as in the registry ACCOUNT.dkr.ecr.REGION.amazonaws.com/PREFIX."
   type        = string
   default     = "castai"
 
@@ -126,7 +126,7 @@ variable "prefix" {
 }
 
 variable "image_tag_mutability" {
-  description = "MUTABLE, as privatelink mirror has it by default, or IMMUTABLE."
+  description = "MUTABLE, the default of privatelink mirror, or IMMUTABLE."
   type        = string
   default     = "MUTABLE"
 
@@ -143,7 +143,7 @@ variable "scan_on_push" {
 }
 
 variable "lifecycle_policy" {
-  description = "Lifecycle policy (JSON) of the repositories, as repositories.lifecyclePolicy in privatelink.yaml. Null for none: no rule knows what pods still use, and rules by age take the untagged images of an index. privatelink prune knows."
+  description = "Lifecycle policy (JSON) of the repositories, as repositories.lifecyclePolicy in privatelink.yaml. Null for none: no rule takes into account which images pods use, and rules by age delete the untagged images of an index. Use privatelink prune instead."
   type        = string
   default     = null
 
@@ -154,13 +154,13 @@ variable "lifecycle_policy" {
 }
 
 variable "force_delete" {
-  description = "Let destroy delete repositories with images in them."
+  description = "Allow destroy to delete repositories that contain images."
   type        = bool
   default     = false
 }
 
 variable "create_repository_template" {
-  description = "Make a creation template for the prefix, for repositories that ECR makes itself when it replicates images to this region."
+  description = "Create a repository creation template for the prefix, for repositories that ECR creates when it replicates images to this region."
   type        = bool
   default     = false
 }

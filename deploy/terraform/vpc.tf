@@ -7,37 +7,37 @@ data "aws_caller_identity" "this" {}
 data "aws_partition" "this" {}
 
 locals {
-  new_vpc         = var.vpc_cidr != null # and not a question about vpc_id, which may be known only later
+  new_vpc         = var.vpc_cidr != null # vpc_id may be unknown during the plan
   vpc_id          = local.new_vpc ? aws_vpc.this[0].id : var.vpc_id
   subnet_ids      = local.new_vpc ? [for z in var.availability_zones : aws_subnet.this[z].id] : var.subnet_ids
   route_table_ids = local.new_vpc ? aws_route_table.this[*].id : var.route_table_ids
   vpc_cidrs       = local.new_vpc ? aws_vpc.this[*].cidr_block : data.aws_vpc.existing[0].cidr_block_associations[*].cidr_block
 }
 
-# What is wrong with the inputs together. Not conditions of a data source: Terraform
-# would read that only when it applies, if the VPC is made in the same configuration,
-# and everything that is counted by region would be unknown in the plan.
+# Preconditions on combinations of inputs. A data source cannot have them: for a VPC of
+# the same configuration, Terraform would read it during apply, and the number of
+# resources that depend on the region would be unknown during the plan.
 resource "terraform_data" "inputs" {
   lifecycle {
     precondition {
       condition     = var.vpc_cidr == null || (var.vpc_id == null && length(var.subnet_ids) + length(var.route_table_ids) == 0)
-      error_message = "vpc_cidr makes a new VPC, and vpc_id, subnet_ids and route_table_ids name an existing one: give the one or the others."
+      error_message = "vpc_cidr creates a VPC, and vpc_id, subnet_ids and route_table_ids select an existing one: set one or the other."
     }
     precondition {
       condition     = var.vpc_cidr == null || length(var.availability_zones) > 1
-      error_message = "A new VPC needs two availability_zones or more: EKS takes no less."
+      error_message = "A new VPC needs two availability_zones or more: EKS requires them."
     }
     precondition {
       condition     = var.vpc_cidr != null || (var.vpc_id != null && length(var.subnet_ids) > 0)
-      error_message = "Give vpc_id, subnet_ids and route_table_ids of an existing VPC, or vpc_cidr and availability_zones for a new one."
+      error_message = "Set vpc_id, subnet_ids and route_table_ids of an existing VPC, or vpc_cidr and availability_zones of a new one."
     }
     precondition {
       condition     = length(setsubtract(coalesce(var.aws_services, []), local.table.aws[*].service)) == 0
-      error_message = "aws_services has names that are not in endpoints.json: ${join(", ", setsubtract(coalesce(var.aws_services, []), local.table.aws[*].service))}. Give some of ${join(", ", local.table.aws[*].service)}."
+      error_message = "aws_services has names that are not in endpoints.json: ${join(", ", setsubtract(coalesce(var.aws_services, []), local.table.aws[*].service))}. Use some of ${join(", ", local.table.aws[*].service)}."
     }
     precondition {
       condition     = length(setsubtract(keys(var.castai_services), local.table.castai[*].name)) == 0
-      error_message = "castai_services has names that CAST AI's services do not have: ${join(", ", setsubtract(keys(var.castai_services), local.table.castai[*].name))}. Give ${join(", ", local.table.castai[*].name)}."
+      error_message = "castai_services has names that are not in endpoints.json: ${join(", ", setsubtract(keys(var.castai_services), local.table.castai[*].name))}. Use ${join(", ", local.table.castai[*].name)}."
     }
   }
 }
@@ -47,7 +47,7 @@ data "aws_vpc" "existing" {
   id    = var.vpc_id
 }
 
-# No internet gateway and no NAT: nothing in these subnets has a way out.
+# No internet gateway and no NAT gateway: the subnets have no route to the internet.
 resource "aws_vpc" "this" {
   count                = local.new_vpc ? 1 : 0
   cidr_block           = var.vpc_cidr
@@ -87,7 +87,7 @@ resource "aws_ec2_tag" "routable" {
   value       = "true"
 }
 
-# The API server calls the webhook on its pod's port.
+# The API server connects to the port of the webhook's pods.
 resource "aws_vpc_security_group_ingress_rule" "control_plane" {
   count                        = var.control_plane == null ? 0 : 1
   security_group_id            = var.control_plane.node_security_group_id

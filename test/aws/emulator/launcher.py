@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""moto's server, and what it lacks for a customer's VPC to be told from a broken one.
+"""Runs moto's server with the behavior of AWS that the tests need and moto lacks.
 
-Each part replaces or adds one thing of moto, and says what AWS does there. The
-arguments are those of moto_server.
+Each part replaces or adds one function, and describes what AWS does. The arguments
+are those of moto_server.
 """
 
 import json
@@ -21,18 +21,18 @@ from moto.iam.responses import IamResponse
 from moto.server import main
 
 
-# Of AWS's own policies the ones for pulling images are enough; all of them make
-# every reset take seconds.
+# Only the managed policies for pulling images are needed. With all of them, each
+# reset takes seconds.
 moto.iam.models.aws_managed_policies_data = json.dumps(
     {name: p for name, p in json.loads(moto.iam.models.aws_managed_policies_data).items() if "ContainerRegistry" in name}
 )
 
 
 def simulate_principal_policy(self):
-    """Evaluates the policies of a user, with its groups', or of a role.
+    """Evaluates the policies of a user and its groups, or of a role.
 
-    moto has the evaluation, to authorise requests, but not this question to it.
-    Conditions, boundaries and policies of resources are left out.
+    moto evaluates policies to authorize requests, but does not have this action.
+    Conditions, permissions boundaries and resource policies are not supported.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
     arn = self._get_param("PolicySourceArn")
@@ -42,17 +42,17 @@ def simulate_principal_policy(self):
     kind, name = found.groups()
     if (self.backend.get_user(name) if kind == "user" else self.backend.get_role(name)).arn != arn:
         raise NotFoundException(f"The {kind} with the ARN {arn} cannot be found.")
-    # Made without its key: only its collection of policies is wanted.
+    # Created without a key: only collect_policies is used.
     owner = object.__new__(IAMUserAccessKey if kind == "user" else AssumedRoleAccessKey)
     owner.account_id, owner.partition = self.current_account, self.partition
     setattr(owner, f"_owner_{kind}_name", name)
     policies = [IAMPolicy(p) for p in owner.collect_policies()]
 
     def decide(action, resource):
-        answers = {p.is_action_permitted(action, resource) for p in policies}
-        if PermissionResult.DENIED in answers:
+        results = {p.is_action_permitted(action, resource) for p in policies}
+        if PermissionResult.DENIED in results:
             return "explicitDeny"
-        return "allowed" if PermissionResult.PERMITTED in answers else "implicitDeny"
+        return "allowed" if PermissionResult.PERMITTED in results else "implicitDeny"
 
     return ActionResult(
         {
@@ -70,10 +70,10 @@ IamResponse.simulate_principal_policy = simulate_principal_policy
 
 
 def raise_access_denied(self):
-    """A refusal in the words of the service.
+    """Raises the error in the format of the service.
 
-    moto has one form for all, in which clients of IAM and STS find no code, and
-    EC2 has a code of its own.
+    moto uses one format for all. IAM and STS clients find no error code in it, and
+    EC2 has its own code.
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
     """
     error = AccessDeniedError(user_arn=self._access_key.arn, action=self._action)
@@ -88,9 +88,9 @@ IAMRequest._raise_access_denied = raise_access_denied
 
 
 def endpoint_state(endpoint):
-    """The state of an endpoint is that of its tag test:state, if it has one.
+    """Returns the state in the tag test:state, or else that of moto.
 
-    In moto all are available at once, and nobody rejects one.
+    In moto all endpoints are available at once, and cannot be rejected.
     """
     tags = {t["key"]: t["value"] for t in endpoint.get_tags()}
     return tags.get("test:state", endpoint._state)
@@ -100,7 +100,7 @@ VPCEndPoint.state = property(endpoint_state, lambda endpoint, state: setattr(end
 
 
 def modify_vpc_endpoint(self, modify=VPCs.modify_vpc_endpoint):
-    """moto forgets PrivateDnsEnabled here."""
+    """Sets PrivateDnsEnabled, which moto ignores."""
     enabled = self._get_bool_param("PrivateDnsEnabled")
     if enabled is not None:
         self.ec2_backend.describe_vpc_endpoints([self._get_param("VpcEndpointId")])[0].private_dns_enabled = enabled
@@ -111,9 +111,9 @@ VPCs.modify_vpc_endpoint = modify_vpc_endpoint
 
 
 def create_cluster(self, *args, create=EKSBackend.create_cluster, **kwargs):
-    """EKS says which VPC the subnets are of, and makes the cluster's security group.
+    """Adds the VPC of the subnets and the cluster security group, as EKS does.
 
-    It lets all of itself in. moto returns what it was given and no more.
+    The group allows all traffic from itself. moto returns only the request.
     https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
     """
     cluster = create(self, *args, **kwargs)
@@ -136,7 +136,7 @@ EKSBackend.create_cluster = create_cluster
 
 
 def update_cluster_config(self, name, resources_vpc_config, *args, update=EKSBackend.update_cluster_config, **kwargs):
-    """EKS changes what is given. moto drops the rest."""
+    """Keeps the settings that are not in the request. moto drops them."""
     if resources_vpc_config and name in self.clusters:
         resources_vpc_config = {**self.clusters[name].resources_vpc_config, **resources_vpc_config}
     return update(self, name, resources_vpc_config, *args, **kwargs)

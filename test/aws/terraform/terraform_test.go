@@ -294,22 +294,22 @@ func TestExistingVPC(t *testing.T) {
 func TestInvalidInput(t *testing.T) {
 	w := newFixture(t, "new-vpc")
 	for name, tc := range map[string]struct{ inputs, want string }{
-		"a new VPC and an existing one":       {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "give the one or the others"},
-		"neither":                             {`prefix = "castai"`, "Give vpc_id, subnet_ids and route_table_ids"},
-		"a VPC without subnets":               {`vpc_id = "vpc-1"`, "Give vpc_id, subnet_ids and route_table_ids"},
+		"a new VPC and an existing one":       {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "set one or the other"},
+		"neither":                             {`prefix = "castai"`, "Set vpc_id, subnet_ids and route_table_ids"},
+		"a VPC without subnets":               {`vpc_id = "vpc-1"`, "Set vpc_id, subnet_ids and route_table_ids"},
 		"one zone":                            {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a"]`, "two availability_zones or more"},
-		"a range that is none":                {`vpc_cidr = "10.0.0.0"`, "vpc_cidr must be an IPv4 range"},
-		"a range that is too small":           {`vpc_cidr = "10.0.0.0/26"`, "/24 or larger"},
+		"an invalid CIDR block":               {`vpc_cidr = "10.0.0.0"`, "vpc_cidr must be an IPv4 CIDR block"},
+		"a CIDR block too small":              {`vpc_cidr = "10.0.0.0/26"`, "/24 or larger"},
 		"a prefix with a slash at its end":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], prefix = "castai/"`, "prefix must be lower case"},
 		"a service name that is none":         {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], castai_services = { api = "vpce-svc-1" }`, "castai_services must have values"},
 		"a lifecycle policy that is none":     {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], lifecycle_policy = "30 days"`, "lifecycle_policy must be JSON"},
 		"a lock file of another registry":     {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], prefix = "other", lock_file = "LOCK"`, "targets that are not below"},
 		"a region that CAST AI is not in":     {`vpc_cidr = "10.0.0.0/16", availability_zones = ["eu-west-1a", "eu-west-1b"]`, "are not known"},
-		"some of the services of a region":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["eu-west-1a", "eu-west-1b"], castai_services = { api = "com.amazonaws.vpce.eu-west-1.vpce-svc-0123456789abcdef0" }`, "give all of"},
+		"some of the services of a region":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["eu-west-1a", "eu-west-1b"], castai_services = { api = "com.amazonaws.vpce.eu-west-1.vpce-svc-0123456789abcdef0" }`, "set all of"},
 		"a mutability that is none":           {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], image_tag_mutability = "FIXED"`, "image_tag_mutability must be"},
-		"a VPC whose S3 gateway has no table": {`vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "give route_table_ids"},
+		"a VPC whose S3 gateway has no table": {`vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "set route_table_ids"},
 		"a service that AWS does not have":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], aws_services = ["ecr.api", "ecr.dkrr", "s3"]`, "aws_services has names that are not in endpoints.json: ecr.dkrr"},
-		"a service that CAST AI has not":      {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], castai_services = { apii = "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0" }`, "castai_services has names that CAST AI's services do not have: apii"},
+		"a service that CAST AI has not":      {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], castai_services = { apii = "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0" }`, "castai_services has names that are not in endpoints.json: apii"},
 		"one of the two groups for the port":  {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], control_plane = { cluster_security_group_id = "sg-1", node_security_group_id = null }`, "control_plane needs both"},
 	} {
 		t.Run(name, func(t *testing.T) {
