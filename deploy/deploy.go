@@ -15,6 +15,15 @@ import (
 	"slices"
 	"strings"
 
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
@@ -104,27 +113,51 @@ func Render(o Options) ([]byte, error) {
 	return out.AsYaml()
 }
 
-// Object is one object of the bundle.
-type Object struct {
-	Kind string
-	JSON []byte
-}
-
-// Objects returns what Render does, for programs that look into it.
-func Objects(o Options) ([]Object, error) {
+// Objects returns the objects of the bundle with their Kubernetes types, in the
+// order of Render. Custom resources are *unstructured.Unstructured.
+func Objects(o Options) ([]runtime.Object, error) {
 	out, err := build(o)
 	if err != nil {
 		return nil, err
 	}
-	var all []Object
-	for _, r := range out.Resources() {
+	scheme := runtime.NewScheme()
+	types := runtime.NewSchemeBuilder(admissionregv1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, rbacv1.AddToScheme)
+	if err := types.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("render: %w", err)
+	}
+	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	all := make([]runtime.Object, out.Size())
+	for i, r := range out.Resources() {
 		text, err := r.MarshalJSON()
 		if err != nil {
 			return nil, fmt.Errorf("render: %w", err)
 		}
-		all = append(all, Object{r.GetKind(), text})
+		all[i], _, err = decoder.Decode(text, nil, nil)
+		if runtime.IsNotRegisteredError(err) {
+			all[i], _, err = unstructured.UnstructuredJSONScheme.Decode(text, nil, nil)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("render: %s: %w", r.CurId(), err)
+		}
 	}
 	return all, nil
+}
+
+// WebhookRepository returns the repository of the webhook's own image.
+func WebhookRepository(r *rewrite.Rules) string { return r.Registry() + "/" + Image }
+
+// WebhookImage returns the image, with its tag, that the bundle runs by default.
+func WebhookImage(r *rewrite.Rules) (string, error) {
+	objects, err := Objects(Options{Rules: r})
+	if err != nil {
+		return "", err
+	}
+	for _, o := range objects {
+		if d, ok := o.(*appsv1.Deployment); ok {
+			return d.Spec.Template.Spec.Containers[0].Image, nil
+		}
+	}
+	return "", errors.New("render: the bundle has no Deployment")
 }
 
 func build(o Options) (resmap.ResMap, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
@@ -143,5 +144,42 @@ func TestTheRegistryReachesConfigConditionsAndImage(t *testing.T) {
 		if strings.Contains(out, leftover) {
 			t.Errorf("the bundle still has %q", leftover)
 		}
+	}
+}
+
+func TestObjectsAreTypedAndKeepTheOrderOfRender(t *testing.T) {
+	for _, o := range []Options{{}, {Overlays: Overlays()}, {Engine: Policy}} {
+		o.Rules = rules(t, rewrite.Config{})
+		objects, err := Objects(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want, have []string
+		for _, line := range strings.Split(render(t, o), "\n") {
+			if kind, ok := strings.CutPrefix(line, "kind: "); ok {
+				want = append(want, kind)
+			}
+		}
+		for _, object := range objects {
+			kind := object.GetObjectKind().GroupVersionKind()
+			have = append(have, kind.Kind)
+			if _, generic := object.(*unstructured.Unstructured); generic != (kind.Group == "cert-manager.io") {
+				t.Errorf("%s is a %T", kind, object)
+			}
+		}
+		if diff := cmp.Diff(want, have); diff != "" {
+			t.Errorf("-want +have\n%s", diff)
+		}
+	}
+}
+
+func TestWebhookImage(t *testing.T) {
+	r := rules(t, rewrite.Config{})
+	image, err := WebhookImage(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(render(t, Options{Rules: r}), "image: "+image+"\n") || !strings.HasPrefix(image, WebhookRepository(r)+":v") {
+		t.Errorf("have %s", image)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/catalog/live"
-	"github.com/castai/privatelink-webhook/internal/manifest"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -139,16 +138,10 @@ func (f *imageFlags) addCluster(c *cobra.Command, into *catalog.List) error {
 
 // addWebhook adds the image of the webhook as the install bundle names it.
 func addWebhook(_ *cobra.Command, into *catalog.List) error {
-	bundle, err := deploy.Render(deploy.Options{Rules: into.Rules()})
+	image, err := deploy.WebhookImage(into.Rules())
 	if err != nil {
 		return err
 	}
-	_, places, err := manifest.Rewrite("install bundle", bundle, into.Rules())
-	if err != nil {
-		return err
-	}
-	for _, p := range places {
-		into.AddWebhook(p.Result.Source)
-	}
+	into.AddWebhook(image)
 	return nil
 }

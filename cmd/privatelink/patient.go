@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -124,28 +123,27 @@ type bundle struct {
 
 // rendered is the bundle for these rules.
 func rendered(rules *rewrite.Rules, text []byte) (b bundle, err error) {
-	var deployment appsv1.Deployment
-	into := map[string]any{
-		"MutatingWebhookConfiguration": &b.configuration, "MutatingAdmissionPolicy": &b.policy, "ValidatingAdmissionPolicy": &b.guard, "Deployment": &deployment,
-	}
 	for _, engine := range deploy.Engines() {
 		objects, err := deploy.Objects(deploy.Options{Rules: rules, Config: text, Engine: engine})
 		if err != nil {
 			return b, err
 		}
 		for _, o := range objects {
-			if into[o.Kind] == nil {
-				continue
-			}
-			if err := json.Unmarshal(o.JSON, into[o.Kind]); err != nil {
-				return b, err
+			switch o := o.(type) {
+			case *admissionv1.MutatingWebhookConfiguration:
+				b.configuration = o
+			case *admissionv1.MutatingAdmissionPolicy:
+				b.policy = o
+			case *admissionv1.ValidatingAdmissionPolicy:
+				b.guard = o
+			case *appsv1.Deployment:
+				b.image = o.Spec.Template.Spec.Containers[0].Image
 			}
 		}
 	}
-	if b.configuration == nil || b.policy == nil || b.guard == nil || len(deployment.Spec.Template.Spec.Containers) == 0 {
-		return b, errors.New("the install bundle lacks something that the doctor compares")
+	if b.configuration == nil || b.policy == nil || b.guard == nil || b.image == "" {
+		return b, errors.New("the install bundle lacks an object that the doctor compares")
 	}
-	b.image = deployment.Spec.Template.Spec.Containers[0].Image
 	return b, nil
 }
 

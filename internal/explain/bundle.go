@@ -12,6 +12,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 
 	"github.com/castai/privatelink-webhook/deploy"
@@ -59,33 +60,22 @@ func New(o deploy.Options) (*Bundle, error) {
 	return b, nil
 }
 
-// add compiles an object of the bundle, if it has expressions.
-func (b *Bundle) add(o deploy.Object) error {
-	switch o.Kind {
-	case "MutatingWebhookConfiguration":
-		return decode(o.JSON, b.webhook)
-	case "MutatingAdmissionPolicy":
-		return decode(o.JSON, b.policy)
-	case "ValidatingAdmissionPolicy":
-		return decode(o.JSON, b.validating)
-	case "ValidatingAdmissionPolicyBinding":
-		return decode(o.JSON, func(o admissionregv1.ValidatingAdmissionPolicyBinding) error {
-			b.guard.denies = o.Spec.ValidationActions[0] == admissionregv1.Deny
-			return nil
-		})
+// add compiles the expressions of an object of the bundle.
+func (b *Bundle) add(o runtime.Object) error {
+	switch o := o.(type) {
+	case *admissionregv1.MutatingWebhookConfiguration:
+		return b.webhook(o)
+	case *admissionregv1.MutatingAdmissionPolicy:
+		return b.policy(o)
+	case *admissionregv1.ValidatingAdmissionPolicy:
+		return b.validating(o)
+	case *admissionregv1.ValidatingAdmissionPolicyBinding: // after its policy
+		b.guard.denies = o.Spec.ValidationActions[0] == admissionregv1.Deny
 	}
 	return nil
 }
 
-func decode[T any](raw []byte, use func(T) error) error {
-	var o T
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return err
-	}
-	return use(o)
-}
-
-func (b *Bundle) webhook(o admissionregv1.MutatingWebhookConfiguration) (err error) {
+func (b *Bundle) webhook(o *admissionregv1.MutatingWebhookConfiguration) (err error) {
 	for _, w := range o.Webhooks {
 		if w.Rules[0].Operations[0] != admissionregv1.Create {
 			continue
@@ -102,7 +92,7 @@ func (b *Bundle) webhook(o admissionregv1.MutatingWebhookConfiguration) (err err
 	return nil
 }
 
-func (b *Bundle) policy(o admissionregv1.MutatingAdmissionPolicy) error {
+func (b *Bundle) policy(o *admissionregv1.MutatingAdmissionPolicy) error {
 	b.fails = *o.Spec.FailurePolicy == admissionregv1.Fail
 	c, err := newCompiler(variables(o.Spec.Variables))
 	if err == nil {
@@ -117,7 +107,7 @@ func (b *Bundle) policy(o admissionregv1.MutatingAdmissionPolicy) error {
 	return nil
 }
 
-func (b *Bundle) validating(o admissionregv1.ValidatingAdmissionPolicy) error {
+func (b *Bundle) validating(o *admissionregv1.ValidatingAdmissionPolicy) error {
 	b.guard = &guard{deniesOnErrors: *o.Spec.FailurePolicy == admissionregv1.Fail}
 	c, err := newCompiler(variables(o.Spec.Variables))
 	if err == nil {

@@ -6,7 +6,6 @@
 package admission
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -28,7 +27,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
 	auser "k8s.io/apiserver/pkg/authentication/user"
@@ -89,24 +87,23 @@ func start(t *testing.T, c rewrite.Config) *apiServer {
 // the caBundle that the webhook would publish.
 func configuration(t *testing.T, o deploy.Options, ca []byte) *admissionregv1.MutatingWebhookConfiguration {
 	t.Helper()
-	bundle, err := deploy.Render(o)
+	bundle, err := deploy.Objects(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(bundle), 4096); ; {
-		var c admissionregv1.MutatingWebhookConfiguration
-		if err := d.Decode(&c); err != nil {
-			t.Fatalf("no webhook configuration in the bundle: %v", err)
-		}
-		if c.Kind != "MutatingWebhookConfiguration" {
+	for _, object := range bundle {
+		c, ok := object.(*admissionregv1.MutatingWebhookConfiguration)
+		if !ok {
 			continue
 		}
 		for i := range c.Webhooks {
 			c.Webhooks[i].ClientConfig.CABundle = ca
 			c.Webhooks[i].ObjectSelector = &metav1.LabelSelector{} // the API server's default
 		}
-		return &c
+		return c
 	}
+	t.Fatal("the bundle has no webhook configuration")
+	return nil
 }
 
 func namespaces(r *rewrite.Rules) (out []runtime.Object) {

@@ -3,11 +3,8 @@
 package admission
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/generic"
 	mutatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
@@ -60,12 +56,13 @@ func startPolicies(t *testing.T, c rewrite.Config, o deploy.Options) *policies {
 	if o.Config, err = json.Marshal(c); err != nil {
 		t.Fatal(err)
 	}
-	bundle, err := deploy.Render(o)
+	bundle, err := deploy.Objects(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &policies{T: t, rules: rules}
-	client := fake.NewClientset(append(namespaces(rules), p.objects(bundle)...)...)
+	p.complete(bundle)
+	client := fake.NewClientset(append(namespaces(rules), bundle...)...)
 	factory := informers.NewSharedInformerFactory(client, 0)
 	stop := make(chan struct{})
 	t.Cleanup(func() { close(stop); factory.Shutdown() })
@@ -85,7 +82,7 @@ func startPolicies(t *testing.T, c rewrite.Config, o deploy.Options) *policies {
 		t.Fatal("the plugins do not become ready")
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		// The plugin reads the schemas beside, and answers 503 before it has them.
+		// The plugin reads the schemas in the background, and returns 503 until it has them.
 		_, err := p.create(rules.Namespaces()[0], places("probe", "")["container"])
 		if err == nil {
 			return p
@@ -96,28 +93,15 @@ func startPolicies(t *testing.T, c rewrite.Config, o deploy.Options) *policies {
 	}
 }
 
-// objects are the policies and bindings of the bundle, as the API server's
-// defaults leave them.
-func (p *policies) objects(bundle []byte) (out []runtime.Object) {
-	p.Helper()
-	for d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(bundle), 4096); ; {
-		var raw runtime.RawExtension
-		if err := d.Decode(&raw); errors.Is(err, io.EOF) {
-			return out
-		} else if err != nil {
-			p.Fatal(err)
-		}
-		object, _, err := clientscheme.Codecs.UniversalDeserializer().Decode(raw.Raw, nil, nil)
-		if err != nil {
-			p.Fatal(err)
-		}
+// complete adds the API server's defaults to the policies of the bundle.
+func (p *policies) complete(bundle []runtime.Object) {
+	for _, object := range bundle {
 		switch o := object.(type) {
 		case *admissionregv1.MutatingAdmissionPolicy:
 			p.mutator, o.Spec.MatchConstraints.ObjectSelector = o, &metav1.LabelSelector{}
 		case *admissionregv1.ValidatingAdmissionPolicy:
 			p.guard, o.Spec.MatchConstraints.ObjectSelector = o, &metav1.LabelSelector{}
 		}
-		out = append(out, object)
 	}
 }
 
