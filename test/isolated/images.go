@@ -140,7 +140,7 @@ func (n *Node) pushBinaries(ctx context.Context, version string, binaries map[st
 	for arch, file := range binaries {
 		args = append(args, "--binary", arch+"="+file)
 	}
-	cmd := exec.CommandContext(ctx, n.tool("image"), args...)
+	cmd := exec.CommandContext(ctx, n.tool("ociimage"), args...)
 	cmd.Env = []string{"SSL_CERT_FILE=" + n.caFile(), "DOCKER_CONFIG=" + filepath.Join(n.dir, "docker"), "HOME=" + n.dir}
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("pushing the webhook's image: %w: %s", err, said)
