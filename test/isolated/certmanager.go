@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// The two programs of cert-manager. They run beside the control plane, where
+// The two programs of cert-manager. They run next to the control plane, where
 // their own images are not needed.
 const (
 	CertManager = "cert-manager"
@@ -76,7 +76,7 @@ func (n *Node) runCertManager(name string, args ...string) error {
 	return n.run(name, 5*time.Second, filepath.Join(n.certManager(), "certmanager"), append(args, "--kubeconfig="+n.Kubeconfig)...)
 }
 
-// ReplaceCAInjector starts it anew with other feature gates.
+// ReplaceCAInjector starts it again with other feature gates.
 func (n *Node) ReplaceCAInjector(gates string) error {
 	return errors.Join(n.remove(CAInjector), n.runCertManager(CAInjector, "cainjector", "--feature-gates="+gates))
 }

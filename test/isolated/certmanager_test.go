@@ -24,17 +24,16 @@ import (
 	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
 
-// The variant with cert-manager, by cert-manager's own controllers. Its CA is
-// published by somebody who does not know what the webhook serves: cainjector
-// writes a new CA at once, and the leaf below it takes up to a minute to come
-// through the kubelet. Until then the old leaf has to be trusted as well.
+// The cert-manager variant, with the controllers of cert-manager. cainjector
+// publishes a new CA at once, and the kubelet takes up to a minute to project the
+// new leaf. Until then the old leaf must be trusted as well.
 func TestCertManager(t *testing.T) {
 	t.Cleanup(func() {
-		if err := n.StopCertManager(alive); err != nil {
+		if err := n.StopCertManager(testCtx); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := n.StartCertManager(alive); err != nil {
+	if err := n.StartCertManager(testCtx); err != nil {
 		t.Fatal(err)
 	}
 	begin, manifests := time.Now(), privatelink(t, "install", "--registry", Registry, "--overlay", "cert-manager")
@@ -45,23 +44,23 @@ func TestCertManager(t *testing.T) {
 	kubectl(t, manifests, "apply", "-f", "-")
 	ready(t)
 	served(t)
-	figure("\nwith cert-manager: the webhook is ready %s after `privatelink install --overlay cert-manager | kubectl apply -f -`", since(begin))
+	reportf("\nwith cert-manager: the webhook is ready %s after `privatelink install --overlay cert-manager | kubectl apply -f -`", since(begin))
 
 	t.Run("a pod with a public image runs", rewritten)
-	t.Run("the webhook has no rights and no token", powerless)
-	figure("%-48s %8s %8s %8s %8s %10s", "under load of "+fmt.Sprint(rate)+" pods a second", "created", "retried", "failed", "public", "longest")
+	t.Run("the webhook has no rights and no token", hasNoPrivileges)
+	reportf("%-48s %8s %8s %8s %8s %10s", "under load of "+fmt.Sprint(rate)+" pods a second", "created", "retried", "failed", "public", "longest")
 	for _, event := range []struct {
 		name    string
-		planned bool // and so nobody notices
+		planned bool // no creation may need a retry
 		cause   func(*testing.T)
 	}{
 		{"cert-manager renews the leaf", true, renewLeaf},
 		{"cert-manager renews it again", true, renewLeaf},
 		{"cert-manager renews the CA", true, renewAuthority},
-		{"cert-manager renews the CA, cainjector is away", true, withoutCAInjector},
+		{"cert-manager renews the CA, cainjector is stopped", true, withoutCAInjector},
 		{"the CA gets another key", true, replaceAuthority},
-		{"cert-manager is away, rolling update", true, withoutCertManager},
-		{"caBundle blanked, cainjector is there", false, blankBundle},
+		{"cert-manager is stopped, rolling update", true, withoutCertManager},
+		{"caBundle blanked, cainjector is running", false, blankBundle},
 		{"cert-manager renews the CA, cainjector < 1.19", true, renewAuthorityWithoutMerging},
 	} {
 		t.Run(event.name, func(t *testing.T) { underLoad(t, event.name, event.planned, event.cause) })
@@ -72,12 +71,12 @@ func TestCertManager(t *testing.T) {
 }
 
 func underLoad(t *testing.T, name string, planned bool, cause func(*testing.T)) {
-	l := steady(t, fmt.Sprintf("load-%d", time.Now().UnixMilli()))
+	l := startLoad(t, fmt.Sprintf("load-%d", time.Now().UnixMilli()))
 	time.Sleep(time.Second)
 	cause(t)
-	time.Sleep(2 * time.Second) // what comes late counts as well
+	time.Sleep(2 * time.Second) // late failures count as well
 	public := l.end(t)
-	figure("%-48s %8d %8d %8d %8d %10s", name, l.created, l.retried, l.failed, public, l.longest.Round(10*time.Millisecond))
+	reportf("%-48s %8d %8d %8d %8d %10s", name, l.created, l.retried, l.failed, public, l.longest.Round(10*time.Millisecond))
 	if l.failed > 0 || planned && l.retried > 0 {
 		t.Errorf("%d pods failed, %d had to be tried again; the last error: %v", l.failed, l.retried, l.lastError)
 	}
@@ -85,18 +84,18 @@ func underLoad(t *testing.T, name string, planned bool, cause func(*testing.T)) 
 }
 
 func rewritten(t *testing.T) {
-	kubectl(t, "", "create", "namespace", agents)
+	kubectl(t, "", "create", "namespace", agentNamespace)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		_, err := n.Client.CoreV1().ServiceAccounts(agents).Get(ctx, "default", metav1.GetOptions{})
+		_, err := n.Client.CoreV1().ServiceAccounts(agentNamespace).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
 	p := pod("public", loadImages[0])
 	p.Spec.SchedulerName = ""
-	if _, err := n.Client.CoreV1().Pods(agents).Create(alive, p, metav1.CreateOptions{}); err != nil {
+	if _, err := n.Client.CoreV1().Pods(agentNamespace).Create(testCtx, p, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 60*time.Second, func(ctx context.Context) error {
-		p, err := n.Client.CoreV1().Pods(agents).Get(ctx, p.Name, metav1.GetOptions{})
+		p, err := n.Client.CoreV1().Pods(agentNamespace).Get(ctx, p.Name, metav1.GetOptions{})
 		if err == nil && p.Status.Phase != corev1.PodRunning {
 			err = fmt.Errorf("%s with %v is %s", p.Name, imagesOf(p.Spec), p.Status.Phase)
 		}
@@ -104,14 +103,14 @@ func rewritten(t *testing.T) {
 	})
 }
 
-// powerless asks the API server for rights, and the kernel for a token.
-func powerless(t *testing.T) {
+// hasNoPrivileges checks the API server for RBAC rules and the kernel for a token.
+func hasNoPrivileges(t *testing.T) {
 	for _, kind := range []string{"roles", "rolebindings", "clusterroles", "clusterrolebindings"} {
 		if out := kubectl(t, "", "get", kind, "--all-namespaces", "--output=yaml"); strings.Contains(out, "privatelink") {
-			t.Errorf("some of the %s are for us: %s", kind, out)
+			t.Errorf("some %s name the webhook: %s", kind, out)
 		}
 	}
-	pods, err := n.Client.CoreV1().Pods(deploy.Namespace).List(alive, metav1.ListOptions{})
+	pods, err := n.Client.CoreV1().Pods(deploy.Namespace).List(testCtx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,14 +174,14 @@ func renewBoth(t *testing.T) *x509.Certificate {
 	return after
 }
 
-// withoutCAInjector: a leaf of the renewed CA is below the published one, too.
+// withoutCAInjector: the published CA verifies a leaf of the renewed CA, too.
 func withoutCAInjector(t *testing.T) {
 	if err := n.each((*cluster.Component).Kill, CAInjector); err != nil {
 		t.Fatal(err)
 	}
 	after := renewBoth(t)
 	if all := bundle(t); slices.ContainsFunc(all, after.Equal) {
-		t.Error("the new CA is in caBundle: who put it there?")
+		t.Error("the new CA is in caBundle although cainjector is stopped")
 	}
 	if err := n.each((*cluster.Component).Start, CAInjector); err != nil {
 		t.Fatal(err)
@@ -196,8 +195,8 @@ func withoutCAInjector(t *testing.T) {
 }
 
 // renewAuthorityWithoutMerging has the cainjector of cert-manager 1.18 and
-// older, which replaces caBundle instead of adding to it: nobody trusts the old
-// CA from then on. The leaf is below both, as long as they have the same key.
+// older, which replaces caBundle instead of adding to it: the old CA is not
+// trusted from then on. The leaf is below both, as long as they have the same key.
 func renewAuthorityWithoutMerging(t *testing.T) {
 	if err := n.ReplaceCAInjector("CAInjectorMerging=false"); err != nil {
 		t.Fatal(err)
@@ -208,8 +207,8 @@ func renewAuthorityWithoutMerging(t *testing.T) {
 	}
 }
 
-// replaceAuthority is what one does when the CA's key leaked. cainjector adds
-// the new CA; the old one is distrusted by hand, when no leaf needs it any more.
+// replaceAuthority is the procedure for a leaked CA key. cainjector adds the new
+// CA; the old one is removed by hand when no leaf needs it any more.
 func replaceAuthority(t *testing.T) {
 	before := pair(t, authoritySecret)
 	kubectl(t, "", "delete", "secret", "--namespace", deploy.Namespace, authoritySecret)
@@ -224,7 +223,7 @@ func replaceAuthority(t *testing.T) {
 	if all := bundle(t); !slices.ContainsFunc(all, before.Equal) {
 		t.Errorf("the old CA is not among the %d of caBundle", len(all))
 	}
-	s, err := n.Client.CoreV1().Secrets(deploy.Namespace).Get(alive, leafSecret, metav1.GetOptions{})
+	s, err := n.Client.CoreV1().Secrets(deploy.Namespace).Get(testCtx, leafSecret, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +237,7 @@ func replaceAuthority(t *testing.T) {
 	served(t)
 }
 
-// withoutCertManager: what was issued and published stays.
+// withoutCertManager: issued certificates and the published CA stay valid.
 func withoutCertManager(t *testing.T) {
 	if err := n.each((*cluster.Component).Kill, CertManager, CAInjector); err != nil {
 		t.Fatal(err)

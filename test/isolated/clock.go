@@ -28,10 +28,10 @@ func (p Programs) WrongClock() string { return p.Version + "-wrong-clock" }
 func (p Programs) clock(name string) string { return filepath.Join(p.Cache, "clock", name) }
 
 const (
-	rightClock = "\tsec, nsec, mono := runtimeNow()\n"
-	wrongClock = "\tsec, nsec, mono := runtimeNow()\n\tsec += ahead\n"
+	timeNow      = "\tsec, nsec, mono := runtimeNow()\n"
+	timeNowAhead = "\tsec, nsec, mono := runtimeNow()\n\tsec += ahead\n"
 	// Now must not need what it serves, hence whole seconds in a plain variable.
-	howWrong = "package time\n\nimport \"syscall\"\n\nvar ahead = secondsAhead()\n\n" +
+	aheadSource = "package time\n\nimport \"syscall\"\n\nvar ahead = secondsAhead()\n\n" +
 		"func secondsAhead() int64 {\n\ts, _ := syscall.Getenv(\"" + ClockAhead + "\")\n\td, _ := ParseDuration(s)\n\treturn int64(d / Second)\n}\n"
 )
 
@@ -48,7 +48,7 @@ func (p Programs) buildWrongClock(ctx context.Context, flags []string) error {
 	if err != nil {
 		return err
 	}
-	if strings.Count(string(text), rightClock) != 1 {
+	if strings.Count(string(text), timeNow) != 1 {
 		return errors.New("time.Now of this Go is written in another way; see rightClock")
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
@@ -59,8 +59,8 @@ func (p Programs) buildWrongClock(ctx context.Context, flags []string) error {
 		return err
 	}
 	if err := write(map[string]string{
-		p.clock("time.go"):      strings.Replace(string(text), rightClock, wrongClock, 1),
-		p.clock("ahead.go"):     howWrong,
+		p.clock("time.go"):      strings.Replace(string(text), timeNow, timeNowAhead, 1),
+		p.clock("ahead.go"):     aheadSource,
 		p.clock("overlay.json"): string(overlay),
 	}); err != nil {
 		return err

@@ -32,7 +32,7 @@ func withClocks(t *testing.T, ahead time.Duration, refused bool, meanwhile func(
 	right := webhooks(t)
 	setClock(t, ahead)
 	if refused {
-		for _, pid := range right { // they drain, and nobody waits for them
+		for _, pid := range right { // they drain, and the test does not wait for that
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				t.Fatal(err)
 			}
@@ -109,29 +109,29 @@ func issuer(leaf *x509.Certificate, bundle string) *x509.Certificate {
 	return nil
 }
 
-// aLittleAhead is within what back-dating allows for.
-func aLittleAhead(t *testing.T) {
+// clockSlightlyAhead is within the back-dating of certificates.
+func clockSlightlyAhead(t *testing.T) {
 	withClocks(t, 4*time.Minute, false, func(*testing.T) { time.Sleep(3 * time.Second) })
 }
 
-// anHourAhead is not: pods are refused until the clocks are right again.
-func anHourAhead(t *testing.T) {
+// clockHourAhead is not: pods are refused until the clocks are right again.
+func clockHourAhead(t *testing.T) {
 	withClocks(t, time.Hour, true, func(t *testing.T) {
 		eventually(t, 10*time.Second, func(ctx context.Context) error {
-			err := dryRun(ctx)
+			err := dryRunPod(ctx)
 			if err == nil || !strings.Contains(err.Error(), "x509: certificate has expired or is not yet valid") {
 				return fmt.Errorf("a pod is not refused for the dates of a certificate: %v", err)
 			}
 			return nil
 		})
 	})
-	if err := dryRun(alive); err != nil {
+	if err := dryRunPod(testCtx); err != nil {
 		t.Errorf("with the right clocks: %v", err)
 	}
 }
 
-// dryRun creates a pod as far as the webhook's answer.
-func dryRun(ctx context.Context) error {
-	_, err := n.Client.CoreV1().Pods(agents).Create(ctx, pod("dry-run", loadImages[0]), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+// dryRunPod creates a pod as far as the webhook's answer.
+func dryRunPod(ctx context.Context) error {
+	_, err := n.Client.CoreV1().Pods(agentNamespace).Create(ctx, pod("dry-run", loadImages[0]), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	return err
 }

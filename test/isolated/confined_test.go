@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// webhooks are the processes of the webhook. Nobody else's are on the machine.
+// webhooks returns the processes of the webhook on this machine.
 func webhooks(t *testing.T) (pids []int) {
 	t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -32,8 +32,8 @@ func webhooks(t *testing.T) (pids []int) {
 	return pids
 }
 
-// confined asks the kernel and not the manifest.
-func confined(t *testing.T) {
+// isConfined checks the processes in the kernel, not the manifest.
+func isConfined(t *testing.T) {
 	pids := webhooks(t)
 	if len(pids) != 2 {
 		t.Fatalf("%d processes of the webhook, want 2", len(pids))
@@ -49,7 +49,7 @@ func confined(t *testing.T) {
 			"CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
 		} {
 			if !slices.Contains(strings.Split(string(status), "\n"), want) {
-				t.Errorf("process %d has not %q", pid, want)
+				t.Errorf("process %d lacks %q", pid, want)
 			}
 		}
 		mounts, err := os.ReadFile(filepath.Join(proc, "mountinfo"))

@@ -14,7 +14,7 @@ import (
 // admissionCost prints what the webhook costs a creation, as the API server
 // saw it so far.
 func admissionCost(t *testing.T) {
-	now, err := metrics.Scrape(alive, n.Client.CoreV1().RESTClient())
+	now, err := metrics.Scrape(testCtx, n.Client.CoreV1().RESTClient())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,6 +26,6 @@ func admissionCost(t *testing.T) {
 		t.Fatal("the API server says that it never called the webhook")
 	}
 	round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
-	figure("    a review of that, as the API server sees it: %d calls, %s on average, p50 %s, p99 %s, %.1f %% within 5 ms",
+	reportf("    a review of that, as the API server sees it: %d calls, %s on average, p50 %s, p99 %s, %.1f %% within 5 ms",
 		calls.Count(), round(calls.Mean()), round(calls.Quantile(.5)), round(calls.Quantile(.99)), 100*calls.Within(5*time.Millisecond))
 }

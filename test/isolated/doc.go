@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package isolated is the customer's situation on one machine: a whole Kubernetes
-// node, real in every part, on a network without a way out, and a private ECR
-// as the only registry that answers.
+// Package isolated runs a complete Kubernetes node (kubelet, containerd,
+// kube-proxy) on a network without a route out, with a stand-in for ECR as the
+// only registry that it reaches.
 //
-// What the webhook is for shows only there. A public image is not "rewritten"
-// or "not rewritten" but pulled or not pulled, and the webhook itself runs from
-// its own image, under the security settings of its own manifests, behind a
-// Service, with a certificate that it published itself.
+// Other levels of test show that an image is rewritten. This one shows that it
+// is pulled, and that the webhook runs from its own image, under the security
+// settings of its own manifests, behind a Service, with a certificate that it
+// published itself.
 //
-// Linux and root only. Everything happens on a machine of its own (package
-// machine), so that nothing is left of it however it ends; only the packages
-// stay that it installs where they are missing, and the programs that it builds
-// into .cache.
+// It needs Linux and root. Everything runs in namespaces of its own (package
+// machine), which end with the process. Missing distribution packages are
+// installed, and programs are built into .cache; these stay.
 //
-//	go test -count=1 -v -timeout 30m -tags isolated ./test/isolated/...             # story and faults
-//	go test -count=1 -v -timeout 30m -tags isolated -run TestStory ./test/isolated  # the story alone
-//	go run ./test/isolated/up                                                   # a node to try things by hand
+//	go test -count=1 -v -timeout 30m -tags isolated ./test/isolated/...                     # all tests
+//	go test -count=1 -v -timeout 30m -tags isolated -run TestOnboarding ./test/isolated  # onboarding alone
+//	go run ./test/isolated/up                                                   # a node for manual tests
 //
 // With PRIVATELINK_NODE_DIR the tests keep data and logs in that folder.
 package isolated

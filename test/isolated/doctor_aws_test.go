@@ -10,36 +10,36 @@ import (
 	"github.com/castai/privatelink-webhook/test/aws/emulator"
 )
 
-// awsAccount is the customer's account at AWS, in an emulator.
+// awsAccount is the customer's AWS account in an emulator.
 type awsAccount struct {
 	url      string
 	customer *emulator.Customer
 }
 
-// atAWS makes the account. It ends with the test.
-func atAWS(t *testing.T) *awsAccount {
+// newAWSAccount creates the account. It ends with the test.
+func newAWSAccount(t *testing.T) *awsAccount {
 	t.Helper()
-	url, stop, err := emulator.Start(alive)
+	url, stop, err := emulator.Start(testCtx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
 	a := &awsAccount{url: url}
-	a.heal(t)
+	a.reset(t)
 	return a
 }
 
-// heal makes the account anew.
-func (a *awsAccount) heal(t *testing.T) {
+// reset restores a healthy account.
+func (a *awsAccount) reset(t *testing.T) {
 	t.Helper()
 	var err error
-	if a.customer, err = emulator.NewCustomer(alive, a.url, emulator.Options{Prefix: "customer", RegistryAccount: "210987654321"}); err != nil {
+	if a.customer, err = emulator.NewCustomer(testCtx, a.url, emulator.Options{Prefix: "customer", RegistryAccount: "210987654321"}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// environment lets the doctor ask the account, but for ECR itself, which has a
-// stand-in that images can be pulled from.
+// environment points `privatelink doctor` at the account. ECR itself has another
+// stand-in, from which images can be pulled.
 func (a *awsAccount) environment() (env []string) {
 	for name, value := range a.customer.Environment() {
 		env = append(env, name+"="+value)
@@ -47,8 +47,8 @@ func (a *awsAccount) environment() (env []string) {
 	return env
 }
 
-// faults are some of those of network and identity, to see that the command asks
-// AWS as it should. All of them are in test/aws.
+// faults are one fault for each of a few checks of network and identity, to test the
+// wiring of the command. All of them are in test/aws.
 func (a *awsAccount) faults() (some []fault) {
 	wanted := map[string]bool{"network/private-dns": true, "network/castai-endpoints": true, "network/control-plane-port": true, "identity/mirror-permissions": true, "registry/node-role": true}
 	for _, f := range emulator.Faults() {
@@ -57,10 +57,10 @@ func (a *awsAccount) faults() (some []fault) {
 		}
 		wanted[f.Check] = false
 		some = append(some, fault{name: f.Name, check: f.Check, cause: func(t *testing.T) func() {
-			if err := f.Inject(alive, a.customer); err != nil {
+			if err := f.Inject(testCtx, a.customer); err != nil {
 				t.Fatal(err)
 			}
-			return func() { a.heal(t) }
+			return func() { a.reset(t) }
 		}})
 	}
 	return some

@@ -29,7 +29,7 @@ import (
 
 // patched changes an object and returns what puts it back: the bundle, applied
 // again.
-func (c *consulting) patched(t *testing.T, kind, name, patch string) func() {
+func (c *doctorRun) patched(t *testing.T, kind, name, patch string) func() {
 	t.Helper()
 	flags := []string{"patch", kind, name, "--type=json", "--patch=" + patch}
 	if slices.Contains([]string{"deployment", "service", "configmap", "networkpolicy"}, kind) {
@@ -39,17 +39,17 @@ func (c *consulting) patched(t *testing.T, kind, name, patch string) func() {
 	return func() { c.apply(t) }
 }
 
-func (c *consulting) deleted(t *testing.T, kind, name string, flags ...string) func() {
+func (c *doctorRun) deleted(t *testing.T, kind, name string, flags ...string) func() {
 	t.Helper()
 	kubectl(t, "", append([]string{"delete", kind, name}, flags...)...)
 	return func() { c.apply(t) }
 }
 
 // clusterFaults are those of the webhook's installation and of CAST AI's pods.
-func (c *consulting) clusterFaults() []fault {
+func (c *doctorRun) clusterFaults() []fault {
 	in := []string{"--namespace", deploy.Namespace}
-	// What the doctor says is to be done, done just so: to apply the bundle again
-	// does not take away what it never had.
+	// These remedies are executed as printed: applying the bundle again does not
+	// remove fields that it never had.
 	const service = `[{"op":"replace","path":"/spec/selector","value":{"app.kubernetes.io/name":"privatelink-webhook"}}]`
 	const remedy = `[{"op":"remove","path":"/webhooks/0/objectSelector"}]`
 	patch := func(kind, name, patch string) func(*testing.T) func() {
@@ -76,9 +76,9 @@ func (c *consulting) clusterFaults() []fault {
 		{"webhook scaled to 0", "cluster/replicas", "scaled to 0", "--replicas=2", patch("deployment", deploy.Name, `[{"op": "replace", "path": "/spec/replicas", "value": 0}]`)},
 		{"one replica only", "cluster/replicas", "only one replica", "--replicas=2", patch("deployment", deploy.Name, `[{"op": "replace", "path": "/spec/replicas", "value": 1}]`)},
 		{"webhook not installed", "cluster/replicas", "there is no Deployment", "privatelink install", remove("deployment", deploy.Name, in...)},
-		{"Service to a port where nobody listens", "cluster/service", "leads to port 9999", "privatelink install",
+		{"Service with a wrong target port", "cluster/service", "leads to port 9999", "privatelink install",
 			patch("service", deploy.Name, `[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 9999}]`)},
-		{"Service that selects nobody", "cluster/service", "no ready pod is behind", service, func(t *testing.T) func() {
+		{"Service that selects no pod", "cluster/service", "no ready pod is behind", service, func(t *testing.T) func() {
 			c.patched(t, "service", deploy.Name, `[{"op": "add", "path": "/spec/selector/color", "value": "blue"}]`)
 			return func() { c.patched(t, "service", deploy.Name, service) }
 		}},
@@ -110,27 +110,27 @@ func (c *consulting) clusterFaults() []fault {
 		}},
 		{"a pod from before the webhook", "cluster/pods", "ghcr.io/castai/images/agent:v1", "kubectl replace --force", func(t *testing.T) func() {
 			undo := c.deleted(t, "mutatingwebhookconfiguration", deploy.ConfigurationName)
-			kubectl(t, bare("left-over", "ghcr.io/castai/images/agent:v1"), "apply", "-f", "-")
+			kubectl(t, barePod("left-over", "ghcr.io/castai/images/agent:v1"), "apply", "-f", "-")
 			undo()
-			return func() { kubectl(t, "", "delete", "pod", "left-over", "--namespace", agents, "--now") }
+			return func() { kubectl(t, "", "delete", "pod", "left-over", "--namespace", agentNamespace, "--now") }
 		}},
 		{"a pod whose image is not in ECR", "cluster/pulls", "not found", "privatelink mirror", func(t *testing.T) func() {
-			kubectl(t, bare("unmirrored", "ghcr.io/castai/images/agent:v0.0.1-nowhere"), "apply", "-f", "-")
-			return func() { kubectl(t, "", "delete", "pod", "unmirrored", "--namespace", agents, "--now") }
+			kubectl(t, barePod("unmirrored", "ghcr.io/castai/images/agent:v0.0.1-nowhere"), "apply", "-f", "-")
+			return func() { kubectl(t, "", "delete", "pod", "unmirrored", "--namespace", agentNamespace, "--now") }
 		}},
 		{"Pod Security refuses CAST AI's pods", "cluster/creation", "DaemonSet/on-the-node", "pod-security.kubernetes.io/enforce=privileged", func(t *testing.T) func() {
-			kubectl(t, "", "label", "namespace", agents, "pod-security.kubernetes.io/enforce=restricted")
+			kubectl(t, "", "label", "namespace", agentNamespace, "pod-security.kubernetes.io/enforce=restricted")
 			kubectl(t, onTheNode, "apply", "-f", "-")
 			return func() {
 				kubectl(t, onTheNode, "delete", "-f", "-")
-				kubectl(t, "", "label", "namespace", agents, "pod-security.kubernetes.io/enforce-")
+				kubectl(t, "", "label", "namespace", agentNamespace, "pod-security.kubernetes.io/enforce-")
 			}
 		}},
 	}
 }
 
 // policyFaults are those of the other engine.
-func (c *consulting) policyFaults() []fault {
+func (c *doctorRun) policyFaults() []fault {
 	remove := func(kind string) func(*testing.T) func() {
 		return func(t *testing.T) func() { return c.deleted(t, kind, deploy.PolicyName) }
 	}
@@ -151,7 +151,7 @@ webhooks:
   clientConfig: {url: "https://127.0.0.1:1/"}
   rules: [{operations: [CREATE], apiGroups: [""], apiVersions: [v1], resources: [pods]}]
   namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: castai-agent}}
-  objectSelector: {matchLabels: {nobody: has-it}}
+  objectSelector: {matchLabels: {matches: nothing}}
   failurePolicy: Ignore
   sideEffects: None
   admissionReviewVersions: [v1]
@@ -169,23 +169,23 @@ spec:
       containers: [{name: main, image: "ghcr.io/castai/images/agent:v1"}]
 `
 
-// bare is the manifest of a pod that nobody makes anew.
-func bare(name, image string) string {
-	return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: %s}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: %q}]}\n", name, agents, image)
+// barePod is the manifest of a pod without a controller.
+func barePod(name, image string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: %s}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: %q}]}\n", name, agentNamespace, image)
 }
 
 func firewall(t *testing.T, rules string) {
 	t.Helper()
-	cmd := exec.CommandContext(alive, "nft", "-f", "-")
+	cmd := exec.CommandContext(testCtx, "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(rules)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v: %s", err, out)
 	}
 }
 
-// withFiles gives the webhook certificates from a Secret, as who has a PKI of
-// his own does, and tells the API server to trust their CA.
-func (c *consulting) withFiles(t *testing.T, from, to time.Time) {
+// withFiles gives the webhook certificates from a Secret, as with a PKI of the
+// customer, and makes the API server trust their CA.
+func (c *doctorRun) withFiles(t *testing.T, from, to time.Time) {
 	t.Helper()
 	cert, key, ca := issue(t, from, to)
 	kubectl(t, fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: own-pki, namespace: %s}\ndata: {tls.crt: %s, tls.key: %s}\n",
@@ -199,7 +199,7 @@ func (c *consulting) withFiles(t *testing.T, from, to time.Time) {
 	trust(t, ca)
 }
 
-// trust makes a CA the only one of the webhook configuration.
+// trust replaces the CA of the webhook configuration.
 func trust(t *testing.T, ca []byte) {
 	t.Helper()
 	var operations []map[string]string
@@ -244,15 +244,15 @@ func issue(t *testing.T, from, to time.Time) (cert, key, ca []byte) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ca
 }
 
-// certificateFaults are those of an installation with certificates of its own:
-// the self-managed kind puts right what is wrong before anybody could look.
-func (c *consulting) certificateFaults() []fault {
+// certificateFaults are those of an installation with certificates from files:
+// self-managed certificates repair themselves before a check could run.
+func (c *doctorRun) certificateFaults() []fault {
 	day := 24 * time.Hour
 	renew := func(t *testing.T) func() {
 		return func() { c.withFiles(t, time.Now().Add(-day), time.Now().Add(89*day)) }
 	}
 	return []fault{
-		{"caBundle of somebody else", "cluster/ca-bundle", "does not trust pod", "base64", func(t *testing.T) func() {
+		{"caBundle of another CA", "cluster/ca-bundle", "does not trust pod", "base64", func(t *testing.T) func() {
 			_, _, foreign := issue(t, time.Now(), time.Now())
 			trust(t, foreign)
 			return renew(t)
@@ -268,12 +268,12 @@ func (c *consulting) certificateFaults() []fault {
 	}
 }
 
-// agentsExist waits for what a namespace has a moment after it was made.
-func agentsExist(t *testing.T) {
+// createAgentNamespace creates the namespace and waits for its service account.
+func createAgentNamespace(t *testing.T) {
 	t.Helper()
-	kubectl(t, "", "create", "namespace", agents)
+	kubectl(t, "", "create", "namespace", agentNamespace)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		_, err := n.Client.CoreV1().ServiceAccounts(agents).Get(ctx, "default", metav1.GetOptions{})
+		_, err := n.Client.CoreV1().ServiceAccounts(agentNamespace).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
 }

@@ -19,21 +19,21 @@ import (
 	"github.com/castai/privatelink-webhook/test/isolated/ecr"
 )
 
-// surroundings are what a pod of the customer's finds in the VPC: a resolver, and
-// endpoints behind the names that it knows.
-type surroundings struct {
+// vpcEndpoints is the network of a pod in the customer's VPC: a resolver, and
+// endpoints for the names that it resolves.
+type vpcEndpoints struct {
 	dns   *fakedns.Server
 	ca    []byte
 	names []string
 }
 
-// The addresses of the endpoints, beside that of ECR.
+// The addresses of the endpoints, in addition to that of ECR.
 const endpoints, s3 = "10.201.0.1", "10.201.0.2"
 
 // castai are CAST AI's hosts.
 var castai = []string{"api.cast.ai", "grpc.cast.ai", "api-grpc.cast.ai", "kvisor.prod-master.cast.ai", "telemetry.prod-master.cast.ai"}
 
-// clusterDNS leads the cluster's resolver, which is CoreDNS elsewhere, to ours.
+// clusterDNS points the cluster's resolver, usually CoreDNS, at the fake.
 const clusterDNS = `apiVersion: v1
 kind: Service
 metadata: {name: kube-dns, namespace: kube-system}
@@ -49,12 +49,12 @@ endpoints: [{addresses: [10.200.0.1]}]
 ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
 `
 
-// surround starts them. They end with the test.
-func surround(t *testing.T) *surroundings {
+// startVPCEndpoints starts them. They end with the test.
+func startVPCEndpoints(t *testing.T) *vpcEndpoints {
 	t.Helper()
-	s := &surroundings{names: append([]string{"api.ecr.us-east-1.amazonaws.com"}, castai...)}
+	s := &vpcEndpoints{names: append([]string{"api.ecr.us-east-1.amazonaws.com"}, castai...)}
 	for _, a := range []string{endpoints, s3} {
-		if out, err := exec.CommandContext(alive, "ip", "address", "add", a+"/32", "dev", "lo").CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(testCtx, "ip", "address", "add", a+"/32", "dev", "lo").CombinedOutput(); err != nil {
 			t.Fatalf("ip address add: %v: %s", err, out)
 		}
 	}
@@ -76,8 +76,8 @@ func surround(t *testing.T) *surroundings {
 	return s
 }
 
-// resolve makes all names resolve as they should.
-func (s *surroundings) resolve() {
+// resolve restores the correct answer for all names.
+func (s *vpcEndpoints) resolve() {
 	s.dns.FailAll(0)
 	for _, name := range s.names {
 		s.dns.Answer(name, netip.MustParseAddr(endpoints))
@@ -96,13 +96,13 @@ func listen(t *testing.T, at string, leaf tls.Certificate) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	_ = server.Listener.Close()
 	server.Listener, server.TLS = l, tlsOf(leaf)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are all that is wanted
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // only handshakes matter
 	server.StartTLS()
 	t.Cleanup(server.Close)
 }
 
-// insideFaults are those of what a pod finds.
-func (s *surroundings) insideFaults() []fault {
+// insideFaults are those of DNS, TCP and TLS inside a pod.
+func (s *vpcEndpoints) insideFaults() []fault {
 	return []fault{
 		{"a name of CAST AI does not resolve", "inside/dns-castai", "grpc.cast.ai", "private", func(*testing.T) func() {
 			s.dns.Fail("grpc.cast.ai", fakedns.NoSuchName)
@@ -122,7 +122,7 @@ func (s *surroundings) insideFaults() []fault {
 		}},
 		{"port 443 of CAST AI's endpoint closed", "inside/connect-castai", "telemetry.prod-master.cast.ai", "443", func(t *testing.T) func() {
 			s.dns.Answer("telemetry.prod-master.cast.ai", netip.MustParseAddr("10.201.0.9"))
-			if out, err := exec.CommandContext(alive, "ip", "address", "add", "10.201.0.9/32", "dev", "lo").CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(testCtx, "ip", "address", "add", "10.201.0.9/32", "dev", "lo").CombinedOutput(); err != nil {
 				t.Fatalf("ip address add: %v: %s", err, out)
 			}
 			return s.resolve
@@ -131,13 +131,13 @@ func (s *surroundings) insideFaults() []fault {
 			firewall(t, "add table inet nos3\nadd chain inet nos3 forward { type filter hook input priority 0; }\nadd rule inet nos3 forward ip daddr "+s3+" drop\n")
 			return func() { firewall(t, "delete table inet nos3\n") }
 		}},
-		{"somebody intercepts TLS to CAST AI", "inside/tls-castai", "api.cast.ai", "", func(t *testing.T) func() {
+		{"TLS to CAST AI is intercepted", "inside/tls-castai", "api.cast.ai", "", func(t *testing.T) func() {
 			leaf, _, _, err := ecr.Certify([]string{"api.cast.ai"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			const proxy = "10.201.0.3"
-			if out, err := exec.CommandContext(alive, "ip", "address", "add", proxy+"/32", "dev", "lo").CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(testCtx, "ip", "address", "add", proxy+"/32", "dev", "lo").CombinedOutput(); err != nil {
 				t.Fatalf("ip address add: %v: %s", err, out)
 			}
 			listen(t, proxy, leaf)

@@ -15,9 +15,8 @@ import (
 	locked "github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
-// wants lets the lock file want one more image, which is like the first but for
-// what change does.
-func (c *consulting) wants(t *testing.T, change func(*locked.Entry)) (undo func()) {
+// wants adds an image to the lock file: a copy of the first, modified by change.
+func (c *doctorRun) wants(t *testing.T, change func(*locked.Entry)) (undo func()) {
 	t.Helper()
 	return c.rewriteLock(t, func(l *locked.Lock) {
 		more := l.Images[0]
@@ -27,8 +26,8 @@ func (c *consulting) wants(t *testing.T, change func(*locked.Entry)) (undo func(
 	})
 }
 
-// registryFaults are those of what is in ECR.
-func (c *consulting) registryFaults() []fault {
+// registryFaults are those of images in ECR.
+func (c *doctorRun) registryFaults() []fault {
 	mirrored := c.prefix + "/agent:v0.161.1"
 	wants := func(change func(*locked.Entry)) func(*testing.T) func() {
 		return func(t *testing.T) func() { return c.wants(t, change) }
@@ -50,9 +49,9 @@ func (c *consulting) registryFaults() []fault {
 		{"image missing for arm64", "registry/platforms", "linux/arm64", "mirror", func(t *testing.T) func() {
 			// One that was copied for amd64 alone, and a node that is not.
 			other := strings.TrimSuffix(c.lock, ".yaml") + ".amd64.yaml"
-			c.work.web.publish(t, "ghcr.io/castai/images/evictor:v1", behaviour{})
+			c.work.web.publish(t, "ghcr.io/castai/images/evictor:v1", behavior{})
 			manifest := c.lock + ".evictor"
-			if err := write(map[string]string{manifest: bare("evictor", "ghcr.io/castai/images/evictor:v1")}); err != nil {
+			if err := write(map[string]string{manifest: barePod("evictor", "ghcr.io/castai/images/evictor:v1")}); err != nil {
 				t.Fatal(err)
 			}
 			c.work.run(t, 0, "mirror", "--config", c.config, "--lock", other, "--platform", "linux/amd64", "-f", manifest)
@@ -78,11 +77,11 @@ func (c *consulting) registryFaults() []fault {
 	}
 }
 
-// graviton is a node that exists in the API only.
+// graviton is a node that exists only in the API.
 const graviton = `{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "graviton"}, "spec": {"unschedulable": true, "taints": [{"key": "paper", "effect": "NoExecute"}]}}`
 
-// rewriteLock changes the lock file, and returns what puts it back.
-func (c *consulting) rewriteLock(t *testing.T, change func(*locked.Lock)) (undo func()) {
+// rewriteLock changes the lock file and returns a function that restores it.
+func (c *doctorRun) rewriteLock(t *testing.T, change func(*locked.Lock)) (undo func()) {
 	t.Helper()
 	before, err := os.ReadFile(c.lock)
 	if err != nil {

@@ -21,26 +21,26 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-// fault is one thing that goes wrong, and the check that has to say so: that one
-// and no other. What it makes pointless may say that it was not looked at.
+// fault is a fault and the one check that must report it. Checks that depend on
+// that check may be UNKNOWN; all others must be OK.
 type fault struct {
 	name   string
 	check  string // its ID
 	says   string // part of what is found, or of its details
 	remedy string // part of what is to be done
-	// cause makes it happen and returns what undoes it.
+	// cause injects the fault and returns a function that removes it.
 	cause func(*testing.T) (undo func())
 }
 
-// diagnosis is a result of the doctor as programs get it.
+// diagnosis is a result in the JSON output of `privatelink doctor`.
 type diagnosis struct {
 	ID, Found, Remedy, Cause string
 	Status                   doctor.Status
 	Details                  []string
 }
 
-// consulting is the operator's machine, from which the doctor looks.
-type consulting struct {
+// doctorRun runs `privatelink doctor` from the operator's machine.
+type doctorRun struct {
 	work         workstation
 	prefix       string // of the registry
 	config, lock string // files
@@ -50,8 +50,8 @@ type consulting struct {
 	longest      time.Duration
 }
 
-// examine runs the doctor.
-func (c *consulting) examine(ctx context.Context) ([]diagnosis, error) {
+// diagnose runs `privatelink doctor`.
+func (c *doctorRun) diagnose(ctx context.Context) ([]diagnosis, error) {
 	begin := time.Now()
 	cmd := exec.CommandContext(ctx, n.CLI(), append([]string{"doctor", "-o", "json"}, c.args...)...)
 	cmd.Env = append(c.work.env(), c.account.environment()...)
@@ -74,9 +74,9 @@ func (c *consulting) examine(ctx context.Context) ([]diagnosis, error) {
 	return report.Checks, nil
 }
 
-// healthy returns nil when every check is green.
-func (c *consulting) healthy(ctx context.Context) error {
-	all, err := c.examine(ctx)
+// healthy returns nil when every check is OK.
+func (c *doctorRun) healthy(ctx context.Context) error {
+	all, err := c.diagnose(ctx)
 	if err != nil {
 		return err
 	}
@@ -92,9 +92,9 @@ func (c *consulting) healthy(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// finds returns nil when the check of the fault found it, and no other did.
-func (c *consulting) finds(ctx context.Context, f fault) error {
-	all, err := c.examine(ctx)
+// finds returns nil when the check of the fault reports it, and no other does.
+func (c *doctorRun) finds(ctx context.Context, f fault) error {
+	all, err := c.diagnose(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,10 +105,10 @@ func (c *consulting) finds(ctx context.Context, f fault) error {
 		case d.ID == f.check && (d.Status == doctor.Failed || d.Status == doctor.Warning):
 			found = true
 			if text := d.Found + "\n" + strings.Join(d.Details, "\n"); !strings.Contains(text, f.says) {
-				errs = append(errs, fmt.Errorf("it says %q, and not %q", text, f.says))
+				errs = append(errs, fmt.Errorf("it reports %q, want %q", text, f.says))
 			}
 			if d.Remedy == "" || !strings.Contains(d.Remedy, f.remedy) {
-				errs = append(errs, fmt.Errorf("its remedy is %q, and not %q", d.Remedy, f.remedy))
+				errs = append(errs, fmt.Errorf("its remedy is %q, want %q", d.Remedy, f.remedy))
 			}
 		case d.Status == doctor.OK, d.Status == doctor.Unknown && d.Cause != "":
 		default:
@@ -116,14 +116,14 @@ func (c *consulting) finds(ctx context.Context, f fault) error {
 		}
 	}
 	if !found {
-		errs = append(errs, fmt.Errorf("%s does not find it", f.check))
+		errs = append(errs, fmt.Errorf("%s does not report it", f.check))
 	}
 	return errors.Join(errs...)
 }
 
-// table causes one fault after the other, on an environment that is healthy
-// before and after.
-func (c *consulting) table(t *testing.T, faults []fault) {
+// table injects one fault after the other. The environment is healthy before and
+// after each.
+func (c *doctorRun) table(t *testing.T, faults []fault) {
 	t.Helper()
 	eventually(t, 60*time.Second, c.healthy)
 	for _, f := range faults {
@@ -131,16 +131,16 @@ func (c *consulting) table(t *testing.T, faults []fault) {
 			undo := f.cause(t)
 			begin := time.Now()
 			eventually(t, 60*time.Second, func(ctx context.Context) error { return c.finds(ctx, f) })
-			figure("%-64s %-32s %8s", f.name, f.check, since(begin))
+			reportf("%-64s %-32s %8s", f.name, f.check, since(begin))
 			undo()
 			eventually(t, 90*time.Second, c.healthy)
 		}) {
-			t.FailNow() // what is left of it would be found again
+			t.FailNow() // its remains would be reported again
 		}
 	}
 }
 
-func (c *consulting) apply(t *testing.T) {
+func (c *doctorRun) apply(t *testing.T) {
 	t.Helper()
 	kubectl(t, privatelink(t, append([]string{"install", "--config", c.config}, c.engine...)...), "apply", "-f", "-")
 	if len(c.engine) == 0 {
@@ -148,45 +148,44 @@ func (c *consulting) apply(t *testing.T) {
 	}
 }
 
-// The doctor, before a customer whose cluster, registry and network are as they
-// should be: all is green. Then one thing after the other is not.
+// All checks are OK for a healthy customer. Each fault is reported by its check.
 func TestDoctor(t *testing.T) {
-	around, account := surround(t), atAWS(t)
+	around, account := startVPCEndpoints(t), newAWSAccount(t)
 	c := customer(t, around.ca)
 	c.account = account
 	everything := []string{"--config", c.config, "--lock", c.lock, "--eks-cluster", "prod", "--probe"}
 	without := func(groups string) []string {
 		return append(everything[:len(everything):len(everything)], "--skip", groups)
 	}
-	figure("\n%-64s %-32s %8s", "fault", "found by", "after")
+	reportf("\n%-64s %-32s %8s", "fault", "found by", "after")
 
 	c.args = everything
 	eventually(t, 60*time.Second, c.healthy)
-	figure("the doctor took %s for all of a healthy customer", c.longest.Round(100*time.Millisecond))
+	reportf("the doctor took %s for all of a healthy customer", c.longest.Round(100*time.Millisecond))
 	c.table(t, account.faults())
 	c.args = without("network,identity,registry/node-role")
 	c.table(t, around.insideFaults())
 	c.args = without("network,identity,registry/node-role,inside")
 	c.table(t, c.registryFaults())
 	c.table(t, c.clusterFaults())
-	c.screen(t)
+	c.statusScreen(t)
 	c.withFiles(t, time.Now().Add(-time.Hour), time.Now().Add(2000*time.Hour))
 	c.table(t, c.certificateFaults())
 
 	kubectl(t, privatelink(t, "install", "--config", c.config), "delete", "-f", "-", "--timeout=90s")
 	c.engine = []string{"--engine", "policy"}
 	c.apply(t)
-	c.args = everything // the engine is found; the probe runs beside CAST AI's pods
+	c.args = everything // the engine is detected; the probe runs in the namespace of CAST AI
 	eventually(t, 60*time.Second, c.healthy)
 	c.args = append(everything, c.engine...)
 	c.table(t, c.policyFaults())
-	figure("the doctor took %s at most", c.longest.Round(100*time.Millisecond))
+	reportf("the doctor took %s at most", c.longest.Round(100*time.Millisecond))
 	clean(t)
 	kubectl(t, privatelink(t, "install", "--config", c.config, "--engine", "policy"), "delete", "-f", "-", "--timeout=90s")
 }
 
-// screen is the other view of the same: privatelink status.
-func (c *consulting) screen(t *testing.T) {
+// statusScreen runs `privatelink status`.
+func (c *doctorRun) statusScreen(t *testing.T) {
 	t.Helper()
 	out := c.work.run(t, 0, "status", "--lock", c.lock)
 	for _, want := range []string{"rewritten since start", " us-docker.pkg.dev", "of 2 images missing", "equal to the ConfigMap"} {
@@ -196,7 +195,7 @@ func (c *consulting) screen(t *testing.T) {
 	}
 }
 
-// agentWorkload is what the customer runs of CAST AI.
+// agentWorkload is the CAST AI workload of the customer.
 const agentWorkload = `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: castai-agent, namespace: castai-agent}
@@ -211,14 +210,14 @@ spec:
       - {name: monitor, image: "ghcr.io/castai/images/spot-handler:v0.29.0"}
 `
 
-// customer mirrors, installs and onboards, as docs/guide/onboarding.md has it. The
-// authority is one more that the workstation trusts.
-func customer(t *testing.T, authority []byte) *consulting {
+// customer mirrors, installs and onboards, as in docs/guide/onboarding.md. The
+// workstation trusts the authority in addition to its own.
+func customer(t *testing.T, authority []byte) *doctorRun {
 	t.Helper()
 	dir := t.TempDir()
 	web := openInternet(t, []string{"us-docker.pkg.dev", "ghcr.io"})
 	for _, image := range []string{"us-docker.pkg.dev/castai-hub/library/agent:v0.161.1", "ghcr.io/castai/images/spot-handler:v0.29.0"} {
-		web.publish(t, image, behaviour{})
+		web.publish(t, image, behavior{})
 	}
 	trusted, err := os.ReadFile(web.ca)
 	if err == nil {
@@ -227,7 +226,7 @@ func customer(t *testing.T, authority []byte) *consulting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &consulting{
+	c := &doctorRun{
 		work: workstation{web, dir}, prefix: n.Strict.Host() + "/customer",
 		config: filepath.Join(dir, "privatelink.yaml"), lock: filepath.Join(dir, "privatelink.lock.yaml"),
 	}
@@ -238,8 +237,8 @@ func customer(t *testing.T, authority []byte) *consulting {
 	pushWebhook(t, c.prefix)
 	c.work.run(t, 0, "mirror", "--config", c.config, "--lock", c.lock, "-f", manifest)
 	c.apply(t)
-	agentsExist(t)
+	createAgentNamespace(t)
 	kubectl(t, agentWorkload, "apply", "-f", "-")
-	kubectl(t, "", "rollout", "status", "--timeout=120s", "--namespace", agents, "deployment/castai-agent")
+	kubectl(t, "", "rollout", "status", "--timeout=120s", "--namespace", agentNamespace, "deployment/castai-agent")
 	return c
 }

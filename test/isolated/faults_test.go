@@ -22,22 +22,21 @@ import (
 	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
 
-// The life of the webhook, under load. Whatever happens to it, no pod is stored
-// with a public image, and none is lost: its creation succeeds when it is tried
-// again. What is planned does not even need another try. Only while there is no
-// webhook configuration, and so no webhook, is a pod stored as it comes.
+// Faults under load. No pod may be stored with a public image, and every creation
+// must succeed when it is retried. Planned operations must not cause a retry.
+// Only while the webhook configuration does not exist are pods stored unchanged.
 func TestFaults(t *testing.T) {
 	install(t)
-	kubectl(t, "", "create", "namespace", agents)
+	kubectl(t, "", "create", "namespace", agentNamespace)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		_, err := n.Client.CoreV1().ServiceAccounts(agents).Get(ctx, "default", metav1.GetOptions{})
+		_, err := n.Client.CoreV1().ServiceAccounts(agentNamespace).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
-	figure("\n%-48s %8s %8s %8s %8s %10s", "under load of "+fmt.Sprint(rate)+" pods a second", "created", "retried", "failed", "public", "longest")
-	var gone gap // of the one fault that has one
+	reportf("\n%-48s %8s %8s %8s %8s %10s", "under load of "+fmt.Sprint(rate)+" pods a second", "created", "retried", "failed", "public", "longest")
+	var gone enforcementGap // of the fault that deletes the configuration
 	for _, fault := range []struct {
 		name    string
-		planned bool // and so nobody notices
+		planned bool // no creation may need a retry
 		cause   func(*testing.T)
 	}{
 		{nothing, true, func(*testing.T) { time.Sleep(3 * time.Second) }},
@@ -53,26 +52,26 @@ func TestFaults(t *testing.T) {
 		{"privatelink certs reset --now", false, func(t *testing.T) { privatelink(t, "certs", "reset", "--now") }},
 		{"configuration with a fault, and put right", true, badConfig},
 		{"an updated bundle is applied, and the former again", true, updated},
-		{"clocks of the webhook 4 minutes ahead", true, aLittleAhead},
-		{"clocks an hour ahead, with a new CA, and put right", false, anHourAhead},
-		{"another webhook injects a public sidecar after us", true, laterInjector},
-		{noConfiguration, false, gone.deleted},
+		{"clocks of the webhook 4 minutes ahead", true, clockSlightlyAhead},
+		{"clocks an hour ahead, with a new CA, and put right", false, clockHourAhead},
+		{"another webhook injects a public sidecar later", true, injectorAfterWebhook},
+		{configurationDeleted, false, gone.deleted},
 		{"kill -9 of kubelet and containerd", true, restartNode},
 		{"reset of the node's machine", false, reboot},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			l := steady(t, fmt.Sprintf("load-%d", time.Now().UnixMilli()))
+			l := startLoad(t, fmt.Sprintf("load-%d", time.Now().UnixMilli()))
 			time.Sleep(time.Second)
 			fault.cause(t)
-			time.Sleep(2 * time.Second) // what comes late counts as well
+			time.Sleep(2 * time.Second) // late failures count as well
 			stored := l.finish(t)
 			public := stored
-			if fault.name == noConfiguration {
+			if fault.name == configurationDeleted {
 				public = gone.outside(t, stored)
 			}
-			figure("%-48s %8d %8d %8d %8d %10s", fault.name, l.created, l.retried, l.failed, len(stored), l.longest.Round(10*time.Millisecond))
+			reportf("%-48s %8d %8d %8d %8d %10s", fault.name, l.created, l.retried, l.failed, len(stored), l.longest.Round(10*time.Millisecond))
 			if l.lastError != nil {
-				figure("    the last refusal: %v", l.lastError)
+				reportf("    the last refusal: %v", l.lastError)
 			}
 			for _, p := range public {
 				t.Errorf("pod %s was stored with %v", p.Name, imagesOf(p.Spec))
@@ -91,8 +90,8 @@ func TestFaults(t *testing.T) {
 }
 
 const (
-	nothing         = "nothing"
-	noConfiguration = "webhook configuration deleted, and applied again"
+	nothing              = "nothing"
+	configurationDeleted = "webhook configuration deleted, and applied again"
 )
 
 func rollingUpdate(t *testing.T) {
@@ -101,7 +100,7 @@ func rollingUpdate(t *testing.T) {
 	drained(t)
 }
 
-// drained waits until the pods of before a rollout are gone.
+// drained waits until the pods of the previous rollout are gone.
 func drained(t *testing.T) {
 	t.Helper()
 	eventually(t, 90*time.Second, func(ctx context.Context) error {
@@ -137,12 +136,12 @@ func kill(t *testing.T, count int) {
 }
 
 func restart(t *testing.T, component string) {
-	if err := n.Restart(alive, component); err != nil {
+	if err := n.Restart(testCtx, component); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// authority is the CA that is published.
+// authority returns the published CA.
 func authority(ctx context.Context) (string, error) {
 	c, err := n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
 	if err != nil {
@@ -157,7 +156,7 @@ func authority(ctx context.Context) (string, error) {
 	return string(first), nil
 }
 
-// published waits for an authority, another one than before if that is not "".
+// published waits until an authority other than before is published.
 func published(t *testing.T, before string) {
 	t.Helper()
 	eventually(t, 60*time.Second, func(ctx context.Context) error {
@@ -170,7 +169,7 @@ func published(t *testing.T, before string) {
 }
 
 func emptySecret(t *testing.T) {
-	before, err := authority(alive)
+	before, err := authority(testCtx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,26 +178,26 @@ func emptySecret(t *testing.T) {
 }
 
 func deleteSecret(t *testing.T) {
-	before, err := authority(alive)
+	before, err := authority(testCtx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	kubectl(t, "", "delete", "secret", "--namespace", deploy.Namespace, deploy.CASecret)
-	time.Sleep(2 * time.Second) // the webhook cannot make it, and goes on
+	time.Sleep(2 * time.Second) // the webhook cannot create it, and keeps serving
 	kubectl(t, privatelink(t, "install", "--registry", Registry), "apply", "-f", "-")
 	published(t, before)
 }
 
 func blankBundle(t *testing.T) {
 	patch := []byte(`[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}, {"op": "remove", "path": "/webhooks/1/clientConfig/caBundle"}]`)
-	if _, err := n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(alive, deploy.ConfigurationName, types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(testCtx, deploy.ConfigurationName, types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	published(t, "")
 }
 
-// badConfig breaks the configuration under the webhook, which keeps the last
-// good one and says so in its metrics.
+// badConfig breaks the configuration file. The webhook must keep the last valid
+// one and report this in its metrics.
 func badConfig(t *testing.T) {
 	kubectl(t, "", "patch", "configmap", "--namespace", deploy.Namespace, deploy.Name, "--patch", `{"data": {"privatelink.yaml": "registry: https://nowhere\n"}}`)
 	loaded(t, "0")
@@ -206,7 +205,7 @@ func badConfig(t *testing.T) {
 	loaded(t, "1")
 }
 
-// loaded waits until all replicas say so of the newest configuration.
+// loaded waits until the metrics of all replicas report want for the last load.
 func loaded(t *testing.T, want string) {
 	t.Helper()
 	line := "\nprivatelink_config_last_load_successful " + want + "\n"
@@ -221,7 +220,7 @@ func loaded(t *testing.T, want string) {
 				return err
 			}
 			if !strings.Contains(string(text), line) {
-				return fmt.Errorf("%s has not %q", p.Name, strings.TrimSpace(line))
+				return fmt.Errorf("%s lacks %q", p.Name, strings.TrimSpace(line))
 			}
 		}
 		return nil
@@ -229,10 +228,10 @@ func loaded(t *testing.T, want string) {
 }
 
 func reboot(t *testing.T) {
-	if err := n.Reboot(alive); err != nil {
+	if err := n.Reboot(testCtx); err != nil {
 		t.Fatal(err)
 	}
-	// The API server shows the state from before until the kubelet speaks.
+	// The API server shows the old state until the kubelet reports.
 	eventually(t, 90*time.Second, func(context.Context) error {
 		if pids := webhooks(t); len(pids) != 2 {
 			return fmt.Errorf("processes %v of the webhook", pids)
@@ -243,7 +242,7 @@ func reboot(t *testing.T) {
 }
 
 func restartNode(t *testing.T) {
-	if err := n.RestartNode(alive); err != nil {
+	if err := n.RestartNode(testCtx); err != nil {
 		t.Fatal(err)
 	}
 	ready(t)

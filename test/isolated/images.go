@@ -38,8 +38,8 @@ import (
 func (n *Node) caFile() string       { return filepath.Join(n.dir, "ecr-ca.crt") }
 func (n *Node) passwordFile() string { return filepath.Join(n.dir, "ecr-password") }
 
-// publish fills the registry: our own image as its users push it, and for every
-// other image a stand-in, under the name that the rules give it.
+// publish fills the registry: the webhook's image as its users push it, and for
+// every other image a stand-in, under the name that the rules give it.
 func (n *Node) publish(ctx context.Context, cfg Config) error {
 	begin := time.Now()
 	if err := write(map[string]string{n.caFile(): string(n.ECR.CA), n.passwordFile(): n.ECR.Password()}); err != nil {
@@ -52,7 +52,7 @@ func (n *Node) publish(ctx context.Context, cfg Config) error {
 	if n.layers, err = n.standInLayers(commands); err != nil {
 		return err
 	}
-	index, err := n.standIn(behaviour{})
+	index, err := n.standIn(behavior{})
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (n *Node) publish(ctx context.Context, cfg Config) error {
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return n.pushOwn(ctx) })
 	both.Go(func() error {
-		if err := n.pushAll(ctx, catalogued()); err != nil {
+		if err := n.pushAll(ctx, catalogBehaviors()); err != nil {
 			return err
 		}
 		return n.Publish(ctx, cfg.Manifests...)
@@ -87,9 +87,9 @@ func (n *Node) Publish(ctx context.Context, manifests ...string) error {
 	return n.pushAll(ctx, wanted)
 }
 
-// pushAll pushes stand-ins under the private names of the images. An image of
-// another registry that the rules leave alone is none of ours.
-func (n *Node) pushAll(ctx context.Context, images map[string]behaviour) error {
+// pushAll pushes stand-ins under the private names of the images. Images of
+// other registries that the rules do not rewrite are skipped.
+func (n *Node) pushAll(ctx context.Context, images map[string]behavior) error {
 	pushes, ctx := errgroup.WithContext(ctx)
 	pushes.SetLimit(4)
 	transport := n.ECR.Transport()
@@ -116,7 +116,7 @@ func (n *Node) pushAll(ctx context.Context, images map[string]behaviour) error {
 	return nil
 }
 
-// pushOwn is the last step of `make push`, with the same program.
+// pushOwn does the last step of `make push`, with the same program.
 func (n *Node) pushOwn(ctx context.Context) error {
 	config, err := json.Marshal(map[string]any{"auths": map[string]any{
 		Host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(ecr.User + ":" + n.ECR.Password()))},
@@ -150,7 +150,7 @@ func (n *Node) pushBinaries(ctx context.Context, version string, binaries map[st
 
 // standIn makes an index of one image for each architecture. All share a layer;
 // only the configuration says how they behave.
-func (n *Node) standIn(b behaviour) (v1.ImageIndex, error) {
+func (n *Node) standIn(b behavior) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range Architectures() {
 		base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)

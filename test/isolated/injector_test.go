@@ -27,7 +27,7 @@ import (
 )
 
 // injector is a mutating webhook that adds a sidecar to every pod, as service
-// meshes do. Its name puts it after ours.
+// meshes do. Its name sorts after that of the webhook.
 const (
 	injector      = "zzz-injector"
 	injected      = "injected"
@@ -54,7 +54,7 @@ func inject(w http.ResponseWriter, r *http.Request) {
 	}
 	review.Request = nil
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(review) // a client that went away is the API server's affair
+	_ = json.NewEncoder(w).Encode(review) // the API server handles a client that disconnected
 }
 
 // sidecar is the image of the container that was injected, "" without one.
@@ -76,7 +76,7 @@ func startInjector(t *testing.T) {
 	t.Cleanup(server.Close)
 	path, fail, none, timeout := server.URL, arv1.Fail, arv1.SideEffectClassNone, int32(5)
 	configurations := n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	_, err := configurations.Create(alive, &arv1.MutatingWebhookConfiguration{
+	_, err := configurations.Create(testCtx, &arv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: injector},
 		Webhooks: []arv1.MutatingWebhook{{
 			Name:         "sidecar.injector.test",
@@ -85,7 +85,7 @@ func startInjector(t *testing.T) {
 				Operations: []arv1.OperationType{arv1.Create},
 				Rule:       arv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
 			}},
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: agents}},
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: agentNamespace}},
 			FailurePolicy:     &fail, SideEffects: &none, TimeoutSeconds: &timeout, AdmissionReviewVersions: []string{"v1"},
 		}},
 	}, metav1.CreateOptions{})
@@ -93,21 +93,20 @@ func startInjector(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := configurations.Delete(alive, injector, metav1.DeleteOptions{}); err != nil {
+		if err := configurations.Delete(testCtx, injector, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// laterInjector lets an injector come after us. The API server calls us again
-// for what it adds, to every pod that we were called for. To a pod that was
-// private until then it does not, and this is the limit that operations.md
-// tells of, under "Other injectors".
-func laterInjector(t *testing.T) {
+// injectorAfterWebhook registers an injector that is called after the webhook. The
+// API server reinvokes the webhook for every pod for which it was called before.
+// For other pods it does not: docs/guide/operations.md, "Other injectors".
+func injectorAfterWebhook(t *testing.T) {
 	startInjector(t)
 	want := n.Rules.Image(injectedImage).Target
 	eventually(t, 10*time.Second, func(ctx context.Context) error {
-		pods, err := n.Client.CoreV1().Pods(agents).List(ctx, metav1.ListOptions{LabelSelector: "load"})
+		pods, err := n.Client.CoreV1().Pods(agentNamespace).List(ctx, metav1.ListOptions{LabelSelector: "load"})
 		if err != nil {
 			return err
 		}
@@ -127,15 +126,15 @@ func laterInjector(t *testing.T) {
 	if got := last[len(last)-1]; strings.HasSuffix(got, deploy.ConfigurationName) || !strings.HasSuffix(got, injector) {
 		t.Errorf("operations.md finds the injector by its name; the last one is %s", got)
 	}
-	p, err := n.Client.CoreV1().Pods(agents).Create(alive, pod("private-until-then", Registry+"/agent:v0.161.1"), metav1.CreateOptions{})
+	p, err := n.Client.CoreV1().Pods(agentNamespace).Create(testCtx, pod("private-until-then", Registry+"/agent:v0.161.1"), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if image := sidecar(*p); image != injectedImage || p.Annotations != nil {
-		t.Errorf("the sidecar of a pod that was private: %q, annotations %v; has the API server learned to ask us again? Then operations.md is wrong", image, p.Annotations)
+		t.Errorf("the sidecar of a pod that was private: %q, annotations %v; the API server reinvokes the webhook now, and operations.md is out of date", image, p.Annotations)
 	}
 	now := int64(0)
-	if err := n.Client.CoreV1().Pods(agents).Delete(alive, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+	if err := n.Client.CoreV1().Pods(agentNamespace).Delete(testCtx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		t.Error(err)
 	}
 }

@@ -36,7 +36,7 @@ func renew(t *testing.T, certificate string) {
 			`--output=jsonpath={.status.revision}{.status.conditions[?(@.type=="Issuing")].reason}`)
 		return string(out), err
 	}
-	before, err := status(alive)
+	before, err := status(testCtx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +55,8 @@ func renew(t *testing.T, certificate string) {
 	})
 }
 
-// served waits until every replica serves the leaf of the Secret, and the API
-// server is told to trust the CA of that.
+// served waits until every replica serves the leaf of the Secret, and the
+// published caBundle verifies it.
 func served(t *testing.T) {
 	t.Helper()
 	eventually(t, 180*time.Second, func(ctx context.Context) error {
@@ -100,7 +100,7 @@ func handshake(ctx context.Context, address string, trusted *x509.CertPool) (*x5
 
 func pair(t *testing.T, secret string) *x509.Certificate {
 	t.Helper()
-	c, err := certificateOf(alive, secret)
+	c, err := certificateOf(testCtx, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func certificateOf(ctx context.Context, secret string) (*x509.Certificate, error
 // bundle is the CAs that are published.
 func bundle(t *testing.T) []*x509.Certificate {
 	t.Helper()
-	text, err := authority(alive)
+	text, err := authority(testCtx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 // kubeletConfig wants: cgroup, pod logs, resolver, volume plugins.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-# A node for tests: whoever reaches it is us.
+# Only the tests reach this node.
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
@@ -73,7 +73,7 @@ func (n *Node) startKubernetes(ctx context.Context) error {
 			"--kubeconfig="+n.Kubeconfig, "--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000"),
 		n.run(cluster.Proxy, 5*time.Second, filepath.Join(n.Kubernetes, cluster.Proxy),
 			"--kubeconfig="+n.Kubeconfig, "--proxy-mode=nftables", "--hostname-override="+Name, "--cluster-cidr="+podCIDR,
-			// Limits of the whole machine, which are not ours to set.
+			// Limits of the host, which the node must not change.
 			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s"),
 		n.run(cluster.Kubelet, 10*time.Second, filepath.Join(n.Kubernetes, cluster.Kubelet),
 			"--kubeconfig="+n.Kubeconfig, "--config="+config, "--hostname-override="+Name, "--node-ip="+address,

@@ -18,9 +18,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// load is a steady creation of pods with public images. They are stored and
-// never scheduled: what matters is decided before. Each is tried again until it
-// is there, as a controller does.
+// load creates pods with public images at a constant rate. They are stored and
+// never scheduled, because admission is under test. Each creation is retried until
+// it succeeds, as by a controller.
 type load struct {
 	name   string
 	client kubernetes.Interface // of the API server that is to create them
@@ -34,14 +34,14 @@ type load struct {
 	lastError                error         // of a try
 }
 
-// rate is how many pods are created in a second, patience how long one is tried.
-// A controller never gives up; the longest fault takes most of a minute.
+// rate is the number of pods created in a second, retryTimeout the time after which
+// a creation counts as failed. The longest fault takes most of a minute.
 const (
-	rate     = 25
-	patience = 120 * time.Second
+	rate         = 25
+	retryTimeout = 120 * time.Second
 )
 
-// images of the load: each spelling of the source, and one that is private.
+// loadImages has each spelling of a source, and one private image.
 var loadImages = []string{
 	"us-docker.pkg.dev/castai-hub/library/agent:v0.161.1",
 	"ghcr.io/castai/images/evictor:v0.35.143",
@@ -50,16 +50,16 @@ var loadImages = []string{
 	Registry + "/agent:v0.161.1",
 }
 
-// steady begins a load, which end ends.
-func steady(t *testing.T, name string) *load {
+// startLoad starts a load; end or finish stops it.
+func startLoad(t *testing.T, name string) *load {
 	t.Helper()
-	return steadyAt(t, name, n.Client)
+	return startLoadOn(t, name, n.Client)
 }
 
-// steadyAt is steady with the API server of another client.
-func steadyAt(t *testing.T, name string, client kubernetes.Interface) *load {
+// startLoadOn is startLoad with another client.
+func startLoadOn(t *testing.T, name string, client kubernetes.Interface) *load {
 	t.Helper()
-	ctx, stop := context.WithCancel(alive)
+	ctx, stop := context.WithCancel(testCtx)
 	l := &load{name: name, client: client, stop: stop, begin: time.Now()}
 	t.Cleanup(stop)
 	l.all.Go(func() {
@@ -81,13 +81,13 @@ func (l *load) create(i int) {
 	p := pod(fmt.Sprintf("%s-%d", l.name, i), loadImages[i%len(loadImages)])
 	p.Labels = map[string]string{"load": l.name}
 	p.Spec.InitContainers = []corev1.Container{{Name: "init", Image: loadImages[(i+1)%len(loadImages)]}}
-	ctx, cancel := context.WithTimeout(alive, patience)
+	ctx, cancel := context.WithTimeout(testCtx, retryTimeout)
 	defer cancel()
 	begin, wait := time.Now(), 50*time.Millisecond
 	for tries := 0; ; tries++ {
-		_, err := l.client.CoreV1().Pods(agents).Create(ctx, p, metav1.CreateOptions{})
+		_, err := l.client.CoreV1().Pods(agentNamespace).Create(ctx, p, metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) && tries > 0 {
-			err = nil // the answer to an earlier try was lost
+			err = nil // the response to an earlier try was lost
 		}
 		if err == nil {
 			l.count(tries, time.Since(begin))
@@ -122,8 +122,8 @@ func (l *load) note(err error) {
 	l.lastError = err
 }
 
-// end is finish for those who allow no public image. It returns how many pods
-// have one.
+// end is finish for tests that allow no public image. It returns the number of pods
+// that have one.
 func (l *load) end(t *testing.T) (public int) {
 	t.Helper()
 	stored := l.finish(t)
@@ -133,8 +133,8 @@ func (l *load) end(t *testing.T) (public int) {
 	return len(stored)
 }
 
-// finish waits for the pods that are still tried, compares with what is stored,
-// and removes it. It returns the pods with a public image.
+// finish waits for pending retries, compares the count with the stored pods and
+// deletes them. It returns the pods with a public image.
 func (l *load) finish(t *testing.T) (public []corev1.Pod) {
 	t.Helper()
 	l.stop()
@@ -142,7 +142,7 @@ func (l *load) finish(t *testing.T) (public []corev1.Pod) {
 	mine := metav1.ListOptions{LabelSelector: "load=" + l.name}
 	var pods *corev1.PodList
 	eventually(t, 30*time.Second, func(ctx context.Context) (err error) {
-		pods, err = n.Client.CoreV1().Pods(agents).List(ctx, mine)
+		pods, err = n.Client.CoreV1().Pods(agentNamespace).List(ctx, mine)
 		return err
 	})
 	if len(pods.Items) != l.created {
@@ -155,7 +155,7 @@ func (l *load) finish(t *testing.T) (public []corev1.Pod) {
 	}
 	now := int64(0)
 	eventually(t, 60*time.Second, func(ctx context.Context) error {
-		return n.Client.CoreV1().Pods(agents).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, mine)
+		return n.Client.CoreV1().Pods(agentNamespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, mine)
 	})
 	return public
 }

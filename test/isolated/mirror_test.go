@@ -25,8 +25,8 @@ import (
 func tlsOf(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
 
 // The mirror, from an empty ECR to a running cluster and to the next upgrade. The
-// public registries are behind a proxy that only the workstation uses; ECR is one
-// that makes no repository by itself, and has the API for that.
+// public registries are behind a proxy that only the workstation uses. ECR creates
+// no repository on push, and has an API for that.
 func TestMirror(t *testing.T) {
 	prefix := n.Strict.Host() + "/mirrored"
 	dir := t.TempDir()
@@ -62,20 +62,20 @@ func TestMirror(t *testing.T) {
 		t.Errorf("an empty registry:\n%s", out)
 	}
 	out := work.run(t, 0, "mirror", "--config", config, "--lock", lockFile)
-	figure("\nthe mirror: %s; after %s with the lock file", strings.TrimSpace(out[strings.LastIndexByte(strings.TrimSpace(out), '\n')+1:]), since(begin))
+	reportf("\nthe mirror: %s; after %s with the lock file", strings.TrimSpace(out[strings.LastIndexByte(strings.TrimSpace(out), '\n')+1:]), since(begin))
 	before := web.connections()
 	if before == 0 {
-		t.Error("nobody went out: where did the images come from?")
+		t.Error("no connection to a public registry: the test does not observe the copies")
 	}
 	work.run(t, 0, "check", "--config", config, "--lock", lockFile)
 	work.run(t, 0, "mirror", "--config", config, "--lock", lockFile)
 	if after := web.connections(); after != before {
-		t.Errorf("a run with nothing to do went out %d times", after-before)
+		t.Errorf("a run with nothing to do connected to public registries %d times", after-before)
 	}
 
 	step := func(name string, run func(*testing.T)) {
 		if !t.Run(name, run) {
-			t.FailNow() // the next would say nothing
+			t.FailNow() // the next step needs it
 		}
 	}
 	step("an onboarding from it runs, and no pull fails", func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestMirror(t *testing.T) {
 		ready(t)
 		onboardWith(t, texts)
 		eventually(t, 150*time.Second, complete)
-		figure("with the mirrored images: %s; webhook and all run or are completed after %s", o, since(begin))
+		reportf("with the mirrored images: %s; webhook and all run or are completed after %s", o, since(begin))
 		o.clean(t)
 		for image := range o.images {
 			if host, _, _ := strings.Cut(image, "/"); host != n.Strict.Host() && host != Host && host != AddOnHost {
@@ -101,7 +101,7 @@ func TestMirror(t *testing.T) {
 		if err := os.WriteFile(upgraded, []byte(strings.ReplaceAll(texts[0], "/agent:v0.161.1", "/agent:v0.162.0")), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		web.publish(t, "us-docker.pkg.dev/castai-hub/library/agent:v0.162.0", behaviour{})
+		web.publish(t, "us-docker.pkg.dev/castai-hub/library/agent:v0.162.0", behavior{})
 		if out := work.run(t, 3, "check", "--config", config, "--lock", lockFile, "-f", upgraded); !strings.Contains(out, "missing  "+prefix+"/agent:v0.162.0") || !strings.Contains(out, " 1 missing") {
 			t.Error(out)
 		}
@@ -112,7 +112,7 @@ func TestMirror(t *testing.T) {
 		if strings.Contains(out, prefix+"/agent@") {
 			t.Errorf("the agent in use would go:\n%s", out)
 		}
-		kubectl(t, "", "delete", "namespace", agents, "--timeout=90s")
+		kubectl(t, "", "delete", "namespace", agentNamespace, "--timeout=90s")
 		if out = work.run(t, 0, "prune", "--config", config, "--keep", "1"); !strings.Contains(out, prefix+"/agent@") || !strings.Contains(out, "nothing was deleted") {
 			t.Errorf("the old agent would not go:\n%s", out)
 		}
@@ -139,8 +139,8 @@ func publishAll(t *testing.T, web *internet, sources []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	byTarget := map[string]behaviour{}
-	for image, b := range catalogued() {
+	byTarget := map[string]behavior{}
+	for image, b := range catalogBehaviors() {
 		byTarget[n.Rules.Image(image).Target] = b
 	}
 	for image, b := range uses {
@@ -163,7 +163,7 @@ func pushWebhook(t *testing.T, prefix string) {
 	for _, arch := range Architectures() {
 		binaries = append(binaries, "--binary", arch+"="+n.of(arch, "privatelink-webhook"))
 	}
-	cmd := exec.CommandContext(alive, n.tool("ociimage"), append([]string{"--version", n.Version, "--push", prefix + "/" + deploy.Image + ":" + n.Version}, binaries...)...)
+	cmd := exec.CommandContext(testCtx, n.tool("ociimage"), append([]string{"--version", n.Version, "--push", prefix + "/" + deploy.Image + ":" + n.Version}, binaries...)...)
 	docker := t.TempDir()
 	auth := base64.StdEncoding.EncodeToString([]byte(ecr.User + ":" + n.ECR.Password()))
 	if err := os.WriteFile(filepath.Join(docker, "config.json"), fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, n.Strict.Host(), auth), 0o600); err != nil {
@@ -175,7 +175,7 @@ func pushWebhook(t *testing.T, prefix string) {
 	}
 }
 
-// workstation runs the operator's command line where there is a way out.
+// workstation runs the operator's commands, with access to the public registries.
 type workstation struct {
 	web *internet
 	dir string
@@ -190,7 +190,7 @@ func (w workstation) env() []string {
 
 func (w workstation) run(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(alive, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(testCtx, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, n.CLI(), args...)
 	cmd.Env = w.env()

@@ -49,7 +49,7 @@ type Config struct {
 	Programs Programs
 	Dir      string    // default: in memory. One given here is kept, for its logs
 	Log      io.Writer // default: discards. Gets one line for each step
-	// Manifests name the images to publish beside those of the catalogue, and
+	// Manifests name the images to publish in addition to those of the catalog, and
 	// how they behave: which of them are jobs, which answer probes.
 	Manifests []string
 }
@@ -181,7 +181,7 @@ func (n *Node) Err() error {
 	return errors.Join(errs...)
 }
 
-// Stop ends the node, its kubelet first, so that nobody loses what it needs.
+// Stop ends the node, its kubelet first, so that no component loses a dependency.
 // Containers that still run, and all else that a node leaves, end with the
 // machine.
 func (n *Node) Stop() error {

@@ -26,25 +26,27 @@ import (
 	"github.com/castai/privatelink-webhook/test/e2e/framework/harness"
 )
 
-// agents is the namespace that everything is about.
-const agents = "castai-agent"
+// agentNamespace is the namespace of the CAST AI components.
+const agentNamespace = "castai-agent"
 
-// debugImage is what somebody debugs with.
+// debugImage is the image of the debug container.
 const debugImage = "busybox:1.37"
 
 // One node serves all tests, which come in the order of the files.
 var (
-	n       *Node
-	alive   context.Context // ends with an interrupt
-	figures []string        // what was measured, printed at the end
+	n            *Node
+	testCtx      context.Context // ends with an interrupt
+	measurements []string        // what was measured, printed at the end
 )
 
-func figure(format string, args ...any) { figures = append(figures, fmt.Sprintf(format, args...)) }
+func reportf(format string, args ...any) {
+	measurements = append(measurements, fmt.Sprintf(format, args...))
+}
 
 func TestMain(m *testing.M) {
 	os.Exit(Run(os.Stderr, func(ctx context.Context, p Programs) int {
 		flag.Parse()
-		alive = ctx
+		testCtx = ctx
 		begin := time.Now()
 		manifests, err := onboarding(p.Root)
 		if err == nil {
@@ -54,9 +56,9 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		figure("the node is ready, with its control plane and its registry: %s", since(begin))
+		reportf("the node is ready, with its control plane and its registry: %s", since(begin))
 		code := m.Run()
-		fmt.Fprintf(os.Stderr, "\n%s\n\n", strings.Join(figures, "\n"))
+		fmt.Fprintf(os.Stderr, "\n%s\n\n", strings.Join(measurements, "\n"))
 		if code != 0 {
 			for _, c := range []string{cluster.Kubelet, Containerd, cluster.APIServer} {
 				fmt.Fprintf(os.Stderr, "--- the end of the log of %s\n%s\n", c, n.Tail(c, 10))
@@ -105,7 +107,7 @@ func workloads(t *testing.T) []string {
 // kubectl fails the test when kubectl fails.
 func kubectl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
-	out, err := n.Kubectl(alive, strings.NewReader(stdin), args...)
+	out, err := n.Kubectl(testCtx, strings.NewReader(stdin), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +117,7 @@ func kubectl(t *testing.T, stdin string, args ...string) string {
 // privatelink is the operator's command line.
 func privatelink(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(alive, n.CLI(), args...)
+	cmd := exec.CommandContext(testCtx, n.CLI(), args...)
 	cmd.Env = []string{"KUBECONFIG=" + n.Kubeconfig, "HOME=" + n.dir}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -168,34 +170,34 @@ func onboardWith(t *testing.T, texts []string) {
 	for _, text := range texts {
 		kubectl(t, text, "apply", "-f", "-")
 	}
-	kubectl(t, "", "scale", "--namespace", agents, "deployment/castai-pod-pinner", "--replicas=2")
-	kubectl(t, "", "create", "job", "--namespace", agents, "hibernate-resume-now", "--from=cronjob/hibernate-resume")
+	kubectl(t, "", "scale", "--namespace", agentNamespace, "deployment/castai-pod-pinner", "--replicas=2")
+	kubectl(t, "", "create", "job", "--namespace", agentNamespace, "hibernate-resume-now", "--from=cronjob/hibernate-resume")
 }
 
 // clean removes the namespace and what is in it.
 func clean(t *testing.T) {
 	t.Helper()
-	kubectl(t, "", "delete", "namespace", agents, "--ignore-not-found", "--timeout=90s")
+	kubectl(t, "", "delete", "namespace", agentNamespace, "--ignore-not-found", "--timeout=90s")
 }
 
 // eventually calls check until it returns nil.
 func eventually(t *testing.T, timeout time.Duration, check func(context.Context) error) {
 	t.Helper()
-	if err := harness.Eventually(alive, timeout, check); err != nil {
+	if err := harness.Eventually(testCtx, timeout, check); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // complete returns nil when every workload has all its pods, and these run and
-// are ready, or ended well.
+// are ready, or succeeded.
 func complete(ctx context.Context) error {
 	var missing []error
 	miss := func(format string, args ...any) { missing = append(missing, fmt.Errorf(format, args...)) }
 	all := metav1.ListOptions{}
-	deployments, err1 := n.Client.AppsV1().Deployments(agents).List(ctx, all)
-	daemons, err2 := n.Client.AppsV1().DaemonSets(agents).List(ctx, all)
-	jobs, err3 := n.Client.BatchV1().Jobs(agents).List(ctx, all)
-	pods, err4 := n.Client.CoreV1().Pods(agents).List(ctx, all)
+	deployments, err1 := n.Client.AppsV1().Deployments(agentNamespace).List(ctx, all)
+	daemons, err2 := n.Client.AppsV1().DaemonSets(agentNamespace).List(ctx, all)
+	jobs, err3 := n.Client.BatchV1().Jobs(agentNamespace).List(ctx, all)
+	pods, err4 := n.Client.CoreV1().Pods(agentNamespace).List(ctx, all)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
@@ -236,7 +238,7 @@ func complete(ctx context.Context) error {
 var tagged = regexp.MustCompile(`(?m)^(\s+(?:- )?image: \S+?/[^\s:]+:)([\w.-]+)(@sha256:\w+)?$`)
 
 // next is the next release of the workloads: every image that has a tag gets
-// another one. Pods that no controller makes anew are left out.
+// another one. Pods that no controller makes again are left out.
 func next(text string) string {
 	var out []string
 	for document := range strings.SplitSeq(text, "\n---\n") {

@@ -22,23 +22,23 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// observer sees every state of every pod of the namespace, and every event, for
-// as long as a test takes: a pod that could not be pulled for a moment counts.
+// observer records every state of every pod of the namespace, and every event: an
+// image that could not be pulled for a moment counts.
 type observer struct {
-	mu      sync.Mutex
-	pods    map[types.UID]string // to the name
-	public  map[string]bool      // images that were persisted although nobody can pull them
-	trouble map[string]bool      // pulls that failed
-	images  map[string]bool
+	mu         sync.Mutex
+	pods       map[types.UID]string // name by UID
+	public     map[string]bool      // images that were persisted although they cannot be pulled
+	pullErrors map[string]bool      // pulls that failed
+	images     map[string]bool
 }
 
 // observe starts to watch. The observer survives restarts of the API server.
 func observe(t *testing.T) *observer {
 	t.Helper()
-	o := &observer{pods: map[types.UID]string{}, public: map[string]bool{}, trouble: map[string]bool{}, images: map[string]bool{}}
-	ctx, stop := context.WithCancel(alive)
+	o := &observer{pods: map[types.UID]string{}, public: map[string]bool{}, pullErrors: map[string]bool{}, images: map[string]bool{}}
+	ctx, stop := context.WithCancel(testCtx)
 	t.Cleanup(stop)
-	factory := informers.NewSharedInformerFactoryWithOptions(n.Client, 0, informers.WithNamespace(agents))
+	factory := informers.NewSharedInformerFactoryWithOptions(n.Client, 0, informers.WithNamespace(agentNamespace))
 	for _, i := range []cache.SharedIndexInformer{factory.Core().V1().Pods().Informer(), factory.Core().V1().Events().Informer()} {
 		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc: o.see, UpdateFunc: func(_, object any) { o.see(object) },
@@ -65,12 +65,12 @@ func (o *observer) see(object any) {
 		}
 		for _, s := range statuses(*v) {
 			if w := s.State.Waiting; w != nil && slices.Contains(pullFailures, w.Reason) {
-				o.trouble[v.Name+"/"+s.Name+": "+w.Reason+": "+w.Message] = true
+				o.pullErrors[v.Name+"/"+s.Name+": "+w.Reason+": "+w.Message] = true
 			}
 		}
 	case *corev1.Event:
 		if strings.Contains(v.Message, "Failed to pull image") || strings.Contains(v.Message, "Back-off pulling image") || slices.Contains(pullFailures, v.Reason) {
-			o.trouble[v.InvolvedObject.Name+": event "+v.Reason+": "+v.Message] = true
+			o.pullErrors[v.InvolvedObject.Name+": event "+v.Reason+": "+v.Message] = true
 		}
 	}
 }
@@ -82,7 +82,7 @@ var pullFailures = []string{"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPu
 func (o *observer) failed() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Sorted(maps.Keys(o.trouble))
+	return slices.Sorted(maps.Keys(o.pullErrors))
 }
 
 // clean fails the test if an image was public, or a pull failed, at any moment.
@@ -104,11 +104,11 @@ func (o *observer) clean(t *testing.T) {
 func (o *observer) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return fmt.Sprintf("%d pods, %d images, %d times a public one, %d failed pulls", len(o.pods), len(o.images), len(o.public), len(o.trouble))
+	return fmt.Sprintf("%d pods, %d images, %d times a public one, %d failed pulls", len(o.pods), len(o.images), len(o.public), len(o.pullErrors))
 }
 
-// private asks for the ECR host itself and not for what the rules would do: a
-// rule that leaves an image alone would be a fault here.
+// private tests the ECR host in addition to the rules: a rule that does not
+// rewrite a public image would be a fault here.
 func private(image string) bool {
 	return ecrHost.MatchString(image) && !n.Rules.Image(image).Changed()
 }

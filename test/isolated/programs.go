@@ -85,7 +85,7 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 	if err := errors.Join(errs...); err != nil {
 		return p, err
 	}
-	fmt.Fprintf(log, "containerd, cert-manager, the images' programs and our own built in %s\n", time.Since(begin).Round(100*time.Millisecond))
+	fmt.Fprintf(log, "containerd, cert-manager, the programs of images and of this repository built in %s\n", time.Since(begin).Round(100*time.Millisecond))
 	return p, nil
 }
 

@@ -23,19 +23,19 @@ import (
 	"github.com/castai/privatelink-webhook/test/isolated/ecr"
 )
 
-// internet is what a workstation reaches and the node does not: the public
-// registries, behind a proxy. The node resolves none of their names and knows
-// nothing of the proxy.
+// internet is what the workstation reaches and the node does not: the public
+// registries, behind a proxy. The node does not resolve their names and does not
+// use the proxy.
 type internet struct {
 	proxy string // for HTTPS_PROXY
 	ca    string // a file with the authorities of both sides
 	plain string // the registries once more, for pushing, in one
 
-	mu    sync.Mutex
-	asked map[string]int // connections by host
+	mu       sync.Mutex
+	requests map[string]int // connections by host
 }
 
-// publicHosts are those that the catalogue's images come from.
+// publicHosts lists the hosts of the references.
 func publicHosts(refs []string) (hosts []string) {
 	seen := map[string]bool{}
 	for _, ref := range refs {
@@ -54,7 +54,7 @@ func publicHosts(refs []string) (hosts []string) {
 // openInternet starts registries and proxy. They end with the test.
 func openInternet(t *testing.T, hosts []string) *internet {
 	t.Helper()
-	i := &internet{asked: map[string]int{}}
+	i := &internet{requests: map[string]int{}}
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	plain := httptest.NewServer(images)
 	t.Cleanup(plain.Close)
@@ -78,14 +78,14 @@ func openInternet(t *testing.T, hosts []string) *internet {
 	return i
 }
 
-// connect is the one method of the proxy that is needed.
+// connect handles CONNECT, the only method of the proxy.
 func (i *internet) connect(w http.ResponseWriter, r *http.Request, to string) {
 	if r.Method != http.MethodConnect {
 		http.Error(w, "only CONNECT", http.StatusMethodNotAllowed)
 		return
 	}
 	i.mu.Lock()
-	i.asked[r.URL.Hostname()]++
+	i.requests[r.URL.Hostname()]++
 	i.mu.Unlock()
 	server, err := net.Dial("tcp", to)
 	if err != nil {
@@ -105,18 +105,18 @@ func (i *internet) connect(w http.ResponseWriter, r *http.Request, to string) {
 	_, _ = io.Copy(client, server)
 }
 
-// connections is how often somebody went out.
+// connections counts the connections through the proxy.
 func (i *internet) connections() (count int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, n := range i.asked {
+	for _, n := range i.requests {
 		count += n
 	}
 	return count
 }
 
-// publish puts a stand-in of an image where its publisher would.
-func (i *internet) publish(t *testing.T, ref string, b behaviour) {
+// publish pushes a stand-in of an image to its public registry.
+func (i *internet) publish(t *testing.T, ref string, b behavior) {
 	t.Helper()
 	_, path, _ := strings.Cut(ref, "/")
 	path, _, _ = strings.Cut(path, "@")

@@ -69,7 +69,7 @@ func isContained(proc string) bool {
 	return err == nil && strings.Contains(string(cgroups), "/kubepods/")
 }
 
-// killAll kills processes of the machine, where nobody else's are.
+// killAll kills the processes of this machine that match.
 func killAll(of func(proc string) bool) error {
 	procs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {

@@ -21,37 +21,36 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 )
 
-// late is by how much the second API server learns late of a caBundle. The
-// webhook waits 5 s for such servers.
-const late = 1500 * time.Millisecond
+// apiServerLag is the delay after which the second API server observes a caBundle.
+// The webhook waits 5 s for such servers.
+const apiServerLag = 1500 * time.Millisecond
 
 // anyLimit limits no pod. Where a namespace has no limits, an API server makes
 // sure every 30 s by asking etcd, and all creations wait for the answer.
-const anyLimit = `
+const limitRange = `
 apiVersion: v1
 kind: LimitRange
-metadata: {name: any, namespace: ` + agents + `}
+metadata: {name: any, namespace: ` + agentNamespace + `}
 spec: {limits: [{type: PersistentVolumeClaim, max: {storage: 1Ti}}]}
 `
 
-// A rotation, as an API server sees it that learns of each step late. EKS runs
-// two or more of them, and the one that a step goes through says nothing about
-// the others: only here a leaf is missed that is served too early, or a CA that
-// is withdrawn too early.
+// A rotation, as observed by an API server that sees each step late. EKS runs two
+// or more API servers. Only here would a leaf that is served too early, or a CA
+// that is withdrawn too early, cause a failure.
 func TestRotation(t *testing.T) {
 	install(t)
-	kubectl(t, "", "create", "namespace", agents)
+	kubectl(t, "", "create", "namespace", agentNamespace)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		_, err := n.Client.CoreV1().ServiceAccounts(agents).Get(ctx, "default", metav1.GetOptions{})
+		_, err := n.Client.CoreV1().ServiceAccounts(agentNamespace).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
-	kubectl(t, anyLimit, "apply", "-f", "-")
-	server := lagging(t)
-	warm(t, server)
-	figure("\n%-48s %8s %8s %8s %8s %10s", fmt.Sprintf("seen by an API server that learns %s late", late), "created", "retried", "failed", "public", "longest")
+	kubectl(t, limitRange, "apply", "-f", "-")
+	server := startLaggingServer(t)
+	warmUp(t, server)
+	reportf("\n%-48s %8s %8s %8s %8s %10s", fmt.Sprintf("seen by an API server that learns %s late", apiServerLag), "created", "retried", "failed", "public", "longest")
 	for _, fault := range []struct {
 		name    string
-		planned bool // and so nobody notices
+		planned bool // no creation may need a retry
 		cause   func(*testing.T)
 	}{
 		{nothing, true, func(*testing.T) { time.Sleep(3 * time.Second) }},
@@ -63,14 +62,14 @@ func TestRotation(t *testing.T) {
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			dials := redial(t, server)
-			l := steadyAt(t, fmt.Sprintf("load-%d", time.Now().UnixMilli()), server)
-			time.Sleep(2 * late)
+			l := startLoadOn(t, fmt.Sprintf("load-%d", time.Now().UnixMilli()), server)
+			time.Sleep(2 * apiServerLag)
 			fault.cause(t)
-			time.Sleep(2*time.Second + late) // what comes late counts as well
+			time.Sleep(2*time.Second + apiServerLag) // late failures count as well
 			public := l.end(t)
-			figure("%-48s %8d %8d %8d %8d %10s", fault.name, l.created, l.retried, l.failed, public, l.longest.Round(10*time.Millisecond))
+			reportf("%-48s %8d %8d %8d %8d %10s", fault.name, l.created, l.retried, l.failed, public, l.longest.Round(10*time.Millisecond))
 			if l.lastError != nil {
-				figure("    the last refusal: %v", l.lastError)
+				reportf("    the last refusal: %v", l.lastError)
 			}
 			if l.failed > 0 || fault.planned && l.retried > 0 {
 				t.Errorf("%d pods failed, %d had to be tried again; the last error: %v", l.failed, l.retried, l.lastError)
@@ -83,10 +82,10 @@ func TestRotation(t *testing.T) {
 	kubectl(t, privatelink(t, "install", "--registry", Registry), "delete", "-f", "-", "--timeout=90s")
 }
 
-// lagging starts the API server that learns late, for the rest of the test.
-func lagging(t *testing.T) kubernetes.Interface {
+// startLaggingServer starts the API server that observes changes late.
+func startLaggingServer(t *testing.T) kubernetes.Interface {
 	t.Helper()
-	s, err := n.StartLagging(alive)
+	s, err := n.StartLagging(testCtx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,21 +103,21 @@ func lagging(t *testing.T) kubernetes.Interface {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Lag(late)
+	s.Lag(apiServerLag)
 	return client
 }
 
-// warm gives the connections of the second API server to etcd the time to widen
-// their windows as the load asks for. Until then it is later than it is to be.
-func warm(t *testing.T, server kubernetes.Interface) {
+// warmUp gives the connections of the second API server to etcd the time to widen
+// their windows as the load asks for. Until then its lag is larger than configured.
+func warmUp(t *testing.T, server kubernetes.Interface) {
 	t.Helper()
-	r, l := redial(t, server), steadyAt(t, "warm", server)
+	r, l := redial(t, server), startLoadOn(t, "warm", server)
 	eventually(t, 60*time.Second, func(context.Context) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		newest := r.lags[max(0, len(r.lags)-20):]
-		if len(newest) < 20 || slices.Max(newest) > late*12/10 {
-			return fmt.Errorf("the second API server learned %v late, want %s", newest, late)
+		if len(newest) < 20 || slices.Max(newest) > apiServerLag*12/10 {
+			return fmt.Errorf("the second API server learned %v late, want %s", newest, apiServerLag)
 		}
 		return nil
 	})
@@ -126,11 +125,11 @@ func warm(t *testing.T, server kubernetes.Interface) {
 	l.end(t)
 }
 
-// redialling makes all API servers dial the webhook anew, a few times a second.
-// They keep connections, and look at a certificate only when they dial: else
-// most that goes wrong between two certificates would go unnoticed. What makes
-// them is a bundle with other bytes and the same authorities.
-type redialling struct {
+// redialer makes all API servers dial the webhook a few times a second. They keep
+// connections and verify a certificate only when they dial, so that most faults
+// between two certificates would not be observed. A caBundle with other bytes and
+// the same authorities makes them dial.
+type redialer struct {
 	stop func()
 	all  sync.WaitGroup
 
@@ -143,12 +142,12 @@ type redialling struct {
 // paddedAt is the annotation that says when a bundle was written.
 const paddedAt = "test/padded-at"
 
-// redial begins it, and observes when the second API server learns of it.
-func redial(t *testing.T, server kubernetes.Interface) *redialling {
+// redial starts it, and records when the second API server observes each bundle.
+func redial(t *testing.T, server kubernetes.Interface) *redialer {
 	t.Helper()
-	ctx, stop := context.WithCancel(alive)
+	ctx, stop := context.WithCancel(testCtx)
 	t.Cleanup(stop)
-	r := &redialling{stop: stop}
+	r := &redialer{stop: stop}
 	learned, err := server.AdmissionregistrationV1().MutatingWebhookConfigurations().Watch(ctx, metav1.ListOptions{
 		FieldSelector: "metadata.name=" + deploy.ConfigurationName, ResourceVersion: "0",
 	})
@@ -158,7 +157,7 @@ func redial(t *testing.T, server kubernetes.Interface) *redialling {
 	r.all.Go(func() {
 		for event := range learned.ResultChan() {
 			if c, ok := event.Object.(*admissionv1.MutatingWebhookConfiguration); ok {
-				r.learn(c.Annotations[paddedAt])
+				r.recordLag(c.Annotations[paddedAt])
 			}
 		}
 	})
@@ -182,8 +181,8 @@ func redial(t *testing.T, server kubernetes.Interface) *redialling {
 	return r
 }
 
-// learn notes the first time that the second API server shows a bundle of ours.
-func (r *redialling) learn(padded string) {
+// recordLag records the first time that the second API server shows a padded bundle.
+func (r *redialer) recordLag(padded string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, err := time.Parse(time.RFC3339Nano, padded)
@@ -198,7 +197,7 @@ func (r *redialling) learn(padded string) {
 
 // end stops it, and fails the test if the second API server did not learn as
 // late as it was to: then the test has proved nothing.
-func (r *redialling) end(t *testing.T) {
+func (r *redialer) end(t *testing.T) {
 	t.Helper()
 	r.stop()
 	r.all.Wait()
@@ -207,13 +206,13 @@ func (r *redialling) end(t *testing.T) {
 		return
 	}
 	first, last := slices.Min(r.lags), slices.Max(r.lags)
-	figure("    it learned of %d bundles, %s to %s late", len(r.lags), first.Round(10*time.Millisecond), last.Round(10*time.Millisecond))
-	if first < late*8/10 || last > late+2*time.Second {
-		t.Errorf("the second API server learned %s to %s late, want %s", first, last, late)
+	reportf("    it learned of %d bundles, %s to %s late", len(r.lags), first.Round(10*time.Millisecond), last.Round(10*time.Millisecond))
+	if first < apiServerLag*8/10 || last > apiServerLag+2*time.Second {
+		t.Errorf("the second API server learned %s to %s late, want %s", first, last, apiServerLag)
 	}
 }
 
-// pad adds a newline to each caBundle, on condition that nobody else writes
+// pad adds a newline to each caBundle, unless another client writes
 // meanwhile. A bundle that was there before would not do: its connections may
 // still be there, too.
 func pad(ctx context.Context) error {

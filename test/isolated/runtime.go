@@ -91,7 +91,7 @@ func (n *Node) startContainerd(ctx context.Context) error {
 }
 
 func (n *Node) importPause(ctx context.Context) error {
-	index, err := n.standIn(behaviour{})
+	index, err := n.standIn(behavior{})
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (n *Node) importPause(ctx context.Context) error {
 	return errors.Join(tarball.WriteToFile(file, tag, image), n.ctr(ctx, "images", "import", file), os.Remove(file))
 }
 
-// ctr asks the runtime itself, in the namespace that the kubelet uses.
+// ctr runs ctr, in the namespace that the kubelet uses.
 func (n *Node) ctr(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(n.containerd(), "ctr"), append([]string{"--namespace", "k8s.io"}, args...)...)
 	if said, err := cmd.CombinedOutput(); err != nil {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command certmanager is the controllers of cert-manager that the product's
-// variant of that name depends on, in one executable.
+// Command certmanager runs the controllers of cert-manager that the cert-manager
+// variant of the bundle depends on.
 //
-// The project publishes its programs as images and as modules that nobody can
-// require, but their controllers as a library. What is composed here is that
-// library, unchanged: issuing, renewal and injection are cert-manager's own. Its
+// The project publishes its programs as images and as modules that cannot be
+// required, but their controllers as a library. This program composes that library
+// unchanged: issuing, renewal and injection are cert-manager's. Its
 // admission webhook is left out, since it only validates what users write.
 package main
 

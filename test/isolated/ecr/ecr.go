@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ecr is a registry that a node cannot tell from a private ECR: it has
-// the name, asks for the user AWS with a password (HTTP Basic, no exchange of
-// tokens), and keeps the accounts apart. It remembers who asked for what.
+// Package ecr serves a registry that looks like a private ECR to a node: the host
+// name, HTTP Basic with the user AWS (no token exchange), and separate accounts.
+// It records requests.
 //
-// Unlike ECR it makes a repository on the first push, and its certificate is
-// from an authority of its own.
+// Unlike ECR it creates a repository on the first push, and its certificate comes
+// from its own authority.
 package ecr
 
 import (
@@ -28,13 +28,13 @@ import (
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
 )
 
-// User is whom ECR knows every client as.
+// User is the user name of every ECR client.
 const User = "AWS"
 
-// Request is one request, as it was answered.
+// Request is one request and the status of its response.
 type Request struct {
 	Time                            time.Time
-	Host, Method, Path, Client, For string // For is the user; empty when nobody was named
+	Host, Method, Path, Client, For string // For is the user; empty without credentials
 	Status                          int
 }
 
@@ -52,9 +52,9 @@ type Registry struct {
 	log []Request
 }
 
-// Start serves the hosts at the address. They have to resolve to it. Beside them
-// it serves an account that is like ECR in all that a push can fail at, and has
-// the API of AWS; strict may be nil.
+// Start serves the hosts at the address. They have to resolve to it. In
+// addition it serves strict, an account that emulates ECR's API and the errors of a
+// push; strict may be nil.
 func Start(address string, strict *fakeecr.Server, hosts ...string) (*Registry, error) {
 	r := &Registry{password: rand.Text(), accounts: map[string]http.Handler{}, strict: strict}
 	for _, h := range hosts {
@@ -91,10 +91,10 @@ func Start(address string, strict *fakeecr.Server, hosts ...string) (*Registry, 
 // Stop closes the registry and forgets its images.
 func (r *Registry) Stop() error { return r.server.Close() }
 
-// Password is what the user AWS says. Of ECR it changes every twelve hours.
+// Password is the password of User. That of ECR is valid for twelve hours.
 func (r *Registry) Password() string { return r.password }
 
-// Authenticator and Transport make a client of go-containerregistry one of ours.
+// Authenticator and Transport configure a client of go-containerregistry.
 func (r *Registry) Authenticator() authn.Authenticator {
 	return &authn.Basic{Username: User, Password: r.password}
 }
@@ -111,7 +111,7 @@ func (r *Registry) Log() []Request {
 	return append([]Request(nil), r.log...)
 }
 
-// ServeHTTP is the registry's front: account, password, log.
+// ServeHTTP selects the account, checks the password and records the request.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	entry := Request{Time: time.Now(), Host: req.Host, Method: req.Method, Path: req.URL.Path, Client: req.UserAgent(), Status: http.StatusOK}
 	answer := &recorder{ResponseWriter: w, status: &entry.Status}
@@ -128,7 +128,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case !known:
 		http.Error(answer, "no such account", http.StatusMisdirectedRequest)
 	case r.strict != nil && account == r.strict:
-		if node { // its token is as good as one that the API gave out
+		if node { // the password stands for a token of the API
 			req.SetBasicAuth(User, r.strict.Token())
 		}
 		r.strict.ServeHTTP(answer, req)
@@ -165,7 +165,7 @@ func (r *Registry) Await(ctx context.Context, host string) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusUnauthorized {
-		return errors.New("ECR stand-in: somebody without a password got " + resp.Status)
+		return errors.New("ECR stand-in: a request without a password got " + resp.Status)
 	}
 	return nil
 }

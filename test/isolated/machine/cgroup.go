@@ -102,8 +102,8 @@ func removeOne(dir string) (err error) {
 	return fmt.Errorf("removing the cgroup %s: %w", dir, err)
 }
 
-// sweep removes what machines left whose process outside was killed. Everything
-// else of theirs ended with them.
+// sweep removes what machines left whose outer process was killed. Everything
+// else ended with them.
 func sweep() error {
 	roots, err := hierarchies()
 	if err != nil {

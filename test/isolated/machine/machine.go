@@ -2,14 +2,12 @@
 
 //go:build linux
 
-// Package machine runs a program again on what it takes for a machine of its
-// own: no network but what it makes itself, its own processes and mounts, its
-// own cgroups.
+// Package machine runs a program again in network, mount, PID and IPC namespaces
+// and a cgroup of its own.
 //
-// A Kubernetes node leaves traces all over a machine: mounts in mounts,
-// processes that outlive their parents, interfaces, packet filters, files in a
-// dozen fixed places. Nobody removes all of that with certainty after a crash;
-// the kernel does, since it ends what is in a namespace with the namespace.
+// A Kubernetes node leaves mounts, orphaned processes, interfaces, packet filters
+// and files in many fixed places. After a crash only the kernel removes all of
+// them reliably: they end with their namespace.
 package machine
 
 import (
@@ -72,7 +70,7 @@ func Run(env ...string) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	entered, told, err := os.Pipe()
+	entered, ready, err := os.Pipe()
 	if err != nil {
 		return 1, err
 	}
@@ -83,7 +81,7 @@ func Run(env ...string) (code int, err error) {
 
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(append(os.Environ(), env...), variable+"="+stageInit+":"+name)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{told}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{ready}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC,
 		// A Ctrl-C of the terminal is for the process outside, which passes it on.
@@ -94,7 +92,7 @@ func Run(env ...string) (code int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err = cmd.Start()
-	_ = told.Close() // else the end of the pipe would never come
+	_ = ready.Close() // without this the pipe would never reach its end
 	if err != nil {
 		return 1, fmt.Errorf("starting a machine: %w", err)
 	}
@@ -116,33 +114,32 @@ func Run(env ...string) (code int, err error) {
 			if code := cmd.ProcessState.ExitCode(); code >= 0 {
 				return code, nil
 			}
-			return 1, nil // by a signal: whoever sent it knows
+			return 1, nil // ended by a signal
 		}
 	}
 }
 
 const ok = "ok"
 
-// Enter tells whether this program is on a machine that Run made.
+// Enter reports whether this program runs on a machine that Run created.
 func Enter() bool {
 	f := strings.Split(os.Getenv(variable), ":")
-	_ = os.Unsetenv(variable) // this is about us, and not about what we start
+	_ = os.Unsetenv(variable) // not for programs that this one starts
 	switch f[0] {
 	case stageProgram:
 		cgroup = "/" + f[1]
-		pid, _ = strconv.Atoi(f[2]) // our own writing
+		pid, _ = strconv.Atoi(f[2]) // written by initialize
 		return true
 	case stageInit:
-		os.Exit(initialise(f[1]))
+		os.Exit(initialize(f[1]))
 	}
 	return false
 }
 
-// initialise is the first process of the machine: it sets it up, starts the
-// program and waits for every process that has nobody else to wait for it. With
-// it the machine ends.
-func initialise(name string) int {
-	syscall.CloseOnExec(3) // else the end of the pipe would wait for the program's
+// initialize is the first process of the machine: it sets it up, starts the
+// program and reaps orphaned processes. The machine ends with it.
+func initialize(name string) int {
+	syscall.CloseOnExec(3) // without this the pipe would stay open in the program
 	pipe := os.NewFile(3, "the process outside")
 	outside, err := os.Readlink("/proc/self") // still the host's /proc
 	if err == nil {

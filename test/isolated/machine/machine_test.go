@@ -59,7 +59,7 @@ func look() int {
 	} else if err := os.MkdirAll(filepath.Join(roots[0], Cgroup(), "a", "b"), 0o755); err != nil {
 		fault("%w", err)
 	}
-	// An orphan, which the machine has to wait for, and one that outlives us.
+	// An orphan that the machine reaps, and one that outlives the program.
 	if out, err := exec.Command("sh", "-c", "sleep 0.1 & sleep 600 > /dev/null 2>&1 &").CombinedOutput(); err != nil {
 		fault("%w: %s", err, out)
 	}
@@ -154,7 +154,7 @@ func TestTheMachineDiesWithItsMaker(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	ends(t, out, cmd, -1) // and its output ends: nobody has it open any more
+	ends(t, out, cmd, -1) // and its output ends: no process has it open
 	if err := sweep(); err != nil {
 		t.Error(err)
 	}

@@ -25,7 +25,7 @@ const (
 func Hidden() []string { return []string{"/run", "/var/lib", "/var/log"} }
 
 // setUp gives the machine its own view of what the programs of a node write
-// to. Everything it mounts is in memory and seen by nobody else.
+// to. All its mounts are in memory and visible only inside.
 func setUp() error {
 	// Without this the host would see the mounts that follow.
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
@@ -34,7 +34,7 @@ func setUp() error {
 	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
-	// Not /sys: mounted anew it would lack the cgroups.
+	// Not /sys: mounted again it would lack the cgroups.
 	for _, dir := range Hidden() {
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
 			return fmt.Errorf("mounting memory at %s: %w", dir, err)

@@ -7,8 +7,8 @@
 //
 //	go run ./test/isolated/up [--dir FOLDER] [MANIFEST...]
 //
-// The manifests name images to publish in the ECR stand-in, beside those of the
-// catalogue.
+// The manifests name images to publish in the ECR stand-in, in addition to those of the
+// catalog.
 package main
 
 import (

@@ -46,12 +46,12 @@ func TestAStandInBehavesAsTheManifestsExpect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]behaviour{
+	want := map[string]behavior{
 		"first": {ends: true}, "sidecar": {}, "volume": {}, "job": {ends: true}, "quay.io/scanners": {},
-		// A job's and a service's: it stays, or the service would not.
+		// Used by a Job and by a service: it keeps running for the service.
 		"quay.io/both": {ports: []int{9000, 8081}},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(behaviour{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(behavior{})); diff != "" {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"/usr/bin/both", "sh"}, commands); diff != "" {
@@ -59,12 +59,12 @@ func TestAStandInBehavesAsTheManifestsExpect(t *testing.T) {
 	}
 }
 
-func TestTheCatalogueCanBePublished(t *testing.T) {
+func TestAllCatalogImagesCanBePublished(t *testing.T) {
 	rules, err := rewrite.New(rewrite.Config{Registry: Registry})
 	if err != nil {
 		t.Fatal(err)
 	}
-	images := Catalogue()
+	images := CatalogImages()
 	for _, image := range images {
 		if r := rules.Image(image); r.Outcome != rewrite.Rewritten {
 			t.Errorf("%s: %s", image, r.Rule)

@@ -23,20 +23,20 @@ import (
 	"github.com/castai/privatelink-webhook/test/isolated/ecr"
 )
 
-// The customer's story, in the order in which it happens. What follows a step
-// that failed would say nothing.
-func TestStory(t *testing.T) {
+// End-to-end onboarding, in the order of a customer. Each step needs the one
+// before it.
+func TestOnboarding(t *testing.T) {
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
 	}{
-		{"without the webhook no pod starts and no hook ends", withoutUs},
-		{"the webhook runs from its own image in ECR, under its own restrictions", installed},
-		{"the same onboarding succeeds, and no pull ever fails", withUs},
-		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgrade},
-		{"every image of the vendor's catalogue is pulled by its public name", everyImage},
-		{"somebody debugs with a public image", debug},
-		{"the uninstallation leaves nothing, and holds nothing up", uninstall()},
+		{"without the webhook no pod starts and no hook ends", onboardWithoutWebhook},
+		{"the webhook runs from its own image in ECR, under its own restrictions", installWebhook},
+		{"the same onboarding succeeds, and no pull ever fails", onboardWithWebhook},
+		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgradeWorkloads},
+		{"every image of the vendor's catalog is pulled by its public name", pullCatalog},
+		{"kubectl debug works with a public image", debugWithPublicImage},
+		{"uninstalling leaves nothing and delays no pod", uninstall()},
 	} {
 		if !t.Run(step.name, step.run) {
 			t.FailNow()
@@ -44,18 +44,18 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// The same with the other engine, which has nothing to pull and nothing to run.
-func TestStoryOfThePolicy(t *testing.T) {
+// The same with the policy engine, which has no image and no pods.
+func TestOnboardingWithPolicy(t *testing.T) {
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
 	}{
-		{"the policy is in force, and there is no pod of ours", policyInstalled},
-		{"the onboarding succeeds, and no pull ever fails", withUs},
-		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgrade},
-		{"every image of the vendor's catalogue is pulled by its public name", everyImage},
-		{"somebody debugs with a public image", debug},
-		{"the uninstallation leaves nothing, and holds nothing up", uninstall("--engine", "policy")},
+		{"the policy is in force, and the bundle has no pods", installPolicy},
+		{"the onboarding succeeds, and no pull ever fails", onboardWithWebhook},
+		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgradeWorkloads},
+		{"every image of the vendor's catalog is pulled by its public name", pullCatalog},
+		{"kubectl debug works with a public image", debugWithPublicImage},
+		{"uninstalling leaves nothing and delays no pod", uninstall("--engine", "policy")},
 	} {
 		if !t.Run(step.name, step.run) {
 			t.FailNow()
@@ -63,29 +63,29 @@ func TestStoryOfThePolicy(t *testing.T) {
 	}
 }
 
-func policyInstalled(t *testing.T) {
-	kubectl(t, "", "create", "namespace", agents)
+func installPolicy(t *testing.T) {
+	kubectl(t, "", "create", "namespace", agentNamespace)
 	begin := time.Now()
 	kubectl(t, privatelink(t, "install", "--registry", Registry, "--engine", "policy"), "apply", "-f", "-")
 	eventually(t, 30*time.Second, func(ctx context.Context) error { // the API server reads policies for itself
-		p, err := n.Client.CoreV1().Pods(agents).Create(ctx, pod("dry-run", loadImages[0]), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		p, err := n.Client.CoreV1().Pods(agentNamespace).Create(ctx, pod("dry-run", loadImages[0]), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && !private(p.Spec.Containers[0].Image) {
 			err = fmt.Errorf("a pod gets %s", p.Spec.Containers[0].Image)
 		}
 		return err
 	})
-	figure("\nthe policy: in force %s after `privatelink install --engine policy | kubectl apply -f -`", since(begin))
+	reportf("\nthe policy: in force %s after `privatelink install --engine policy | kubectl apply -f -`", since(begin))
 	if out := kubectl(t, "", "get", "namespace", deploy.Namespace, "--ignore-not-found", "--output=name"); out != "" {
-		t.Errorf("there is %s", out)
+		t.Errorf("unexpected: %s", out)
 	}
 }
 
-func withoutUs(t *testing.T) {
+func onboardWithoutWebhook(t *testing.T) {
 	o, begin := observe(t), time.Now()
 	onboard(t)
 	// Every pod with a public image: not one that starts, and later does not.
 	eventually(t, 60*time.Second, func(ctx context.Context) error {
-		pods, err := n.Client.CoreV1().Pods(agents).List(ctx, metav1.ListOptions{})
+		pods, err := n.Client.CoreV1().Pods(agentNamespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -97,8 +97,8 @@ func withoutUs(t *testing.T) {
 		}
 		return errors.Join(errs...)
 	})
-	figure("\nwithout us: %s are stuck after %s", o, since(begin))
-	jobs, err := n.Client.BatchV1().Jobs(agents).List(alive, metav1.ListOptions{})
+	reportf("\nwithout the webhook: %s are stuck after %s", o, since(begin))
+	jobs, err := n.Client.BatchV1().Jobs(agentNamespace).List(testCtx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,18 +113,18 @@ func withoutUs(t *testing.T) {
 	clean(t)
 }
 
-// stuck tells of a pod that waits for an image that never comes.
+// stuck reports whether a pod waits for an image that cannot be pulled.
 func stuck(p corev1.Pod) bool {
 	return slices.ContainsFunc(statuses(p), func(s corev1.ContainerStatus) bool {
 		return s.State.Waiting != nil && slices.Contains(pullFailures, s.State.Waiting.Reason)
 	})
 }
 
-func installed(t *testing.T) {
+func installWebhook(t *testing.T) {
 	begin := time.Now()
 	install(t)
-	figure("the webhook: ready %s after `privatelink install | kubectl apply -f -`", since(begin))
-	pods, err := n.Client.CoreV1().Pods(deploy.Namespace).List(alive, metav1.ListOptions{})
+	reportf("the webhook: ready %s after `privatelink install | kubectl apply -f -`", since(begin))
+	pods, err := n.Client.CoreV1().Pods(deploy.Namespace).List(testCtx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,17 +139,17 @@ func installed(t *testing.T) {
 		t.Errorf("%d pods of the webhook, want 2", len(pods.Items))
 	}
 	if got := pulls("/v2/castai/" + deploy.Image + "/manifests/"); got == 0 {
-		t.Error("nobody pulled it")
+		t.Error("its image was not pulled")
 	}
-	t.Run("its restrictions are in force", confined)
+	t.Run("its restrictions are in force", isConfined)
 	t.Run("its namespace takes nothing less restricted", func(t *testing.T) {
-		_, err := n.Kubectl(alive, nil, "run", "careless", "--namespace", deploy.Namespace, "--image", image)
+		_, err := n.Kubectl(testCtx, nil, "run", "careless", "--namespace", deploy.Namespace, "--image", image)
 		if err == nil || !strings.Contains(err.Error(), "violates PodSecurity") {
 			t.Errorf("error %v, want a violation of PodSecurity", err)
 		}
 	})
 	t.Run("it published the certificate's authority itself", func(t *testing.T) {
-		c, err := n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(alive, deploy.ConfigurationName, metav1.GetOptions{})
+		c, err := n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(testCtx, deploy.ConfigurationName, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,11 +171,11 @@ func pulls(prefix string) (count int) {
 	return count
 }
 
-func withUs(t *testing.T) {
+func onboardWithWebhook(t *testing.T) {
 	o, begin, before := observe(t), time.Now(), len(n.ECR.Log())
 	onboard(t)
 	eventually(t, 120*time.Second, complete)
-	figure("with us: %s; all run or are completed after %s", o, since(begin))
+	reportf("with the webhook: %s; all run or are completed after %s", o, since(begin))
 	o.clean(t)
 
 	got, refused := 0, 0
@@ -183,7 +183,7 @@ func withUs(t *testing.T) {
 	for _, r := range all[before:] {
 		switch {
 		case r.Host != Host && r.Host != AddOnHost:
-			t.Errorf("somebody asked for %s at %s", r.Path, r.Host)
+			t.Errorf("unexpected request for %s at %s", r.Path, r.Host)
 		case r.For == ecr.User && r.Status >= 300:
 			t.Errorf("%s %s: status %d", r.Method, r.Path, r.Status)
 		case r.For == "" && r.Status == http.StatusUnauthorized:
@@ -195,16 +195,16 @@ func withUs(t *testing.T) {
 	if got == 0 || refused == 0 {
 		t.Errorf("%d images asked for, %d requests without a password refused: the log is not credible", got, refused)
 	}
-	figure("the registry's log of it: %d images asked for in %d requests, all at %s and %s", got, len(all)-before, Host, AddOnHost)
+	reportf("the registry's log of it: %d images asked for in %d requests, all at %s and %s", got, len(all)-before, Host, AddOnHost)
 	for image := range o.images {
-		if !asked(all, image) { // in all of the log: the private ones were pulled without us, too
+		if !pulled(all, image) { // in all of the log: private ones were pulled before the webhook was installed
 			t.Errorf("the registry was never asked for %s", image)
 		}
 	}
 }
 
-// asked tells whether somebody got the manifest of a private image.
-func asked(log []ecr.Request, image string) bool {
+// asked reports whether containerd fetched the manifest of a private image.
+func pulled(log []ecr.Request, image string) bool {
 	name, _, _ := strings.Cut(image, "@")
 	host, repository, _ := strings.Cut(name, "/")
 	repository, _, _ = strings.Cut(repository, ":")
@@ -213,24 +213,24 @@ func asked(log []ecr.Request, image string) bool {
 	})
 }
 
-func upgrade(t *testing.T) {
+func upgradeWorkloads(t *testing.T) {
 	var texts []string
 	for _, text := range workloads(t) {
 		if text := next(text); text != "" {
 			texts = append(texts, text)
 		}
 	}
-	if err := n.Publish(alive, texts...); err != nil { // as the mirror does before
+	if err := n.Publish(testCtx, texts...); err != nil { // as the mirror does before
 		t.Fatal(err)
 	}
 	o, begin := observe(t), time.Now()
 	// Helm deletes hooks before it creates them again.
-	kubectl(t, "", "delete", "job", "--namespace", agents, "--all")
+	kubectl(t, "", "delete", "job", "--namespace", agentNamespace, "--all")
 	for _, text := range texts {
 		kubectl(t, text, "apply", "-f", "-")
 	}
 	eventually(t, 120*time.Second, complete)
-	figure("the upgrade: %s; all run or are completed after %s", o, since(begin))
+	reportf("the upgrade: %s; all run or are completed after %s", o, since(begin))
 	o.clean(t)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -241,39 +241,39 @@ func upgrade(t *testing.T) {
 
 // everyImage mounts the images instead of running them, which takes the same
 // pulls and a hundredth of the processes.
-func everyImage(t *testing.T) {
-	o, begin, images := observe(t), time.Now(), Catalogue()
+func pullCatalog(t *testing.T) {
+	o, begin, images := observe(t), time.Now(), CatalogImages()
 	for i, part := range slices.Collect(slices.Chunk(images, 40)) {
-		p := pod(fmt.Sprintf("catalogue-%d", i), part[0])
+		p := pod(fmt.Sprintf("catalog-%d", i), part[0])
 		p.Spec.SchedulerName = ""
 		for j, image := range part {
 			volume := fmt.Sprintf("image-%d", j)
 			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: image}}})
 			p.Spec.Containers[0].VolumeMounts = append(p.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: "/" + volume, ReadOnly: true})
 		}
-		if _, err := n.Client.CoreV1().Pods(agents).Create(alive, p, metav1.CreateOptions{}); err != nil {
+		if _, err := n.Client.CoreV1().Pods(agentNamespace).Create(testCtx, p, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, 90*time.Second, complete)
-	figure("the catalogue: %d images pulled after %s", len(images), since(begin))
+	reportf("the catalog: %d images pulled after %s", len(images), since(begin))
 	o.clean(t)
 	log := n.ECR.Log()
 	for _, image := range images {
-		if target := n.Rules.Image(image).Target; !asked(log, target) {
+		if target := n.Rules.Image(image).Target; !pulled(log, target) {
 			t.Errorf("the registry was never asked for %s", target)
 		}
 	}
 }
 
-func debug(t *testing.T) {
-	if err := n.Publish(alive, "kind: Pod\nspec: {containers: [{image: "+debugImage+"}]}"); err != nil {
+func debugWithPublicImage(t *testing.T) {
+	if err := n.Publish(testCtx, "kind: Pod\nspec: {containers: [{image: "+debugImage+"}]}"); err != nil {
 		t.Fatal(err)
 	}
 	o, begin := observe(t), time.Now()
-	kubectl(t, "", "debug", "pod/toolbox", "--namespace", agents, "--image="+debugImage, "--target=sleep", "--container=debugger", "--attach=false", "--quiet")
+	kubectl(t, "", "debug", "pod/toolbox", "--namespace", agentNamespace, "--image="+debugImage, "--target=sleep", "--container=debugger", "--attach=false", "--quiet")
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		p, err := n.Client.CoreV1().Pods(agents).Get(ctx, "toolbox", metav1.GetOptions{})
+		p, err := n.Client.CoreV1().Pods(agentNamespace).Get(ctx, "toolbox", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -284,7 +284,7 @@ func debug(t *testing.T) {
 		}
 		return fmt.Errorf("ephemeral containers: %+v", p.Status.EphemeralContainerStatuses)
 	})
-	figure("kubectl debug with %s: runs after %s", debugImage, since(begin))
+	reportf("kubectl debug with %s: runs after %s", debugImage, since(begin))
 	o.clean(t)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -302,10 +302,10 @@ func uninstall(options ...string) func(*testing.T) {
 
 func uninstallManifests(t *testing.T, manifests string) {
 	begin := time.Now()
-	kubectl(t, "", "delete", "namespace", agents, "--wait=false")
+	kubectl(t, "", "delete", "namespace", agentNamespace, "--wait=false")
 	kubectl(t, manifests, "delete", "-f", "-", "--timeout=90s")
 	clean(t)
-	figure("the uninstallation, workloads included: %s", since(begin))
+	reportf("the uninstallation, workloads included: %s", since(begin))
 	if out := kubectl(t, manifests, "get", "-f", "-", "--ignore-not-found", "--output=name"); out != "" {
 		t.Errorf("left: %s", out)
 	}
@@ -314,10 +314,10 @@ func uninstallManifests(t *testing.T, manifests string) {
 			t.Errorf("left: %s", out)
 		}
 	}
-	// Pods of the namespace are nobody's business again.
-	kubectl(t, "", "create", "namespace", agents)
+	// Pods of the namespace are not intercepted any more.
+	kubectl(t, "", "create", "namespace", agentNamespace)
 	eventually(t, 10*time.Second, func(ctx context.Context) error {
-		_, err := n.Client.CoreV1().Pods(agents).Create(ctx, pod("after", "ghcr.io/castai/images/agent:v1"), metav1.CreateOptions{})
+		_, err := n.Client.CoreV1().Pods(agentNamespace).Create(ctx, pod("after", "ghcr.io/castai/images/agent:v1"), metav1.CreateOptions{})
 		if apierrors.IsForbidden(err) {
 			return err // its service account is not there yet
 		}
@@ -326,7 +326,7 @@ func uninstallManifests(t *testing.T, manifests string) {
 		}
 		return nil
 	})
-	if p, err := n.Client.CoreV1().Pods(agents).Get(alive, "after", metav1.GetOptions{}); err != nil || p.Spec.Containers[0].Image != "ghcr.io/castai/images/agent:v1" {
+	if p, err := n.Client.CoreV1().Pods(agentNamespace).Get(testCtx, "after", metav1.GetOptions{}); err != nil || p.Spec.Containers[0].Image != "ghcr.io/castai/images/agent:v1" {
 		t.Errorf("a pod after the uninstallation: %v %v", p.Spec.Containers, err)
 	}
 	clean(t)
@@ -336,6 +336,6 @@ func uninstallManifests(t *testing.T, manifests string) {
 func pod(name, image string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       corev1.PodSpec{SchedulerName: "nobody", Containers: []corev1.Container{{Name: "main", Image: image}}},
+		Spec:       corev1.PodSpec{SchedulerName: "none", Containers: []corev1.Container{{Name: "main", Image: image}}},
 	}
 }

@@ -21,31 +21,31 @@ import (
 	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
-//go:embed testdata/catalogue.tsv
-var catalogue string
+//go:embed testdata/catalog.tsv
+var catalog string
 
-// Catalogue lists the images that CAST AI's components name.
-func Catalogue() []string {
-	return slices.Sorted(maps.Keys(catalogued()))
+// Catalog lists the images that CAST AI's components name.
+func CatalogImages() []string {
+	return slices.Sorted(maps.Keys(catalogBehaviors()))
 }
 
-func catalogued() map[string]behaviour {
-	out := map[string]behaviour{}
-	for line := range strings.Lines(catalogue) {
+func catalogBehaviors() map[string]behavior {
+	out := map[string]behavior{}
+	for line := range strings.Lines(catalog) {
 		if image, use, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && image[0] != '#' {
-			out[image] = behaviour{ends: use == "job"}
+			out[image] = behavior{ends: use == "job"}
 		}
 	}
 	return out
 }
 
-// behaviour is what a stand-in does when it is started by no other name.
-type behaviour struct {
+// behavior is what a stand-in does when it is started by no other name.
+type behavior struct {
 	ends  bool  // at once, and well
 	ports []int // that its probes ask
 }
 
-func (b behaviour) env() (env []string) {
+func (b behavior) env() (env []string) {
 	if b.ends {
 		env = append(env, "STAND_IN_ENDS=true")
 	}
@@ -57,8 +57,8 @@ func (b behaviour) env() (env []string) {
 
 // wanted maps every image of the manifests to what its stand-in has to do, and
 // lists the commands by which it is started.
-func (n *Node) wanted(manifests []string) (map[string]behaviour, []string, error) {
-	uses, commands := map[string]behaviour{}, map[string]bool{}
+func (n *Node) wanted(manifests []string) (map[string]behavior, []string, error) {
+	uses, commands := map[string]behavior{}, map[string]bool{}
 	for _, text := range manifests {
 		if err := eachPod(text, func(kind string, spec corev1.PodSpec) {
 			job := kind == "Job" || kind == "CronJob"
@@ -70,7 +70,7 @@ func (n *Node) wanted(manifests []string) (map[string]behaviour, []string, error
 			}
 			for _, v := range spec.Volumes {
 				if v.Image != nil {
-					uses[v.Image.Reference] = behaviour{}
+					uses[v.Image.Reference] = behavior{}
 				}
 			}
 		}); err != nil {
@@ -81,7 +81,7 @@ func (n *Node) wanted(manifests []string) (map[string]behaviour, []string, error
 }
 
 // use notes one container. An image ends by itself only if all its uses do.
-func (n *Node) use(uses map[string]behaviour, commands map[string]bool, c corev1.Container, ends bool) {
+func (n *Node) use(uses map[string]behavior, commands map[string]bool, c corev1.Container, ends bool) {
 	image, _, _ := strings.Cut(c.Image, "@") // the tag is pushed, and the digest is then there
 	b, known := uses[image]
 	b.ends = ends && (!known || b.ends)
@@ -97,7 +97,7 @@ func (n *Node) use(uses map[string]behaviour, commands map[string]bool, c corev1
 	for _, e := range c.Env {
 		if slices.Contains(n.Rules.EnvVars(), e.Name) && n.Rules.EnvValue(e.Value).Changed() {
 			if _, known := uses[e.Value]; !known {
-				uses[e.Value] = behaviour{}
+				uses[e.Value] = behavior{}
 			}
 		}
 	}
