@@ -21,7 +21,7 @@ func TestThePlugin(t *testing.T) {
 			`{"apiVersion":"credentialprovider.kubelet.k8s.io/v1","kind":"CredentialProviderResponse","cacheKeyType":"Registry","cacheDuration":"6h",` +
 				`"auth":{"123456789012.dkr.ecr.us-east-1.amazonaws.com":{"username":"AWS","password":"secret"}}}`, "",
 		},
-		"no other host does":                   {ask + `ghcr.io/castai/images/agent:v1"}`, "", "ghcr.io is no private ECR"},
+		"no other host does":                 {ask + `ghcr.io/castai/images/agent:v1"}`, "", "ghcr.io is no private ECR"},
 		"nor a host that only looks like it": {ask + `123456789012.dkr.ecr.us-east-1.amazonaws.com.example.com/a"}`, "", "is no private ECR"},
 		"another version is refused":         {`{"apiVersion": "v0", "kind": "CredentialProviderRequest"}`, "", "unknown request v0"},
 	} {
