@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
+)
+
+// Of five images with 4 common and 20 other layers and 10 configurations.
+const (
+	commonLayers  = 4
+	distinctBlobs = 34
+)
+
+func TestCopy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		mounts bool
+		reads  int // at most
+	}{
+		"with mounts": {mounts: true, reads: distinctBlobs},
+		// Only refused mounts show that the registry does not support them.
+		"without mounts": {mounts: false, reads: distinctBlobs + 4*commonLayers},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, 5, 50_000)
+			if !tc.mounts {
+				p.target.DisableMounts()
+			}
+			var progress mirror.Progress
+			plan, err := p.run(t.Context(), &progress)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkCopied(t, plan)
+			p.checkEqual(t)
+			if done, total := progress.Done.Load(), progress.Total.Load(); done != total || progress.ImagesDone.Load() != 5 {
+				t.Errorf("%d of %d bytes, %d images", done, total, progress.ImagesDone.Load())
+			}
+			if mounted := progress.Mounted.Load(); tc.mounts != (mounted > 0) || tc.mounts && mounted != plan.Mount {
+				t.Errorf("%d bytes mounted, %d planned", mounted, plan.Mount)
+			}
+			if got := len(p.source.FetchedBlobs()); got < distinctBlobs || got > tc.reads {
+				t.Errorf("%d blobs read", got)
+			}
+		})
+	}
+}
+
+func TestUnchangedImages(t *testing.T) {
+	p := newPair(t, 5, 1000)
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.mirror.BuildLock(p.target.Host+"/castai", plan, nil)
+	if len(l.Images) != 5 || l.Images[0].Size < 8000 || len(l.Images[0].Platforms) != 2 {
+		t.Fatalf("lock %+v", l)
+	}
+	for n, j := range p.jobs {
+		e, _ := l.Lookup(j.Source, j.Target)
+		p.jobs[n].Locked = &mirror.Locked{Digest: e.Digest}
+	}
+	p.source.ResetLog()
+	p.target.ResetLog()
+	if plan, err = p.run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if plan.Count(mirror.StatePresent) != 5 || p.source.Count("", "") != 0 || p.target.Count("", "") != p.target.Count("HEAD", "") || p.target.Count("", "") > 5 {
+		t.Errorf("%d present; source: %v; target: %v", plan.Count(mirror.StatePresent), p.source.Log(), p.target.Log())
+	}
+	if rebuilt := p.mirror.BuildLock(p.target.Host+"/castai", plan, l); fmt.Sprint(rebuilt) != fmt.Sprint(l) {
+		t.Errorf("the lock changed:\n%v\n%v", l, rebuilt)
+	}
+}
+
+// The digest of the lock file is copied, although the tag was moved.
+func TestLockedDigest(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	locked := fakeregistry.Digest(t, p.jobs[0].Source)
+	fakeregistry.Push(t, p.jobs[0].Source, fakeregistry.MultiArch(t, 10, 99))
+	p.jobs[0].Locked = &mirror.Locked{Digest: digest.Digest(locked)}
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCopied(t, plan)
+	if got := fakeregistry.Digest(t, p.jobs[0].Target); got != locked || plan.Items[0].Digest().String() != locked {
+		t.Errorf("%s was copied, %s is locked", got, locked)
+	}
+	fakeregistry.Verify(t, p.jobs[0].Target)
+}
+
+func TestCompareOnly(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	p.mirror.CompareOnly = true
+	plan, err := p.mirror.Plan(t.Context(), p.jobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Items[0].State != mirror.StateMissing || p.source.Count("GET", "") > 0 {
+		t.Errorf("%s after %v", plan.Items[0].State, p.source.Log())
+	}
+}
+
+func TestOverwrite(t *testing.T) {
+	p := newPair(t, 2, 1000)
+	before := fakeregistry.Push(t, p.jobs[0].Target, fakeregistry.MultiArch(t, 10, 99))
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Items[0].State != mirror.StateDiffers || plan.Items[1].State != mirror.StateCopied || fakeregistry.Digest(t, p.jobs[0].Target) != before {
+		t.Errorf("%s %s", plan.Items[0].State, plan.Items[1].State)
+	}
+	p.mirror.Overwrite = true
+	if _, err = p.run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	p.checkEqual(t)
+}
+
+func TestDifferentImagesWithOneTarget(t *testing.T) {
+	p := newPair(t, 2, 1000)
+	p.jobs[1].Target = p.jobs[0].Target
+	if _, err := p.mirror.Plan(t.Context(), p.jobs); err == nil || !strings.Contains(err.Error(), "both belong at") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestFailedImageDoesNotStopOthers(t *testing.T) {
+	p := newPair(t, 3, 1000)
+	p.jobs[1].Source = p.source.Host + "/library/nothing:v1"
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Items[1].State != mirror.StateFailed || plan.Items[0].State != mirror.StateCopied || plan.Items[2].State != mirror.StateCopied {
+		t.Errorf("%+v", plan.Items)
+	}
+}
+
+func TestPlatforms(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	p.mirror.Platforms = []string{"linux/arm64"}
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCopied(t, plan)
+	fakeregistry.Verify(t, p.jobs[0].Target)
+	e := p.mirror.BuildLock(p.target.Host+"/castai", plan, nil).Images[0]
+	if fmt.Sprint(e.Platforms) != "[linux/arm64]" || e.SourceDigest.String() != fakeregistry.Digest(t, p.jobs[0].Source) || e.Digest.String() != fakeregistry.Digest(t, p.jobs[0].Target) || e.Digest == e.SourceDigest {
+		t.Errorf("%+v", e)
+	}
+	p.jobs[0].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest}
+	p.source.ResetLog()
+	if plan, err = p.run(t.Context(), nil); err != nil || plan.Items[0].State != mirror.StatePresent || p.source.Count("", "") > 0 {
+		t.Errorf("%v %+v %v", err, plan.Items[0], p.source.Log())
+	}
+	p.mirror.Platforms = []string{"windows/amd64"}
+	p.jobs[0].Locked = nil
+	plan, err = p.run(t.Context(), nil)
+	if err != nil || plan.Items[0].State != mirror.StateFailed || !strings.Contains(plan.Items[0].Err.Error(), "only linux/amd64, linux/arm64") {
+		t.Errorf("%v %v", err, plan.Items[0].Err)
+	}
+}

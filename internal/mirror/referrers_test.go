@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
+)
+
+func TestReferrersAndSignatures(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	job := p.jobs[0]
+	attestation := fakeregistry.PushReferrer(t, job.Source, fakeregistry.Image(t, "unknown", fakeregistry.Layer(77, 100)))
+	tag := fakeregistry.PushSignature(t, job.Source, fakeregistry.Image(t, "unknown", fakeregistry.Layer(78, 100)))
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCopied(t, plan)
+	source, target := rewrite.SplitReference(job.Source).Repository, rewrite.SplitReference(job.Target).Repository
+	if got := fakeregistry.Digest(t, target+"@"+attestation); got != attestation {
+		t.Errorf("attestation: %s", got)
+	}
+	if got, want := fakeregistry.Digest(t, target+":"+tag), fakeregistry.Digest(t, source+":"+tag); got != want {
+		t.Errorf("signature: %s, want %s", got, want)
+	}
+	if l := p.mirror.BuildLock(p.target.Host, plan, nil); len(l.Images[0].Referrers) != 2 {
+		t.Errorf("%+v", l.Images[0])
+	}
+}
+
+func TestRefusedReferrers(t *testing.T) {
+	for name, strict := range map[string]bool{"a warning": false, "an error if strict": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, 1, 1000)
+			p.mirror.StrictReferrers = strict
+			referrer := fakeregistry.PushReferrer(t, p.jobs[0].Source, fakeregistry.Image(t, "unknown", fakeregistry.Layer(77, 100)))
+			p.target.SetFault(fakeregistry.When(func(r *http.Request) bool {
+				return isManifestPut(r) && strings.HasSuffix(r.URL.Path, referrer)
+			}, fakeregistry.Respond(http.StatusForbidden, `{"errors":[{"code":"DENIED"}]}`)))
+			plan, err := p.run(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			isWarning := func(e mirror.Event) bool { return e.Kind == mirror.EventWarning && e.Digest == referrer }
+			if failed := plan.Items[0].State == mirror.StateFailed; failed != strict || slices.ContainsFunc(p.events, isWarning) == strict {
+				t.Errorf("%s, events %v", plan.Items[0].State, p.events)
+			}
+		})
+	}
+}
