@@ -44,6 +44,10 @@ module "privatelink" {
   lock_file       = var.lock_file
 }
 
+output "registry" {
+  value = module.privatelink.registry
+}
+
 output "privatelink_yaml" {
   value = module.privatelink.privatelink_yaml
 }

@@ -21,6 +21,10 @@ variable "lock_file" {
   default     = null
 }
 
+output "registry" {
+  value = module.privatelink.registry
+}
+
 output "privatelink_yaml" {
   value = module.privatelink.privatelink_yaml
 }
