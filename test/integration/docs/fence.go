@@ -29,7 +29,7 @@ var Marks = map[string]string{
 	"node":    "nodes with a container runtime, or more than the end-to-end cluster has",
 	"aws":     "an AWS account or a private registry",
 	"castai":  "a CAST AI account, or the public registries and charts",
-	"example": "nothing: the fence shows a form and is not meant to be run as it stands",
+	"example": "not run: it shows a form, or builds and starts more than a test should",
 }
 
 // Fence is a fenced block of shell commands.
