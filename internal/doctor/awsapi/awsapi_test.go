@@ -6,12 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeaws"
 )
 
 func TestUnknown(t *testing.T) {
@@ -37,5 +41,38 @@ func TestUnknown(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config")
+	if err := os.WriteFile(file, []byte("[profile other]\nregion = eu-west-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CONFIG_FILE", file)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "none"))
+	t.Setenv("AWS_PROFILE", "")
+	t.Setenv("AWS_REGION", "eu-north-1")
+	for _, profile := range []string{"", "other"} {
+		if c, err := Load(t.Context(), "us-east-1", profile); err != nil || c.Region != "us-east-1" {
+			t.Errorf("profile %q: %s %v", profile, c.Region, err)
+		}
+	}
+	if _, err := Load(t.Context(), "us-east-1", "none"); err == nil || !strings.Contains(err.Error(), "check ~/.aws/config, AWS_PROFILE and --profile") {
+		t.Error(err)
+	}
+}
+
+func TestNodes(t *testing.T) {
+	instances, err := Nodes(t.Context(), ec2.NewFromConfig(fakeaws.Serve(t, map[string]string{
+		"ec2:DescribeInstances": `<reservationSet><item><instancesSet><item><instanceId>i-1</instanceId></item></instancesSet></item><item><instancesSet><item><instanceId>i-2</instanceId></item></instancesSet></item></reservationSet>`,
+	})), "prod")
+	if err != nil || len(instances) != 2 || *instances[1].InstanceId != "i-2" {
+		t.Errorf("%v %v", instances, err)
+	}
+	_, err = Nodes(t.Context(), ec2.NewFromConfig(fakeaws.Serve(t, nil)), "prod")
+	if f := Unknown(err); Code(err) != "UnauthorizedOperation" || !strings.Contains(f.Remedy, "needs ec2:DescribeInstances") {
+		t.Errorf("%v; %s", err, f.Remedy)
 	}
 }

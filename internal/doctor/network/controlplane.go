@@ -28,9 +28,9 @@ func (c *checker) checkControlPlanePort(ctx context.Context) doctor.Finding {
 	return facts.evaluate().report(c.region, c.Port)
 }
 
-// controlPlaneFacts are what EC2 and EKS tell about the path from the control
-// plane to the nodes, at one port. The control plane's network interfaces are in
-// the subnets of the cluster.
+// controlPlaneFacts are the settings of the path from the control plane to the
+// nodes, at one port. The control plane's network interfaces are in the subnets of
+// the cluster.
 // https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
 type controlPlaneFacts struct {
 	groups         []string // security groups of the control plane; the first is that of the cluster

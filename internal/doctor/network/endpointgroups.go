@@ -23,7 +23,7 @@ func (c *checker) checkEndpointSecurityGroups(ctx context.Context) doctor.Findin
 // httpsPort is that of all endpoints.
 const httpsPort = 443
 
-// endpointAccessFacts are what EC2 tells about access to the interface endpoints.
+// endpointAccessFacts are the settings of access to the interface endpoints.
 type endpointAccessFacts struct {
 	endpoints []endpointIngress
 	subnets   []subnet
