@@ -1,4 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package compat has tests only, behind the tag registries.
+// Package compat has only tests, with the build tag compat.
 package compat

@@ -2,9 +2,9 @@
 
 //go:build compat
 
-// Package compat copies between registries that others wrote: that of the
-// distribution project, built from its module, and the release that Debian
-// ships. It needs root on Debian or Ubuntu, unless docker-registry is installed.
+// Package compat mirrors images between other implementations of registries: that of
+// the distribution project, built from its module, and the package of Debian. It
+// requires root on Debian or Ubuntu, unless docker-registry is installed.
 package compat
 
 import (
@@ -28,8 +28,8 @@ import (
 
 const root = "../.."
 
-// distribution builds the registry that the benchmark pins.
-func distribution(t *testing.T) string {
+// buildDistribution builds the version that the benchmark pins.
+func buildDistribution(t *testing.T) string {
 	t.Helper()
 	bin, err := filepath.Abs(filepath.Join(root, ".cache", "mirror-peers"))
 	if err != nil {
@@ -38,14 +38,14 @@ func distribution(t *testing.T) string {
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", bin+"/", "github.com/distribution/distribution/v3/cmd/registry")
 	cmd.Dir = filepath.Join(root, "test", "bench", "mirror", "peers")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building the registry: %v: %s", err, said)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the registry: %v: %s", err, out)
 	}
 	return filepath.Join(bin, "registry")
 }
 
-// debian installs the package where it is missing.
-func debian(t *testing.T) string {
+// installDebian installs the package docker-registry unless it is installed.
+func installDebian(t *testing.T) string {
 	t.Helper()
 	if path, err := exec.LookPath("docker-registry"); err == nil {
 		return path
@@ -53,8 +53,8 @@ func debian(t *testing.T) string {
 	for _, args := range [][]string{{"update", "-q"}, {"install", "-qy", "--no-install-recommends", "docker-registry"}} {
 		cmd := exec.CommandContext(t.Context(), "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if said, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("apt-get %v: %v: %s", args, err, said)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("apt-get %v: %v: %s", args, err, out)
 		}
 	}
 	path, err := exec.LookPath("docker-registry")
@@ -93,23 +93,23 @@ func start(t *testing.T, program string) (host string) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatalf("%s does not listen on %s", program, host)
+	t.Fatalf("%s did not start on %s", program, host)
 	return ""
 }
 
-func TestCopies(t *testing.T) {
-	ours, theirs := distribution(t), debian(t)
+func TestMirror(t *testing.T) {
+	distribution, debian := buildDistribution(t), installDebian(t)
 	for name, pair := range map[string][2]string{
-		"distribution to distribution": {ours, ours}, "Debian's to Debian's": {theirs, theirs},
-		"distribution to Debian's": {ours, theirs}, "Debian's to distribution": {theirs, ours},
+		"distribution to distribution": {distribution, distribution}, "Debian to Debian": {debian, debian},
+		"distribution to Debian": {distribution, debian}, "Debian to distribution": {debian, distribution},
 	} {
-		t.Run(name, func(t *testing.T) { copyAll(t, start(t, pair[0]), start(t, pair[1])) })
+		t.Run(name, func(t *testing.T) { testMirror(t, start(t, pair[0]), start(t, pair[1])) })
 	}
 }
 
-// copyAll copies images that share layers, twice, and one onto a tag that is
-// taken.
-func copyAll(t *testing.T, source, target string) {
+// testMirror mirrors images that share layers, mirrors them again, and mirrors an
+// image to a tag of another image.
+func testMirror(t *testing.T, source, target string) {
 	var images []mirror.Job
 	for i := range 3 {
 		images = append(images, mirror.Job{Source: fmt.Sprintf("%s/library/image-%d:v1", source, i), Target: fmt.Sprintf("%s/mirror/image-%d:v1", target, i)})
@@ -119,7 +119,7 @@ func copyAll(t *testing.T, source, target string) {
 		t.Fatal(err)
 	}
 	for n, i := range images {
-		index := first // twice the same image, which the target can share
+		index := first // two references to one image, whose layers can be mounted
 		if n == 2 {
 			if index, err = random.Index(200_000, 3, 2); err != nil {
 				t.Fatal(err)
@@ -149,7 +149,7 @@ func copyAll(t *testing.T, source, target string) {
 		}
 	}
 	if progress.Mounted.Load() == 0 {
-		t.Error("nothing was shared, although the registry can")
+		t.Error("no blob was mounted")
 	}
 	for _, i := range images {
 		from, err1 := remote.Head(parse(t, i.Source))
@@ -166,16 +166,16 @@ func copyAll(t *testing.T, source, target string) {
 		}
 	}
 	if plan := run(); plan.Count(mirror.StatePresent) != len(images) {
-		t.Errorf("the second time %d of %d are present", plan.Count(mirror.StatePresent), len(images))
+		t.Errorf("the second run reports %d of %d as present", plan.Count(mirror.StatePresent), len(images))
 	}
 	images[0].Target = images[2].Target
 	images = images[:1]
 	if plan := run(); plan.Items[0].State != mirror.StateDiffers {
-		t.Errorf("a tag that is taken: %s", plan.Items[0].State)
+		t.Errorf("tag of another image: %s", plan.Items[0].State)
 	}
 	images[0].Source = source + "/library/nothing:v1"
 	if plan := run(); plan.Items[0].State != mirror.StateFailed || !strings.Contains(plan.Items[0].Err.Error(), "not found") {
-		t.Errorf("an image that is not there: %s %v", plan.Items[0].State, plan.Items[0].Err)
+		t.Errorf("missing image: %s %v", plan.Items[0].State, plan.Items[0].Err)
 	}
 }
 

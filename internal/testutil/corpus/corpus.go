@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package corpus holds the inputs that every level of test shares: references
-// of all classes with the answer each must get, and pods of all shapes.
+// Package corpus provides the inputs that all levels of tests share: references of
+// all classes with their expected results, and pods of all shapes.
 package corpus
 
 import (
@@ -12,20 +12,21 @@ import (
 	"github.com/castai/privatelink-webhook/test/testdata"
 )
 
-// Registry is the prefix that the corpus is written for; Digest the digest that
-// its references carry.
+// Registry is the prefix for which the results are written. Digest is the digest in
+// the references.
 const (
 	Registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 	Digest   = "sha256:" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 )
 
-// Reference is one row: what Source must become. Target equals Source where it
-// is left; Reason is then empty for a silent answer.
+// Reference is a row of references.tsv: a source and the target to which it is
+// mapped. Target equals Source if the source is not rewritten. Then Reason is the
+// reason, or "" if there is to be no warning.
 type Reference struct {
 	ID, Class, Source, Target, Reason string
 }
 
-// References returns every row of references.tsv.
+// References returns all rows of references.tsv.
 func References() []Reference {
 	var out []Reference
 	for line := range strings.Lines(testdata.References) {
@@ -53,7 +54,7 @@ var (
 	host   = regexp.MustCompile(`^H/`)
 )
 
-// expand spells out the abbreviations of the file's head.
+// expand replaces the abbreviations that the head of the file defines.
 func expand(s string) string {
 	s = prefix.ReplaceAllString(prefix.ReplaceAllString(s, "${1}"+Registry+"${2}"), "${1}"+Registry+"${2}")
 	s = host.ReplaceAllString(s, strings.Split(Registry, "/")[0]+"/")

@@ -10,25 +10,25 @@ import (
 	"github.com/castai/privatelink-webhook/test/testdata"
 )
 
-// Kept is a prefix that some pods name images of, for rule sets with a keep.
+// Kept is a prefix of images in some of the pods, for rules with keep.
 const Kept = "quay.io/acme/kept"
 
-// Pods returns every pod of the folder pods, in JSON, by the name of its file
-// without the ending. Each is a v1 Pod that the API server can decode; some have
-// fields that it does not know yet, or references that are none.
+// Pods returns all pods of the directory pods, in JSON, by file name without the
+// extension. The API server can decode all of them; some have unknown fields or
+// invalid references.
 //
-// All may be created but "ephemeral.old" and "ephemeral.new", which are the two
-// sides of one update of the subresource pods/ephemeralcontainers.
+// All can be created except for "ephemeral.old" and "ephemeral.new", which are the
+// old and the new object of an update of pods/ephemeralcontainers.
 func Pods() map[string][]byte {
 	files, err := fs.Glob(testdata.Pods, "pods/*.json")
 	if err != nil {
-		panic(err) // the pattern is a constant
+		panic(err) // the pattern is constant
 	}
 	out := make(map[string][]byte, len(files))
 	for _, f := range files {
 		pod, err := testdata.Pods.ReadFile(f)
 		if err != nil {
-			panic(err) // the file is part of the binary
+			panic(err) // the file is embedded
 		}
 		out[strings.TrimSuffix(path.Base(f), ".json")] = pod
 	}

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fakedns is a small real DNS server for tests: its records and its faults
-// can be changed while it runs.
-//
-// It is no resolver. What it was not told of does not exist, so that a test
-// cannot reach the Internet by mistake.
+// Package fakedns is a DNS server for tests, whose records and faults can be changed
+// while it runs. It does not forward queries: names without a record do not exist,
+// so a test cannot reach the internet by mistake.
 package fakedns
 
 import (
@@ -18,33 +16,33 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Fault is a way to answer badly.
+// Fault is a failure of a query.
 type Fault int
 
 // The faults.
 const (
 	NoSuchName Fault = iota + 1 // NXDOMAIN
 	ServFail                    // SERVFAIL
-	Silent                      // no answer at all
+	Silent                      // no response
 )
 
-// record is what is known of a name: addresses, or a fault.
+// record has the addresses of a name, or a fault.
 type record struct {
 	addresses []netip.Addr
 	fault     Fault
 }
 
-// Server answers on UDP and TCP, on one port.
+// Server is a DNS server on UDP and TCP. It is safe for concurrent use.
 type Server struct {
 	address string
 	servers []*dns.Server
 
 	mu      sync.Mutex
 	records map[string]record
-	all     Fault
+	failAll Fault
 }
 
-// Start starts a server on an address such as 127.0.0.1:0. Close ends it.
+// Start starts a server on an address such as 127.0.0.1:0. Close stops it.
 func Start(address string) (*Server, error) {
 	udp, err := net.ListenPacket("udp", address)
 	if err != nil {
@@ -70,10 +68,10 @@ func Start(address string) (*Server, error) {
 	return s, nil
 }
 
-// Address is HOST:PORT.
+// Address returns HOST:PORT, the same for UDP and TCP.
 func (s *Server) Address() string { return s.address }
 
-// Close ends the server.
+// Close stops the server.
 func (s *Server) Close() error {
 	var errs []error
 	for _, d := range s.servers {
@@ -82,27 +80,28 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// Resolver asks this server, whatever resolv.conf says.
+// Resolver returns a resolver that queries this server instead of those in
+// resolv.conf.
 func (s *Server) Resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, s.address)
 	}}
 }
 
-// Answer makes a name resolve to addresses. Without any, the name exists and
-// has none.
+// Answer sets the addresses of a name. Without addresses, the name exists but has no
+// records.
 func (s *Server) Answer(name string, addresses ...netip.Addr) {
 	s.set(name, record{addresses: addresses})
 }
 
-// Fail makes a name answer with a fault.
+// Fail makes queries for a name fail.
 func (s *Server) Fail(name string, f Fault) { s.set(name, record{fault: f}) }
 
-// FailAll makes every name answer with a fault; 0 ends that.
+// FailAll makes all queries fail; 0 restores the records.
 func (s *Server) FailAll(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all = f
+	s.failAll = f
 }
 
 func (s *Server) set(name string, r record) {
@@ -111,14 +110,14 @@ func (s *Server) set(name string, r record) {
 	s.records[key(name)] = r
 }
 
-// find returns what is known of a name. The records are never changed in place.
+// find returns the record of a name.
 func (s *Server) find(name string) record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.records[key(name)]
 	switch {
-	case s.all != 0:
-		return record{fault: s.all}
+	case s.failAll != 0:
+		return record{fault: s.failAll}
 	case !ok:
 		return record{fault: NoSuchName}
 	}
@@ -127,31 +126,31 @@ func (s *Server) find(name string) record {
 
 func key(name string) string { return strings.ToLower(dns.Fqdn(name)) }
 
-// ServeDNS answers a question.
-func (s *Server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
-	if len(q.Question) != 1 {
+// ServeDNS responds to a query.
+func (s *Server) ServeDNS(w dns.ResponseWriter, msg *dns.Msg) {
+	if len(msg.Question) != 1 {
 		return
 	}
-	question := q.Question[0]
-	r := s.find(question.Name)
-	answer := new(dns.Msg).SetReply(q)
-	answer.Authoritative = true
+	query := msg.Question[0]
+	r := s.find(query.Name)
+	reply := new(dns.Msg).SetReply(msg)
+	reply.Authoritative = true
 	switch r.fault {
 	case Silent:
 		return
 	case NoSuchName:
-		answer.Rcode = dns.RcodeNameError
+		reply.Rcode = dns.RcodeNameError
 	case ServFail:
-		answer.Rcode = dns.RcodeServerFailure
+		reply.Rcode = dns.RcodeServerFailure
 	}
 	for _, a := range r.addresses {
-		header := dns.RR_Header{Name: question.Name, Rrtype: question.Qtype, Class: dns.ClassINET, Ttl: 1}
+		header := dns.RR_Header{Name: query.Name, Rrtype: query.Qtype, Class: dns.ClassINET, Ttl: 1}
 		switch {
-		case a.Is4() && question.Qtype == dns.TypeA:
-			answer.Answer = append(answer.Answer, &dns.A{Hdr: header, A: a.AsSlice()})
-		case a.Is6() && question.Qtype == dns.TypeAAAA:
-			answer.Answer = append(answer.Answer, &dns.AAAA{Hdr: header, AAAA: a.AsSlice()})
+		case a.Is4() && query.Qtype == dns.TypeA:
+			reply.Answer = append(reply.Answer, &dns.A{Hdr: header, A: a.AsSlice()})
+		case a.Is6() && query.Qtype == dns.TypeAAAA:
+			reply.Answer = append(reply.Answer, &dns.AAAA{Hdr: header, AAAA: a.AsSlice()})
 		}
 	}
-	_ = w.WriteMsg(answer) // the client that left asks again
+	_ = w.WriteMsg(reply) // a client that missed it queries again
 }

@@ -9,47 +9,48 @@ import (
 	"time"
 )
 
-// token is a password that was given out.
+// token is an authorization token.
 type token struct {
-	ends time.Time
-	uses int // so far
+	expires time.Time
+	uses    int
 }
 
-// Token gives out a password for the user AWS.
+// Token returns a new password for the user AWS.
 func (s *Server) Token() string {
 	password, _ := s.newToken()
 	return password
 }
 
-func (s *Server) newToken() (password string, ends time.Time) {
+func (s *Server) newToken() (password string, expires time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	life := s.switches.TokenLife
 	if life == 0 {
 		life = 12 * time.Hour
 	}
-	password, ends = rand.Text(), time.Now().Add(life)
-	s.tokens[password] = &token{ends: ends}
-	return password, ends
+	password, expires = rand.Text(), time.Now().Add(life)
+	s.tokens[password] = &token{expires: expires}
+	return password, expires
 }
 
-// Expire ends all tokens that were given out.
+// Expire makes all existing tokens expire.
 func (s *Server) Expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tokens {
-		t.ends = time.Time{}
+		t.expires = time.Time{}
 	}
 }
 
-// admit answers those who may not in, and tells whether others go on.
+// authenticate returns false, and sends the response, if the credentials are
+// invalid.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html
-func (s *Server) admit(c *call) bool {
+func (s *Server) authenticate(c *call) bool {
 	if c.switches.Anonymous {
 		return true
 	}
 	user, password, ok := c.r.BasicAuth()
-	known, valid := s.use(password)
+	known, valid := s.useToken(password)
 	switch {
 	case !ok || user != "AWS" || !known:
 		s.challenge(c)
@@ -73,7 +74,8 @@ func (s *Server) challenge(c *call) {
 	c.reply.Header().Set("WWW-Authenticate", fmt.Sprintf(`Basic realm="https://%s/",service="ecr.amazonaws.com"`, c.Host))
 }
 
-func (s *Server) use(password string) (known, valid bool) {
+// useToken counts a use of a token, and reports whether it exists and is valid.
+func (s *Server) useToken(password string) (known, valid bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, known := s.tokens[password]
@@ -81,17 +83,18 @@ func (s *Server) use(password string) (known, valid bool) {
 		return false, false
 	}
 	t.uses++
-	most := s.switches.TokenUses
-	return true, time.Now().Before(t.ends) && (most == 0 || t.uses <= most)
+	maxUses := s.switches.TokenUses
+	return true, time.Now().Before(t.expires) && (maxUses == 0 || t.uses <= maxUses)
 }
 
-// bucket has what is left of a quota.
+// bucket is the state of a quota.
 type bucket struct {
-	left float64
-	last time.Time
+	tokens float64
+	last   time.Time
 }
 
-// withinQuota takes one request from an action's quota.
+// withinQuota counts a request against the quota of an action, and reports whether
+// it is within the quota.
 func (s *Server) withinQuota(action string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,14 +105,14 @@ func (s *Server) withinQuota(action string) bool {
 	now := time.Now()
 	b, ok := s.buckets[action]
 	if !ok {
-		b = &bucket{left: float64(q.Burst), last: now}
+		b = &bucket{tokens: float64(q.Burst), last: now}
 		s.buckets[action] = b
 	}
-	b.left = min(float64(q.Burst), b.left+q.PerSecond*now.Sub(b.last).Seconds())
+	b.tokens = min(float64(q.Burst), b.tokens+q.PerSecond*now.Sub(b.last).Seconds())
 	b.last = now
-	if b.left < 1 {
+	if b.tokens < 1 {
 		return false
 	}
-	b.left--
+	b.tokens--
 	return true
 }

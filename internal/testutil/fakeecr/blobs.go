@@ -13,25 +13,27 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// blobs are the bytes, each content once, whichever repositories have it.
-type blobs struct {
+// blobStore has the content of all repositories, without duplicates.
+type blobStore struct {
 	dir string
 
 	mu     sync.Mutex
 	memory map[digest.Digest][]byte
 }
 
-func newBlobs(dir string) *blobs { return &blobs{dir: dir, memory: map[digest.Digest][]byte{}} }
-
-func (b *blobs) file(d digest.Digest) string { return filepath.Join(b.dir, d.Encoded()) }
-
-// sink takes the bytes of an upload.
-type sink struct {
-	buffer bytes.Buffer
-	file   *os.File // nil: the buffer
+func newBlobStore(dir string) *blobStore {
+	return &blobStore{dir: dir, memory: map[digest.Digest][]byte{}}
 }
 
-func (b *blobs) sink() (*sink, error) {
+func (b *blobStore) file(d digest.Digest) string { return filepath.Join(b.dir, d.Encoded()) }
+
+// sink receives the content of an upload.
+type sink struct {
+	buffer bytes.Buffer
+	file   *os.File // nil if the content is in the buffer
+}
+
+func (b *blobStore) newSink() (*sink, error) {
 	if b.dir == "" {
 		return &sink{}, nil
 	}
@@ -46,7 +48,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return s.buffer.Write(p)
 }
 
-// drop forgets what was written.
+// drop discards the content.
 func (s *sink) drop() error {
 	if s.file == nil {
 		return nil
@@ -54,8 +56,8 @@ func (s *sink) drop() error {
 	return errors.Join(s.file.Close(), os.Remove(s.file.Name()))
 }
 
-// keep makes a blob of what was written.
-func (b *blobs) keep(s *sink, d digest.Digest) error {
+// add stores the content of a sink as a blob.
+func (b *blobStore) add(s *sink, d digest.Digest) error {
 	if s.file != nil {
 		return errors.Join(s.file.Close(), os.Rename(s.file.Name(), b.file(d)))
 	}
@@ -65,8 +67,8 @@ func (b *blobs) keep(s *sink, d digest.Digest) error {
 	return nil
 }
 
-// size of a blob that there is.
-func (b *blobs) size(d digest.Digest) (int64, error) {
+// size returns the size of a blob in bytes.
+func (b *blobStore) size(d digest.Digest) (int64, error) {
 	content, err := b.open(d)
 	if err != nil {
 		return 0, err
@@ -84,7 +86,7 @@ type inMemory struct{ *bytes.Reader }
 
 func (inMemory) Close() error { return nil }
 
-func (b *blobs) open(d digest.Digest) (content, error) {
+func (b *blobStore) open(d digest.Digest) (content, error) {
 	if b.dir != "" {
 		return os.Open(b.file(d))
 	}

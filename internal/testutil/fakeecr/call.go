@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The actions that requests of the data plane count as.
+// Actions of the data plane.
 const (
 	PutImage                    = "PutImage"
 	InitiateLayerUpload         = "InitiateLayerUpload"
@@ -20,11 +20,11 @@ const (
 	BatchGetImage               = "BatchGetImage"
 	GetDownloadURLForLayer      = "GetDownloadUrlForLayer"
 	ListImages                  = "ListImages"
-	// Storage is no action but a download from S3.
+	// Storage stands for a download from S3, which has no action.
 	Storage = "(storage)"
 )
 
-// call is a request on its way.
+// call is a request in progress.
 type call struct {
 	Request
 	w        http.ResponseWriter
@@ -34,7 +34,7 @@ type call struct {
 	switches Switches
 }
 
-// responder counts what is sent, and spoils it where a fault says so.
+// responder counts the bytes of the response, and applies a fault to them.
 type responder struct {
 	http.ResponseWriter
 	call  *call
@@ -42,7 +42,7 @@ type responder struct {
 }
 
 func (s *Server) newCall(w http.ResponseWriter, r *http.Request) *call {
-	c := &call{r: r, w: w, switches: s.get()}
+	c := &call{r: r, w: w, switches: s.currentSwitches()}
 	c.Request = Request{Time: time.Now(), Host: r.Host, Method: r.Method, Path: r.URL.Path, Status: http.StatusOK}
 	c.reply = responder{ResponseWriter: w, call: c}
 	c.parse()
@@ -50,7 +50,7 @@ func (s *Server) newCall(w http.ResponseWriter, r *http.Request) *call {
 	return c
 }
 
-// parse takes the path apart and finds the action.
+// parse parses the path and determines the action.
 func (c *call) parse() {
 	rest, ok := strings.CutPrefix(c.Path, "/v2/")
 	if !ok {
@@ -73,33 +73,33 @@ func (c *call) parse() {
 	}[c.kind+" "+c.Method]
 }
 
-// fail answers in the format of the registry protocol.
+// fail sends an error in the format of the registry protocol.
 func (c *call) fail(status int, code, message string) {
-	type one struct {
+	type registryError struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	text, err := json.Marshal(map[string][]one{"errors": {{code, message}}})
+	text, err := json.Marshal(map[string][]registryError{"errors": {{code, message}}})
 	if err != nil {
-		panic(err) // of strings
+		panic(err) // strings can be marshaled
 	}
 	c.send(status, "application/json; charset=utf-8", text)
 }
 
-// send answers. HEAD has no body.
+// send sends a response, without the body for HEAD requests.
 func (c *call) send(status int, contentType string, text []byte) {
 	if contentType != "" {
 		c.reply.Header().Set("Content-Type", contentType)
 	}
 	c.reply.WriteHeader(status)
 	if c.Method != http.MethodHead {
-		_, _ = c.reply.Write(text) // the client may be gone
+		_, _ = c.reply.Write(text) // the client may have disconnected
 	}
 }
 
 func (r *responder) WriteHeader(status int) {
 	if r.fault != nil && r.fault.AbortAfter {
-		cut()
+		abort()
 	}
 	r.call.Status = status
 	r.ResponseWriter.WriteHeader(status)
@@ -107,12 +107,12 @@ func (r *responder) WriteHeader(status int) {
 
 func (r *responder) Write(p []byte) (int, error) {
 	if f := r.fault; f != nil {
-		p = f.spoil(p, r.call.Sent)
+		p = f.corrupt(p, r.call.Sent)
 		if f.CutAfter > 0 && r.call.Sent+int64(len(p)) >= f.CutAfter {
 			n, _ := r.ResponseWriter.Write(p[:f.CutAfter-r.call.Sent])
 			r.call.Sent += int64(n)
-			_ = http.NewResponseController(r.ResponseWriter).Flush() // what was written is to arrive
-			cut()
+			_ = http.NewResponseController(r.ResponseWriter).Flush() // so that the client receives it
+			abort()
 		}
 	}
 	n, err := r.ResponseWriter.Write(p)
@@ -120,7 +120,7 @@ func (r *responder) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// requestBody counts what arrives, and cuts the connection where a fault says so.
+// requestBody counts the bytes of the request, and applies a fault to them.
 type requestBody struct {
 	io.ReadCloser
 	call *call
@@ -131,7 +131,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if f != nil && f.CutUpload > 0 {
 		left := f.CutUpload - b.call.Got
 		if left <= 0 {
-			cut()
+			abort()
 		}
 		p = p[:min(int64(len(p)), left)]
 	}

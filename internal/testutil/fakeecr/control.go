@@ -17,25 +17,25 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// exception is an error of the API.
+// exception is an error response of the API.
 type exception struct{ name, message string }
 
-// control is the control plane: a JSON object in, one out, the operation in a
-// header.
+// serveControl serves the control plane. Requests and responses are JSON objects;
+// the operation is in a header.
 // https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html
-func (s *Server) control(c *call) {
+func (s *Server) serveControl(c *call) {
 	_, c.Action, _ = strings.Cut(c.r.Header.Get("X-Amz-Target"), ".")
 	var in input
 	err := json.NewDecoder(c.r.Body).Decode(&in)
 	c.Repository = in.RepositoryName
-	if s.hit(c) {
+	if s.applyFault(c) {
 		return
 	}
-	operation, ok := operations[c.Action]
+	operation, known := operations[c.Action]
 	switch {
 	case !strings.HasPrefix(c.r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 "):
 		c.exception(http.StatusBadRequest, "MissingAuthenticationTokenException", "Missing Authentication Token")
-	case !ok:
+	case !known:
 		c.exception(http.StatusBadRequest, "UnknownOperationException", "")
 	case err != nil:
 		c.exception(http.StatusBadRequest, "SerializationException", err.Error())
@@ -44,14 +44,14 @@ func (s *Server) control(c *call) {
 	case in.RegistryID != "" && in.RegistryID != s.Account:
 		c.exception(http.StatusBadRequest, "AccessDeniedException", "no policy of registry "+in.RegistryID+" allows it")
 	default:
-		out, failed := operation(s, in)
-		if failed != nil {
-			c.exception(http.StatusBadRequest, failed.name, failed.message)
+		out, e := operation(s, in)
+		if e != nil {
+			c.exception(http.StatusBadRequest, e.name, e.message)
 			return
 		}
 		text, err := json.Marshal(out)
 		if err != nil {
-			panic(err) // of our own types
+			panic(err) // the types can be marshaled
 		}
 		c.send(http.StatusOK, "application/x-amz-json-1.1", text)
 	}
@@ -60,12 +60,12 @@ func (s *Server) control(c *call) {
 func (c *call) exception(status int, name, message string) {
 	text, err := json.Marshal(map[string]string{"__type": name, "message": message})
 	if err != nil {
-		panic(err) // of strings
+		panic(err) // strings can be marshaled
 	}
 	c.send(status, "application/x-amz-json-1.1", text)
 }
 
-// input has the fields of all operations.
+// input has the parameters of all operations.
 type input struct {
 	RegistryID      string   `json:"registryId"`
 	RepositoryName  string   `json:"repositoryName"`
@@ -121,21 +121,21 @@ var operations = map[string]func(*Server, input) (object, *exception){
 	"BatchDeleteImage":      (*Server).batchDeleteImage,
 }
 
-func (s *Server) missing(name string) *exception {
+func (s *Server) repositoryNotFound(name string) *exception {
 	return &exception{"RepositoryNotFoundException", fmt.Sprintf("The repository with name '%s' does not exist in the registry with id '%s'", name, s.Account)}
 }
 
-// repositoryName is the stricter of the two grammars in AWS's documents.
+// repositoryName is the stricter of the two grammars in the documents of AWS.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-create.html
 var repositoryName = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$`)
 
 func (s *Server) createRepository(in input) (object, *exception) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch _, there := s.repositories[in.RepositoryName]; {
+	switch _, exists := s.repositories[in.RepositoryName]; {
 	case !repositoryName.MatchString(in.RepositoryName) || len(in.RepositoryName) < 2 || len(in.RepositoryName) > 256:
 		return nil, &exception{"InvalidParameterException", fmt.Sprintf("Invalid parameter at 'repositoryName' failed to satisfy constraint: '%s' must satisfy regular expression", in.RepositoryName)}
-	case there:
+	case exists:
 		return nil, &exception{"RepositoryAlreadyExistsException", fmt.Sprintf("The repository with name '%s' already exists in the registry with id '%s'", in.RepositoryName, s.Account)}
 	}
 	r := newRepository(in.RepositoryName)
@@ -161,7 +161,7 @@ func (s *Server) deleteRepository(in input) (object, *exception) {
 	defer s.mu.Unlock()
 	r, ok := s.repositories[in.RepositoryName]
 	if !ok {
-		return nil, s.missing(in.RepositoryName)
+		return nil, s.repositoryNotFound(in.RepositoryName)
 	}
 	delete(s.repositories, r.name)
 	return object{"repository": s.describe(r)}, nil
@@ -181,7 +181,7 @@ func (s *Server) describe(r *repository) object {
 	}
 }
 
-// seconds is how the API writes times.
+// seconds returns a time in the format of the API.
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func (s *Server) describeRepositories(in input) (object, *exception) {
@@ -193,21 +193,21 @@ func (s *Server) describeRepositories(in input) (object, *exception) {
 	case len(names) > 100:
 		return nil, &exception{"InvalidParameterException", "Invalid parameter at 'repositoryNames' failed to satisfy constraint: 'Member must have length less than or equal to 100'"}
 	case len(names) == 0:
-		names, next = cutPage(slices.Sorted(maps.Keys(s.repositories)), in)
+		names, next = paginate(slices.Sorted(maps.Keys(s.repositories)), in)
 	}
 	list := []object{}
 	for _, name := range names {
 		r, ok := s.repositories[name]
 		if !ok {
-			return nil, s.missing(name)
+			return nil, s.repositoryNotFound(name)
 		}
 		list = append(list, s.describe(r))
 	}
 	return withNext(object{"repositories": list}, next), nil
 }
 
-// cutPage cuts a page out of a list, and tells where the next one begins.
-func cutPage[T any](all []T, in input) ([]T, string) {
+// paginate returns a page of a list, and the token of the next page or "".
+func paginate[T any](all []T, in input) ([]T, string) {
 	from, _ := strconv.Atoi(in.NextToken) // "" is 0
 	size := in.MaxResults
 	if size == 0 {
@@ -228,10 +228,10 @@ func withNext(out object, next string) object {
 }
 
 func (s *Server) getAuthorizationToken(input) (object, *exception) {
-	password, ends := s.newToken()
+	password, expires := s.newToken()
 	return object{"authorizationData": []object{{
 		"authorizationToken": base64.StdEncoding.EncodeToString([]byte("AWS:" + password)),
-		"expiresAt":          seconds(ends),
+		"expiresAt":          seconds(expires),
 		"proxyEndpoint":      "https://" + s.Host(),
 	}}}, nil
 }
@@ -241,7 +241,7 @@ func (s *Server) getAccountSetting(in input) (object, *exception) {
 		return nil, &exception{"InvalidParameterException", "no setting " + in.Name}
 	}
 	value := "DISABLED"
-	if s.get().BlobMounting {
+	if s.currentSwitches().BlobMounting {
 		value = "ENABLED"
 	}
 	return object{"name": in.Name, "value": value}, nil
@@ -252,13 +252,13 @@ func (s *Server) putAccountSetting(in input) (object, *exception) {
 	return s.getAccountSetting(in)
 }
 
-// change changes a repository.
-func (s *Server) change(in input, f func(*repository) object) (object, *exception) {
+// withRepository calls f with the repository of the input, under the lock.
+func (s *Server) withRepository(in input, f func(*repository) object) (object, *exception) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.repositories[in.RepositoryName]
 	if !ok {
-		return nil, s.missing(in.RepositoryName)
+		return nil, s.repositoryNotFound(in.RepositoryName)
 	}
 	out := f(r)
 	out["registryId"], out["repositoryName"] = s.Account, r.name
@@ -266,31 +266,31 @@ func (s *Server) change(in input, f func(*repository) object) (object, *exceptio
 }
 
 func (s *Server) putLifecyclePolicy(in input) (object, *exception) {
-	return s.change(in, func(r *repository) object {
+	return s.withRepository(in, func(r *repository) object {
 		r.lifecycle = in.LifecyclePolicyText
 		return object{"lifecyclePolicyText": r.lifecycle}
 	})
 }
 
 func (s *Server) getLifecyclePolicy(in input) (object, *exception) {
-	out, failed := s.change(in, func(r *repository) object { return object{"lifecyclePolicyText": r.lifecycle} })
-	if failed == nil && out["lifecyclePolicyText"] == "" {
+	out, e := s.withRepository(in, func(r *repository) object { return object{"lifecyclePolicyText": r.lifecycle} })
+	if e == nil && out["lifecyclePolicyText"] == "" {
 		return nil, &exception{"LifecyclePolicyNotFoundException", "Lifecycle policy does not exist"}
 	}
-	return out, failed
+	return out, e
 }
 
 func (s *Server) setRepositoryPolicy(in input) (object, *exception) {
-	return s.change(in, func(r *repository) object {
+	return s.withRepository(in, func(r *repository) object {
 		r.policy = in.PolicyText
 		return object{"policyText": r.policy}
 	})
 }
 
 func (s *Server) getRepositoryPolicy(in input) (object, *exception) {
-	out, failed := s.change(in, func(r *repository) object { return object{"policyText": r.policy} })
-	if failed == nil && out["policyText"] == "" {
+	out, e := s.withRepository(in, func(r *repository) object { return object{"policyText": r.policy} })
+	if e == nil && out["policyText"] == "" {
 		return nil, &exception{"RepositoryPolicyNotFoundException", "Repository policy does not exist"}
 	}
-	return out, failed
+	return out, e
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// data is the data plane: password, quota, fault, then the request.
-func (s *Server) data(c *call) {
+// serveData serves the data plane: authentication, quota, fault, request.
+func (s *Server) serveData(c *call) {
 	c.reply.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	if !s.admit(c) {
+	if !s.authenticate(c) {
 		return
 	}
 	if slices.Contains(c.switches.Denied, c.Action) {
@@ -31,7 +31,7 @@ func (s *Server) data(c *call) {
 		c.fail(http.StatusTooManyRequests, "TOOMANYREQUESTS", "Rate exceeded")
 		return
 	}
-	if s.hit(c) {
+	if s.applyFault(c) {
 		return
 	}
 	if c.Path == "/v2/" {
@@ -39,11 +39,11 @@ func (s *Server) data(c *call) {
 		return
 	}
 	s.mu.Lock()
-	_, known := s.repositories[c.Repository]
+	_, exists := s.repositories[c.Repository]
 	s.mu.Unlock()
-	if !known {
+	if !exists {
 		if c.switches.Abort && c.kind == "uploads" {
-			cut()
+			abort()
 		}
 		c.fail(http.StatusNotFound, "NAME_UNKNOWN", fmt.Sprintf("The repository with name '%s' does not exist in the registry with id '%s'", c.Repository, s.Account))
 		return
@@ -54,7 +54,7 @@ func (s *Server) data(c *call) {
 func (s *Server) route(c *call) {
 	switch c.kind + " " + c.Method {
 	case "uploads POST":
-		s.beginUpload(c)
+		s.startUpload(c)
 	case "uploads PATCH":
 		s.patchUpload(c)
 	case "uploads PUT":
@@ -70,22 +70,22 @@ func (s *Server) route(c *call) {
 	case "tags GET":
 		s.listTags(c)
 	default:
-		// Deletion is left to the API, BatchDeleteImage.
+		// Images are deleted with BatchDeleteImage of the control plane.
 		c.fail(http.StatusMethodNotAllowed, "UNSUPPORTED", "The operation is unsupported.")
 	}
 }
 
-// storagePath is where blobs are, on the host of S3.
-const storagePath = "/ecrlike-storage/"
+// storagePath is the path of blobs on the S3 host.
+const storagePath = "/fakeecr-storage/"
 
-// getBlob answers HEAD, and sends GET to S3.
+// getBlob responds to HEAD, and redirects GET to S3.
 func (s *Server) getBlob(c *call) {
 	d := digest.Digest(c.Name)
 	s.mu.Lock()
-	_, known := s.repositories[c.Repository].blobs[d]
+	_, exists := s.repositories[c.Repository].blobs[d]
 	s.mu.Unlock()
 	size, err := s.blobs.size(d)
-	if !known || err != nil {
+	if !exists || err != nil {
 		c.fail(http.StatusNotFound, "BLOB_UNKNOWN", fmt.Sprintf("Layer %s does not exist in the repository with name '%s'", d, c.Repository))
 		return
 	}
@@ -97,9 +97,9 @@ func (s *Server) getBlob(c *call) {
 	case c.switches.Direct:
 		s.serveBlob(c, d)
 	default:
-		host := s.storage()
+		host := s.storageHost()
 		if c.Host != s.Host() {
-			host = c.Host // a client that does not know the names of AWS
+			host = c.Host // the client does not use Dial
 		}
 		to := url.URL{Scheme: "http", Host: host, Path: storagePath + d.String(), RawQuery: "X-Amz-Signature=test"}
 		c.reply.Header().Set("Location", to.String())
@@ -107,18 +107,19 @@ func (s *Server) getBlob(c *call) {
 	}
 }
 
-// serveStorage is S3, which takes a signed URL or a password but not both.
+// serveStorage serves the S3 host, which rejects requests that have both a signed
+// URL and an authorization header.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 func (s *Server) serveStorage(c *call) {
 	switch {
-	case c.Host == s.storage() && c.r.Header.Get("Authorization") != "":
+	case c.Host == s.storageHost() && c.r.Header.Get("Authorization") != "":
 		c.send(http.StatusBadRequest, "application/xml", []byte(`<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>`))
-	case !s.hit(c):
+	case !s.applyFault(c):
 		s.serveBlob(c, digest.Digest(c.Path[len(storagePath):]))
 	}
 }
 
-// serveBlob knows ranges.
+// serveBlob sends a blob. It supports range requests.
 func (s *Server) serveBlob(c *call, d digest.Digest) {
 	content, err := s.blobs.open(d)
 	if err != nil {
@@ -130,7 +131,7 @@ func (s *Server) serveBlob(c *call, d digest.Digest) {
 	http.ServeContent(&c.reply, c.r, "", s.start, content)
 }
 
-// listReferrers is the API of OCI 1.1.
+// listReferrers serves the referrers API of OCI 1.1.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
 func (s *Server) listReferrers(c *call) {
 	s.mu.Lock()
@@ -145,12 +146,12 @@ func (s *Server) listReferrers(c *call) {
 	const index = "application/vnd.oci.image.index.v1+json"
 	text, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": index, "manifests": list})
 	if err != nil {
-		panic(err) // of strings
+		panic(err) // strings can be marshaled
 	}
 	c.send(http.StatusOK, index, text)
 }
 
-// listTags pages by n and last.
+// listTags lists tags, paginated by the parameters n and last.
 func (s *Server) listTags(c *call) {
 	s.mu.Lock()
 	all := slices.Sorted(maps.Keys(s.repositories[c.Repository].names))
@@ -167,7 +168,7 @@ func (s *Server) listTags(c *call) {
 	}
 	text, err := json.Marshal(map[string]any{"name": c.Repository, "tags": all})
 	if err != nil {
-		panic(err) // of strings
+		panic(err) // strings can be marshaled
 	}
 	c.send(http.StatusOK, "application/json", text)
 }

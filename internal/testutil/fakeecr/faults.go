@@ -10,52 +10,51 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with requests that were let in.
+// Fault is a failure of requests that passed authentication and quotas.
 type Fault struct {
-	// Match says with which; default: all.
+	// Match selects the requests; default: all.
 	Match func(Request) bool
-	// Times is with how many of them; default: all.
+	// Times is the number of requests that fail; default: all.
 	Times int
-	// Status answers so, with the code and message, and does nothing else. On the
-	// control plane the code is the exception's name.
+	// Status, Code, Message and Header are sent as the response, and the request is
+	// not processed. On the control plane Code is the name of the exception.
 	Status        int
 	Code, Message string
 	Header        http.Header
-	// Abort cuts the connection without an answer.
+	// Abort closes the connection without processing the request.
 	Abort bool
-	// AbortAfter does what is asked for, and cuts the connection instead of saying
-	// so.
+	// AbortAfter processes the request, and closes the connection without a response.
 	AbortAfter bool
-	// CutAfter cuts it after so many bytes of the answer's body.
+	// CutAfter closes the connection after this many bytes of the response body.
 	CutAfter int64
-	// CutUpload cuts it after so many bytes of the request's body.
+	// CutUpload closes the connection after this many bytes of the request body.
 	CutUpload int64
-	// Corrupt changes the first byte of the answer's body.
+	// Corrupt changes the first byte of the response body.
 	Corrupt bool
-	// Delay comes first; Hang is one that only ends with the client.
+	// Delay delays the request. Hang delays it until the client disconnects.
 	Delay time.Duration
 	Hang  bool
 }
 
-// On matches requests of an action.
+// On returns a Match for the requests of an action.
 func On(action string) func(Request) bool { return func(r Request) bool { return r.Action == action } }
 
-// Inject adds a fault. Of several that match a request, the oldest happens.
+// Inject adds a fault. If several faults match a request, the oldest applies.
 func (s *Server) Inject(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, &f)
 }
 
-// Mend takes all faults away.
-func (s *Server) Mend() {
+// ClearFaults removes all faults.
+func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = nil
 }
 
-// fault takes the one that happens to a request, or nil.
-func (s *Server) fault(r Request) *Fault {
+// takeFault returns the fault that applies to a request, or nil.
+func (s *Server) takeFault(r Request) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.faults, func(f *Fault) bool { return f.Match == nil || f.Match(r) })
@@ -71,10 +70,10 @@ func (s *Server) fault(r Request) *Fault {
 	return f
 }
 
-// hit does what a fault does before a request is looked at, and tells whether it
-// is answered with that.
-func (s *Server) hit(c *call) bool {
-	f := s.fault(c.Request)
+// applyFault applies the fault of a request, if any. It returns true if the fault
+// sent the response.
+func (s *Server) applyFault(c *call) bool {
+	f := s.takeFault(c.Request)
 	if f == nil {
 		return false
 	}
@@ -86,12 +85,12 @@ func (s *Server) hit(c *call) bool {
 	if delay > 0 {
 		select {
 		case <-c.r.Context().Done():
-			cut()
+			abort()
 		case <-time.After(delay):
 		}
 	}
 	if f.Abort {
-		cut()
+		abort()
 	}
 	if f.Status == 0 {
 		return false
@@ -105,8 +104,8 @@ func (s *Server) hit(c *call) bool {
 	return true
 }
 
-// spoil changes what is sent at an offset.
-func (f *Fault) spoil(p []byte, offset int64) []byte {
+// corrupt returns the bytes to send at an offset of the response body.
+func (f *Fault) corrupt(p []byte, offset int64) []byte {
 	if !f.Corrupt || offset > 0 || len(p) == 0 {
 		return p
 	}

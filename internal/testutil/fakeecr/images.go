@@ -9,10 +9,10 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// describeImages without a filter shows no archived ones.
+// describeImages lists archived images only with a filter.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html
 func (s *Server) describeImages(in input) (object, *exception) {
-	return s.change(in, func(r *repository) object {
+	return s.withRepository(in, func(r *repository) object {
 		list := []object{}
 		for _, d := range slices.Sorted(maps.Keys(r.images)) {
 			i := r.images[d]
@@ -20,8 +20,8 @@ func (s *Server) describeImages(in input) (object, *exception) {
 				list = append(list, r.details(i))
 			}
 		}
-		cut, next := cutPage(list, in)
-		return withNext(object{"imageDetails": cut}, next)
+		page, next := paginate(list, in)
+		return withNext(object{"imageDetails": page}, next)
 	})
 }
 
@@ -59,15 +59,15 @@ func failure(id imageID, code, reason string) object {
 	return object{"imageId": id, "failureCode": code, "failureReason": reason}
 }
 
-const notFound = "Requested image not found"
+const imageNotFound = "Requested image not found"
 
 func (s *Server) batchGetImage(in input) (object, *exception) {
-	return s.change(in, func(r *repository) object {
+	return s.withRepository(in, func(r *repository) object {
 		images, failures := []object{}, []object{}
 		for _, id := range in.ImageIDs {
 			i := r.find(id.name())
 			if i == nil || i.archived {
-				failures = append(failures, failure(id, "ImageNotFound", notFound))
+				failures = append(failures, failure(id, "ImageNotFound", imageNotFound))
 				continue
 			}
 			images = append(images, object{"registryId": s.Account, "repositoryName": r.name, "imageManifest": string(i.text), "imageManifestMediaType": i.mediaType,
@@ -78,7 +78,7 @@ func (s *Server) batchGetImage(in input) (object, *exception) {
 }
 
 func (s *Server) listImageReferrers(in input) (object, *exception) {
-	return s.change(in, func(r *repository) object {
+	return s.withRepository(in, func(r *repository) object {
 		list := []object{}
 		for _, i := range r.referrers(in.SubjectID.ImageDigest) {
 			list = append(list, object{"digest": i.digest, "mediaType": i.mediaType, "artifactType": i.artifactType, "size": len(i.text), "annotations": i.document.Annotations})
@@ -87,24 +87,24 @@ func (s *Server) listImageReferrers(in input) (object, *exception) {
 	})
 }
 
-// batchDeleteImage by a tag takes that tag only, unless it is the last one. What
-// an index names stays.
+// batchDeleteImage deletes an image that is identified by digest, or by its last
+// tag. For other tags, it deletes the tag only. Images of an index are not deleted.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/delete_image.html
 func (s *Server) batchDeleteImage(in input) (object, *exception) {
 	if len(in.ImageIDs) > 100 {
 		return nil, &exception{"InvalidParameterException", "Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length less than or equal to 100'"}
 	}
-	return s.change(in, func(r *repository) object {
+	return s.withRepository(in, func(r *repository) object {
 		deleted, failures := []imageID{}, []object{}
 		for _, id := range in.ImageIDs {
 			i := r.find(id.name())
 			switch {
 			case i == nil:
-				failures = append(failures, failure(id, "ImageNotFound", notFound))
+				failures = append(failures, failure(id, "ImageNotFound", imageNotFound))
 			case id.ImageDigest == "" && len(r.tagsOf(i.digest)) > 1:
 				delete(r.names, id.ImageTag)
 				deleted = append(deleted, id)
-			case r.indexed(i.digest):
+			case r.isIndexed(i.digest):
 				failures = append(failures, failure(id, "ImageReferencedByManifestList", "Requested image referenced by manifest list: "+i.digest.String()))
 			default:
 				delete(r.images, i.digest)

@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// maxManifest is what registries are asked to take.
+// maxManifest is the size in bytes that registries must accept.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests
 const maxManifest = 4 << 20
 
@@ -21,7 +21,7 @@ const maxManifest = 4 << 20
 func (s *Server) putManifest(c *call) {
 	text, err := io.ReadAll(io.LimitReader(c.r.Body, maxManifest+1))
 	if err != nil {
-		cut()
+		abort()
 	}
 	doc, err := parseDocument(text)
 	mediaType := c.r.Header.Get("Content-Type")
@@ -38,8 +38,8 @@ func (s *Server) putManifest(c *call) {
 	if i.artifactType == "" && doc.Config != nil {
 		i.artifactType = doc.Config.MediaType
 	}
-	if f := s.commit(c, i); f != nil {
-		c.fail(f.status, f.code, f.message)
+	if rejected := s.commit(c, i); rejected != nil {
+		c.fail(rejected.status, rejected.code, rejected.message)
 		return
 	}
 	if doc.Subject != nil {
@@ -50,41 +50,42 @@ func (s *Server) putManifest(c *call) {
 	c.send(http.StatusCreated, "", nil)
 }
 
-type refusal struct {
+// rejection is an error response of the registry protocol.
+type rejection struct {
 	status        int
 	code, message string
 }
 
-// commit takes an image into its repository, or says why not.
-func (s *Server) commit(c *call, i *image) *refusal {
+// commit adds an image to its repository, or returns why it is rejected.
+func (s *Server) commit(c *call, i *image) *rejection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.repositories[c.Repository]
 	if !ok {
-		return &refusal{http.StatusNotFound, "NAME_UNKNOWN", "The repository was deleted"}
+		return &rejection{http.StatusNotFound, "NAME_UNKNOWN", "The repository was deleted"}
 	}
 	byDigest := strings.Contains(c.Name, ":")
 	if byDigest && digest.Digest(c.Name) != i.digest {
-		return &refusal{http.StatusBadRequest, "DIGEST_INVALID", "The image digest does not match the digest specified"}
+		return &rejection{http.StatusBadRequest, "DIGEST_INVALID", "The image digest does not match the digest specified"}
 	}
 	if i.document.Subject != nil && c.switches.RefuseReferrer != nil && c.switches.RefuseReferrer(i.artifactType) {
-		return &refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "Invalid JSON syntax"}
+		return &rejection{http.StatusMethodNotAllowed, "UNSUPPORTED", "Invalid JSON syntax"}
 	}
-	if f := r.lacks(c, i); f != nil {
-		f.message += fmt.Sprintf(" required for pushing image into repository with name '%s' in the registry with id '%s' do not exist", r.name, s.Account)
-		return f
+	if missing := r.findMissing(c, i); missing != nil {
+		missing.message += fmt.Sprintf(" required for pushing image into repository with name '%s' in the registry with id '%s' do not exist", r.name, s.Account)
+		return missing
 	}
-	if _, there := r.names[c.Name]; there && r.immutable(c.Name) {
-		// Also if it stands for the same image.
+	if _, exists := r.names[c.Name]; exists && r.isImmutable(c.Name) {
+		// ECR rejects it even if the tag refers to the same image.
 		// https://github.com/aws/containers-roadmap/issues/2380
 		status := c.switches.ImmutableStatus
 		if status == 0 {
 			status = http.StatusBadRequest
 		}
-		return &refusal{status, "TAG_INVALID", fmt.Sprintf("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", c.Name, r.name)}
+		return &rejection{status, "TAG_INVALID", fmt.Sprintf("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", c.Name, r.name)}
 	}
-	if old, there := r.images[i.digest]; there {
-		old.archived = false // a push restores it
+	if existing, exists := r.images[i.digest]; exists {
+		existing.archived = false // a push restores it
 	} else {
 		r.images[i.digest] = i
 	}
@@ -94,33 +95,33 @@ func (s *Server) commit(c *call, i *image) *refusal {
 	return nil
 }
 
-// lacks tells of what a manifest names and the repository has not. A blob that
-// has just arrived may not be seen yet.
+// findMissing returns the rejection of a manifest that refers to content that is not
+// in the repository. With ValidatorLag, recent uploads are not visible yet.
 // https://github.com/int128/docker-manifest-create-action/pull/63
-func (r *repository) lacks(c *call, i *image) *refusal {
+func (r *repository) findMissing(c *call, i *image) *rejection {
 	for _, b := range i.document.blobs() {
-		if at, ok := r.blobs[b.Digest]; !ok || time.Since(at) < c.switches.ValidatorLag {
-			return &refusal{http.StatusNotFound, "BLOB_UNKNOWN", fmt.Sprintf("Layers with digests '[%s]'", b.Digest)}
+		if uploaded, ok := r.blobs[b.Digest]; !ok || time.Since(uploaded) < c.switches.ValidatorLag {
+			return &rejection{http.StatusNotFound, "BLOB_UNKNOWN", fmt.Sprintf("Layers with digests '[%s]'", b.Digest)}
 		}
 	}
 	for _, m := range i.document.Manifests {
 		_, image := r.images[m.Digest]
 		if _, blob := r.blobs[m.Digest]; !image && !blob {
-			return &refusal{http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN", fmt.Sprintf("Images with digests '[%s]'", m.Digest)}
+			return &rejection{http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN", fmt.Sprintf("Images with digests '[%s]'", m.Digest)}
 		}
 	}
 	return nil
 }
 
-// getManifest returns one. By tag it is translated where the client does not
-// take the type that is stored; it has another digest then.
+// getManifest sends a manifest. If it is requested by tag and the client does not
+// accept its media type, it is translated, which changes its digest.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html
 func (s *Server) getManifest(c *call) {
 	s.mu.Lock()
 	i := s.repositories[c.Repository].find(c.Name)
-	gone := i == nil || i.archived
+	missing := i == nil || i.archived
 	s.mu.Unlock()
-	if gone {
+	if missing {
 		c.fail(http.StatusNotFound, "MANIFEST_UNKNOWN", "Requested image not found")
 		return
 	}
@@ -144,10 +145,12 @@ var translations = strings.NewReplacer(
 	"application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip",
 )
 
+// translate converts a manifest between the formats of Docker and OCI if the client
+// accepts only the other one.
 func translate(text []byte, mediaType string, accept []string) ([]byte, string) {
-	wanted := strings.Join(accept, ",")
+	accepted := strings.Join(accept, ",")
 	other := translations.Replace(mediaType)
-	if wanted == "" || strings.Contains(wanted, "*/*") || strings.Contains(wanted, mediaType) || !strings.Contains(wanted, other) {
+	if accepted == "" || strings.Contains(accepted, "*/*") || strings.Contains(accepted, mediaType) || !strings.Contains(accepted, other) {
 		return text, mediaType
 	}
 	return []byte(translations.Replace(string(text))), other

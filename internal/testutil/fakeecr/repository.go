@@ -14,7 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// repository is what one has. The server's lock guards it.
+// repository is protected by the lock of the server.
 type repository struct {
 	name       string
 	created    time.Time
@@ -25,10 +25,10 @@ type repository struct {
 	scan       bool
 	lifecycle  string
 	policy     string
-	tags       map[string]string // AWS's
+	tags       map[string]string // AWS resource tags
 	blobs      map[digest.Digest]time.Time
 	images     map[digest.Digest]*image
-	names      map[string]digest.Digest // tags of images
+	names      map[string]digest.Digest // by image tag
 }
 
 // image is a manifest or an index.
@@ -42,7 +42,7 @@ type image struct {
 	document     document
 }
 
-// document is what is read of a manifest.
+// document has the fields of manifests and indexes that the server uses.
 type document struct {
 	MediaType    string            `json:"mediaType"`
 	ArtifactType string            `json:"artifactType"`
@@ -66,7 +66,7 @@ func parseDocument(text []byte) (d document, err error) {
 	return d, err
 }
 
-// blobs that a manifest needs. Layers that lie elsewhere are not among them.
+// blobs returns the blobs that a manifest requires, without foreign layers.
 func (d document) blobs() []descriptor {
 	var all []descriptor
 	if d.Config != nil {
@@ -80,7 +80,7 @@ func (d document) blobs() []descriptor {
 	return all
 }
 
-// Create makes a repository as CreateRepository without settings does.
+// Create creates a repository with default settings, unless it exists.
 func (s *Server) Create(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,15 +94,16 @@ func newRepository(name string) *repository {
 		blobs: map[digest.Digest]time.Time{}, images: map[digest.Digest]*image{}, names: map[string]digest.Digest{}}
 }
 
-// Repositories returns the names of all.
+// Repositories returns the names of all repositories.
 func (s *Server) Repositories() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.repositories))
 }
 
-// Immutable makes all tags of a repository immutable, but those that match.
-func (s *Server) Immutable(name string, excluded ...string) {
+// SetImmutable makes all tags of a repository immutable, except for those that match
+// the patterns.
+func (s *Server) SetImmutable(name string, excluded ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.repositories[name]
@@ -112,16 +113,16 @@ func (s *Server) Immutable(name string, excluded ...string) {
 	}
 }
 
-// Encrypt says how a repository is encrypted, which its blobs have to share to
-// be mounted.
-func (s *Server) Encrypt(name, encryption, key string) {
+// SetEncryption sets the encryption of a repository. Blobs can be mounted only
+// between repositories with the same encryption.
+func (s *Server) SetEncryption(name, encryption, key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.repositories[name]
 	r.encryption, r.kmsKey = encryption, key
 }
 
-// Archive takes an image out of reach of pulls.
+// Archive archives an image, which can then not be pulled.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive-image.html
 func (s *Server) Archive(name string, d digest.Digest) error {
 	s.mu.Lock()
@@ -134,7 +135,7 @@ func (s *Server) Archive(name string, d digest.Digest) error {
 	return nil
 }
 
-// Tag returns the digest that a tag stands for, or "".
+// Tag returns the digest of a tag, or "" if it does not exist.
 func (s *Server) Tag(name, tag string) digest.Digest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,9 +145,9 @@ func (s *Server) Tag(name, tag string) digest.Digest {
 	return ""
 }
 
-// immutable tells whether a tag that there is must not be written.
+// isImmutable reports whether an existing tag cannot be moved.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
-func (r *repository) immutable(tag string) bool {
+func (r *repository) isImmutable(tag string) bool {
 	excluded := slices.ContainsFunc(r.excluded, func(pattern string) bool {
 		ok, err := path.Match(pattern, tag)
 		return ok && err == nil
@@ -162,8 +163,8 @@ func (r *repository) immutable(tag string) bool {
 	return false
 }
 
-// committed tells whether a manifest of the repository names a blob.
-func (r *repository) committed(d digest.Digest) bool {
+// isCommitted reports whether a manifest of the repository refers to a blob.
+func (r *repository) isCommitted(d digest.Digest) bool {
 	for _, i := range r.images {
 		for _, b := range i.document.blobs() {
 			if b.Digest == d {
@@ -174,7 +175,7 @@ func (r *repository) committed(d digest.Digest) bool {
 	return false
 }
 
-// find returns the image for a tag or digest, or nil.
+// find returns the image of a tag or digest, or nil.
 func (r *repository) find(name string) *image {
 	if strings.Contains(name, ":") {
 		return r.images[digest.Digest(name)]
@@ -182,7 +183,7 @@ func (r *repository) find(name string) *image {
 	return r.images[r.names[name]]
 }
 
-// tagsOf an image.
+// tagsOf returns the tags of an image, sorted.
 func (r *repository) tagsOf(d digest.Digest) []string {
 	var all []string
 	for _, tag := range slices.Sorted(maps.Keys(r.names)) {
@@ -193,8 +194,8 @@ func (r *repository) tagsOf(d digest.Digest) []string {
 	return all
 }
 
-// indexed tells whether an index names an image.
-func (r *repository) indexed(d digest.Digest) bool {
+// isIndexed reports whether an image is part of an index.
+func (r *repository) isIndexed(d digest.Digest) bool {
 	for _, i := range r.images {
 		if slices.ContainsFunc(i.document.Manifests, func(m descriptor) bool { return m.Digest == d }) {
 			return true
@@ -203,7 +204,7 @@ func (r *repository) indexed(d digest.Digest) bool {
 	return false
 }
 
-// referrers of a subject, sorted by digest.
+// referrers returns the referrers of a manifest, sorted by digest.
 func (r *repository) referrers(subject digest.Digest) []*image {
 	var all []*image
 	for _, d := range slices.Sorted(maps.Keys(r.images)) {

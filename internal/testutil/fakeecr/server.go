@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fakeecr is a registry with the habits of a private Amazon ECR, on
-// which other registries differ: what a push fails at there fails here. It has
-// the data plane, which speaks the Docker protocol, and as much of the control
-// plane as our programs use, on one state.
+// Package fakeecr emulates the behavior of a private Amazon ECR registry where it
+// differs from other registries, so that a push that ECR rejects fails in tests as
+// well. It serves the data plane, which is the registry protocol, and the part of
+// the control plane that this project uses.
 //
-// Nothing of it was compared with AWS. Each habit stands beside the document or
-// the report that it is taken from; where they differ there is a switch.
+// The emulation was not compared with AWS. Each behavior has a link to the document
+// or report that describes it. Where these disagree, the behavior has a switch.
 package fakeecr
 
 import (
@@ -21,57 +21,61 @@ import (
 	"time"
 )
 
-// Options are what cannot change later. All are optional.
+// Options configure a Server. All fields are optional; Switches can be changed later.
 type Options struct {
 	Account string // default 123456789012
 	Region  string // default eu-central-1
-	Dir     string // a folder for blobs; default: memory
+	Dir     string // directory for blobs; default: in memory
 	Switches
 }
 
-// Switches turn habits on and off, also while requests are under way.
+// Switches select the behavior of a Server. They can be changed at any time.
 type Switches struct {
-	// BlobMounting is the account's setting of that name.
+	// BlobMounting is the account setting BLOB_MOUNTING.
 	// https://docs.aws.amazon.com/AmazonECR/latest/userguide/blob-mounting.html
 	BlobMounting bool
-	// Abort cuts the connection of an upload to a repository that is missing,
-	// instead of 404. Both are reported.
+	// Abort aborts the connection of an upload to a repository that does not exist,
+	// instead of a 404 response. Both were reported.
 	// https://github.com/dotnet/sdk-container-builds/pull/279
 	Abort bool
-	// Anonymous asks for no password.
+	// Anonymous disables authentication.
 	Anonymous bool
-	// TokenLife is that of a token; default 12 hours.
+	// TokenLife is the lifetime of new tokens; default 12 hours.
 	TokenLife time.Duration
-	// TokenUses is after how many requests a token expires; 0: never.
+	// TokenUses is the number of requests after which a token expires; 0 means no
+	// limit.
 	TokenUses int
-	// ExpiredStatus answers an expired token; default 403. That ECR says DENIED is
-	// reported often, with which status is not.
+	// ExpiredStatus is the status of the response to an expired token; default 403.
+	// Reports agree on the code DENIED, but do not mention the status.
 	ExpiredStatus int
-	// Quotas are requests a second by action; what is missing has none.
+	// Quotas are the quotas by action. Actions that are not in the map are unlimited.
 	Quotas map[string]Quota
-	// RetryAfter is sent with 429, if it is not "".
+	// RetryAfter is the header of 429 responses, unless it is "".
 	RetryAfter string
-	// ValidatorLag is how long after its upload a manifest may not name a blob.
+	// ValidatorLag is how long after its upload a blob is unknown to the validation of
+	// manifests.
 	// https://github.com/clowdhaus/ocync/pull/104
 	ValidatorLag time.Duration
-	// RefuseReferrer answers 405 to manifests with a subject, by artifact type.
+	// RefuseReferrer reports whether manifests with a subject are rejected with 405,
+	// by artifact type.
 	// https://github.com/aws/containers-roadmap/issues/2783
 	RefuseReferrer func(artifactType string) bool
-	// ImmutableStatus answers a push to an immutable tag; default 400.
+	// ImmutableStatus is the status of the response to a push to an immutable tag;
+	// default 400.
 	ImmutableStatus int
-	// Direct serves blobs itself. ECR sends clients to S3 for them.
+	// Direct serves blobs without the redirect to S3.
 	Direct bool
-	// Denied are IAM actions that the caller lacks.
+	// Denied are the IAM actions that are not allowed.
 	Denied []string
 }
 
-// Quota is how many requests of an action are granted.
+// Quota limits the requests of an action, as a token bucket.
 type Quota struct {
 	PerSecond float64
 	Burst     int
 }
 
-// DefaultQuotas are ECR's, with a burst of one second.
+// DefaultQuotas returns the quotas of ECR, with a burst of one second.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 func DefaultQuotas() map[string]Quota {
 	return map[string]Quota{
@@ -80,11 +84,11 @@ func DefaultQuotas() map[string]Quota {
 	}
 }
 
-// Server is the registry. It is safe for concurrent use.
+// Server is a fake ECR registry. It is safe for concurrent use.
 type Server struct {
 	Account, Region string
 
-	blobs *blobs
+	blobs *blobStore
 	start time.Time
 
 	mu           sync.Mutex
@@ -95,14 +99,13 @@ type Server struct {
 	buckets      map[string]*bucket
 	faults       []*Fault
 	log          []Request
-	serial       int
-
-	address string // of Start
+	lastUpload   int
+	address      string // HOST:PORT of the server of Start
 }
 
-// New returns a registry without repositories.
+// New returns a server without repositories.
 func New(o Options) *Server {
-	s := &Server{Account: o.Account, Region: o.Region, blobs: newBlobs(o.Dir), start: time.Now(), switches: o.Switches,
+	s := &Server{Account: o.Account, Region: o.Region, blobs: newBlobStore(o.Dir), start: time.Now(), switches: o.Switches,
 		repositories: map[string]*repository{}, uploads: map[string]*upload{}, tokens: map[string]*token{}, buckets: map[string]*bucket{}}
 	if s.Account == "" {
 		s.Account = "123456789012"
@@ -113,17 +116,17 @@ func New(o Options) *Server {
 	return s
 }
 
-// Host is the name by which clients know the registry.
+// Host returns the host of the registry in image references.
 func (s *Server) Host() string { return s.Account + ".dkr.ecr." + s.Region + ".amazonaws.com" }
 
-// storage is where clients are sent for blobs.
-func (s *Server) storage() string {
+// storageHost returns the S3 host to which downloads are redirected.
+func (s *Server) storageHost() string {
 	return "prod-" + s.Region + "-starport-layer-bucket.s3." + s.Region + ".amazonaws.com"
 }
 
-// Start serves on a free port of this machine, by HTTP, until stop is called.
-// The URL is the endpoint of the control plane. To reach the data plane under
-// its name, clients dial by Dial.
+// Start serves HTTP on a free loopback port until stop is called. The URL is the
+// endpoint of the control plane. Clients use Dial to connect to the data plane by
+// its host.
 func (s *Server) Start() (url string, stop func()) {
 	h := httptest.NewServer(s)
 	s.mu.Lock()
@@ -135,8 +138,8 @@ func (s *Server) Start() (url string, stop func()) {
 	}
 }
 
-// Dial connects to the registry, whichever name of AWS is asked for, and to
-// everything else as usual.
+// Dial connects to the server for all hosts of AWS, and to the given address for
+// other hosts.
 func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if host, _, err := net.SplitHostPort(address); err == nil && strings.HasSuffix(host, ".amazonaws.com") {
 		s.mu.Lock()
@@ -146,52 +149,51 @@ func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, e
 	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
-// Set changes switches.
+// Set changes the switches.
 func (s *Server) Set(change func(*Switches)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.switches)
-	clear(s.buckets) // the quotas may be others
+	clear(s.buckets) // the quotas may have changed
 }
 
-func (s *Server) get() Switches {
+func (s *Server) currentSwitches() Switches {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.switches
 }
 
-// Request is one request, as it was answered.
+// Request is an entry of the request log.
 type Request struct {
 	Time       time.Time
 	Took       time.Duration
 	Host       string
 	Method     string
 	Path       string
-	Action     string // IAM action; "" for what has none
+	Action     string // IAM action, or ""
 	Repository string
-	Name       string // tag, digest or upload
-	Status     int    // 0: the connection was cut
-	Sent, Got  int64  // bytes of bodies
+	Name       string // tag, digest or upload ID
+	Status     int    // 0 if the connection was aborted
+	Sent, Got  int64  // bytes of the response and request bodies
 }
 
-// String is for messages of tests.
 func (r Request) String() string { return fmt.Sprintf("%s %s: %d", r.Method, r.Path, r.Status) }
 
-// Log returns the requests so far, in the order of their ends.
+// Log returns the requests since the last ResetLog, in order of completion.
 func (s *Server) Log() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.log)
 }
 
-// ResetLog empties the log.
+// ResetLog empties the request log.
 func (s *Server) ResetLog() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log = nil
 }
 
-// Count counts those of the log that match.
+// Count returns the number of logged requests that match.
 func (s *Server) Count(match func(Request) bool) (n int) {
 	for _, r := range s.Log() {
 		if match(r) {
@@ -201,8 +203,8 @@ func (s *Server) Count(match func(Request) bool) (n int) {
 	return n
 }
 
-// Counts are the requests by action, without those that were not let in: 401,
-// 403 and 429.
+// Counts returns the number of logged requests by action, without those that were
+// rejected with 401, 403 or 429.
 func (s *Server) Counts() map[string]int {
 	counts := map[string]int{}
 	for _, r := range s.Log() {
@@ -215,31 +217,31 @@ func (s *Server) Counts() map[string]int {
 	return counts
 }
 
-// ServeHTTP is both planes.
+// ServeHTTP serves the data plane and the control plane.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := s.newCall(w, r)
 	defer func() {
-		cut := recover()
+		aborted := recover()
 		c.Took = time.Since(c.Time)
-		if cut != nil {
+		if aborted != nil {
 			c.Status = 0
 		}
 		s.mu.Lock()
 		s.log = append(s.log, c.Request)
 		s.mu.Unlock()
-		if cut != nil {
-			panic(cut)
+		if aborted != nil {
+			panic(aborted)
 		}
 	}()
 	switch {
 	case r.Header.Get("X-Amz-Target") != "":
-		s.control(c)
+		s.serveControl(c)
 	case strings.HasPrefix(r.URL.Path, storagePath):
 		s.serveStorage(c)
 	default:
-		s.data(c)
+		s.serveData(c)
 	}
 }
 
-// cut ends the connection without an answer, or in the middle of one.
-func cut() { panic(http.ErrAbortHandler) }
+// abort closes the connection without a response, or in the middle of one.
+func abort() { panic(http.ErrAbortHandler) }

@@ -14,8 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// upload is one that has begun. Once bytes of it have arrived it only goes on
-// where they end.
+// upload is an upload in progress. It continues only at the end of the content that
+// was received.
 type upload struct {
 	id, repository string
 
@@ -23,16 +23,16 @@ type upload struct {
 	sink   *sink
 	digest digest.Digester
 	offset int64
-	small  bool // the last part was below what parts but the last must have
-	broken bool // a part was cut off
+	small  bool // the last part was smaller than minPart
+	broken bool // the connection of a part was closed
 }
 
-// minPart is what each part but the last must have.
+// minPart is the minimum size in bytes of all parts but the last.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 const minPart = 5 << 20
 
-// beginUpload mounts where it can, and otherwise begins an upload.
-func (s *Server) beginUpload(c *call) {
+// startUpload mounts a blob if possible, and starts an upload otherwise.
+func (s *Server) startUpload(c *call) {
 	q := c.r.URL.Query()
 	d := digest.Digest(q.Get("mount"))
 	if d != "" && s.mount(c, d, q.Get("from")) {
@@ -41,22 +41,23 @@ func (s *Server) beginUpload(c *call) {
 		c.send(http.StatusCreated, "", nil)
 		return
 	}
-	sink, err := s.blobs.sink()
+	sink, err := s.blobs.newSink()
 	if err != nil {
 		c.fail(http.StatusInternalServerError, "UNKNOWN", err.Error())
 		return
 	}
 	s.mu.Lock()
-	s.serial++
-	u := &upload{id: fmt.Sprintf("upload-%d", s.serial), repository: c.Repository, sink: sink, digest: digest.SHA256.Digester()}
+	s.lastUpload++
+	u := &upload{id: fmt.Sprintf("upload-%d", s.lastUpload), repository: c.Repository, sink: sink, digest: digest.SHA256.Digester()}
 	s.uploads[u.id] = u
 	s.mu.Unlock()
-	u.locate(c)
+	u.setLocation(c)
 	c.send(http.StatusAccepted, "", nil)
 }
 
-// locate tells the client where to go on, by a whole URL as ECR does.
-func (u *upload) locate(c *call) {
+// setLocation sets the headers with which the client continues. The location is an
+// absolute URL, as in ECR.
+func (u *upload) setLocation(c *call) {
 	scheme := "http"
 	if c.r.TLS != nil {
 		scheme = "https"
@@ -66,8 +67,8 @@ func (u *upload) locate(c *call) {
 	c.reply.Header().Set("Range", fmt.Sprintf("0-%d", max(0, u.offset-1)))
 }
 
-// mount lets a repository have a blob of another one: only if the account wants
-// that, both are encrypted in the same way, and a manifest there names the blob.
+// mount mounts a blob of another repository. It requires the account setting, the
+// same encryption of both repositories, and a manifest that refers to the blob.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/blob-mounting.html
 // https://github.com/aws/containers-roadmap/issues/2860
 func (s *Server) mount(c *call, d digest.Digest, from string) bool {
@@ -75,7 +76,7 @@ func (s *Server) mount(c *call, d digest.Digest, from string) bool {
 	defer s.mu.Unlock()
 	source, ok := s.repositories[from]
 	to := s.repositories[c.Repository]
-	if !ok || !c.switches.BlobMounting || source.encryption != to.encryption || source.kmsKey != to.kmsKey || !source.committed(d) {
+	if !ok || !c.switches.BlobMounting || source.encryption != to.encryption || source.kmsKey != to.kmsKey || !source.isCommitted(d) {
 		return false
 	}
 	to.blobs[d] = time.Now()
@@ -92,29 +93,29 @@ func (s *Server) upload(c *call) *upload {
 	return u
 }
 
-func (c *call) noUpload() {
+func (c *call) uploadNotFound() {
 	c.fail(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", fmt.Sprintf("The upload with id '%s' does not exist", c.Name))
 }
 
-// patchUpload answers 201, where the protocol says 202.
+// patchUpload responds with 201, whereas the protocol requires 202.
 // https://github.com/dotnet/sdk-container-builds/pull/279
 func (s *Server) patchUpload(c *call) {
 	u := s.upload(c)
 	if u == nil {
-		c.noUpload()
+		c.uploadNotFound()
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.receive(c) {
-		u.locate(c)
+		u.setLocation(c)
 		c.send(http.StatusCreated, "", nil)
 	}
 }
 
-// receive takes a part. It answers those that it does not take.
+// receive appends a part. It sends the response if the part is rejected.
 func (u *upload) receive(c *call) bool {
-	if first := u.first(c); u.broken || first != u.offset {
+	if first := u.firstByte(c); u.broken || first != u.offset {
 		c.fail(http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", fmt.Sprintf("First byte of the layer part is %d instead of %d", first, u.offset))
 		return false
 	}
@@ -122,21 +123,21 @@ func (u *upload) receive(c *call) bool {
 		c.fail(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "All layer parts except the last part should be at least 5MB")
 		return false
 	}
-	u.broken = true // should the connection be cut
+	u.broken = true // unless the part is complete
 	n, err := io.Copy(io.MultiWriter(u.sink, u.digest.Hash()), c.r.Body)
 	u.offset += n
 	if err != nil {
-		cut()
+		abort()
 	}
 	u.broken = false
 	u.small = n > 0 && n < minPart
 	return true
 }
 
-// first byte of a part, as the client sees it.
-func (u *upload) first(c *call) int64 {
-	at, _, ok := strings.Cut(c.r.Header.Get("Content-Range"), "-")
-	if first, err := strconv.ParseInt(at, 10, 64); ok && err == nil {
+// firstByte returns the offset at which the client continues.
+func (u *upload) firstByte(c *call) int64 {
+	start, _, ok := strings.Cut(c.r.Header.Get("Content-Range"), "-")
+	if first, err := strconv.ParseInt(start, 10, 64); ok && err == nil {
 		return first
 	}
 	if u.broken {
@@ -145,11 +146,11 @@ func (u *upload) first(c *call) int64 {
 	return u.offset
 }
 
-// completeUpload makes a blob, if it is what the client says it is.
+// completeUpload stores the blob if it has the digest that the client sent.
 func (s *Server) completeUpload(c *call) {
 	u := s.upload(c)
 	if u == nil {
-		c.noUpload()
+		c.uploadNotFound()
 		return
 	}
 	u.mu.Lock()
@@ -161,11 +162,11 @@ func (s *Server) completeUpload(c *call) {
 	delete(s.uploads, u.id)
 	s.mu.Unlock()
 	want := digest.Digest(c.r.URL.Query().Get("digest"))
-	if refused := u.refuse(c, want, s.Account); refused {
-		_ = u.sink.drop() // at worst a file is left in the test's folder
+	if !u.validate(c, want, s.Account) {
+		_ = u.sink.drop() // at worst, a file remains in the directory of the test
 		return
 	}
-	if err := s.blobs.keep(u.sink, want); err != nil {
+	if err := s.blobs.add(u.sink, want); err != nil {
 		c.fail(http.StatusInternalServerError, "UNKNOWN", err.Error())
 		return
 	}
@@ -179,16 +180,17 @@ func (s *Server) completeUpload(c *call) {
 	c.send(http.StatusCreated, "", nil)
 }
 
-// refuse answers what cannot become a blob. That empty ones cannot is ECR's own.
+// validate returns false, and sends the response, if the content is not a valid
+// blob. Only ECR rejects empty blobs.
 // https://github.com/devcontainers/cli/issues/814
-func (u *upload) refuse(c *call, want digest.Digest, account string) bool {
+func (u *upload) validate(c *call, want digest.Digest, account string) bool {
 	switch {
 	case u.offset == 0:
 		c.fail(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", fmt.Sprintf("The upload with id '%s' in the repository with name '%s' in registry with id '%s' cannot be completed because it does not have any parts", u.id, u.repository, account))
 	case u.digest.Digest() != want:
 		c.fail(http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("The layer digest calculation performed by ECR upon receipt of the layer, %s, does not match the digest specified, %s", u.digest.Digest(), want))
 	default:
-		return false
+		return true
 	}
-	return true
+	return false
 }

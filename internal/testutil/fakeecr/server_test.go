@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-// client is one that follows no redirects and knows the password.
+// client is an authenticated client that does not follow redirects.
 type client struct {
 	t        *testing.T
 	s        *Server
@@ -24,7 +26,7 @@ type client struct {
 	http     *http.Client
 }
 
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   string
@@ -42,7 +44,7 @@ func start(t *testing.T, o Options) *client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-func (c *client) do(method, path string, body io.Reader, header ...string) answer {
+func (c *client) do(method, path string, body io.Reader, header ...string) response {
 	c.t.Helper()
 	to := path
 	if !strings.HasPrefix(path, "http") {
@@ -60,31 +62,31 @@ func (c *client) do(method, path string, body io.Reader, header ...string) answe
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return answer{err: err}
+		return response{err: err}
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, string(text), err}
+	return response{resp.StatusCode, resp.Header, string(text), err}
 }
 
-// want fails unless the answer has a status and a text.
-func (a answer) want(t *testing.T, status int, text string) answer {
+// want fails unless the response has a status, and a text in its body.
+func (r response) want(t *testing.T, status int, text string) response {
 	t.Helper()
-	if a.status != status || !strings.Contains(a.body, text) {
-		t.Fatalf("got %d %q %v, want %d %q", a.status, a.body, a.err, status, text)
+	if r.status != status || !strings.Contains(r.body, text) {
+		t.Fatalf("got %d %q %v, want %d %q", r.status, r.body, r.err, status, text)
 	}
-	return a
+	return r
 }
 
-func (c *client) begin(repository string) string {
+func (c *client) startUpload(repository string) string {
 	c.t.Helper()
 	return c.do("POST", "/v2/"+repository+"/blobs/uploads/", nil).want(c.t, 202, "").header.Get("Location")
 }
 
-func (c *client) blob(repository, text string) descriptor {
+func (c *client) pushBlob(repository, text string) descriptor {
 	c.t.Helper()
 	d := digest.FromString(text)
-	c.do("PUT", c.begin(repository)+"?digest="+d.String(), strings.NewReader(text)).want(c.t, 201, "")
+	c.do("PUT", c.startUpload(repository)+"?digest="+d.String(), strings.NewReader(text)).want(c.t, 201, "")
 	return descriptor{MediaType: "application/vnd.oci.image.layer.v1.tar+gzip", Digest: d, Size: int64(len(text))}
 }
 
@@ -93,7 +95,7 @@ const (
 	indexType    = "application/vnd.oci.image.index.v1+json"
 )
 
-func text(t *testing.T, v any) []byte {
+func marshal(t *testing.T, v any) []byte {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -102,29 +104,29 @@ func text(t *testing.T, v any) []byte {
 	return b
 }
 
-func (c *client) put(repository, name, mediaType string, manifest []byte) answer {
+func (c *client) pushManifest(repository, name, mediaType string, manifest []byte) response {
 	c.t.Helper()
 	return c.do("PUT", "/v2/"+repository+"/manifests/"+name, bytes.NewReader(manifest), "Content-Type", mediaType)
 }
 
-// image pushes one with a single layer.
-func (c *client) image(repository, tag, layer string) (manifest []byte, d digest.Digest) {
+// pushImage pushes an image with one layer.
+func (c *client) pushImage(repository, tag, layer string) (manifest []byte, d digest.Digest) {
 	c.t.Helper()
-	manifest = text(c.t, document{MediaType: manifestType, Config: new(c.blob(repository, "{}")), Layers: []descriptor{c.blob(repository, layer)}})
-	c.put(repository, tag, manifestType, manifest).want(c.t, 201, "")
+	manifest = marshal(c.t, document{MediaType: manifestType, Config: new(c.pushBlob(repository, "{}")), Layers: []descriptor{c.pushBlob(repository, layer)}})
+	c.pushManifest(repository, tag, manifestType, manifest).want(c.t, 201, "")
 	return manifest, digest.FromBytes(manifest)
 }
 
-func TestAMissingRepositoryIs404OrAnAbort(t *testing.T) {
+func TestMissingRepository(t *testing.T) {
 	c := start(t, Options{})
 	c.do("POST", "/v2/a/blobs/uploads/", nil).want(t, 404, "NAME_UNKNOWN")
 	c.s.Set(func(s *Switches) { s.Abort = true })
 	if a := c.do("POST", "/v2/a/blobs/uploads/", nil); a.err == nil {
-		t.Errorf("got %d, want a cut connection", a.status)
+		t.Errorf("got %d, want an aborted connection", a.status)
 	}
 }
 
-func TestPasswords(t *testing.T) {
+func TestTokens(t *testing.T) {
 	c := start(t, Options{})
 	c.s.Create("a")
 	c.do("GET", "/v2/", nil).want(t, 200, "")
@@ -143,21 +145,21 @@ func TestPasswords(t *testing.T) {
 	c.do("GET", "/v2/", nil).want(t, 401, "expired")
 }
 
-func TestOnlyCommittedBlobsAreMounted(t *testing.T) {
+func TestMountsRequireAManifest(t *testing.T) {
 	c := start(t, Options{Switches: Switches{BlobMounting: true}})
 	c.s.Create("a")
 	c.s.Create("b")
-	layer := c.blob("a", "layer")
+	layer := c.pushBlob("a", "layer")
 	mount := "/v2/b/blobs/uploads/?mount=" + layer.Digest.String() + "&from=a"
 	upload := c.do("POST", mount, nil).want(t, 202, "")
 	c.do("PUT", upload.header.Get("Location")+"?digest="+digest.FromString("x").String(), strings.NewReader("x")).want(t, 201, "")
-	c.image("a", "v1", "layer")
+	c.pushImage("a", "v1", "layer")
 	c.s.Set(func(s *Switches) { s.BlobMounting = false })
 	c.do("POST", mount, nil).want(t, 202, "")
 	c.s.Set(func(s *Switches) { s.BlobMounting = true })
-	c.s.Encrypt("b", "KMS", "key")
+	c.s.SetEncryption("b", "KMS", "key")
 	c.do("POST", mount, nil).want(t, 202, "")
-	c.s.Encrypt("b", "AES256", "")
+	c.s.SetEncryption("b", "AES256", "")
 	c.do("HEAD", "/v2/b/blobs/"+layer.Digest.String(), nil).want(t, 404, "")
 	c.do("POST", mount, nil).want(t, 201, "")
 	c.do("HEAD", "/v2/b/blobs/"+layer.Digest.String(), nil).want(t, 200, "")
@@ -167,121 +169,121 @@ func TestUploads(t *testing.T) {
 	c := start(t, Options{Dir: t.TempDir()})
 	c.s.Create("a")
 	d := digest.FromString("abc")
-	c.do("PUT", c.begin("a")+"?digest="+digest.FromString("").String(), nil).want(t, 400, "does not have any parts")
-	c.do("PUT", c.begin("a")+"?digest="+d.String(), strings.NewReader("abd")).want(t, 400, "DIGEST_INVALID")
+	c.do("PUT", c.startUpload("a")+"?digest="+digest.FromString("").String(), nil).want(t, 400, "does not have any parts")
+	c.do("PUT", c.startUpload("a")+"?digest="+d.String(), strings.NewReader("abd")).want(t, 400, "DIGEST_INVALID")
 
-	at := c.begin("a")
-	c.do("PATCH", at, strings.NewReader("ab")).want(t, 201, "")
-	c.do("PATCH", at, strings.NewReader("c"), "Content-Range", "0-0").want(t, 416, "First byte of the layer part is 0 instead of 2")
-	c.do("PATCH", at, strings.NewReader("c"), "Content-Range", "2-2").want(t, 400, "at least 5MB")
-	c.do("PUT", at+"?digest="+digest.FromString("ab").String(), nil).want(t, 201, "")
-	c.do("PUT", at+"?digest="+digest.FromString("ab").String(), nil).want(t, 404, "BLOB_UPLOAD_UNKNOWN")
+	location := c.startUpload("a")
+	c.do("PATCH", location, strings.NewReader("ab")).want(t, 201, "")
+	c.do("PATCH", location, strings.NewReader("c"), "Content-Range", "0-0").want(t, 416, "First byte of the layer part is 0 instead of 2")
+	c.do("PATCH", location, strings.NewReader("c"), "Content-Range", "2-2").want(t, 400, "at least 5MB")
+	c.do("PUT", location+"?digest="+digest.FromString("ab").String(), nil).want(t, 201, "")
+	c.do("PUT", location+"?digest="+digest.FromString("ab").String(), nil).want(t, 404, "BLOB_UPLOAD_UNKNOWN")
 
-	at = c.begin("a")
+	location = c.startUpload("a")
 	c.s.Inject(Fault{Match: On(CompleteLayerUpload), Times: 1, CutUpload: 2})
-	if a := c.do("PUT", at+"?digest="+d.String(), strings.NewReader("abc")); a.err == nil {
-		t.Fatalf("not cut: %d", a.status)
+	if a := c.do("PUT", location+"?digest="+d.String(), strings.NewReader("abc")); a.err == nil {
+		t.Fatalf("the connection was not aborted: %d", a.status)
 	}
-	c.do("PUT", at+"?digest="+d.String(), strings.NewReader("abc")).want(t, 416, "BLOB_UPLOAD_INVALID")
-	c.do("PUT", c.begin("a")+"?digest="+d.String(), strings.NewReader("abc")).want(t, 201, "")
+	c.do("PUT", location+"?digest="+d.String(), strings.NewReader("abc")).want(t, 416, "BLOB_UPLOAD_INVALID")
+	c.do("PUT", c.startUpload("a")+"?digest="+d.String(), strings.NewReader("abc")).want(t, 201, "")
 	c.do("GET", "/v2/a/blobs/"+d.String(), nil).want(t, 307, "")
 }
 
-func TestDownloadsComeFromStorage(t *testing.T) {
+func TestDownloadsAreRedirected(t *testing.T) {
 	c := start(t, Options{})
 	c.s.Create("a")
-	layer := c.blob("a", "layer")
-	at := c.do("GET", "/v2/a/blobs/"+layer.Digest.String(), nil).want(t, 307, "").header.Get("Location")
-	c.do("GET", at, nil).want(t, 400, "Only one auth mechanism")
+	layer := c.pushBlob("a", "layer")
+	location := c.do("GET", "/v2/a/blobs/"+layer.Digest.String(), nil).want(t, 307, "").header.Get("Location")
+	c.do("GET", location, nil).want(t, 400, "Only one auth mechanism")
 	password := c.password
 	c.password = ""
-	c.do("GET", at, nil).want(t, 200, "layer")
-	c.do("GET", at, nil, "Range", "bytes=2-").want(t, 206, "yer")
+	c.do("GET", location, nil).want(t, 200, "layer")
+	c.do("GET", location, nil, "Range", "bytes=2-").want(t, 206, "yer")
 	c.password = password
 	c.s.Set(func(s *Switches) { s.Direct = true })
 	c.do("GET", "/v2/a/blobs/"+layer.Digest.String(), nil).want(t, 200, "layer")
 }
 
-func TestTagsThatAreImmutable(t *testing.T) {
+func TestImmutableTags(t *testing.T) {
 	c := start(t, Options{})
 	c.s.Create("a")
-	manifest, d := c.image("a", "v1", "layer")
-	c.put("a", "v1", manifestType, manifest).want(t, 201, "")
-	c.s.Immutable("a")
-	c.put("a", "v1", manifestType, manifest).want(t, 400, "TAG_INVALID")
-	c.put("a", d.String(), manifestType, manifest).want(t, 201, "")
-	c.put("a", "v2", manifestType, manifest).want(t, 201, "")
-	c.s.Immutable("a", "v*")
-	c.put("a", "v1", manifestType, manifest).want(t, 201, "")
-	c.s.Immutable("a")
+	manifest, d := c.pushImage("a", "v1", "layer")
+	c.pushManifest("a", "v1", manifestType, manifest).want(t, 201, "")
+	c.s.SetImmutable("a")
+	c.pushManifest("a", "v1", manifestType, manifest).want(t, 400, "TAG_INVALID")
+	c.pushManifest("a", d.String(), manifestType, manifest).want(t, 201, "")
+	c.pushManifest("a", "v2", manifestType, manifest).want(t, 201, "")
+	c.s.SetImmutable("a", "v*")
+	c.pushManifest("a", "v1", manifestType, manifest).want(t, 201, "")
+	c.s.SetImmutable("a")
 	c.s.Set(func(s *Switches) { s.ImmutableStatus = 405 })
-	c.put("a", "v1", manifestType, manifest).want(t, 405, "cannot be overwritten")
+	c.pushManifest("a", "v1", manifestType, manifest).want(t, 405, "cannot be overwritten")
 	c.do("GET", "/v2/a/tags/list?n=1", nil).want(t, 200, `["v1"]`)
 	c.do("GET", "/v2/a/tags/list?n=1&last=v1", nil).want(t, 200, `["v2"]`)
 }
 
-func TestManifestsNeedWhatTheyName(t *testing.T) {
+func TestManifestsRequireTheirContent(t *testing.T) {
 	c := start(t, Options{})
 	c.s.Create("a")
 	absent := descriptor{MediaType: manifestType, Digest: digest.FromString("absent"), Size: 6}
-	c.put("a", "v1", indexType, text(t, document{Manifests: []descriptor{absent}})).want(t, 404, "MANIFEST_BLOB_UNKNOWN")
-	c.put("a", "v1", manifestType, text(t, document{Layers: []descriptor{absent}})).want(t, 404, "BLOB_UNKNOWN")
-	c.put("a", digest.FromString("x").String(), manifestType, []byte("{}")).want(t, 400, "DIGEST_INVALID")
-	c.put("a", "v1", manifestType+"; charset=utf-8", []byte("{}")).want(t, 400, "MANIFEST_INVALID")
+	c.pushManifest("a", "v1", indexType, marshal(t, document{Manifests: []descriptor{absent}})).want(t, 404, "MANIFEST_BLOB_UNKNOWN")
+	c.pushManifest("a", "v1", manifestType, marshal(t, document{Layers: []descriptor{absent}})).want(t, 404, "BLOB_UNKNOWN")
+	c.pushManifest("a", digest.FromString("x").String(), manifestType, []byte("{}")).want(t, 400, "DIGEST_INVALID")
+	c.pushManifest("a", "v1", manifestType+"; charset=utf-8", []byte("{}")).want(t, 400, "MANIFEST_INVALID")
 
 	c.s.Set(func(s *Switches) { s.ValidatorLag = time.Hour })
-	manifest := text(t, document{Layers: []descriptor{c.blob("a", "layer")}})
-	c.put("a", "v1", manifestType, manifest).want(t, 404, "BLOB_UNKNOWN")
+	manifest := marshal(t, document{Layers: []descriptor{c.pushBlob("a", "layer")}})
+	c.pushManifest("a", "v1", manifestType, manifest).want(t, 404, "BLOB_UNKNOWN")
 	c.s.Set(func(s *Switches) { s.ValidatorLag = 0 })
-	c.put("a", "v1", manifestType, manifest).want(t, 201, "")
+	c.pushManifest("a", "v1", manifestType, manifest).want(t, 201, "")
 }
 
 func TestReferrers(t *testing.T) {
 	c := start(t, Options{})
 	c.s.Create("a")
-	_, d := c.image("a", "v1", "layer")
-	signature := text(t, document{MediaType: manifestType, ArtifactType: "test/signature", Config: new(c.blob("a", "{}")), Subject: &descriptor{MediaType: manifestType, Digest: d, Size: 1}})
+	_, d := c.pushImage("a", "v1", "layer")
+	signature := marshal(t, document{MediaType: manifestType, ArtifactType: "test/signature", Config: new(c.pushBlob("a", "{}")), Subject: &descriptor{MediaType: manifestType, Digest: d, Size: 1}})
 	name := digest.FromBytes(signature).String()
 	c.s.Set(func(s *Switches) {
 		s.RefuseReferrer = func(artifactType string) bool { return artifactType == "test/signature" }
 	})
-	c.put("a", name, manifestType, signature).want(t, 405, "Invalid JSON syntax")
+	c.pushManifest("a", name, manifestType, signature).want(t, 405, "Invalid JSON syntax")
 	c.s.Set(func(s *Switches) { s.RefuseReferrer = nil })
-	if a := c.put("a", name, manifestType, signature).want(t, 201, ""); a.header.Get("OCI-Subject") != d.String() {
+	if a := c.pushManifest("a", name, manifestType, signature).want(t, 201, ""); a.header.Get("OCI-Subject") != d.String() {
 		t.Errorf("OCI-Subject: %v", a.header)
 	}
 	c.do("GET", "/v2/a/referrers/"+d.String(), nil).want(t, 200, name)
 	c.do("GET", "/v2/a/referrers/"+d.String()+"?artifactType=other", nil).want(t, 200, `"manifests":[]`)
 }
 
-func TestManifestsAreTranslatedByTagOnly(t *testing.T) {
+func TestManifestTranslation(t *testing.T) {
 	c := start(t, Options{})
 	c.s.Create("a")
-	manifest, d := c.image("a", "v1", "layer")
+	manifest, d := c.pushImage("a", "v1", "layer")
 	const docker = "application/vnd.docker.distribution.manifest.v2+json"
 	if a := c.do("GET", "/v2/a/manifests/v1", nil, "Accept", docker).want(t, 200, docker); a.header.Get("Docker-Content-Digest") == d.String() {
-		t.Error("another text with the same digest")
+		t.Error("the translated manifest has the same digest")
 	}
 	c.do("GET", "/v2/a/manifests/"+d.String(), nil, "Accept", docker).want(t, 200, string(manifest))
 	c.do("GET", "/v2/a/manifests/v1", nil, "Accept", docker+", "+manifestType).want(t, 200, string(manifest))
 }
 
-func TestArchivedImagesCannotBePulled(t *testing.T) {
+func TestArchivedImages(t *testing.T) {
 	c := start(t, Options{})
 	c.s.Create("a")
-	manifest, d := c.image("a", "v1", "layer")
+	manifest, d := c.pushImage("a", "v1", "layer")
 	if err := c.s.Archive("a", d); err != nil {
 		t.Fatal(err)
 	}
 	c.do("HEAD", "/v2/a/manifests/v1", nil).want(t, 404, "")
-	c.put("a", "v1", manifestType, manifest).want(t, 201, "")
+	c.pushManifest("a", "v1", manifestType, manifest).want(t, 201, "")
 	c.do("HEAD", "/v2/a/manifests/v1", nil).want(t, 200, "")
 }
 
 func TestQuotas(t *testing.T) {
 	c := start(t, Options{Switches: Switches{Quotas: map[string]Quota{BatchCheckLayerAvailability: {PerSecond: 0.001, Burst: 2}}}})
 	c.s.Create("a")
-	head := func() answer {
+	head := func() response {
 		return c.do("HEAD", "/v2/a/blobs/"+digest.FromString("x").String(), nil)
 	}
 	head().want(t, 404, "")
@@ -294,15 +296,15 @@ func TestQuotas(t *testing.T) {
 		t.Errorf("Retry-After: %v", a.header)
 	}
 	if n := c.s.Counts()[BatchCheckLayerAvailability]; n != 2 {
-		t.Errorf("%d were let in", n)
+		t.Errorf("%d requests within the quota", n)
 	}
 }
 
 func TestFaults(t *testing.T) {
 	c := start(t, Options{Switches: Switches{Direct: true}})
 	c.s.Create("a")
-	layer := c.blob("a", "layer")
-	get := func() answer { return c.do("GET", "/v2/a/blobs/"+layer.Digest.String(), nil) }
+	layer := c.pushBlob("a", "layer")
+	get := func() response { return c.do("GET", "/v2/a/blobs/"+layer.Digest.String(), nil) }
 
 	c.s.Inject(Fault{Match: On(GetDownloadURLForLayer), Times: 2, Status: 503, Code: "UNAVAILABLE"})
 	get().want(t, 503, "UNAVAILABLE")
@@ -317,9 +319,9 @@ func TestFaults(t *testing.T) {
 	}
 	c.s.Inject(Fault{Abort: true})
 	if a := get(); a.err == nil {
-		t.Errorf("got %d, want a cut connection", a.status)
+		t.Errorf("got %d, want an aborted connection", a.status)
 	}
-	c.s.Mend()
+	c.s.ClearFaults()
 	get().want(t, 200, "layer")
 	log := c.s.Log()
 	if last := log[len(log)-1]; last.Action != GetDownloadURLForLayer || last.Repository != "a" || last.Sent != 5 || last.Status != 200 {
@@ -327,20 +329,35 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestPush(t *testing.T) {
+	s := New(Options{})
+	s.StartTest(t)
+	image := fakeregistry.Image(t, "amd64", fakeregistry.Layer(1, 100))
+	want, err := image.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time the repository exists
+		if got := s.Push(t, "castai/agent", "v1", image); got.String() != want.String() {
+			t.Errorf("Push() = %s, want %s", got, want)
+		}
+	}
+}
+
+func TestConcurrentRequests(t *testing.T) {
 	c := start(t, Options{Dir: t.TempDir(), Switches: Switches{BlobMounting: true, Quotas: DefaultQuotas()}})
-	var all sync.WaitGroup
+	var clients sync.WaitGroup
 	for i := range 8 {
-		all.Go(func() {
+		clients.Go(func() {
 			repository := fmt.Sprintf("r%d", i%4)
 			c.s.Create(repository)
-			c.blob(repository, fmt.Sprintf("layer %d", i%2))
+			c.pushBlob(repository, fmt.Sprintf("layer %d", i%2))
 			c.do("HEAD", "/v2/"+repository+"/manifests/v1", nil).want(t, 404, "")
 			c.s.Set(func(s *Switches) { s.RetryAfter = "1" })
 			c.s.Counts()
 		})
 	}
-	all.Wait()
+	clients.Wait()
 	if got := len(c.s.Repositories()); got != 4 {
 		t.Errorf("%d repositories", got)
 	}
