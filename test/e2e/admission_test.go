@@ -24,7 +24,7 @@ import (
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
-var update = flag.Bool("update", false, "write testdata/onboarding.tsv anew")
+var update = flag.Bool("update", false, "update testdata/onboarding.tsv")
 
 // plain is a namespace that gets the same workloads and no webhook.
 const plain = "castai-plain"
@@ -38,7 +38,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 	before := troubles(t)
 	var both errgroup.Group
 	for _, namespace := range []string{Namespace, plain} {
-		both.Go(func() error { return Onboard(alive, h, namespace, func(string) {}) })
+		both.Go(func() error { return Onboard(testCtx, h, namespace, func(string) {}) })
 	}
 	if err := both.Wait(); err != nil {
 		t.Fatal(err)
@@ -52,17 +52,17 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 		private := regexp.MustCompile(rewrite.ECRPattern)
 		for name, p := range rewritten {
 			sources := references(untouched[name])
-			for place, got := range references(p) {
-				source := sources[place]
+			for field, got := range references(p) {
+				source := sources[field]
 				want := rules.Image(source).Target
-				if strings.Contains(place, "/env/") {
+				if strings.Contains(field, "/env/") {
 					want = rules.EnvValue(source).Target
 				}
 				if got != want {
-					t.Errorf("%s, %s: %q became %q, want %q", name, place, source, got, want)
+					t.Errorf("%s, %s: %q was rewritten to %q, want %q", name, field, source, got, want)
 				}
-				if !private.MatchString(got) && !(strings.Contains(place, "/env/") && !strings.Contains(got, "/")) {
-					t.Errorf("%s, %s: %q is public", name, place, got)
+				if !private.MatchString(got) && !(strings.Contains(field, "/env/") && !strings.Contains(got, "/")) {
+					t.Errorf("%s, %s: %q is public", name, field, got)
 				}
 			}
 		}
@@ -72,8 +72,8 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 		var lines []string
 		for name, p := range rewritten {
 			sources := references(untouched[name])
-			for place, got := range references(p) {
-				lines = append(lines, strings.Join([]string{workload(name), place, sources[place], got}, "\t")+"\n")
+			for field, got := range references(p) {
+				lines = append(lines, strings.Join([]string{workload(name), field, sources[field], got}, "\t")+"\n")
 			}
 		}
 		slices.Sort(lines)
@@ -92,7 +92,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 			want = regexp.MustCompile(`(?m)^\S+\tvolumes/.*\n`).ReplaceAll(want, nil)
 		}
 		if d := cmp.Diff(string(want), got); d != "" {
-			t.Errorf("%s (-file +cluster; -update writes it anew):\n%s", file, d)
+			t.Errorf("%s (-file +cluster; -update updates it):\n%s", file, d)
 		}
 	})
 	t.Run("nothing else differs from a namespace without the webhook", func(t *testing.T) {
@@ -101,9 +101,9 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 			want := untouched[name]
 			originals := map[string]string{}
 			sources, targets := references(want), references(p)
-			for place, source := range sources {
-				if targets[place] != source && !strings.HasPrefix(place, "ephemeralContainers/") {
-					originals[place] = source
+			for field, source := range sources {
+				if targets[field] != source && !strings.HasPrefix(field, "ephemeralContainers/") {
+					originals[field] = source
 				}
 			}
 			replace(want, targets)
@@ -114,7 +114,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 			annotations, _ := metadata["annotations"].(map[string]any)
 			recorded := record(t, annotations)
 			if !stored {
-				maps.DeleteFunc(recorded, func(place, _ string) bool { return strings.HasPrefix(place, "volumes/") })
+				maps.DeleteFunc(recorded, func(field, _ string) bool { return strings.HasPrefix(field, "volumes/") })
 			}
 			if d := cmp.Diff(originals, recorded); d != "" {
 				t.Errorf("annotation %s of %s (-want +have):\n%s", webhook.OriginalImages, name, d)
@@ -158,7 +158,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 				t.Errorf("%s has the annotation", name)
 			}
 		}
-		if got, err := try(alive, plain, public); got != public || err != nil {
+		if got, err := try(testCtx, plain, public); got != public || err != nil {
 			t.Errorf("image %q (%v), want %q", got, err, public)
 		}
 	})
@@ -180,13 +180,13 @@ func troubles(t *testing.T) map[string]string {
 func gone(t *testing.T, names ...string) {
 	t.Helper()
 	for _, n := range names {
-		if err := h.Client.CoreV1().Namespaces().Delete(alive, n, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := h.Client.CoreV1().Namespaces().Delete(testCtx, n, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Fatal(err)
 		}
 	}
 	for _, n := range names {
 		eventually(t, 60*time.Second, func() error {
-			_, err := h.Client.CoreV1().Namespaces().Get(alive, n, metav1.GetOptions{})
+			_, err := h.Client.CoreV1().Namespaces().Get(testCtx, n, metav1.GetOptions{})
 			if apierrors.IsNotFound(err) {
 				return nil
 			}

@@ -113,7 +113,7 @@ func TestTheBundleGoesWithoutATraceAndComesBack(t *testing.T) {
 }
 
 // remove deletes a bundle and looks for what is left of it. Its pods are dead
-// before: a namespace is looked at again only after half of their grace period.
+// before: a namespace is checked again only after half of their grace period.
 func remove(t *testing.T, tree string) {
 	t.Helper()
 	h.Kubelet.Crash()
@@ -122,7 +122,7 @@ func remove(t *testing.T, tree string) {
 	if left := traces(t); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if got, err := try(alive, Namespace, public); got != public || err != nil {
+	if got, err := try(testCtx, Namespace, public); got != public || err != nil {
 		t.Errorf("without the bundle a pod has the image %q (%v), want %q", got, err, public)
 	}
 }
@@ -140,7 +140,7 @@ func traces(t *testing.T) []string {
 		group, _, _ := strings.Cut(l.GroupVersion, "/")
 		for _, r := range l.APIResources {
 			if !slices.Contains(r.Verbs, "list") || strings.HasPrefix(r.Name, "events") {
-				continue // events tell of what was, and expire
+				continue // events describe the past, and expire
 			}
 			if group == "v1" {
 				kinds = append(kinds, r.Name)
@@ -163,7 +163,7 @@ func traces(t *testing.T) []string {
 // authority is the CA certificate in the Secret.
 func authority(t *testing.T) string {
 	t.Helper()
-	s, err := h.Client.CoreV1().Secrets(deploy.Namespace).Get(alive, deploy.CASecret, metav1.GetOptions{})
+	s, err := h.Client.CoreV1().Secrets(deploy.Namespace).Get(testCtx, deploy.CASecret, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func authority(t *testing.T) string {
 // caBundles are what the webhook configuration trusts, by webhook.
 func caBundles(t *testing.T) map[string]string {
 	t.Helper()
-	c, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(alive, deploy.ConfigurationName, metav1.GetOptions{})
+	c, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(testCtx, deploy.ConfigurationName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,12 +26,12 @@ import (
 // TestTheListOfImagesOfACluster asks for the images of a cluster as a person
 // does: first without the rights, then with the role that the refusal spells out.
 func TestTheListOfImagesOfACluster(t *testing.T) {
-	const own = "images"
+	const ownNamespace = "images"
 	shipped(t)
 	namespace(t, Namespace)
-	namespace(t, own)
+	namespace(t, ownNamespace)
 	t.Cleanup(func() {
-		if err := h.Client.CoreV1().Namespaces().Delete(alive, own, metav1.DeleteOptions{}); err != nil {
+		if err := h.Client.CoreV1().Namespaces().Delete(testCtx, ownNamespace, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -41,17 +41,17 @@ func TestTheListOfImagesOfACluster(t *testing.T) {
 	if got := p.Spec.Containers[0].Image; got != ecr+"/quay.io/acme/rewritten:1" {
 		t.Fatalf("the webhook left %s", got)
 	}
-	asleep(t, own)
-	release(t, own)
+	asleep(t, ownNamespace)
+	release(t, ownNamespace)
 
 	dir := t.TempDir()
 	config, kubeconfig := filepath.Join(dir, "privatelink.yaml"), filepath.Join(dir, "kubeconfig")
-	text := fmt.Sprintf("registry: %s\nnamespaces: [%s, %s]\n", ecr, Namespace, own)
+	text := fmt.Sprintf("registry: %s\nnamespaces: [%s, %s]\n", ecr, Namespace, ownNamespace)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kubectl(t, nil, "create", "serviceaccount", "lister", "-n", own)
-	token, err := h.Token(alive, own, "lister")
+	kubectl(t, nil, "create", "serviceaccount", "lister", "-n", ownNamespace)
+	token, err := h.Token(testCtx, ownNamespace, "lister")
 	if err == nil {
 		err = h.WriteKubeconfig(kubeconfig, token)
 	}
@@ -60,26 +60,26 @@ func TestTheListOfImagesOfACluster(t *testing.T) {
 	}
 	args := []string{"images", "--config", config, "--cluster", "--kubeconfig", kubeconfig, "-o", "json"}
 
-	_, err = h.Privatelink(alive, args...)
+	_, err = h.Privatelink(testCtx, args...)
 	if err == nil {
 		t.Fatal("the images were listed without any right")
 	}
 	_, advice, ok := strings.Cut(err.Error(), "Helm keeps releases in Secrets: ")
-	if !ok || !strings.Contains(err.Error(), "list secrets in namespace "+own) || !strings.Contains(err.Error(), "list deployments.apps in namespace "+Namespace) {
+	if !ok || !strings.Contains(err.Error(), "list secrets in namespace "+ownNamespace) || !strings.Contains(err.Error(), "list deployments.apps in namespace "+Namespace) {
 		t.Fatal(err)
 	}
 	for command := range strings.SplitSeq(advice, " && ") {
 		kubectl(t, nil, strings.Fields(command)[1:]...)
 	}
-	for _, n := range []string{own, Namespace} {
-		kubectl(t, nil, "create", "rolebinding", "privatelink-images", "-n", n, "--role=privatelink-images", "--serviceaccount="+own+":lister")
+	for _, n := range []string{ownNamespace, Namespace} {
+		kubectl(t, nil, "create", "rolebinding", "privatelink-images", "-n", n, "--role=privatelink-images", "--serviceaccount="+ownNamespace+":lister")
 	}
 	t.Cleanup(func() {
 		kubectl(t, nil, "delete", "role,rolebinding", "privatelink-images", "-n", Namespace)
 	})
 
 	var images []catalog.Image
-	out, err := h.Privatelink(alive, args...)
+	out, err := h.Privatelink(testCtx, args...)
 	if err == nil {
 		err = json.Unmarshal(out, &images)
 	}
@@ -124,7 +124,7 @@ func asleep(t *testing.T, namespace string) {
 	}
 	scaled := template("quay.io/acme/scaled:1")
 	scaled.Spec.Containers = append(scaled.Spec.Containers, corev1.Container{Name: "kvisor", Image: "us-docker.pkg.dev/castai-hub/library/kvisor-controller:v7"})
-	_, err := h.Client.AppsV1().Deployments(namespace).Create(alive, &appsv1.Deployment{
+	_, err := h.Client.AppsV1().Deployments(namespace).Create(testCtx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "scaled"},
 		Spec:       appsv1.DeploymentSpec{Replicas: &none, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: scaled},
 	}, metav1.CreateOptions{})
@@ -134,7 +134,7 @@ func asleep(t *testing.T, namespace string) {
 	for n := range cronJobs {
 		job := template(fmt.Sprintf("quay.io/acme/asleep:%d", n))
 		job.Spec.RestartPolicy = corev1.RestartPolicyNever
-		_, err := h.Client.BatchV1().CronJobs(namespace).Create(alive, &batchv1.CronJob{
+		_, err := h.Client.BatchV1().CronJobs(namespace).Create(testCtx, &batchv1.CronJob{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("asleep-%d", n)},
 			Spec:       batchv1.CronJobSpec{Schedule: "0 0 1 1 *", Suspend: &suspend, JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: job}}},
 		}, metav1.CreateOptions{})
@@ -163,7 +163,7 @@ func release(t *testing.T, namespace string) {
 		}
 		if err == nil {
 			version := fmt.Sprint(n + 1)
-			_, err = h.Client.CoreV1().Secrets(namespace).Create(alive, &corev1.Secret{
+			_, err = h.Client.CoreV1().Secrets(namespace).Create(testCtx, &corev1.Secret{
 				ObjectMeta: metav1.ObjectMeta{Name: "sh.helm.release.v1.agent.v" + version, Labels: map[string]string{"owner": "helm", "name": "agent", "status": r.status, "version": version}},
 				Type:       "helm.sh/release.v1", Data: map[string][]byte{"release": []byte(base64.StdEncoding.EncodeToString(packed.Bytes()))},
 			}, metav1.CreateOptions{})

@@ -61,26 +61,26 @@ func TestAWipedBundleIsRepairedWithinSeconds(t *testing.T) {
 		})
 	}
 	// The second way left its value in kubectl's record of what was applied; the
-	// next apply takes both away, and wipes once more.
+	// next apply removes both, and wipes once more.
 	kubectl(t, configuration, "apply", "-f", "-")
 	eventually(t, 10*time.Second, func() error { return errors.Join(trusted(t), rewritten()) })
 }
 
 func generation(t *testing.T) int64 {
 	t.Helper()
-	c, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(alive, deploy.ConfigurationName, metav1.GetOptions{})
+	c, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(testCtx, deploy.ConfigurationName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c.Generation
 }
 
-// The webhook makes a new CA, tells of it first and uses it then.
+// The webhook creates a new CA, publishes it, and then uses it.
 func TestALostCAIsReplacedWithoutLosingAPod(t *testing.T) {
 	shipped(t)
 	old := authority(t)
 	tr := startTraffic(t)
-	if _, err := h.Client.CoreV1().Secrets(deploy.Namespace).Patch(alive, deploy.CASecret, types.JSONPatchType,
+	if _, err := h.Client.CoreV1().Secrets(deploy.Namespace).Patch(testCtx, deploy.CASecret, types.JSONPatchType,
 		[]byte(`[{"op":"remove","path":"/data"}]`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestAResetWithNowRevokesTheCAAtOnce(t *testing.T) {
 	served(t, authority(t), 10*time.Second)
 }
 
-// revoked checks that nobody trusts the old CA.
+// revoked checks that the old CA is not trusted.
 func revoked(t *testing.T, old string) {
 	t.Helper()
 	ca := authority(t)

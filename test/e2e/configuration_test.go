@@ -36,11 +36,11 @@ func setConfig(t *testing.T, text string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.Client.CoreV1().ConfigMaps(deploy.Namespace).Patch(alive, deploy.Name, types.MergePatchType, body, metav1.PatchOptions{}); err != nil {
+		if _, err := h.Client.CoreV1().ConfigMaps(deploy.Namespace).Patch(testCtx, deploy.Name, types.MergePatchType, body, metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c, err := h.Client.CoreV1().ConfigMaps(deploy.Namespace).Get(alive, deploy.Name, metav1.GetOptions{})
+	c, err := h.Client.CoreV1().ConfigMaps(deploy.Namespace).Get(testCtx, deploy.Name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,13 +48,13 @@ func setConfig(t *testing.T, text string) {
 	patch(text)
 }
 
-// become waits until every replica maps the images so.
-func become(t *testing.T, want map[string]string) {
+// awaitMapping waits until every replica maps the images as wanted.
+func awaitMapping(t *testing.T, want map[string]string) {
 	t.Helper()
 	eventually(t, 15*time.Second, func() error {
 		for range 4 { // two replicas answer in turn
 			for source, target := range want {
-				if got, err := try(alive, Namespace, source); err != nil || got != target {
+				if got, err := try(testCtx, Namespace, source); err != nil || got != target {
 					return fmt.Errorf("%s became %q (%v), want %s", source, got, err, target)
 				}
 			}
@@ -69,7 +69,7 @@ func TestAConfigurationThatChangesTakesEffectWithoutARestart(t *testing.T) {
 	before := h.Kubelet.Pods()
 	mapped := map[string]string{"quay.io/acme/kept/a:1": "quay.io/acme/kept/a:1", "quay.io/acme/tools/b:1": ecr + "/tools/b:1", public: target}
 	setConfig(t, config+extra)
-	become(t, mapped)
+	awaitMapping(t, mapped)
 
 	setConfig(t, config+extra+"registri: typo\n")
 	eventually(t, 15*time.Second, func() error {
@@ -80,7 +80,7 @@ func TestAConfigurationThatChangesTakesEffectWithoutARestart(t *testing.T) {
 		}
 		return nil
 	})
-	become(t, mapped) // the last good one
+	awaitMapping(t, mapped) // the last good one
 	if got := h.Kubelet.Pods(); fmt.Sprint(got) != fmt.Sprint(before) {
 		t.Errorf("pods %v, want those from before: %v", got, before)
 	}
@@ -98,9 +98,9 @@ func installWithConfig(t *testing.T, text string) {
 	kubectl(t, privatelink(t, "install", "--config", file), "apply", "-f", "-")
 	t.Cleanup(func() {
 		kubectl(t, nil, "apply", "-k", tree(t))
-		become(t, map[string]string{"quay.io/acme/kept/a:1": ecr + "/quay.io/acme/kept/a:1"})
+		awaitMapping(t, map[string]string{"quay.io/acme/kept/a:1": ecr + "/quay.io/acme/kept/a:1"})
 	})
-	become(t, map[string]string{"quay.io/acme/kept/a:1": "quay.io/acme/kept/a:1", "quay.io/acme/tools/b:1": ecr + "/tools/b:1"})
+	awaitMapping(t, map[string]string{"quay.io/acme/kept/a:1": "quay.io/acme/kept/a:1", "quay.io/acme/tools/b:1": ecr + "/tools/b:1"})
 }
 
 // metric reads one value from a pod's metrics.

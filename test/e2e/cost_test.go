@@ -99,7 +99,7 @@ func (c *cost) measure(b *testing.B, pods int) {
 		p := pod("", public)
 		p.GenerateName, p.Labels = "cost-", map[string]string{"cost": ""}
 		begin := time.Now()
-		p, err := h.Client.CoreV1().Pods(Namespace).Create(alive, p, metav1.CreateOptions{})
+		p, err := h.Client.CoreV1().Pods(Namespace).Create(testCtx, p, metav1.CreateOptions{})
 		c.client = append(c.client, time.Since(begin))
 		if err != nil {
 			b.Fatal(err)
@@ -121,14 +121,14 @@ func (c *cost) measure(b *testing.B, pods int) {
 		to.Add(d)
 	}
 	now := int64(0)
-	if err := h.Client.CoreV1().Pods(Namespace).DeleteCollection(alive, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{LabelSelector: "cost"}); err != nil {
+	if err := h.Client.CoreV1().Pods(Namespace).DeleteCollection(testCtx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{LabelSelector: "cost"}); err != nil {
 		b.Fatal(err)
 	}
 }
 
 func scrape(b *testing.B) []byte {
 	b.Helper()
-	text, err := metrics.Scrape(alive, h.Client.CoreV1().RESTClient())
+	text, err := metrics.Scrape(testCtx, h.Client.CoreV1().RESTClient())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -157,20 +157,20 @@ func installed(b *testing.B) *admissionv1.MutatingWebhookConfiguration {
 	b.Helper()
 	dir, err := h.Tree()
 	if err == nil {
-		_, err = h.Kubectl(alive, nil, "apply", "-k", dir)
+		_, err = h.Kubectl(testCtx, nil, "apply", "-k", dir)
 	}
 	if err == nil {
-		err = h.AwaitWebhook(alive)
+		err = h.AwaitWebhook(testCtx)
 	}
 	if err != nil {
 		b.Fatal(err)
 	}
-	_, err = h.Client.CoreV1().Namespaces().Create(alive, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}, metav1.CreateOptions{})
+	_, err = h.Client.CoreV1().Namespaces().Create(testCtx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		b.Fatal(err)
 	}
 	await(b, target)
-	c, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(alive, deploy.ConfigurationName, metav1.GetOptions{})
+	c, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(testCtx, deploy.ConfigurationName, metav1.GetOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func configured(b *testing.B, c *admissionv1.MutatingWebhookConfiguration) {
 	b.Helper()
 	api := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	if c == nil {
-		if err := api.Delete(alive, deploy.ConfigurationName, metav1.DeleteOptions{}); err != nil {
+		if err := api.Delete(testCtx, deploy.ConfigurationName, metav1.DeleteOptions{}); err != nil {
 			b.Fatal(err)
 		}
 		await(b, public)
@@ -191,7 +191,7 @@ func configured(b *testing.B, c *admissionv1.MutatingWebhookConfiguration) {
 	}
 	c = c.DeepCopy()
 	c.ResourceVersion, c.UID = "", ""
-	if _, err := api.Create(alive, c, metav1.CreateOptions{}); err != nil {
+	if _, err := api.Create(testCtx, c, metav1.CreateOptions{}); err != nil {
 		b.Fatal(err)
 	}
 	await(b, target)
@@ -200,7 +200,7 @@ func configured(b *testing.B, c *admissionv1.MutatingWebhookConfiguration) {
 // await returns when a pod with the public image gets this one.
 func await(b *testing.B, image string) {
 	b.Helper()
-	err := harness.Eventually(alive, 30*time.Second, func(ctx context.Context) error {
+	err := harness.Eventually(testCtx, 30*time.Second, func(ctx context.Context) error {
 		got, err := try(ctx, Namespace, public)
 		if err == nil && got != image {
 			err = fmt.Errorf("image %s, want %s", got, image)

@@ -33,9 +33,9 @@ const (
 
 // One control plane serves all tests. Each test puts right what it broke.
 var (
-	h     *harness.Harness
-	rules *rewrite.Rules
-	alive context.Context // ends with an interrupt
+	h       *harness.Harness
+	rules   *rewrite.Rules
+	testCtx context.Context // ends with an interrupt
 )
 
 func TestMain(m *testing.M) {
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 		flag.Parse()
 		// Those that may run side by side wait for the cluster most of the time.
 		err := flag.Set("test.parallel", "8")
-		alive = ctx
+		testCtx = ctx
 		if err == nil {
 			rules, err = rewrite.New(rewrite.Config{Registry: ecr})
 		}
@@ -70,7 +70,7 @@ func TestMain(m *testing.M) {
 // the webhook ready.
 func shipped(t *testing.T) {
 	t.Helper()
-	_, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(alive, deploy.ConfigurationName, metav1.GetOptions{})
+	_, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(testCtx, deploy.ConfigurationName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		kubectl(t, nil, "apply", "-k", tree(t))
 	} else if err != nil {
@@ -81,7 +81,7 @@ func shipped(t *testing.T) {
 
 func webhookReady(t *testing.T) {
 	t.Helper()
-	if err := h.AwaitWebhook(alive); err != nil {
+	if err := h.AwaitWebhook(testCtx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -98,7 +98,7 @@ func tree(t *testing.T, components ...string) string {
 // kubectl fails the test if kubectl fails.
 func kubectl(t *testing.T, stdin []byte, args ...string) string {
 	t.Helper()
-	out, err := h.Kubectl(alive, bytes.NewReader(stdin), args...)
+	out, err := h.Kubectl(testCtx, bytes.NewReader(stdin), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func kubectl(t *testing.T, stdin []byte, args ...string) string {
 
 func privatelink(t *testing.T, args ...string) []byte {
 	t.Helper()
-	out, err := h.Privatelink(alive, args...)
+	out, err := h.Privatelink(testCtx, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func privatelink(t *testing.T, args ...string) []byte {
 
 func eventually(t *testing.T, within time.Duration, check func() error) {
 	t.Helper()
-	if err := harness.Eventually(alive, within, func(context.Context) error { return check() }); err != nil {
+	if err := harness.Eventually(testCtx, within, func(context.Context) error { return check() }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -125,12 +125,12 @@ func eventually(t *testing.T, within time.Duration, check func() error) {
 // without which it takes no pods.
 func namespace(t *testing.T, name string) {
 	t.Helper()
-	_, err := h.Client.CoreV1().Namespaces().Create(alive, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	_, err := h.Client.CoreV1().Namespaces().Create(testCtx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, func() error {
-		_, err := h.Client.CoreV1().ServiceAccounts(name).Get(alive, "default", metav1.GetOptions{})
+		_, err := h.Client.CoreV1().ServiceAccounts(name).Get(testCtx, "default", metav1.GetOptions{})
 		return err
 	})
 }
@@ -158,7 +158,7 @@ func try(ctx context.Context, namespace, image string) (string, error) {
 
 // rewritten says what is wrong if a pod with a public image is not rewritten.
 func rewritten() error {
-	got, err := try(alive, Namespace, public)
+	got, err := try(testCtx, Namespace, public)
 	if err == nil && got != target {
 		err = fmt.Errorf("image %s, want %s", got, target)
 	}
@@ -168,12 +168,12 @@ func rewritten() error {
 // create creates a pod that goes with the test.
 func create(t *testing.T, namespace string, p *corev1.Pod) *corev1.Pod {
 	t.Helper()
-	p, err := h.Client.CoreV1().Pods(namespace).Create(alive, p, metav1.CreateOptions{})
+	p, err := h.Client.CoreV1().Pods(namespace).Create(testCtx, p, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := h.Client.CoreV1().Pods(namespace).Delete(alive, p.Name, metav1.DeleteOptions{}); err != nil {
+		if err := h.Client.CoreV1().Pods(namespace).Delete(testCtx, p.Name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -191,12 +191,12 @@ type traffic struct {
 func startTraffic(t *testing.T) *traffic {
 	t.Helper()
 	namespace(t, Namespace)
-	ctx, cancel := context.WithCancel(alive)
+	ctx, cancel := context.WithCancel(testCtx)
 	tr := &traffic{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(tr.done)
 		for ctx.Err() == nil {
-			got, err := try(alive, Namespace, public)
+			got, err := try(testCtx, Namespace, public)
 			if err == nil && got != target {
 				err = fmt.Errorf("image %s, want %s", got, target)
 			}

@@ -25,7 +25,7 @@ import (
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
-// policyNamespace is where the policy rewrites, beside the webhook in Namespace.
+// policyNamespace is where the policy rewrites; the webhook does so in Namespace.
 const policyNamespace = "castai-policy"
 
 // policyInstalled installs the policy engine for its namespace, without a guard:
@@ -40,12 +40,12 @@ func policyInstalled(t *testing.T) {
 	kubectl(t, text, "apply", "--validate=strict", "--warnings-as-errors", "-f", "-")
 	t.Cleanup(func() { kubectl(t, text, "delete", "-f", "-") })
 	namespace(t, policyNamespace)
-	eventually(t, 15*time.Second, func() error { return became(policyNamespace, public, target) })
+	eventually(t, 15*time.Second, func() error { return mismatch(policyNamespace, public, target) })
 }
 
-// became says what is wrong if the image does not become the other.
-func became(namespace, image, want string) error {
-	got, err := try(alive, namespace, image)
+// mismatch describes the difference if the image is not mapped to the other.
+func mismatch(namespace, image, want string) error {
+	got, err := try(testCtx, namespace, image)
 	if err == nil && got != want {
 		err = fmt.Errorf("image %s, want %s", got, want)
 	}
@@ -61,7 +61,7 @@ func TestBothEnginesStoreTheSame(t *testing.T) {
 	namespace(t, Namespace)
 	policyInstalled(t)
 	// An earlier test may have had a keep, which the webhook forgets in its time.
-	become(t, map[string]string{"quay.io/acme/kept/a:1": ecr + "/quay.io/acme/kept/a:1"})
+	awaitMapping(t, map[string]string{"quay.io/acme/kept/a:1": ecr + "/quay.io/acme/kept/a:1"})
 	var (
 		work                     errgroup.Group
 		mu                       sync.Mutex
@@ -115,7 +115,7 @@ func TestBothEnginesStoreTheSame(t *testing.T) {
 	}
 }
 
-// asWritten are the images of a pod that nobody changed.
+// asWritten returns the images of a pod that was not changed.
 func asWritten(t *testing.T, raw []byte) map[string]string {
 	var p corev1.Pod // drops what an API server of this version does not know
 	err := json.Unmarshal(raw, &p)
@@ -152,7 +152,7 @@ func TestNoPodIsLostWhenTheEngineIsChanged(t *testing.T) {
 	eventually(t, 15*time.Second, recorded(false)) // the policy comes before the webhook
 	kubectl(t, privatelink(t, "install", "--registry", ecr, "--guard", "off"), "delete", "-f", "-")
 	tr.lost(t)
-	if _, err := h.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(alive, deploy.GuardName, metav1.GetOptions{}); err != nil {
+	if _, err := h.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(testCtx, deploy.GuardName, metav1.GetOptions{}); err != nil {
 		t.Errorf("the guard is gone: %v", err)
 	}
 
@@ -174,7 +174,7 @@ func stores(namespace string, raw []byte, dryRun []string) (map[string]string, e
 	p.Namespace, p.OwnerReferences = namespace, nil
 	p.Spec.ServiceAccountName, p.Spec.PriorityClassName, p.Spec.Priority = "", "", nil
 	p.ResourceVersion, p.UID = "", ""
-	ctx, cancel := context.WithTimeout(alive, 60*time.Second)
+	ctx, cancel := context.WithTimeout(testCtx, 60*time.Second)
 	defer cancel()
 	created, err := h.Client.CoreV1().Pods(namespace).Create(ctx, &p, metav1.CreateOptions{DryRun: dryRun})
 	if err != nil {
@@ -205,7 +205,7 @@ func TestThePolicyRewritesDebugContainersAndWhatIsInjectedLater(t *testing.T) {
 	policyInstalled(t)
 	create(t, policyNamespace, pod("debugged", target))
 	kubectl(t, nil, "debug", "pod/debugged", "--namespace="+policyNamespace, "--image=busybox:1.37", "--container=first", "--attach=false", "--quiet")
-	p, err := h.Client.CoreV1().Pods(policyNamespace).Get(alive, "debugged", metav1.GetOptions{})
+	p, err := h.Client.CoreV1().Pods(policyNamespace).Get(testCtx, "debugged", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,14 +248,14 @@ func TestThePolicyOfTheTreeIsThatOfPrivatelinkInstall(t *testing.T) {
 	}
 }
 
-// An older API server does not know the kind, and the user is told so. The guard
+// An older API server does not know the kind, and kubectl reports that. The guard
 // is applied all the same.
 func TestAnOlderAPIServerRefusesThePolicyByItsName(t *testing.T) {
 	if minor(t) >= mutatingPolicies.minor {
 		t.Skip("this API server has MutatingAdmissionPolicy")
 	}
 	text := privatelink(t, "install", "--registry", ecr, "--engine", "policy")
-	out, err := h.Kubectl(alive, strings.NewReader(string(text)), "apply", "-f", "-")
+	out, err := h.Kubectl(testCtx, strings.NewReader(string(text)), "apply", "-f", "-")
 	if err == nil || !strings.Contains(err.Error(), `no matches for kind "MutatingAdmissionPolicy" in version "admissionregistration.k8s.io/v1"`) {
 		t.Errorf("kubectl says %v, want that the kind is not known", err)
 	}
@@ -269,6 +269,6 @@ func TestAnOlderAPIServerRefusesThePolicyByItsName(t *testing.T) {
 }
 
 func installedHere() bool {
-	_, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(alive, deploy.ConfigurationName, metav1.GetOptions{})
+	_, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(testCtx, deploy.ConfigurationName, metav1.GetOptions{})
 	return err == nil
 }

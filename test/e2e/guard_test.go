@@ -58,11 +58,11 @@ func injector(t *testing.T, namespace string) {
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}},
 		ObjectSelector:    &metav1.LabelSelector{MatchLabels: map[string]string{"inject": "yes"}},
 	}}}
-	if _, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(alive, c, metav1.CreateOptions{}); err != nil {
+	if _, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(testCtx, c, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(alive, c.Name, metav1.DeleteOptions{}); err != nil {
+		if err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(testCtx, c.Name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -108,7 +108,7 @@ func shown(namespace string, p *corev1.Pod) (*corev1.Pod, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(alive, 15*time.Second)
+	ctx, cancel := context.WithTimeout(testCtx, 15*time.Second)
 	defer cancel()
 	if p.Name == "" {
 		p.GenerateName = "shown-"
@@ -117,7 +117,7 @@ func shown(namespace string, p *corev1.Pod) (*corev1.Pod, []string, error) {
 	return p, heard.texts, err
 }
 
-// TestTheGuard takes away what should rewrite a pod, in the ways in which that
+// TestTheGuard removes what should rewrite a pod, in the ways in which that
 // happens, and looks whether the guard sees it: once as a warning, and once as
 // a refusal.
 func TestTheGuardSeesWhatGetsPast(t *testing.T) {
@@ -132,7 +132,7 @@ func TestTheGuardSeesWhatGetsPast(t *testing.T) {
 	})
 	t.Run("its expressions fit the types of a pod", func(t *testing.T) {
 		eventually(t, 30*time.Second, func() error {
-			p, err := h.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(alive, deploy.GuardName, metav1.GetOptions{})
+			p, err := h.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(testCtx, deploy.GuardName, metav1.GetOptions{})
 			if err == nil && (p.Status.ObservedGeneration != p.Generation || p.Status.TypeChecking == nil) {
 				err = errors.New("the controller manager has not checked them yet")
 			}
@@ -185,7 +185,7 @@ func TestTheGuardSeesWhatGetsPast(t *testing.T) {
 // awaitGuard returns when the API server has read the guard's binding.
 func awaitGuard(t *testing.T, guard string) {
 	t.Helper()
-	left := "Registry.Example.COM/team/app:v1" // nobody can map it
+	left := "Registry.Example.COM/team/app:v1" // it cannot be mapped
 	eventually(t, 15*time.Second, func() error {
 		_, said, err := shown(Namespace, pod("", left))
 		switch guarded := strings.Contains(strings.Join(said, "\n"), deploy.GuardName); {
@@ -201,7 +201,7 @@ func awaitGuard(t *testing.T, guard string) {
 // seen fails the test if the guard does not come to see the pod.
 func seen(t *testing.T, guard string, p *corev1.Pod, want string) {
 	t.Helper()
-	err := harness.Eventually(alive, 20*time.Second, func(context.Context) error {
+	err := harness.Eventually(testCtx, 20*time.Second, func(context.Context) error {
 		_, said, err := shown(Namespace, p.DeepCopy())
 		text := strings.Join(said, "\n")
 		if guard == "deny" {

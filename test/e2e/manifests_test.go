@@ -72,7 +72,7 @@ func TestManifestsOfKubectlAndOfPrivatelinkInstallAreTheSame(t *testing.T) {
 
 func kustomize(t *testing.T, program, dir string) []byte {
 	t.Helper()
-	out, err := exec.CommandContext(alive, program, "kustomize", dir).Output()
+	out, err := exec.CommandContext(testCtx, program, "kustomize", dir).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		err = fmt.Errorf("%w: %s", err, exit.Stderr)
@@ -108,7 +108,7 @@ func objects(t *testing.T, manifests []byte) map[string]any {
 func TestManifestsPassTheAPIServersStrictValidation(t *testing.T) {
 	// A dry run makes no namespace for what comes after it, and the namespace's
 	// labels decide about warnings. So the namespace comes first, for real.
-	_, err := h.Client.CoreV1().Namespaces().Get(alive, deploy.Namespace, metav1.GetOptions{})
+	_, err := h.Client.CoreV1().Namespaces().Get(testCtx, deploy.Namespace, metav1.GetOptions{})
 	installed := !apierrors.IsNotFound(err)
 	t.Parallel()
 	certManagerCRDs(t)
@@ -145,7 +145,7 @@ func only(t *testing.T, manifests []byte, kind string) []byte {
 // needs them. They come with the module of cert-manager.
 func certManagerCRDs(t *testing.T) {
 	t.Helper()
-	list := exec.CommandContext(alive, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager")
+	list := exec.CommandContext(testCtx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager")
 	list.Dir = h.Root
 	out, err := list.Output()
 	if err != nil {

@@ -33,7 +33,7 @@ const Namespace = "castai-agent"
 var onboarding embed.FS
 
 // Onboard applies the workloads in the order of an onboarding and does what
-// happens after it: the console scales, a CronJob is due, somebody debugs. It
+// happens after it: the console scales, a CronJob is due, a user debugs. It
 // returns when all pods are there. Another namespace gets the same, but for its
 // name.
 func Onboard(ctx context.Context, h *harness.Harness, namespace string, progress func(string)) error {

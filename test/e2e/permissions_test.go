@@ -21,38 +21,38 @@ func TestTheWebhookMayDoWhatItMustAndNothingElse(t *testing.T) {
 	shipped(t)
 	t.Parallel()
 	const admission = "admissionregistration.k8s.io"
-	type question = authorizationv1.ResourceAttributes
+	type access = authorizationv1.ResourceAttributes
 	for name, tc := range map[string]struct {
-		question
+		access
 		want bool
 	}{
-		"it reads its CA":                            {question{Verb: "get", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
-		"it watches its CA":                          {question{Verb: "watch", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
-		"it writes its CA":                           {question{Verb: "update", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
-		"it reads its configuration":                 {question{Verb: "get", Group: admission, Resource: "mutatingwebhookconfigurations", Name: deploy.ConfigurationName}, true},
-		"it publishes in its configuration":          {question{Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: deploy.ConfigurationName}, true},
-		"it creates no secret":                       {question{Verb: "create", Resource: "secrets", Namespace: deploy.Namespace}, false},
-		"it deletes not even its CA":                 {question{Verb: "delete", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, false},
-		"it lists no secrets of its namespace":       {question{Verb: "list", Resource: "secrets", Namespace: deploy.Namespace}, false},
-		"it reads no other secret there":             {question{Verb: "get", Resource: "secrets", Namespace: deploy.Namespace, Name: "other"}, false},
-		"it reads no secret elsewhere":               {question{Verb: "get", Resource: "secrets", Namespace: Namespace, Name: deploy.CASecret}, false},
-		"it lists no secrets of the cluster":         {question{Verb: "list", Resource: "secrets"}, false},
-		"it reads no pods":                           {question{Verb: "get", Resource: "pods", Namespace: Namespace}, false},
-		"it lists no pods":                           {question{Verb: "list", Resource: "pods"}, false},
-		"it reads no ConfigMaps":                     {question{Verb: "get", Resource: "configmaps", Namespace: deploy.Namespace, Name: deploy.Name}, false},
-		"it touches no other configuration":          {question{Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: "other"}, false},
-		"it creates no configuration":                {question{Verb: "create", Group: admission, Resource: "mutatingwebhookconfigurations"}, false},
-		"it touches no validating configuration":     {question{Verb: "patch", Group: admission, Resource: "validatingwebhookconfigurations", Name: deploy.ConfigurationName}, false},
-		"it grants itself nothing":                   {question{Verb: "update", Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Name: deploy.Name}, false},
-		"it makes no tokens":                         {question{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: deploy.Namespace, Name: deploy.Name}, false},
-		"it does not scale or change its Deployment": {question{Verb: "patch", Group: "apps", Resource: "deployments", Namespace: deploy.Namespace, Name: deploy.Name}, false},
+		"it reads its CA":                            {access{Verb: "get", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
+		"it watches its CA":                          {access{Verb: "watch", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
+		"it writes its CA":                           {access{Verb: "update", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, true},
+		"it reads its configuration":                 {access{Verb: "get", Group: admission, Resource: "mutatingwebhookconfigurations", Name: deploy.ConfigurationName}, true},
+		"it publishes in its configuration":          {access{Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: deploy.ConfigurationName}, true},
+		"it creates no secret":                       {access{Verb: "create", Resource: "secrets", Namespace: deploy.Namespace}, false},
+		"it deletes not even its CA":                 {access{Verb: "delete", Resource: "secrets", Namespace: deploy.Namespace, Name: deploy.CASecret}, false},
+		"it lists no secrets of its namespace":       {access{Verb: "list", Resource: "secrets", Namespace: deploy.Namespace}, false},
+		"it reads no other secret there":             {access{Verb: "get", Resource: "secrets", Namespace: deploy.Namespace, Name: "other"}, false},
+		"it reads no secret elsewhere":               {access{Verb: "get", Resource: "secrets", Namespace: Namespace, Name: deploy.CASecret}, false},
+		"it lists no secrets of the cluster":         {access{Verb: "list", Resource: "secrets"}, false},
+		"it reads no pods":                           {access{Verb: "get", Resource: "pods", Namespace: Namespace}, false},
+		"it lists no pods":                           {access{Verb: "list", Resource: "pods"}, false},
+		"it reads no ConfigMaps":                     {access{Verb: "get", Resource: "configmaps", Namespace: deploy.Namespace, Name: deploy.Name}, false},
+		"it touches no other configuration":          {access{Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: "other"}, false},
+		"it creates no configuration":                {access{Verb: "create", Group: admission, Resource: "mutatingwebhookconfigurations"}, false},
+		"it touches no validating configuration":     {access{Verb: "patch", Group: admission, Resource: "validatingwebhookconfigurations", Name: deploy.ConfigurationName}, false},
+		"it grants itself nothing":                   {access{Verb: "update", Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Name: deploy.Name}, false},
+		"it makes no tokens":                         {access{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: deploy.Namespace, Name: deploy.Name}, false},
+		"it does not scale or change its Deployment": {access{Verb: "patch", Group: "apps", Resource: "deployments", Namespace: deploy.Namespace, Name: deploy.Name}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			review, err := h.Client.AuthorizationV1().SubjectAccessReviews().Create(alive, &authorizationv1.SubjectAccessReview{
+			review, err := h.Client.AuthorizationV1().SubjectAccessReviews().Create(testCtx, &authorizationv1.SubjectAccessReview{
 				Spec: authorizationv1.SubjectAccessReviewSpec{
 					User:               account,
 					Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + deploy.Namespace, "system:authenticated"},
-					ResourceAttributes: &tc.question,
+					ResourceAttributes: &tc.access,
 				},
 			}, metav1.CreateOptions{})
 			if err != nil {
@@ -65,7 +65,7 @@ func TestTheWebhookMayDoWhatItMustAndNothingElse(t *testing.T) {
 	}
 }
 
-// A grant that nobody thought of would be in the list.
+// An unexpected grant would be in the list.
 func TestTheWebhookHasNoGrantsBeyondTheKnown(t *testing.T) {
 	shipped(t)
 	t.Parallel()
@@ -77,17 +77,17 @@ func TestTheWebhookHasNoGrantsBeyondTheKnown(t *testing.T) {
 		}
 		return lines
 	}
-	everybodys, own := grants("system:serviceaccount:default:default"), 0
+	defaultGrants, webhookGrants := grants("system:serviceaccount:default:default"), 0
 	for _, g := range grants(account) {
 		switch resource, _, _ := strings.Cut(g, " "); {
-		case slices.Contains(everybodys, g):
+		case slices.Contains(defaultGrants, g):
 		case resource == "secrets" || resource == "mutatingwebhookconfigurations.admissionregistration.k8s.io":
-			own++
+			webhookGrants++
 		default:
 			t.Errorf("unexpected grant: %s", g)
 		}
 	}
-	if own != 2 {
-		t.Errorf("%d grants are the webhook's own, want 2", own)
+	if webhookGrants != 2 {
+		t.Errorf("%d grants of the webhook, want 2", webhookGrants)
 	}
 }

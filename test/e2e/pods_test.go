@@ -18,7 +18,7 @@ import (
 // without what makes each pod unique.
 func pods(t *testing.T, namespace string) map[string]map[string]any {
 	t.Helper()
-	raw, err := h.RawPods(alive, namespace)
+	raw, err := h.RawPods(testCtx, namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,23 +60,23 @@ var (
 	hash  = regexp.MustCompile(`-[a-z0-9]{6,10}-$|-$`)
 )
 
-// workload is the name of whatever made the pod.
+// workload is the name of the controller of the pod.
 func workload(name string) string { return hash.ReplaceAllString(strings.TrimRight(name, "*"), "") }
 
-// references finds every image reference of a pod by its place. It walks the
-// pod by itself: the product's own scanner is what is tested.
+// references finds every image reference of a pod by its field. It does not use the
+// product's scanner, which is under test.
 func references(p map[string]any) map[string]string {
 	out := map[string]string{}
-	visit(p, func(place, reference string, _ func(string)) { out[place] = reference })
+	visit(p, func(field, reference string, _ func(string)) { out[field] = reference })
 	return out
 }
 
-// replace writes references into their places.
+// replace writes references into their fields.
 func replace(p map[string]any, references map[string]string) {
-	visit(p, func(place, _ string, set func(string)) { set(references[place]) })
+	visit(p, func(field, _ string, set func(string)) { set(references[field]) })
 }
 
-func visit(p map[string]any, f func(place, reference string, set func(string))) {
+func visit(p map[string]any, f func(field, reference string, set func(string))) {
 	spec := p["spec"].(map[string]any)
 	items := func(o map[string]any, list string) (out []map[string]any) {
 		all, _ := o[list].([]any)
@@ -85,18 +85,18 @@ func visit(p map[string]any, f func(place, reference string, set func(string))) 
 		}
 		return out
 	}
-	text := func(o map[string]any, place, field string) {
-		if reference, ok := o[field].(string); ok {
-			f(place, reference, func(s string) { o[field] = s })
+	text := func(o map[string]any, path, key string) {
+		if reference, ok := o[key].(string); ok {
+			f(path, reference, func(s string) { o[key] = s })
 		}
 	}
 	for _, list := range []string{"initContainers", "containers", "ephemeralContainers"} {
 		for _, c := range items(spec, list) {
-			place := list + "/" + c["name"].(string)
-			text(c, place, "image")
+			field := list + "/" + c["name"].(string)
+			text(c, field, "image")
 			for _, e := range items(c, "env") {
 				if name := e["name"].(string); slices.Contains([]string{"JMX_EXPORTER_INIT_IMAGE", "SCANNERS_IMAGE"}, name) {
-					text(e, place+"/env/"+name, "value")
+					text(e, field+"/env/"+name, "value")
 				}
 			}
 		}

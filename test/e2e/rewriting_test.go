@@ -21,7 +21,7 @@ func TestADryRunShowsTheRewrite(t *testing.T) {
 	if got != target {
 		t.Errorf("image %q, want %q", got, target)
 	}
-	if _, err := h.Client.CoreV1().Pods(Namespace).Get(alive, "dry", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := h.Client.CoreV1().Pods(Namespace).Get(testCtx, "dry", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("error %v, want that there is no such pod", err)
 	}
 }
@@ -33,7 +33,7 @@ func TestAnImageThatIsSetLaterIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	create(t, Namespace, pod("set-later", public))
 	kubectl(t, nil, "set", "image", "--namespace="+Namespace, "pod/set-later", "main="+public)
-	p, err := h.Client.CoreV1().Pods(Namespace).Get(alive, "set-later", metav1.GetOptions{})
+	p, err := h.Client.CoreV1().Pods(Namespace).Get(testCtx, "set-later", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestOnlyNewEphemeralContainersAreRewritten(t *testing.T) {
 		kubectl(t, nil, "debug", "pod/debugged", "--namespace="+Namespace, "--image=ghcr.io/castai/images/kubectl:"+name,
 			"--container="+name, "--target=main", "--attach=false", "--quiet")
 	}
-	p, err := h.Client.CoreV1().Pods(Namespace).Get(alive, "debugged", metav1.GetOptions{})
+	p, err := h.Client.CoreV1().Pods(Namespace).Get(testCtx, "debugged", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,14 +73,14 @@ func TestAnImageThatCannotBeMappedIsLeftWithAWarning(t *testing.T) {
 	p := pod("left", image)
 	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "other", Image: public})
 	create(t, Namespace, p)
-	p, err := h.Client.CoreV1().Pods(Namespace).Get(alive, "left", metav1.GetOptions{})
+	p, err := h.Client.CoreV1().Pods(Namespace).Get(testCtx, "left", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := p.Spec.Containers[0].Image + " " + p.Spec.Containers[1].Image; got != image+" "+target {
 		t.Errorf("images %q, want %q", got, image+" "+target)
 	}
-	_, err = h.Kubectl(alive, nil, "run", "warned", "--namespace="+Namespace, "--image="+image, "--dry-run=server", "--warnings-as-errors")
+	_, err = h.Kubectl(testCtx, nil, "run", "warned", "--namespace="+Namespace, "--image="+image, "--dry-run=server", "--warnings-as-errors")
 	if err == nil || !strings.Contains(err.Error(), "privatelink: 1 not rewritten") {
 		t.Errorf("kubectl says %v, want a warning", err)
 	}

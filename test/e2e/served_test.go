@@ -69,7 +69,7 @@ func certManager(t *testing.T) {
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	name := kubectl(t, nil, "get", "certificate", deploy.Name, "--namespace="+deploy.Namespace, "-o", "jsonpath={.spec.secretName}")
-	_, err := h.Client.CoreV1().Secrets(deploy.Namespace).Create(alive, &corev1.Secret{
+	_, err := h.Client.CoreV1().Secrets(deploy.Namespace).Create(testCtx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: name}, Type: corev1.SecretTypeTLS,
 		Data: map[string][]byte{"ca.crt": ca, "tls.crt": ca, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})},
 	}, metav1.CreateOptions{})
@@ -84,7 +84,7 @@ func certManager(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(alive, deploy.ConfigurationName, types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: "cainjector"}); err != nil {
+	if _, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(testCtx, deploy.ConfigurationName, types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: "cainjector"}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo shows the product at work without a cluster, a registry or an
-// account: it builds and starts a real control plane, applies the shipped
-// bundle and then the workloads of an onboarding, and prints what became of
-// their images. There is no container runtime: no image is pulled, and the
+// Command demo shows the product without a cluster, a registry or an account. It
+// starts a real control plane, applies the shipped bundle and the workloads of an
+// onboarding, and prints the images of their pods. There is no container runtime: no image is pulled, and the
 // pods stay Pending.
 //
 //	go run ./test/e2e/demo
@@ -45,18 +44,18 @@ func main() {
 
 // run prints the table on stdout and what happens on stderr.
 func run(ctx context.Context, p harness.Programs, stdout, stderr io.Writer) (err error) {
-	say := func(step string) { fmt.Fprintln(stderr, step) }
+	logf := func(step string) { fmt.Fprintln(stderr, step) }
 	rules, err := rewrite.New(rewrite.Config{Registry: harness.Registry})
 	if err != nil {
 		return err
 	}
-	say("starting etcd, kube-apiserver and kube-controller-manager")
+	logf("starting etcd, kube-apiserver and kube-controller-manager")
 	h, err := harness.Start(ctx, p, stderr)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		say("stopping everything\n")
+		logf("stopping everything\n")
 		if stopped := h.Stop(); err == nil {
 			err = stopped
 		}
@@ -65,16 +64,16 @@ func run(ctx context.Context, p harness.Programs, stdout, stderr io.Writer) (err
 	if err != nil {
 		return err
 	}
-	say("one line of deploy/kustomization.yaml gets the ECR prefix " + harness.Registry)
-	say("kubectl apply -k deploy")
+	logf("one line of deploy/kustomization.yaml gets the ECR prefix " + harness.Registry)
+	logf("kubectl apply -k deploy")
 	if _, err := h.Kubectl(ctx, nil, "apply", "-k", tree); err != nil {
 		return err
 	}
 	if err := h.AwaitWebhook(ctx); err != nil {
 		return err
 	}
-	say("the webhook is ready; onboarding into the namespace " + e2e.Namespace)
-	if err := e2e.Onboard(ctx, h, e2e.Namespace, say); err != nil {
+	logf("the webhook is ready; onboarding into the namespace " + e2e.Namespace)
+	if err := e2e.Onboard(ctx, h, e2e.Namespace, logf); err != nil {
 		return err
 	}
 	pods, err := h.RawPods(ctx, e2e.Namespace)

@@ -47,7 +47,7 @@ func report(w io.Writer, rules *rewrite.Rules, pods []json.RawMessage) error {
 				public++
 				note = "  <- PUBLIC"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s%s\n", pod.Name, place(i), short(source(i, originals)), short(i.Value), note)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s%s\n", pod.Name, fieldName(i), short(source(i, originals)), short(i.Value), note)
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -60,15 +60,15 @@ func report(w io.Writer, rules *rewrite.Rules, pods []json.RawMessage) error {
 	return nil
 }
 
-// private asks for the ECR host itself and not for what the rules would do: a
-// rule that leaves an image alone would be a fault here.
+// private tests the ECR host in addition to the rules: a rule that does not rewrite
+// a public image would be a fault here.
 func private(rules *rewrite.Rules, image string) bool {
 	return ecr.MatchString(image) && !rules.Image(image).Changed()
 }
 
 var ecr = regexp.MustCompile(rewrite.ECRPattern)
 
-func place(i podspec.ImageField) string {
+func fieldName(i podspec.ImageField) string {
 	switch {
 	case i.EnvIndex >= 0:
 		return i.Item + " ($" + i.Env + ")"

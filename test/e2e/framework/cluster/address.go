@@ -53,7 +53,7 @@ func endpointAddress(all []net.Addr) (string, error) {
 	return v6, nil
 }
 
-// freePorts finds n ports of 127.0.0.1 that nobody listens on. It looks below
+// freePorts finds n free ports of 127.0.0.1. It looks below
 // the range from which systems number outgoing connections: a port from there
 // can be taken, by a client that is just dialling it, while its owner restarts.
 func freePorts(n int) ([]int, error) {

@@ -14,7 +14,7 @@ import (
 
 // borrow makes use of released programs, for example those that setup-envtest
 // downloads. They come without a controller manager, without which no
-// Deployment becomes a pod: that one is then our own, linked beside them.
+// Deployment becomes a pod: that one then comes from this repository.
 func borrow(ctx context.Context, root, assets string, log io.Writer) (string, error) {
 	assets, err := filepath.Abs(assets)
 	if err != nil {
@@ -34,11 +34,11 @@ func borrow(ctx context.Context, root, assets string, log io.Writer) (string, er
 			assets, missing, Etcd, APIServer)
 	}
 	fmt.Fprintf(log, "%s has no %s: using that of this repository, which may be newer than the API server\n", assets, ControllerManager)
-	own, err := prepare(ctx, root, variant{}, log)
+	prepared, err := prepare(ctx, root, variant{}, log)
 	if err != nil {
 		return "", err
 	}
-	bin := filepath.Join(cacheDir(root), fmt.Sprintf("assets-%x", sha256.Sum256([]byte(assets+"\n"+own)))[:len("assets-")+12])
+	bin := filepath.Join(cacheDir(root), fmt.Sprintf("assets-%x", sha256.Sum256([]byte(assets+"\n"+prepared)))[:len("assets-")+12])
 	if complete(bin) {
 		return bin, nil
 	}
@@ -47,7 +47,7 @@ func borrow(ctx context.Context, root, assets string, log io.Writer) (string, er
 		for _, name := range programs() {
 			from := assets
 			if name == ControllerManager {
-				from = own
+				from = prepared
 			}
 			errs = append(errs, os.Symlink(filepath.Join(from, name), filepath.Join(tmp, name)))
 		}
@@ -55,7 +55,7 @@ func borrow(ctx context.Context, root, assets string, log io.Writer) (string, er
 	})
 }
 
-// complete tells whether every program is there; a symlink must lead to one.
+// complete reports whether every program is there; a symlink must lead to one.
 func complete(bin string, more ...string) bool {
 	for _, name := range append(programs(), more...) {
 		if info, err := os.Stat(filepath.Join(bin, name)); err != nil || !info.Mode().IsRegular() {
@@ -83,7 +83,7 @@ func publish(dir string, fill func(tmp string) error) error {
 		return err
 	}
 	if err := os.Rename(tmp, dir); err != nil && !complete(dir) {
-		return err // and not: somebody else was quicker
+		return err // unless another process was faster
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func newProbe(l layout, token string, ca []byte, timeout time.Duration) probe {
 	}
 }
 
-func (p probe) ask(ctx context.Context, component string) error {
+func (p probe) check(ctx context.Context, component string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url[component], nil)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (c *Cluster) await(ctx context.Context, p *process) error {
 			return fmt.Errorf("%s is not ready after %s (%w): %w; %s", p.name, time.Since(begin).Round(time.Millisecond), context.Cause(ctx), last, p.tail())
 		case <-tick.C:
 		}
-		err := c.probe.ask(ctx, p.name)
+		err := c.probe.check(ctx, p.name)
 		if err == nil {
 			fmt.Fprintf(c.log, "%s ready after %s\n", p.name, time.Since(begin).Round(time.Millisecond))
 			return nil

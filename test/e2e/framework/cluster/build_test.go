@@ -143,7 +143,7 @@ func TestPublish(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(dir)); len(left) != 0 {
 		t.Errorf("a failed build left %v", left)
 	}
-	for _, text := range []string{"one", "two"} { // what is there is incomplete, else nobody would publish
+	for _, text := range []string{"one", "two"} { // what is there is incomplete, otherwise it would not be published
 		if err := publish(dir, fill(text, nil)); err != nil {
 			t.Fatal(err)
 		}

@@ -4,9 +4,8 @@
 // the loopback interface: etcd, kube-apiserver and kube-controller-manager.
 //
 // It exists because what the webhook promises is decided by the API server:
-// when it calls, which certificate it accepts, how it applies a patch, whom it
-// turns away while nobody answers. A Deployment becomes pods here as it does
-// anywhere else; there is no node, so the pods stay Pending.
+// when it calls, which certificate it accepts, how it applies a patch, what it
+// refuses while no webhook answers. A Deployment becomes pods as on any cluster; there is no node, so the pods stay Pending.
 //
 // Only the standard library is used, and kubectl does the talking, so that a
 // test enters the cluster through the same door as its user.
@@ -94,7 +93,7 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	c.cfg, c.layout = cfg, l
 	for _, p := range []*process{
 		// etcd would wait five seconds for the watches of an API server that
-		// has no reason to end them; all that it was told is on the disk.
+		// has no reason to end them; its data is on the disk.
 		{name: Etcd, args: l.etcdArgs(), grace: time.Second},
 		{name: APIServer, args: l.apiServerArgs(cfg), grace: 15 * time.Second},
 		{name: ControllerManager, args: append(l.controllerManagerArgs(), cfg.ControllerManagerArgs...), grace: 15 * time.Second},
@@ -161,7 +160,7 @@ func (c *Cluster) LogFile(component string) string {
 
 // Restart stops etcd or the API server, starts it again with the same ports and
 // data, and waits until the API server is ready. In between, clients see what
-// they see when a real one goes away.
+// they see when a real one restarts.
 func (c *Cluster) Restart(ctx context.Context, component string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,9 +187,9 @@ func (c *Cluster) Restart(ctx context.Context, component string) error {
 	return nil
 }
 
-// Stop ends what Start began, last first so that nobody loses its server, waits
+// Stop ends what Start began, last first so that no component loses its server, waits
 // for it, and removes the temporary folder. Calling it twice is harmless. The
-// error tells of a component that had ended by itself.
+// error names components that had ended by themselves.
 func (c *Cluster) Stop() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -183,7 +183,7 @@ func (c *Cluster) pids() []int {
 	return pids
 }
 
-// gone gives orphans a moment: whoever inherits them has to collect them.
+// gone gives orphans a moment: their new parent has to reap them.
 func gone(t *testing.T, pids []int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

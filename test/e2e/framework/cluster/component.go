@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Component is a program beside the control plane, such as a kubelet. Whoever
-// started it stops it, before the cluster.
+// Component is a program next to the control plane, such as a kubelet. The
+// caller stops it before the cluster.
 type Component struct{ p *process }
 
 // Run starts a program in the cluster's folder, with the environment given and
@@ -36,7 +36,7 @@ func (c *Component) Stop() error { return c.p.stop() }
 
 // Kill ends it without warning and waits.
 func (c *Component) Kill() error {
-	c.p.asked = true
+	c.p.stopping = true
 	if err := c.p.child.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

@@ -27,7 +27,7 @@ type tokens struct {
 
 // writeCredentials makes the authority, the API server's certificate, the key
 // that signs service account tokens, and the token file. The API server could
-// make its own certificate; ours is there before it starts and says by which
+// create its own certificate; this one exists before it starts and names
 // names it may be called.
 func writeCredentials(l layout, names []string) (tokens, error) {
 	t := tokens{admin: rand.Text(), manager: rand.Text()}
@@ -36,7 +36,7 @@ func writeCredentials(l layout, names []string) (tokens, error) {
 	if err := os.WriteFile(l.tokenFile(), []byte(users), 0o600); err != nil {
 		return tokens{}, err
 	}
-	// RSA, as on every managed cluster: whoever verifies tokens meets RS256.
+	// RSA, as on every managed cluster: clients that verify tokens get RS256.
 	signer, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return tokens{}, fmt.Errorf("service account key: %w", err)

@@ -28,7 +28,7 @@ func (c *Cluster) Kubectl(ctx context.Context, stdin io.Reader, args ...string) 
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			err = context.Cause(ctx) // and not "signal: killed", which is our own doing
+			err = context.Cause(ctx) // and not "signal: killed", which is caused by the context
 		}
 		return stdout.Bytes(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
 	}

@@ -18,7 +18,7 @@ import (
 const LaggingAPIServer = "kube-apiserver-lagging"
 
 // Lagging is a second API server on the same etcd. A managed control plane has
-// two or more, and what one was just told the other learns by its own watch,
+// two or more, and the others observe a write by their own watch,
 // some time later. Here that time can be set.
 type Lagging struct {
 	Kubeconfig string // of an administrator
@@ -29,7 +29,7 @@ type Lagging struct {
 
 // StartLagging starts a second API server, with the certificate, the users and
 // the keys of the first. It does not lag before Lag, because its start takes
-// hundreds of requests, one after the other. Whoever started it stops it,
+// hundreds of requests, one after the other. The caller stops it,
 // before the cluster.
 func (c *Cluster) StartLagging(ctx context.Context) (*Lagging, error) {
 	ports, err := freePorts(1)
@@ -69,8 +69,8 @@ func (s *Lagging) start(ctx context.Context, c *Cluster, l layout) (err error) {
 	return nil
 }
 
-// Lag sets by how much it learns late of all that happens, and of what became
-// of its own writes. It connects anew, and is quick again after a few moments.
+// Lag sets the delay with which it observes all changes, its own writes included.
+// It reconnects, and is fast again after a few moments.
 func (s *Lagging) Lag(d time.Duration) {
 	s.etcd.Delay(d)
 	s.etcd.Break()

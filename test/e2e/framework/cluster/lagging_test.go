@@ -21,11 +21,11 @@ func TestASecondAPIServerLearnsLate(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	const late = 2 * time.Second
-	for _, lag := range []time.Duration{0, late} {
+	const delay = 2 * time.Second
+	for _, lag := range []time.Duration{0, delay} {
 		s.Lag(lag)
 		learns(t, c, s, "first-at-"+lag.String()) // on its new connections
-		if took := learns(t, c, s, "at-"+lag.String()); took < lag*8/10 || took > lag+late/2 {
+		if took := learns(t, c, s, "at-"+lag.String()); took < lag*8/10 || took > lag+delay/2 {
 			t.Errorf("it learned after %s, want %s", took, lag)
 		}
 	}

@@ -47,7 +47,7 @@ func (l layout) etcdArgs() []string {
 		"--initial-cluster=test=" + peer,
 		// The data need not survive the machine, only the process.
 		"--unsafe-no-fsync",
-		// The only member has nobody to wait for.
+		// The only member waits for no other.
 		"--heartbeat-interval=10",
 		"--election-timeout=100",
 		"--log-level=warn",
@@ -58,7 +58,7 @@ func (l layout) apiServerArgs(cfg Config) []string {
 	args := []string{
 		"--etcd-servers=" + l.etcdURL(),
 		"--bind-address=127.0.0.1",
-		// Nobody is told of it: a loopback address is not allowed in an
+		// It is not advertised: a loopback address is not allowed in an
 		// EndpointSlice, hence no reconciler. Without the flag the server
 		// looks for a default route, and a sealed machine has none.
 		"--advertise-address=127.0.0.1",
@@ -96,7 +96,7 @@ func (l layout) controllerManagerArgs() []string {
 		// in the review who creates a pod.
 		"--use-service-account-credentials=true",
 		"--leader-elect=false",
-		// Nobody asks for its health page or its metrics; one port less.
+		// Its health page and metrics are not used; one port less.
 		"--secure-port=0",
 		// The default of 20 requests a second is what a test would wait for.
 		"--kube-api-qps=1000",

@@ -15,13 +15,13 @@ import (
 )
 
 // lock waits until no other process holds the file. The system lets a lock go
-// with its holder, so that a killed build blocks nobody.
+// with its holder, so that a killed build blocks no other.
 func lock(ctx context.Context, path string, log io.Writer) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	for told := false; ; told = true {
+	for logged := false; ; logged = true {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			return func() { _ = f.Close() }, nil
@@ -29,7 +29,7 @@ func lock(ctx context.Context, path string, log io.Writer) (unlock func(), err e
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 		}
-		if !told {
+		if !logged {
 			fmt.Fprintln(log, "waiting for another build of Kubernetes to finish")
 		}
 		select {

@@ -25,11 +25,11 @@ func TestALockIsWaitedFor(t *testing.T) {
 		t.Error("a held lock was given away")
 	}
 	unlock()
-	again, err := lock(t.Context(), path, &log)
+	unlockSecond, err := lock(t.Context(), path, &log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again()
+	unlockSecond()
 	if n := strings.Count(log.String(), "waiting for another build"); n != 1 {
 		t.Errorf("the log tells %d times of the wait, want once: %q", n, log.String())
 	}

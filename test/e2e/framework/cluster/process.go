@@ -24,7 +24,7 @@ type process struct {
 	grace   time.Duration // how long it may take to end in good order
 
 	child *exec.Cmd
-	asked bool          // to end
+	stopping bool          // was asked to end
 	done  chan struct{} // closed when the child has ended and was waited for
 	ended error         // how it ended; read after done
 }
@@ -43,7 +43,7 @@ func (p *process) start() error {
 		return fmt.Errorf("starting %s: %w", p.name, err)
 	}
 	done := make(chan struct{})
-	p.child, p.done, p.asked = child, done, false
+	p.child, p.done, p.stopping = child, done, false
 	go func() {
 		defer close(done)
 		p.ended = child.Wait()
@@ -56,13 +56,13 @@ func (p *process) start() error {
 func (p *process) stop() error {
 	select {
 	case <-p.done:
-		if p.asked {
+		if p.stopping {
 			return nil
 		}
 		return p.died()
 	default:
 	}
-	p.asked = true
+	p.stopping = true
 	// Where there is no such signal (Windows), insisting is all that is left.
 	if err := p.child.Process.Signal(syscall.SIGTERM); err == nil {
 		select {

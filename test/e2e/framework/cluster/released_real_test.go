@@ -23,7 +23,7 @@ func TestAControlPlaneRunsFromReleasedPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := Build(t.Context(), root, t.Output())
+	prepared, err := Build(t.Context(), root, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestAControlPlaneRunsFromReleasedPrograms(t *testing.T) {
 	}
 	files := map[string]string{}
 	for _, name := range programs() {
-		program, err := os.ReadFile(filepath.Join(own, name))
+		program, err := os.ReadFile(filepath.Join(prepared, name))
 		if err != nil {
 			t.Fatal(err)
 		}

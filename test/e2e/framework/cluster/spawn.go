@@ -13,7 +13,7 @@ var errStopped = errors.New("the cluster is stopped")
 
 // spawner starts child processes, all from one OS thread.
 //
-// A test that is killed must leave no process behind, so Linux is told to kill
+// A test that is killed must leave no process behind, so Linux is asked to kill
 // each child when its parent dies. It takes "parent" to be the thread that
 // forked, and Go ends idle threads as it likes: the thread has to be held for
 // as long as the children are wanted.
@@ -39,7 +39,7 @@ func newSpawner() *spawner {
 }
 
 // start starts cmd in a process group of its own, so that a Ctrl-C in the
-// terminal reaches only us and we can stop everything in the right order.
+// terminal reaches only this process, which stops everything in the right order.
 func (s *spawner) start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = childAttributes()
 	result := make(chan error, 1)

@@ -52,7 +52,7 @@ func choose(source, minor string) (release, error) {
 	return r, err
 }
 
-// versions lists the minor versions beside the default, oldest first.
+// versions lists the minor versions other than the default, oldest first.
 func versions(source string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(source, "versions", "*.mod"))
 	if err != nil {
@@ -87,7 +87,7 @@ func readRelease(source, modfile string) (release, error) {
 		return r, fmt.Errorf("%s does not require k8s.io/kubernetes: run `go get -modfile=%s k8s.io/kubernetes@VERSION` in %s", path, modfile, source)
 	}
 	if _, err := os.Stat(filepath.Join(source, r.sumfile())); errors.Is(err, fs.ErrNotExist) {
-		return r, fmt.Errorf("%s lacks %s beside it: run `go mod tidy -modfile=%s` in %s", path, filepath.Base(r.sumfile()), modfile, source)
+		return r, fmt.Errorf("%s lacks %s next to it: run `go mod tidy -modfile=%s` in %s", path, filepath.Base(r.sumfile()), modfile, source)
 	}
 	return r, nil
 }

@@ -81,7 +81,7 @@ func TestWhatIsWrongWithTheModuleFilesIsSaid(t *testing.T) {
 		"a default that requires no Kubernetes":        {"go.mod", "module m\n", "", "go get -modfile=go.mod k8s.io/kubernetes@VERSION"},
 		"without the default's sums":                   {"go.sum", "", "", "go mod tidy -modfile=go.mod"},
 		"a version that requires no Kubernetes":        {"versions/1.98.mod", "module m\n", "1.98", "go get -modfile=versions/1.98.mod k8s.io/kubernetes@VERSION"},
-		"a version without its sums":                   {"versions/1.98.sum", "", "1.98", "lacks 1.98.sum beside it: run `go mod tidy -modfile=versions/1.98.mod`"},
+		"a version without its sums":                   {"versions/1.98.sum", "", "1.98", "lacks 1.98.sum next to it: run `go mod tidy -modfile=versions/1.98.mod`"},
 		"a version that requires another one":          {"versions/1.98.mod", "require (\n\tk8s.io/kubernetes v1.97.1\n)", "1.98", "requires Kubernetes v1.97.1: rename it"},
 		"without the folder only the default is known": {"versions", "", "1.98", "known are 1.99 (the default)"},
 	} {
@@ -142,7 +142,7 @@ func TestReleasedProgramsAndAVersionExcludeEachOther(t *testing.T) {
 }
 
 // A version in which one library is of another release compiles now and then,
-// and is nobody's Kubernetes.
+// and is no Kubernetes.
 func TestTheModuleFilesAreOfOneRelease(t *testing.T) {
 	root, err := findRoot(".")
 	if err != nil {

@@ -76,7 +76,7 @@ func Run(log io.Writer, f func(context.Context, Programs) int) int {
 	return f(ctx, p)
 }
 
-// free tells of a port that somebody has before the webhook's pod does.
+// free reports a port that another process took before the webhook's pod.
 func free(address string) error {
 	for _, port := range []string{"9443", "8080"} {
 		l, err := net.Listen("tcp", net.JoinHostPort(address, port))

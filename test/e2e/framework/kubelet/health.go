@@ -13,7 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// health is what the probes of one process say.
+// health is the result of the probes of one process.
 type health struct {
 	mu             sync.Mutex
 	started, ready bool

@@ -136,7 +136,7 @@ func (k *Kubelet) run(ctx context.Context) {
 	tick, heartbeat := time.NewTicker(100*time.Millisecond), time.NewTicker(10*time.Second)
 	defer tick.Stop()
 	defer heartbeat.Stop()
-	var told string
+	var lastLogged string
 	for {
 		var err error
 		select {
@@ -147,9 +147,9 @@ func (k *Kubelet) run(ctx context.Context) {
 		case <-tick.C:
 			err = k.sync(ctx)
 		}
-		if err != nil && ctx.Err() == nil && err.Error() != told {
-			told = err.Error()
-			fmt.Fprintln(k.cfg.Log, "kubelet:", told)
+		if err != nil && ctx.Err() == nil && err.Error() != lastLogged {
+			lastLogged = err.Error()
+			fmt.Fprintln(k.cfg.Log, "kubelet:", lastLogged)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (k *Kubelet) schedule(ctx context.Context, object *corev1.Pod) error {
 	}, metav1.CreateOptions{})
 }
 
-// pod returns our side of a pod, with an address of its own.
+// pod returns the local state of a pod, with an address of its own.
 func (k *Kubelet) pod(object *corev1.Pod) (*pod, error) {
 	address := k.freeAddress()
 	k.mu.Lock()

@@ -37,7 +37,7 @@ func (k *Kubelet) register(ctx context.Context) error {
 }
 
 // heartbeat keeps the node Ready. Without it the node controller would, after
-// 50 seconds, take the endpoints of all pods away.
+// 50 seconds, remove the endpoints of all pods.
 func (k *Kubelet) heartbeat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

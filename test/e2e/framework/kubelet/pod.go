@@ -30,10 +30,10 @@ type pod struct {
 	uid     types.UID
 	address string
 
-	mounted  time.Time // when the volumes were last written
-	told     []byte    // the status as last reported
-	asked    time.Time // when the process was asked to end
-	restarts int32
+	mounted        time.Time // when the volumes were last written
+	reportedStatus []byte    // the status as last reported
+	asked          time.Time // when the process was asked to end
+	restarts       int32
 
 	mu      sync.Mutex
 	process *process
@@ -74,7 +74,7 @@ func (p *pod) alive() bool {
 	}
 }
 
-// due tells whether the container is to be started: it does not run, and its
+// due reports whether the container is to be started: it does not run, and its
 // last start was not just now.
 func (p *pod) due() bool {
 	c := p.current()
@@ -131,7 +131,7 @@ func (p *pod) start(ctx context.Context, object *corev1.Pod) error {
 }
 
 // environment is what the container asks for, and access to the API server.
-// A pod finds the latter in a fixed place below /var/run, where ours has no
+// A pod finds the latter at a fixed path below /var/run, where this one has no
 // business; hence the variable of the flag --kubeconfig.
 func (p *pod) environment(ctx context.Context, object *corev1.Pod, container corev1.Container) ([]string, error) {
 	env := []string{}
@@ -206,13 +206,13 @@ func (p *pod) terminate(ctx context.Context, object *corev1.Pod) error {
 // report writes the status if it changed. obstacle is why there is no process.
 func (p *pod) report(ctx context.Context, object *corev1.Pod, obstacle error) error {
 	status, err := json.Marshal(map[string]any{"status": p.status(object, obstacle)})
-	if err != nil || bytes.Equal(status, p.told) {
+	if err != nil || bytes.Equal(status, p.reportedStatus) {
 		return err
 	}
 	if _, err := p.cfg.Client.CoreV1().Pods(object.Namespace).Patch(ctx, object.Name, types.StrategicMergePatchType, status, metav1.PatchOptions{}, "status"); err != nil {
 		return err
 	}
-	p.told = status
+	p.reportedStatus = status
 	return nil
 }
 

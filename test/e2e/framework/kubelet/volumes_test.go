@@ -48,7 +48,7 @@ func TestAPodsArgumentsAreMadeToFitThisMachine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := p.bound(p.paths(c).Replace(tc.in), c); got != tc.want {
-				t.Errorf("%q became %q, want %q", tc.in, got, tc.want)
+				t.Errorf("%q was rewritten to %q, want %q", tc.in, got, tc.want)
 			}
 		})
 	}

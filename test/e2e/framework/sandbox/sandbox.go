@@ -29,8 +29,8 @@ const (
 	inside = "inside"
 )
 
-// ErrUnavailable says that there can be no network of our own here.
-var ErrUnavailable = errors.New("no network of our own")
+// ErrUnavailable says that a network namespace cannot be created here.
+var ErrUnavailable = errors.New("a network namespace cannot be created")
 
 // Run starts this program again, with the same arguments and with env added to
 // its environment, in a network of its own. It passes on interrupts, waits, and
@@ -43,7 +43,7 @@ func Run(env ...string) (code int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	entered, told, err := os.Pipe()
+	entered, ready, err := os.Pipe()
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -54,9 +54,9 @@ func Run(env ...string) (code int, err error) {
 
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(append(os.Environ(), env...), Variable+"="+inside)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{told}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{ready}
 	err = start(cmd)
-	_ = told.Close() // else the end of the pipe would never come
+	_ = ready.Close() // without this the pipe would never reach its end
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -87,21 +87,21 @@ func exitCode(cmd *exec.Cmd, err error) (int, error) {
 	case errors.As(err, &exit) && exit.Exited():
 		return exit.ExitCode(), nil
 	case errors.As(err, &exit):
-		return 1, nil // by a signal: whoever sent it knows
+		return 1, nil // ended by a signal
 	}
 	return 1, fmt.Errorf("waiting for %s: %w", cmd.Path, err)
 }
 
 const ok = "ok"
 
-// Enter tells whether this is the program inside, and sets up its network
+// Enter reports whether this is the program inside, and sets up its network
 // there. It ends the process when that fails: the one outside then goes on
 // without.
 func Enter() bool {
 	if os.Getenv(Variable) != inside {
 		return false
 	}
-	_ = os.Unsetenv(Variable) // this is about us, and not about what we start
+	_ = os.Unsetenv(Variable) // not for programs that this one starts
 	pipe := os.NewFile(3, "the process outside")
 	if err := setUp(); err != nil {
 		fmt.Fprint(pipe, err)

@@ -12,7 +12,7 @@ import (
 )
 
 // start starts cmd in a new network namespace. Only root may make one, and
-// everybody is root in a user namespace of his own.
+// every user is root in a new user namespace.
 func start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET,
@@ -30,7 +30,7 @@ func start(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// setUp brings the loopback interface up and gives it an address beside
+// setUp brings the loopback interface up and gives it an address in addition to
 // 127.0.0.1. Of a loopback interface every address in the address's network is
 // local, here 192.0.2.0/24.
 func setUp() error {

@@ -4,7 +4,7 @@
 //
 // End-to-end tests need the true API server, because admission order, CEL
 // match conditions, patch application and certificate checks are its own
-// behaviour and every imitation gets one of them wrong. Building it from its Go
+// behavior, and every imitation gets one of them wrong. Building it from its Go
 // modules needs no container engine and no release download; one multi-call
 // executable links the shared packages once, so it is smaller and quicker to
 // build than four.
@@ -12,7 +12,7 @@
 // It is a module of its own: the hundreds of modules that it requires must
 // never decide a version in the product's go.mod. To move to another release of
 // Kubernetes, change v1.37.2 and every v0.37.2 in this module's go.mod and run
-// go mod tidy beside it.
+// go mod tidy next to it.
 //
 // The folder versions has module files for older releases, which go build takes
 // by -modfile. This source is the same for all of them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lag is a TCP proxy whose clients hear late what the server says.
+// Package lag is a TCP proxy that delays what the server sends to its clients.
 //
 // Only that direction is delayed: what a client asks for happens at once, and it
 // learns of it later, like one that watches. Everything is delayed by the same
@@ -89,7 +89,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve leads one connection. That the server is away is the client's to find
+// serve leads one connection. The client notices
 // out, as without a proxy.
 func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 	defer client.Close()
@@ -115,7 +115,7 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 	all.Go(func() { p.listen(server, said) })
 	all.Go(func() {
 		if err := said.tell(ctx, client); err != nil {
-			cancel() // nobody is left to talk to
+			cancel() // the connection is closed
 		}
 	})
 	all.Wait()

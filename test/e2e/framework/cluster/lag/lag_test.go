@@ -40,7 +40,7 @@ func connect(t *testing.T) (p *Proxy, client, server *net.TCPConn) {
 	return p, c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
-func say(t *testing.T, to io.Writer, text []byte) {
+func send(t *testing.T, to io.Writer, text []byte) {
 	t.Helper()
 	if _, err := to.Write(text); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func say(t *testing.T, to io.Writer, text []byte) {
 }
 
 // hear reads as much as was said, compares, and returns how long it took.
-func hear(t *testing.T, from io.Reader, want []byte) time.Duration {
+func receive(t *testing.T, from io.Reader, want []byte) time.Duration {
 	t.Helper()
 	begin, got := time.Now(), make([]byte, len(want))
 	if _, err := io.ReadFull(from, got); err != nil {
@@ -60,18 +60,18 @@ func hear(t *testing.T, from io.Reader, want []byte) time.Duration {
 	return time.Since(begin)
 }
 
-const late = 300 * time.Millisecond
+const lag = 300 * time.Millisecond
 
 func TestOnlyWhatTheServerSaysIsLate(t *testing.T) {
 	p, client, server := connect(t)
-	p.Delay(late)
-	say(t, client, []byte("question"))
-	if took := hear(t, server, []byte("question")); took >= late {
+	p.Delay(lag)
+	send(t, client, []byte("question"))
+	if took := receive(t, server, []byte("question")); took >= lag {
 		t.Errorf("the question took %s", took)
 	}
-	say(t, server, []byte("answer"))
-	if took := hear(t, client, []byte("answer")); took < late*9/10 {
-		t.Errorf("the answer took %s, want %s", took, late)
+	send(t, server, []byte("answer"))
+	if took := receive(t, client, []byte("answer")); took < lag*9/10 {
+		t.Errorf("the answer took %s, want %s", took, lag)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestOnlyWhatTheServerSaysIsLate(t *testing.T) {
 // for the one before.
 func TestEachChunkIsLateByTheSame(t *testing.T) {
 	p, client, server := connect(t)
-	p.Delay(late)
+	p.Delay(lag)
 	if err := server.SetNoDelay(true); err != nil {
 		t.Fatal(err)
 	}
@@ -92,24 +92,24 @@ func TestEachChunkIsLateByTheSame(t *testing.T) {
 	}()
 	begin := time.Now()
 	for i := range chunks {
-		hear(t, client, []byte{byte(i)})
+		receive(t, client, []byte{byte(i)})
 	}
-	if took := time.Since(begin); took < late || took > 10*late {
-		t.Errorf("%d chunks took %s, want a little more than %s", chunks, took, late)
+	if took := time.Since(begin); took < lag || took > 10*lag {
+		t.Errorf("%d chunks took %s, want a little more than %s", chunks, took, lag)
 	}
 }
 
 func TestMuchIsNoLaterThanLittle(t *testing.T) {
 	p, client, server := connect(t)
-	p.Delay(late)
+	p.Delay(lag)
 	much := make([]byte, 32<<20)
 	_, _ = rand.Read(much)
 	go func() {
 		_, _ = server.Write(much)
 		_ = server.CloseWrite()
 	}()
-	if took := hear(t, client, much); took < late*9/10 || took > 10*late {
-		t.Errorf("%d MiB took %s, want a little more than %s", len(much)>>20, took, late)
+	if took := receive(t, client, much); took < lag*9/10 || took > 10*lag {
+		t.Errorf("%d MiB took %s, want a little more than %s", len(much)>>20, took, lag)
 	}
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		t.Errorf("after the end: %d bytes, %v; want the end", n, err)
@@ -118,20 +118,20 @@ func TestMuchIsNoLaterThanLittle(t *testing.T) {
 
 func TestTheDelayCanBeSwitched(t *testing.T) {
 	p, client, server := connect(t)
-	for _, delay := range []time.Duration{0, late, 0} {
+	for _, delay := range []time.Duration{0, lag, 0} {
 		p.Delay(delay)
-		say(t, server, []byte("word"))
-		took := hear(t, client, []byte("word"))
-		if took < delay*9/10 || took > delay+late*9/10 {
+		send(t, server, []byte("word"))
+		took := receive(t, client, []byte("word"))
+		if took < delay*9/10 || took > delay+lag*9/10 {
 			t.Errorf("it took %s, want %s", took, delay)
 		}
 	}
-	p.Delay(late)
-	say(t, server, []byte("first"))
-	time.Sleep(late / 10) // else both may be one chunk
+	p.Delay(lag)
+	send(t, server, []byte("first"))
+	time.Sleep(lag / 10) // else both may be one chunk
 	p.Delay(0)
-	say(t, server, []byte("second"))
-	hear(t, client, []byte("firstsecond"))
+	send(t, server, []byte("second"))
+	receive(t, client, []byte("firstsecond"))
 }
 
 func TestTheEndOfEitherSideReachesTheOther(t *testing.T) {
@@ -142,11 +142,11 @@ func TestTheEndOfEitherSideReachesTheOther(t *testing.T) {
 	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the server reads %v, want the end", err)
 	}
-	say(t, server, []byte("last words"))
+	send(t, server, []byte("last words"))
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	hear(t, client, []byte("last words"))
+	receive(t, client, []byte("last words"))
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the client reads %v, want the end", err)
 	}
@@ -170,7 +170,7 @@ func TestABreakEndsTheConnectionsThatThereAre(t *testing.T) {
 func TestCloseEndsConnectionsThatAreLate(t *testing.T) {
 	p, client, server := connect(t)
 	p.Delay(time.Hour)
-	say(t, server, []byte("never heard"))
+	send(t, server, []byte("never heard"))
 	begin := time.Now()
 	if err := p.Close(); err != nil {
 		t.Error(err)

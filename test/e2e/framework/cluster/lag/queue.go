@@ -15,8 +15,8 @@ type chunk struct {
 	due  time.Time
 }
 
-// queue holds what is under way. It has no limit: with one, whoever speaks would
-// wait for whoever listens, and more be late than was asked for.
+// queue holds what is under way. It has no limit: with one, the sender would wait
+// for the receiver, and the delay would grow.
 type queue struct {
 	mu     sync.Mutex
 	chunks []chunk
