@@ -23,10 +23,10 @@ type process struct {
 	spawn   *spawner
 	grace   time.Duration // how long it may take to end in good order
 
-	child *exec.Cmd
+	child    *exec.Cmd
 	stopping bool          // was asked to end
-	done  chan struct{} // closed when the child has ended and was waited for
-	ended error         // how it ended; read after done
+	done     chan struct{} // closed when the child has ended and was waited for
+	ended    error         // how it ended; read after done
 }
 
 // start runs the program with an empty environment: a proxy variable would
