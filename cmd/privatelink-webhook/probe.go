@@ -42,7 +42,7 @@ func runProbe(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 		targets = append(targets, t)
 	}
-	b, err := probe.Encode(probe.Look(ctx, targets))
+	b, err := probe.Encode(probe.Run(ctx, targets))
 	if err != nil {
 		return err
 	}

@@ -4,137 +4,91 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/doctor/suite"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
-// findings is the answer of a doctor that found faults: exit code 3.
-type findings struct{ count int }
-
-func (f findings) Error() string { return fmt.Sprintf("%d checks failed", f.count) }
-
-// reports are the forms in which the doctor tells.
-var reports = map[string]func(io.Writer, []doctor.Result) error{"": doctor.Text, "json": doctor.JSON, "junit": doctor.JUnit}
-
-// doctorFlags are the flags of the doctor.
-type doctorFlags struct {
-	rules     ruleFlags
-	of        clusterFlags
-	lock      string
-	aws       awsFlags
-	plainHTTP []string
-	inside    insideFlags
-	options   doctor.Options
-	output    string
-	named     string // of the engine
-	list      bool
-}
-
 func newDoctor() *cobra.Command {
-	var f doctorFlags
+	var rules ruleFlags
+	var cluster clusterFlags
+	var o suite.Options
+	var output string
+	var list bool
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what is wrong with the cluster, its images and its network",
-		Long: `Say what is wrong with the cluster, its images and its network: for each check what
-was found, why it matters, and what to do.
+		Short: "Diagnose the cluster, its images and its network",
+		Long: `Diagnose the cluster, its images and its network. For each check, the report shows
+what was found and, unless the check passed, why it matters and how to correct it.
 
-  cluster   the webhook as installed, its certificates, a pod sent as a dry run, and
-            the pods of CAST AI's namespaces
+  cluster   the installed webhook, its certificates, a pod sent as a dry run, and the
+            pods in CAST AI's namespaces
   network   VPC endpoints, private DNS, security groups, routes, subnet tags
-  identity  who asks AWS, and may he mirror
-  registry  every image of the lock file, with the platforms of the nodes; may the
-            nodes pull
-  inside    DNS, TCP and TLS as a pod sees them; with --probe, or --inside
+  identity  the AWS caller, and its permissions to mirror
+  registry  all images of the lock file, for the platforms of the nodes, and the
+            permission of the nodes to pull them
+  inside    DNS, TCP and TLS as a pod sees them; requires --probe or --inside
 
-Nothing is changed. Only --probe creates something: a Job of the webhook's own image,
-which runs for seconds and is deleted.
+Checks only read. --probe alone creates an object: a Job that runs the webhook's own
+image for some seconds and is then deleted.
 
-Without --config and --registry the configuration in the cluster is what counts.
+Without --config and --registry, the configuration in the cluster is used.
 
-What could not be looked at, for want of credentials or a kubeconfig, is never green.
-Leave out what you do not want with --skip.
+Checks that cannot run (no credentials, no kubeconfig) are reported as unknown, never
+as ok. Use --skip to exclude checks.
 
-Exit codes: 0 nothing failed, though there may be warnings; 1 something could not be
-looked at; 2 wrong usage; 3 a check failed.`,
-		Example: `  privatelink doctor
+Exit codes:
+  0  no check failed; there may be warnings
+  1  at least one check is unknown
+  2  invalid usage or configuration
+  3  at least one check failed`,
+		Example: `  # Check an installed cluster, with the configuration that it has
+  privatelink doctor
+
+  # Check against a configuration file, and the network from a pod as well
   privatelink doctor --config privatelink.yaml --probe
+
+  # Check only the network and the permissions, and write a JUnit report
   privatelink doctor --config privatelink.yaml --only network,identity --eks-cluster CLUSTER -o junit`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if rules != (ruleFlags{}) {
+				if o.Rules, o.Config, err = rules.rules(); err != nil {
+					return err
+				}
+			}
+			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
+			o.Warn = func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
+			if list {
+				return suite.List(c.Context(), c.OutOrStdout(), o)
+			}
+			return suite.Run(c.Context(), c.OutOrStdout(), output, o)
+		},
 	}
-	f.rules.add(c.Flags())
-	f.of.add(c.Flags())
-	c.Flags().StringVar(&f.lock, "lock", lock.DefaultFile, "`FILE` that says which images there have to be (default without that file: those of the cluster)")
-	c.Flags().StringSliceVar(&f.plainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. This machine's own need no mention")
-	f.aws.add(c.Flags())
-	f.inside.add(c.Flags())
-	c.Flags().StringVar(&f.named, "engine", "", "`ENGINE` that there should be: webhook or policy (default: the one in the cluster, webhook if there is none)")
-	c.Flags().StringSliceVar(&f.options.Only, "only", nil, "run only these `CHECKS` or groups, such as network or cluster/ca-bundle")
-	c.Flags().StringSliceVar(&f.options.Skip, "skip", nil, "leave these `CHECKS` or groups out")
-	c.Flags().DurationVar(&f.options.Timeout, "timeout", 8*time.Second, "`TIME` that one check may take; with --probe 30s")
-	c.Flags().StringVarP(&f.output, "output", "o", "", "`FORMAT`: json or junit (default: a table)")
-	c.Flags().BoolVar(&f.list, "list", false, "say what the checks are, and run none")
+	f := c.Flags()
+	rules.add(f)
+	cluster.add(f)
+	f.StringVar(&o.LockFile, "lock", lock.DefaultFile, "`FILE` with the required images (default without that file: the images that the cluster uses)")
+	f.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. Loopback hosts are implied")
+	f.StringVar(&o.AWS.Profile, "profile", "", "AWS `PROFILE` (default: as the AWS CLI)")
+	f.StringVar(&o.AWS.Region, "region", "", "`REGION` of the cluster (default: that of the registry)")
+	f.StringVar(&o.AWS.Cluster, "eks-cluster", "", "`NAME` of the EKS cluster (default: as in the kubeconfig)")
+	f.StringVar(&o.AWS.VPC, "vpc", "", "`ID` of the VPC, if there is no cluster yet")
+	f.StringSliceVar(&o.AWS.Subnets, "subnet", nil, "`ID` of a subnet of the nodes (default: those of the cluster); may be repeated")
+	f.StringToStringVar(&o.AWS.Services, "castai-service", nil, "`NAME=SERVICE` of CAST AI's PrivateLink, such as api=com.amazonaws.vpce.eu-central-1.vpce-svc-0123456789abcdef0, for a region that is not known; may be repeated")
+	f.BoolVar(&o.Probe, "probe", false, "check DNS, TCP and TLS from a pod: run a short Job in "+deploy.Namespace)
+	f.BoolVar(&o.Inside, "inside", false, "check DNS, TCP and TLS from this machine, which is in the VPC")
+	f.StringSliceVar(&o.CASTAIHosts, "castai-host", nil, "`HOST:PORT` of CAST AI for --probe and --inside (default: those of the US, if CAST AI serves the region over PrivateLink); may be repeated")
+	f.StringVar(&o.Engine, "engine", "", "expected `ENGINE`: webhook or policy (default: the one that is installed, else webhook)")
+	f.StringSliceVar(&o.Run.Only, "only", nil, "run only these `CHECKS` or groups, such as network or cluster/ca-bundle")
+	f.StringSliceVar(&o.Run.Skip, "skip", nil, "exclude these `CHECKS` or groups")
+	f.DurationVar(&o.Run.Timeout, "timeout", 0, "`DURATION` after which a check is given up (default 8s, with --probe 30s)")
+	f.StringVarP(&output, "output", "o", "", "output `FORMAT`: json or junit (default: a table)")
+	f.BoolVar(&list, "list", false, "list the checks without running them")
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "junit"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagFilename("config", "yaml", "yml")
 	return c
-}
-
-func (f *doctorFlags) run(c *cobra.Command) error {
-	report, ok := reports[f.output]
-	if !ok {
-		return usageError{fmt.Errorf("--output %q: use json or junit", f.output)}
-	}
-	if f.inside.job && !c.Flags().Changed("timeout") {
-		f.options.Timeout = 30 * time.Second // for a node that has to pull the image
-	}
-	rules, text, err := f.rules.rules()
-	if f.rules == (ruleFlags{}) {
-		rules, text, err = installed(c, &f.of)
-	}
-	if err != nil {
-		return err
-	}
-	p := &patient{doctorFlags: f, rules: rules, text: text}
-	if p.bundle, err = rendered(rules, text); err != nil {
-		return err
-	}
-	p.client, p.rest, p.away = f.of.connect()
-	if p.engine, err = p.engineOf(c.Context()); err != nil {
-		return err
-	}
-	defer p.close()
-	checks, err := p.checks(c)
-	if err != nil {
-		return err
-	}
-	if f.list {
-		return doctor.Explain(c.OutOrStdout(), checks)
-	}
-	results, err := doctor.Run(c.Context(), checks, f.options)
-	switch {
-	case c.Context().Err() != nil:
-		return err // interrupted
-	case err != nil:
-		return usageError{err}
-	}
-	if err := report(c.OutOrStdout(), results); err != nil {
-		return err
-	}
-	return verdict(results)
-}
-
-// verdict is the exit code: what is wrong comes before what is not known.
-func verdict(results []doctor.Result) error {
-	if n := doctor.Count(results, doctor.Failed); n > 0 {
-		return findings{n}
-	}
-	if n := doctor.Count(results, doctor.Unknown); n > 0 {
-		return reported{fmt.Errorf("%d checks could not look", n)}
-	}
-	return nil
 }

@@ -14,26 +14,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write generated documents anew")
+var update = flag.Bool("update", false, "update generated documents")
 
-// alone are the arguments of a doctor who has nothing: neither a cluster nor
+// isolated returns arguments for a doctor without a cluster and without
 // credentials.
-func alone(t *testing.T, args ...string) []string {
+func isolated(t *testing.T, args ...string) []string {
 	t.Helper()
-	nothing := filepath.Join(t.TempDir(), "none")
+	missingFile := filepath.Join(t.TempDir(), "none")
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_CONFIG_FILE": nothing, "AWS_SHARED_CREDENTIALS_FILE": nothing,
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "KUBECONFIG": nothing, "HOME": filepath.Dir(nothing),
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_CONFIG_FILE": missingFile, "AWS_SHARED_CREDENTIALS_FILE": missingFile,
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "KUBECONFIG": missingFile, "HOME": filepath.Dir(missingFile),
 	} {
 		t.Setenv(name, value)
 	}
-	return append([]string{"doctor", "--lock", nothing}, args...)
+	return append([]string{"doctor", "--lock", missingFile}, args...)
 }
 
-func TestADoctorWhoSeesNothingIsNotGreen(t *testing.T) {
+func TestDoctorWithoutAccessReportsUnknown(t *testing.T) {
 	for name, registry := range map[string]string{"ECR": ecr, "another registry": "registry.example.com/castai"} {
 		t.Run(name, func(t *testing.T) {
-			code, out, err := call(t, nil, "", alone(t, "--registry", registry, "-o", "json", "--skip", "registry/login,registry/repositories,registry/images,registry/platforms,registry/webhook-image")...)
+			code, out, err := call(t, nil, "", isolated(t, "--registry", registry, "-o", "json", "--skip", "registry/login,registry/repositories,registry/images,registry/platforms,registry/webhook-image")...)
 			if code != 1 {
 				t.Fatalf("exit code %d: %s%s", code, out, err)
 			}
@@ -52,32 +52,32 @@ func TestADoctorWhoSeesNothingIsNotGreen(t *testing.T) {
 	}
 }
 
-func TestWrongUsageOfTheDoctor(t *testing.T) {
+func TestDoctorUsageErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string
 		want string
 	}{
 		"an unknown format":               {[]string{"--registry", ecr, "-o", "yaml"}, "use json or junit"},
 		"an unknown group":                {[]string{"--registry", ecr, "--only", "netwrok"}, `"netwrok": no such check or group`},
-		"from a pod and from here":        {[]string{"--registry", ecr, "--probe", "--inside"}, "Give one of them"},
-		"an engine that is none":          {[]string{"--registry", ecr, "--engine", "istio"}, "use webhook or policy"},
+		"from a pod and from here":        {[]string{"--registry", ecr, "--probe", "--inside"}, "exclude each other"},
+		"an unknown engine":               {[]string{"--registry", ecr, "--engine", "istio"}, "use webhook or policy"},
 		"a host without a port":           {[]string{"--registry", ecr, "--castai-host", "api.cast.ai"}, "HOST:PORT"},
 		"an unknown CAST AI service":      {[]string{"--registry", ecr, "--castai-service", "grcp=x"}, "use one of api, grpc"},
-		"neither a registry nor cluster":  {nil, "give --registry PREFIX"},
+		"neither a registry nor cluster":  {nil, "set --registry or --config"},
 		"a configuration that has faults": {[]string{"--registry", "https://x"}, "begins with a scheme"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if code, out, err := call(t, nil, "", alone(t, tc.args...)...); code != 2 || !strings.Contains(err, tc.want) {
+			if code, out, err := call(t, nil, "", isolated(t, tc.args...)...); code != 2 || !strings.Contains(err, tc.want) {
 				t.Errorf("exit code %d, %q, want %q; %s", code, err, tc.want, out)
 			}
 		})
 	}
 }
 
-func TestTheDocumentListsEveryCheck(t *testing.T) {
+func TestDoctorDocumentListsEveryCheck(t *testing.T) {
 	var lines []string
 	for _, engine := range []string{"webhook", "policy"} {
-		code, out, stderr := call(t, nil, "", alone(t, "--registry", ecr, "--list", "--engine", engine)...)
+		code, out, stderr := call(t, nil, "", isolated(t, "--registry", ecr, "--list", "--engine", engine)...)
 		if code != 0 {
 			t.Fatal(code, stderr)
 		}
@@ -87,7 +87,7 @@ func TestTheDocumentListsEveryCheck(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| check | what is expected | because |\n|---|---|---|\n")
 	for i := 0; i+2 < len(lines); i += 3 {
-		if seen[lines[i]] { // of both engines
+		if seen[lines[i]] { // checks of both engines
 			continue
 		}
 		seen[lines[i]] = true
@@ -101,7 +101,7 @@ func TestTheDocumentListsEveryCheck(t *testing.T) {
 	before, rest, ok1 := strings.Cut(string(document), begin)
 	was, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		t.Fatalf("%s has no place for the table", file)
+		t.Fatalf("%s has no markers for the table", file)
 	}
 	if *update {
 		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
@@ -110,6 +110,6 @@ func TestTheDocumentListsEveryCheck(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(table.String(), was); diff != "" {
-		t.Errorf("%s differs; write it anew with -update:\n%s", file, diff)
+		t.Errorf("%s differs; run the test with -update:\n%s", file, diff)
 	}
 }

@@ -52,13 +52,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	var wrong usageError
 	var told reported
 	var lacking incomplete
-	var ill findings
+
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &told):
 		return 1
-	case errors.As(err, &lacking), errors.As(err, &ill):
+	case errors.As(err, &lacking):
 		return 3
 	case errors.As(err, &wrong):
 		fmt.Fprintln(stderr, "privatelink:", err)

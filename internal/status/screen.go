@@ -13,198 +13,143 @@ import (
 	"time"
 )
 
-// Verdict is what is to be acted on.
-type Verdict struct {
-	// Faults are found: replicas not ready, images missing, a refused or differing
-	// configuration, expired certificates.
-	Faults []string
-	// Unseen could not be asked. What was not wanted is not in it.
-	Unseen []string
-}
-
-// Judge says what is wrong at a time.
-func (s *Status) Judge(now time.Time) (v Verdict) {
-	ready := 0
-	for _, r := range s.Replicas {
-		if r.Ready {
-			ready++
-		}
-		if r.Error != "" {
-			v.Unseen = append(v.Unseen, r.Pod+": "+r.Error)
-			continue
-		}
-		if r.ConfigRefused {
-			v.Faults = append(v.Faults, r.Pod+" refused the newest configuration; its log says why")
-		} else if s.ConfigHash != "" && r.ConfigHash != s.ConfigHash {
-			v.Faults = append(v.Faults, fmt.Sprintf("%s has configuration %s, the ConfigMap is %s; the kubelet takes up to two minutes to bring it", r.Pod, r.ConfigHash, s.ConfigHash))
-		}
-		for _, c := range []struct {
-			name string
-			ends time.Time
-		}{{"certificate", r.LeafEnds}, {"CA", r.CAEnds}} {
-			if !c.ends.IsZero() && !now.Before(c.ends) {
-				v.Faults = append(v.Faults, fmt.Sprintf("the %s of %s expired on %s", c.name, r.Pod, c.ends.Format(time.DateTime)))
-			}
-		}
-	}
-	if ready < s.Wanted || ready == 0 {
-		v.Faults = append(v.Faults, fmt.Sprintf("%d of %d replicas are ready", ready, s.Wanted))
-	}
-	if s.ConfigError != "" {
-		v.Unseen = append(v.Unseen, "ConfigMap: "+s.ConfigError)
-	}
-	if n := len(s.Registry.Missing); n > 0 {
-		v.Faults = append(v.Faults, fmt.Sprintf("%d images are missing in the registry", n))
-	}
-	if n := len(s.Registry.Differs); n > 0 {
-		v.Faults = append(v.Faults, fmt.Sprintf("%d images have another digest than in the lock file", n))
-	}
-	v.Unseen = append(v.Unseen, s.Registry.Failed...)
-	return v
-}
-
-// Screen writes the status for a person, as of now.
+// Screen writes the status as a table, as of now.
 func (s *Status) Screen(out io.Writer, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "REPLICA\tREADY\tVERSION\tUP\tREVIEWS\tPANICS\tDISTRUSTED")
+	fmt.Fprintln(w, "REPLICA\tREADY\tVERSION\tUP\tREVIEWS\tPANICS\tTLS REJECTED")
+	unknown := 0
 	for _, r := range s.Replicas {
 		if r.Error != "" {
-			fmt.Fprintf(w, "%s\t%s\tnot seen: %s\n", r.Pod, yes(r.Ready), r.Error)
+			unknown++
+			fmt.Fprintf(w, "%s\t%s\tunknown: %s\n", r.Pod, yesNo(r.Ready), r.Error)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", r.Pod, yes(r.Ready), r.Version, since(r.Started, now), tally(r.Reviews, false), r.Panics, r.Distrusted)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", r.Pod, yesNo(r.Ready), r.Version, duration(r.Started, now), list(r.Reviews), r.Panics, r.TLSRejected)
 	}
-	fmt.Fprintln(w)
-	fmt.Fprintf(w, "rewritten since start\t%s%s\n", tally(s.Rewritten, true), s.silent())
-	fmt.Fprintf(w, "registry\t%s\n", s.Registry.line())
-	fmt.Fprintf(w, "certificate\t%s\n", ends(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
-	fmt.Fprintf(w, "CA\t%s\n", ends(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
+	rewritten := list(s.Rewritten)
+	if sum := sum(s.Rewritten); sum > 0 {
+		rewritten = fmt.Sprintf("%d: %s", sum, rewritten)
+	}
+	if unknown > 0 {
+		rewritten += fmt.Sprintf(" (without %d of %d replicas, which are unknown)", unknown, len(s.Replicas))
+	}
+	fmt.Fprintf(w, "\nrewritten since start\t%s\n", rewritten)
+	fmt.Fprintf(w, "registry\t%s\n", s.Registry)
+	fmt.Fprintf(w, "certificate\t%s\n", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
+	fmt.Fprintf(w, "CA\t%s\n", expiry(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
 	fmt.Fprintf(w, "configuration\t%s\n", s.configuration(now))
-	v := s.Judge(now)
-	for _, fault := range v.Faults {
-		fmt.Fprintf(w, "FAULT\t%s\n", fault)
+	f := s.Evaluate(now)
+	for _, e := range f.Errors {
+		fmt.Fprintf(w, "ERROR\t%s\n", e)
 	}
-	for _, unseen := range v.Unseen {
-		fmt.Fprintf(w, "NOT SEEN\t%s\n", unseen)
+	for _, u := range f.Unknown {
+		fmt.Fprintf(w, "UNKNOWN\t%s\n", u)
 	}
 	return w.Flush()
 }
 
-// silent says that sums are not complete.
-func (s *Status) silent() string {
-	n := 0
-	for _, r := range s.Replicas {
-		if r.Error != "" {
-			n++
-		}
-	}
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (without the %d of %d replicas that were not seen)", n, len(s.Replicas))
-}
-
-func yes(b bool) string {
+func yesNo(b bool) string {
 	if b {
 		return "yes"
 	}
 	return "NO"
 }
 
-// tally is "12 rewritten, 3 unchanged", the greatest first; with total, their
-// sum before it.
-func tally(n map[string]int, total bool) string {
-	names := slices.SortedFunc(maps.Keys(n), func(a, b string) int { return cmp.Or(cmp.Compare(n[b], n[a]), cmp.Compare(a, b)) })
+// list returns "12 rewritten, 3 unchanged", the greatest count first.
+func list(counts map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) })
 	var parts []string
-	sum := 0
 	for _, name := range names {
-		if sum += n[name]; n[name] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[name], name))
+		if counts[name] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
 		}
 	}
-	switch {
-	case len(parts) == 0:
-		return "none"
-	case total:
-		return fmt.Sprintf("%d: %s", sum, strings.Join(parts, ", "))
-	}
-	return strings.Join(parts, ", ")
+	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
-func (r Registry) line() string {
-	if r.NotAsked != "" {
-		return "not asked: " + r.NotAsked
+func sum(counts map[string]int) (sum int) {
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
+}
+
+// String returns one line.
+func (r Registry) String() string {
+	if r.NotChecked != "" {
+		return "not checked: " + r.NotChecked
 	}
 	line := fmt.Sprintf("%d of %d images missing", len(r.Missing), r.Images)
-	if len(r.Missing) > 0 {
-		line += ": " + strings.Join(r.Missing[:min(3, len(r.Missing))], ", ")
-		if more := len(r.Missing) - 3; more > 0 {
-			line += fmt.Sprintf(" and %d more", more)
+	if n := len(r.Missing); n > 0 {
+		line += ": " + strings.Join(r.Missing[:min(3, n)], ", ")
+		if n > 3 {
+			line += fmt.Sprintf(" and %d more", n-3)
 		}
 	}
 	if n := len(r.Differs); n > 0 {
 		line += fmt.Sprintf("; %d with another digest", n)
 	}
 	if n := len(r.Failed); n > 0 {
-		line += fmt.Sprintf("; %d could not be asked about", n)
+		line += fmt.Sprintf("; %d unknown", n)
 	}
 	return line
 }
 
-// ends is the first end among the replicas.
-func ends(replicas []Replica, now time.Time, of func(Replica) time.Time) string {
-	var soonest time.Time
+// expiry returns the earliest expiry time over all replicas.
+func expiry(replicas []Replica, now time.Time, ends func(Replica) time.Time) string {
+	var earliest time.Time
 	for _, r := range replicas {
-		if t := of(r); !t.IsZero() && (soonest.IsZero() || t.Before(soonest)) {
-			soonest = t
+		if t := ends(r); !t.IsZero() && (earliest.IsZero() || t.Before(earliest)) {
+			earliest = t
 		}
 	}
 	switch {
-	case soonest.IsZero():
-		return "not known"
-	case !now.Before(soonest):
-		return "EXPIRED on " + soonest.Format(time.DateTime) + " UTC"
+	case earliest.IsZero():
+		return "unknown"
+	case !now.Before(earliest):
+		return "EXPIRED on " + earliest.Format(time.DateTime) + " UTC"
 	}
-	return fmt.Sprintf("until %s UTC, in %s", soonest.Format(time.DateTime), since(now, soonest))
+	return fmt.Sprintf("until %s UTC, in %s", earliest.Format(time.DateTime), duration(now, earliest))
 }
 
-// configuration is what is in force, and whether all agree with the ConfigMap.
+// configuration returns the configurations in force, and compares them with the
+// ConfigMap.
 func (s *Status) configuration(now time.Time) string {
-	hashes := map[string]int{}
+	hashes := map[string]bool{}
 	var loaded time.Time
 	refused := 0
 	for _, r := range s.Replicas {
-		if r.Error == "" {
-			hashes[cmp.Or(r.ConfigHash, "none")]++
-			if r.ConfigRefused {
-				refused++
-			}
-			if r.ConfigLoaded.After(loaded) {
-				loaded = r.ConfigLoaded
-			}
+		if r.Error != "" {
+			continue
+		}
+		hashes[cmp.Or(r.ConfigHash, "none")] = true
+		if r.ConfigRefused {
+			refused++
+		}
+		if r.ConfigLoaded.After(loaded) {
+			loaded = r.ConfigLoaded
 		}
 	}
 	if len(hashes) == 0 {
-		return "not known"
+		return "unknown"
 	}
-	line := strings.Join(slices.Sorted(maps.Keys(hashes)), " and ") + ", loaded " + since(loaded, now) + " ago"
+	line := strings.Join(slices.Sorted(maps.Keys(hashes)), " and ") + ", loaded " + duration(loaded, now) + " ago"
 	switch {
 	case refused > 0:
-		line += fmt.Sprintf("; %d replicas refused a newer one and keep it", refused)
+		return line + fmt.Sprintf("; %d replicas refused a newer one and keep it", refused)
 	case len(hashes) > 1:
-		line += "; the replicas differ"
+		return line + "; the replicas differ"
 	case s.ConfigHash == "":
-		line += "; the ConfigMap could not be read"
-	case hashes[s.ConfigHash] > 0:
-		line += ", equal to the ConfigMap"
-	default:
-		line += ", but the ConfigMap is " + s.ConfigHash
+		return line + "; the ConfigMap could not be read"
+	case hashes[s.ConfigHash]:
+		return line + ", equal to the ConfigMap"
 	}
-	return line
+	return line + ", but the ConfigMap is " + s.ConfigHash
 }
 
-// since is a duration as people say it: 3d4h, 2h5m, 40s.
-func since(from, to time.Time) string {
+// duration returns the time between two times with two units at most: 3d4h,
+// 2h5m, 40s.
+func duration(from, to time.Time) string {
 	if from.IsZero() {
 		return "?"
 	}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package status is what the webhook's replicas tell of themselves, put
-// together from their metrics.
+// Package status shows the state of the webhook: its replicas, the images that
+// they rewrote, the registry, the certificates and the configuration, as
+// `privatelink status` prints them.
 //
-// It only reads texts in Prometheus' format; who fetches them is the caller's
-// business. A replica that did not answer is in the result with the reason, so
-// that sums over fewer replicas than there are do not look complete.
+// Replicas report about themselves in their metrics. A replica that does not
+// answer is listed with the error, so that sums are not mistaken for complete.
 package status
 
 import (
@@ -19,28 +19,28 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Status is all that is known.
+// Status is the gathered state.
 type Status struct {
-	// Wanted is how many replicas the Deployment asks for.
+	// Wanted is the number of replicas in the Deployment.
 	Wanted   int       `json:"wanted"`
 	Replicas []Replica `json:"replicas"`
-	// Rewritten are images rewritten since the replicas started, by the registry
-	// that they came from: the sum of those that answered.
+	// Rewritten counts the images rewritten since the replicas started, by source
+	// registry, over all replicas that answered.
 	Rewritten map[string]int `json:"rewritten"`
-	// ConfigHash is that of the cluster's ConfigMap, as replicas count it.
+	// ConfigHash is the hash of the ConfigMap, as replicas compute it.
 	ConfigHash  string   `json:"configHash,omitempty"`
 	ConfigError string   `json:"configError,omitempty"`
 	Registry    Registry `json:"registry"`
 }
 
-// Registry is what the private registry has.
+// Registry is the state of the images in the private registry.
 type Registry struct {
-	// NotAsked says why nobody knows; empty when it was asked.
-	NotAsked string   `json:"notAsked,omitempty"`
-	Images   int      `json:"images"`
-	Missing  []string `json:"missing"`
-	Differs  []string `json:"differs"`
-	Failed   []string `json:"failed"` // could not be asked about, with the reason
+	// NotChecked is the reason why the registry was not checked, if it was not.
+	NotChecked string   `json:"notAsked,omitempty"`
+	Images     int      `json:"images"`
+	Missing    []string `json:"missing"`
+	Differs    []string `json:"differs"`
+	Failed     []string `json:"failed"` // errors of the requests that failed
 }
 
 // Replica is one webhook pod.
@@ -48,37 +48,39 @@ type Replica struct {
 	Pod   string `json:"pod"`
 	Node  string `json:"node,omitempty"`
 	Ready bool   `json:"ready"`
-	// Error says why there are no metrics; the rest is empty then.
+	// Error is the reason why there are no metrics. All fields below are empty
+	// then.
 	Error     string         `json:"error,omitempty"`
 	Version   string         `json:"version,omitempty"`
 	Started   time.Time      `json:"started,omitzero"`
-	Reviews   map[string]int `json:"reviews,omitempty"` // by result
-	Images    map[string]int `json:"images,omitempty"`  // by outcome
-	Rewritten map[string]int `json:"rewritten,omitempty"`
+	Reviews   map[string]int `json:"reviews,omitempty"`   // by result
+	Images    map[string]int `json:"images,omitempty"`    // by outcome
+	Rewritten map[string]int `json:"rewritten,omitempty"` // by source registry
 	Panics    int            `json:"panics"`
-	// Distrusted are TLS handshakes that a client broke off.
-	Distrusted int `json:"distrusted"`
-	// LeafEnds and CAEnds are when certificates expire; zero if unknown.
+	// TLSRejected counts the TLS handshakes that a client broke off because it
+	// does not trust the certificate.
+	TLSRejected int `json:"distrusted"`
+	// LeafEnds and CAEnds are the expiry times of the certificates; zero if unknown.
 	LeafEnds     time.Time `json:"leafEnds,omitzero"`
 	CAEnds       time.Time `json:"caEnds,omitzero"`
 	ConfigHash   string    `json:"configHash,omitempty"`
 	ConfigLoaded time.Time `json:"configLoaded,omitzero"`
-	// ConfigRefused says that the newest configuration has faults, and the one
-	// before it is in force.
+	// ConfigRefused is set if the newest configuration is invalid and the previous
+	// one remains in force.
 	ConfigRefused bool `json:"configRefused"`
 }
 
-// Read fills in what a replica's metrics tell. Without privatelink_build_info it
-// is not the webhook that answered, which is an error.
+// Read parses the metrics of the replica. Text without privatelink_build_info is
+// not from the webhook, and an error.
 func (r *Replica) Read(text io.Reader) error {
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(text)
 	if err != nil {
-		return fmt.Errorf("no metrics: %w", err)
+		return fmt.Errorf("parse metrics: %w", err)
 	}
 	version := byLabel(families["privatelink_build_info"], "version")
 	if len(version) == 0 {
-		return fmt.Errorf("the answer has no privatelink_build_info: it is not from the webhook")
+		return fmt.Errorf("the metrics have no privatelink_build_info: they are not from the webhook")
 	}
 	for v := range version {
 		r.Version = v
@@ -86,25 +88,25 @@ func (r *Replica) Read(text io.Reader) error {
 	for hash := range byLabel(families["privatelink_config_info"], "hash") {
 		r.ConfigHash = hash
 	}
-	r.Started = at(single(families["process_start_time_seconds"]))
+	r.Started = unixTime(total(families["process_start_time_seconds"]))
 	r.Reviews = counts(families["privatelink_reviews_total"], "result")
 	r.Images = counts(families["privatelink_images_total"], "outcome")
 	r.Rewritten = counts(families["privatelink_images_rewritten_total"], "source")
-	r.Panics = int(single(families["privatelink_panics_total"]))
-	r.Distrusted = int(single(families["privatelink_tls_distrusted_total"]))
+	r.Panics = int(total(families["privatelink_panics_total"]))
+	r.TLSRejected = int(total(families["privatelink_tls_distrusted_total"]))
 	ends := byLabel(families["privatelink_certificate_not_after_seconds"], "certificate")
-	r.LeafEnds, r.CAEnds = at(ends["leaf"]), at(ends["ca"])
-	r.ConfigLoaded = at(single(families["privatelink_config_last_load_success_timestamp_seconds"]))
-	r.ConfigRefused = r.ConfigHash != "" && single(families["privatelink_config_last_load_successful"]) == 0
+	r.LeafEnds, r.CAEnds = unixTime(ends["leaf"]), unixTime(ends["ca"])
+	r.ConfigLoaded = unixTime(total(families["privatelink_config_last_load_success_timestamp_seconds"]))
+	r.ConfigRefused = r.ConfigHash != "" && total(families["privatelink_config_last_load_successful"]) == 0
 	return nil
 }
 
-// Sum adds up what the replicas count.
+// Sum computes Rewritten from the replicas.
 func (s *Status) Sum() {
 	s.Rewritten = map[string]int{}
 	for _, r := range s.Replicas {
 		rewritten := r.Rewritten
-		if len(rewritten) == 0 && r.Images["rewritten"] > 0 { // a version that does not tell sources
+		if len(rewritten) == 0 && r.Images["rewritten"] > 0 { // a version without a count for each source
 			rewritten = map[string]int{"unknown": r.Images["rewritten"]}
 		}
 		for source, n := range rewritten {
@@ -116,37 +118,37 @@ func (s *Status) Sum() {
 
 // byLabel sums the values of a family by one of its labels.
 func byLabel(f *dto.MetricFamily, label string) map[string]float64 {
-	all := map[string]float64{}
+	sums := map[string]float64{}
 	for _, m := range f.GetMetric() {
 		for _, l := range m.GetLabel() {
 			if l.GetName() == label {
-				all[l.GetValue()] += value(m)
+				sums[l.GetValue()] += value(m)
 			}
 		}
 	}
-	return all
+	return sums
 }
 
 func counts(f *dto.MetricFamily, label string) map[string]int {
-	all := map[string]int{}
+	counts := map[string]int{}
 	for name, n := range byLabel(f, label) {
-		all[name] = int(n)
+		counts[name] = int(n)
 	}
-	return all
+	return counts
 }
 
-func single(f *dto.MetricFamily) (sum float64) {
+func total(f *dto.MetricFamily) (sum float64) {
 	for _, m := range f.GetMetric() {
 		sum += value(m)
 	}
 	return sum
 }
 
-// value is that of a counter or a gauge: the other is nil, and 0.
+// value returns the value of a counter or a gauge. Of a nil one it is 0.
 func value(m *dto.Metric) float64 { return m.GetCounter().GetValue() + m.GetGauge().GetValue() }
 
-// at is a time in Unix seconds; zero if it is 0, which stands for unknown.
-func at(seconds float64) time.Time {
+// unixTime converts Unix seconds. 0 means unknown and becomes the zero time.
+func unixTime(seconds float64) time.Time {
 	if seconds == 0 {
 		return time.Time{}
 	}

@@ -21,12 +21,12 @@ import (
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "update golden files")
 
 var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
-// scraped is what the webhook's own handler serves.
-func scraped(t *testing.T, m *webhook.Metrics) io.Reader {
+// scrape returns the metrics of the webhook's handler.
+func scrape(t *testing.T, m *webhook.Metrics) io.Reader {
 	t.Helper()
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -36,7 +36,7 @@ func scraped(t *testing.T, m *webhook.Metrics) io.Reader {
 	return w.Body
 }
 
-func TestTheWebhooksOwnMetricsAreUnderstood(t *testing.T) {
+func TestReadParsesTheWebhooksMetrics(t *testing.T) {
 	m := webhook.NewMetrics("v1.2.3")
 	leaf, ca := now.Add(time.Hour), now.Add(48*time.Hour)
 	m.WatchCertificate(func() webhook.Expiry { return webhook.Expiry{Leaf: leaf, CA: ca} })
@@ -48,7 +48,7 @@ func TestTheWebhooksOwnMetricsAreUnderstood(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := status.Replica{Pod: "p"}
-	if err := r.Read(scraped(t, m)); err != nil {
+	if err := r.Read(scrape(t, m)); err != nil {
 		t.Fatal(err)
 	}
 	if r.Started.IsZero() || r.ConfigLoaded.IsZero() || len(r.ConfigHash) != 12 {
@@ -57,13 +57,13 @@ func TestTheWebhooksOwnMetricsAreUnderstood(t *testing.T) {
 	if _, ok := r.Rewritten["ghcr.io"]; !ok || len(r.Images) != 5 {
 		t.Errorf("sources %v, outcomes %v", r.Rewritten, r.Images)
 	}
-	got := []any{r.Version, r.LeafEnds, r.CAEnds, r.ConfigRefused, r.Panics, r.Distrusted}
+	got := []any{r.Version, r.LeafEnds, r.CAEnds, r.ConfigRefused, r.Panics, r.TLSRejected}
 	if diff := cmp.Diff([]any{"v1.2.3", leaf, ca, false, 0, 0}, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestAnswersOfOthersAreErrors(t *testing.T) {
+func TestReadRefusesOtherText(t *testing.T) {
 	for title, text := range map[string]string{"a page": "<html>", "nothing": "", "another program's metrics": "# TYPE up gauge\nup 1\n"} {
 		t.Run(title, func(t *testing.T) {
 			var r status.Replica
@@ -74,7 +74,7 @@ func TestAnswersOfOthersAreErrors(t *testing.T) {
 	}
 }
 
-// replica is one that has run for three days.
+// replica returns a replica that has run for three days.
 func replica(t *testing.T, pod string, rewritten int) status.Replica {
 	t.Helper()
 	r := status.Replica{Pod: pod, Node: "node-" + pod, Ready: true}
@@ -110,16 +110,16 @@ privatelink_config_last_load_success_timestamp_seconds %d
 	return r
 }
 
-func TestTheScreen(t *testing.T) {
+func TestScreen(t *testing.T) {
 	healthy := func(t *testing.T) status.Status {
 		return status.Status{Wanted: 2, ConfigHash: "0123456789ab", Registry: status.Registry{Images: 60}, Replicas: []status.Replica{replica(t, "webhook-a", 40), replica(t, "webhook-b", 7)}}
 	}
 	for title, tc := range map[string]struct {
-		change         func(*status.Status)
-		faults, unseen int
+		change          func(*status.Status)
+		errors, unknown int
 	}{
-		"healthy":            {func(*status.Status) {}, 0, 0},
-		"registry not asked": {func(s *status.Status) { s.Registry = status.Registry{NotAsked: "--no-registry"} }, 0, 0},
+		"healthy":              {func(*status.Status) {}, 0, 0},
+		"registry not checked": {func(s *status.Status) { s.Registry = status.Registry{NotChecked: "--no-registry"} }, 0, 0},
 		"images missing": {func(s *status.Status) {
 			s.Registry.Missing, s.Registry.Differs = []string{"r/a:1", "r/b:1", "r/c:1", "r/d:1"}, []string{"r/e:1"}
 		}, 2, 0},
@@ -128,7 +128,7 @@ func TestTheScreen(t *testing.T) {
 		}, 1, 1},
 		"configuration refused": {func(s *status.Status) { s.ConfigHash, s.Replicas[0].ConfigRefused = "ba9876543210", true }, 2, 0},
 		"configurations differ": {func(s *status.Status) { s.Replicas[0].ConfigHash = "ba9876543210" }, 1, 0},
-		"ConfigMap not seen":    {func(s *status.Status) { s.ConfigHash, s.ConfigError = "", "forbidden" }, 0, 1},
+		"ConfigMap unknown":     {func(s *status.Status) { s.ConfigHash, s.ConfigError = "", "forbidden" }, 0, 1},
 		"certificate expired":   {func(s *status.Status) { s.Replicas[0].LeafEnds = now.Add(-time.Hour) }, 1, 0},
 		"no replica":            {func(s *status.Status) { s.Replicas = nil }, 1, 0},
 	} {
@@ -136,8 +136,8 @@ func TestTheScreen(t *testing.T) {
 			s := healthy(t)
 			tc.change(&s)
 			s.Sum()
-			if v := s.Judge(now); len(v.Faults) != tc.faults || len(v.Unseen) != tc.unseen {
-				t.Errorf("%+v, want %d faults and %d unseen", v, tc.faults, tc.unseen)
+			if f := s.Evaluate(now); len(f.Errors) != tc.errors || len(f.Unknown) != tc.unknown {
+				t.Errorf("%+v, want %d errors and %d unknown", f, tc.errors, tc.unknown)
 			}
 			var screen bytes.Buffer
 			if err := s.Screen(&screen, now); err != nil {

@@ -42,7 +42,7 @@ func (k *cluster) chains(ctx context.Context) ([]served, error) {
 			return nil, err
 		}
 		for _, p := range pods {
-			if !Ready(p) {
+			if !IsReady(p) {
 				continue
 			}
 			chain, err := k.chain(ctx, p, servingPort(d))

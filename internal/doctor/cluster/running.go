@@ -71,7 +71,7 @@ func (k *cluster) replicas(ctx context.Context) doctor.Finding {
 	want, ready, nodes := *d.Spec.Replicas, 0, map[string]bool{}
 	var waiting []string
 	for _, p := range pods {
-		if Ready(p) {
+		if IsReady(p) {
 			ready++
 			nodes[p.Spec.NodeName] = true
 		} else if p.DeletionTimestamp == nil {
@@ -103,8 +103,8 @@ func (k *cluster) replicas(ctx context.Context) doctor.Finding {
 	return doctor.OKf("%d of %d ready, on %d nodes", ready, want, len(nodes))
 }
 
-// Ready tells whether a pod is ready, and not on its way out.
-func Ready(p corev1.Pod) bool {
+// IsReady reports whether a pod is ready and not being deleted.
+func IsReady(p corev1.Pod) bool {
 	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})

@@ -26,13 +26,12 @@ const (
 	bucket = "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com"
 )
 
-// vpc is a network with real DNS and real TLS, whose addresses lead to this
-// machine.
+// vpc is a network with a DNS server and TLS servers on this machine.
 type vpc struct {
 	*fakedns.Server
 	t      *testing.T
 	ca     authority
-	leads  map[string]string // from an address to a listener here; "" leads nowhere
+	routes map[string]string // from an address to a local listener; "" drops packets
 	config Config
 }
 
@@ -47,7 +46,7 @@ func healthy(t *testing.T) *vpc {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { names.Close() })
-	v := &vpc{Server: names, t: t, ca: newAuthority(t, "Amazon"), leads: map[string]string{}}
+	v := &vpc{Server: names, t: t, ca: newAuthority(t, "Amazon"), routes: map[string]string{}}
 	v.host(apiECR, "10.0.1.10", "10.0.2.10")
 	v.host(dkrECR, "100.64.1.11")
 	v.host(apiCAS, "172.16.1.12")
@@ -59,7 +58,7 @@ func healthy(t *testing.T) *vpc {
 	return v
 }
 
-// host gives a name addresses, where a server with its certificate listens.
+// host adds a name with addresses, and a server with its certificate.
 func (v *vpc) host(name string, addresses ...string) {
 	v.t.Helper()
 	v.Answer(name)
@@ -67,7 +66,7 @@ func (v *vpc) host(name string, addresses ...string) {
 	server := v.ca.serve(v.t, leaf{name: name})
 	for _, a := range addresses {
 		all = append(all, ip(a))
-		v.leads[a] = server
+		v.routes[a] = server
 	}
 	v.Answer(name, all...)
 }
@@ -77,20 +76,20 @@ func (v *vpc) dial(ctx context.Context, network, address string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	to := v.leads[host]
+	to := v.routes[host]
 	if to == "" {
-		<-ctx.Done() // as packets that a security group drops
+		<-ctx.Done() // as a security group drops packets
 		return nil, ctx.Err()
 	}
 	return new(net.Dialer).DialContext(ctx, network, to)
 }
 
-// check runs the group, and returns what is not good.
+// check runs the group, and returns the findings that are not OK.
 func (v *vpc) check() map[string]string {
 	v.t.Helper()
 	p := probe.Prober{Resolver: v.Resolver(), Dial: v.dial, DNS: 2 * time.Second, Connect: 2 * time.Second}
-	v.config.Look = func(ctx context.Context, targets []probe.Target) ([]probe.Result, error) {
-		b, err := probe.Encode(p.Look(ctx, targets)) // as it comes from a pod
+	v.config.Probe = func(ctx context.Context, targets []probe.Target) ([]probe.Result, error) {
+		b, err := probe.Encode(p.Run(ctx, targets)) // the report of a pod is encoded
 		if err != nil {
 			return nil, err
 		}
@@ -100,25 +99,25 @@ func (v *vpc) check() map[string]string {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	bad := map[string]string{}
+	faults := map[string]string{}
 	for _, r := range results {
 		if r.Status != doctor.OK && r.Cause == "" {
-			bad[r.Name] = string(r.Status) + ": " + r.Found
+			faults[r.Name] = string(r.Status) + ": " + r.Found
 			if r.Remedy == "" {
 				v.t.Errorf("%s has no remedy", r.ID())
 			}
 		}
 	}
-	return bad
+	return faults
 }
 
-func TestAHealthyNetworkIsGreen(t *testing.T) {
+func TestHealthyNetworkHasNoFindings(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{}, healthy(t).check()); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
+func TestOneCheckFindsEachFault(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault func(*vpc)
 		check string
@@ -133,40 +132,40 @@ func TestEachFaultIsFoundByTheCheckThatNamesIt(t *testing.T) {
 		"DNS fails":                             {func(v *vpc) { v.FailAll(fakedns.ServFail) }, "dns", "failed: DNS answered none of 5 names"},
 		"private DNS of ECR is off":             {func(v *vpc) { v.host(apiECR, "44.213.0.1") }, "dns-ecr", "failed: " + apiECR + " has the public address 44.213.0.1"},
 		"one of the addresses is public":        {func(v *vpc) { v.host(grpc, "10.0.1.1", "2600:1f18::1") }, "dns-castai", "failed: " + grpc + " has the public address 2600:1f18::1"},
-		"the port is closed":                    {func(v *vpc) { v.leads["100.64.1.11"] = closedPort(v.t) }, "connect-ecr", "failed: " + dkrECR + ":443 refuses connections"},
-		"the security group drops":              {func(v *vpc) { v.leads["172.16.1.12"] = "" }, "connect-castai", "failed: " + apiCAS + ":443 does not answer"},
-		"a zone is cut off":                     {func(v *vpc) { v.leads["10.0.2.10"] = "" }, "connect-ecr", "warning: all answer, but not on every address"},
-		"no route to S3":                        {func(v *vpc) { v.leads["52.216.0.1"] = "" }, "connect-s3", "failed: " + bucket + ":443 does not answer"},
-		"a certificate for another name":        {func(v *vpc) { v.leads["172.16.1.12"] = v.ca.serve(v.t, leaf{name: "other.example"}) }, "tls-castai", "failed: " + apiCAS + ":443 has a certificate for other.example"},
-		"a certificate that has expired":        {func(v *vpc) { v.leads["172.16.1.12"] = v.ca.serve(v.t, leaf{name: apiCAS, expired: true}) }, "tls-castai", "failed: " + apiCAS + ":443 has a certificate of CN=Amazon that is good from"},
-		"a proxy that intercepts":               {func(v *vpc) { v.leads["100.64.1.11"] = newAuthority(v.t, "Corp Proxy").serve(v.t, leaf{name: dkrECR}) }, "tls-ecr", "failed: " + dkrECR + ":443 has a certificate of an unknown authority, CN=Corp Proxy"},
-		"what listens does not speak TLS":       {func(v *vpc) { v.leads["172.16.1.12"] = says(v.t, "SSH-2.0-OpenSSH_9.9\r\n") }, "tls-castai", "failed: " + apiCAS + ":443 does not speak TLS"},
-		"what listens closes at once":           {func(v *vpc) { v.leads["172.16.1.12"] = says(v.t, "") }, "tls-castai", "failed: " + apiCAS + ":443 breaks off the TLS handshake"},
-		"what listens refuses the handshake":    {func(v *vpc) { v.leads["172.16.1.12"] = says(v.t, "\x15\x03\x03\x00\x02\x02\x28") }, "tls-castai", "failed: " + apiCAS + ":443 refuses the TLS handshake"},
-		"the server asks for an older protocol": {func(v *vpc) { v.leads["172.16.1.12"] = says(v.t, "\x15\x03\x01\x00\x02\x02\x46") }, "tls-castai", "failed: " + apiCAS + ":443 refuses the TLS handshake"},
+		"the port is closed":                    {func(v *vpc) { v.routes["100.64.1.11"] = closedPort(v.t) }, "connect-ecr", "failed: " + dkrECR + ":443 refuses connections"},
+		"the security group drops":              {func(v *vpc) { v.routes["172.16.1.12"] = "" }, "connect-castai", "failed: " + apiCAS + ":443 does not answer"},
+		"a zone is cut off":                     {func(v *vpc) { v.routes["10.0.2.10"] = "" }, "connect-ecr", "warning: all hosts answer, but not on every address"},
+		"no route to S3":                        {func(v *vpc) { v.routes["52.216.0.1"] = "" }, "connect-s3", "failed: " + bucket + ":443 does not answer"},
+		"a certificate for another name":        {func(v *vpc) { v.routes["172.16.1.12"] = v.ca.serve(v.t, leaf{name: "other.example"}) }, "tls-castai", "failed: " + apiCAS + ":443 has a certificate for other.example"},
+		"a certificate that has expired":        {func(v *vpc) { v.routes["172.16.1.12"] = v.ca.serve(v.t, leaf{name: apiCAS, expired: true}) }, "tls-castai", "failed: " + apiCAS + ":443 has a certificate of CN=Amazon that is valid from"},
+		"a proxy that intercepts":               {func(v *vpc) { v.routes["100.64.1.11"] = newAuthority(v.t, "Corp Proxy").serve(v.t, leaf{name: dkrECR}) }, "tls-ecr", "failed: " + dkrECR + ":443 has a certificate of an unknown authority, CN=Corp Proxy"},
+		"the server does not speak TLS":         {func(v *vpc) { v.routes["172.16.1.12"] = respond(v.t, "SSH-2.0-OpenSSH_9.9\r\n") }, "tls-castai", "failed: " + apiCAS + ":443 does not speak TLS"},
+		"the server closes at once":             {func(v *vpc) { v.routes["172.16.1.12"] = respond(v.t, "") }, "tls-castai", "failed: " + apiCAS + ":443 breaks off the TLS handshake"},
+		"the server refuses the handshake":      {func(v *vpc) { v.routes["172.16.1.12"] = respond(v.t, "\x15\x03\x03\x00\x02\x02\x28") }, "tls-castai", "failed: " + apiCAS + ":443 refuses the TLS handshake"},
+		"the server asks for an older protocol": {func(v *vpc) { v.routes["172.16.1.12"] = respond(v.t, "\x15\x03\x01\x00\x02\x02\x46") }, "tls-castai", "failed: " + apiCAS + ":443 refuses the TLS handshake"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := healthy(t)
 			tc.fault(v)
-			bad := v.check()
-			if len(bad) != 1 || !strings.HasPrefix(bad[tc.check], tc.want) {
-				t.Errorf("found %v, want only %s: %q", bad, tc.check, tc.want)
+			faults := v.check()
+			if len(faults) != 1 || !strings.HasPrefix(faults[tc.check], tc.want) {
+				t.Errorf("found %v, want only %s: %q", faults, tc.check, tc.want)
 			}
 		})
 	}
 }
 
-func TestWithoutRootsNothingIsSaidOfCertificates(t *testing.T) {
+func TestTLSIsUnknownWithoutRoots(t *testing.T) {
 	v := healthy(t)
 	v.config.Roots = x509.NewCertPool()
-	const blind = "unknown: this machine has no root certificates to verify with"
-	if diff := cmp.Diff(map[string]string{"tls-ecr": blind, "tls-castai": blind}, v.check()); diff != "" {
+	const unknown = "unknown: this machine has no root certificates to verify with"
+	if diff := cmp.Diff(map[string]string{"tls-ecr": unknown, "tls-castai": unknown}, v.check()); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestWithoutAPlaceToLookFromAllIsSkipped(t *testing.T) {
+func TestAllIsSkippedWithoutAProber(t *testing.T) {
 	results, err := doctor.Run(t.Context(), Checks(Config{ECR: []probe.Target{at(apiECR)}}), doctor.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -176,12 +175,12 @@ func TestWithoutAPlaceToLookFromAllIsSkipped(t *testing.T) {
 	}
 }
 
-func TestHereSeesWhatThisMachineSees(t *testing.T) {
+func TestLocal(t *testing.T) {
 	target, err := probe.Parse(newAuthority(t, "Amazon").serve(t, leaf{name: "localhost"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := Here()(t.Context(), []probe.Target{target})
+	results, err := Local(t.Context(), []probe.Target{target})
 	if err != nil || len(results) != 1 || results[0].TLS == nil || results[0].TLS.Protocol != "TLS 1.3" || len(results[0].TLS.Chain) == 0 {
 		t.Errorf("%+v, %v", results, err)
 	}

@@ -30,9 +30,9 @@ const (
 	namespace = "castai-privatelink"
 )
 
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "update golden files")
 
-func TestTheJobIsAsItShouldBe(t *testing.T) {
+func TestJobManifest(t *testing.T) {
 	got, err := yaml.Marshal(job("privatelink-probe-x", namespace, image, []probe.Target{at(apiECR), at(apiCAS)}))
 	if err != nil {
 		t.Fatal(err)
@@ -59,9 +59,8 @@ func waiting(reason, message string) corev1.PodStatus {
 		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}
 }
 
-// unseen runs the check with a cluster where something happens once the Job is
-// there, and returns what it found.
-func unseen(t *testing.T, then func(c *fake.Clientset, job *batchv1.Job) error) (doctor.Finding, *fake.Clientset) {
+// runProbe runs the check on a cluster that calls then when the Job is created.
+func runProbe(t *testing.T, then func(c *fake.Clientset, job *batchv1.Job) error) (doctor.Finding, *fake.Clientset) {
 	t.Helper()
 	client := fake.NewClientset()
 	client.PrependReactor("create", "jobs", func(a kubetesting.Action) (bool, runtime.Object, error) {
@@ -69,8 +68,8 @@ func unseen(t *testing.T, then func(c *fake.Clientset, job *batchv1.Job) error) 
 		err := then(client, job)
 		return err != nil, nil, err
 	})
-	j := ByJob(client, image, namespace)
-	checks := Checks(Config{ECR: []probe.Target{at(apiECR)}, Look: j.Look})
+	j := NewJob(client, image, namespace)
+	checks := Checks(Config{ECR: []probe.Target{at(apiECR)}, Probe: j.Run})
 	f := checks[0].Run(t.Context())
 	j.Close()
 	return f, client
@@ -80,7 +79,7 @@ func podWith(c *fake.Clientset, job *batchv1.Job, s corev1.PodStatus) error {
 	return c.Tracker().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: job.Name + "-1", Namespace: job.Namespace, Labels: job.Spec.Template.Labels}, Status: s})
 }
 
-func TestAJobThatCannotRunIsToldWithItsCause(t *testing.T) {
+func TestJobErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		then         func(*fake.Clientset, *batchv1.Job) error
 		want, remedy string
@@ -104,20 +103,20 @@ func TestAJobThatCannotRunIsToldWithItsCause(t *testing.T) {
 		"an image without the command": {func(c *fake.Clientset, j *batchv1.Job) error {
 			return podWith(c, j, corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{Name: container,
 				State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 2}}}}})
-		}, "ended with 2", "release of this command line"},
-		"a log that is no report": {func(c *fake.Clientset, j *batchv1.Job) error {
+		}, "ended with 2", "same release of this command"},
+		"a log without a report": {func(c *fake.Clientset, j *batchv1.Job) error {
 			return podWith(c, j, corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: []corev1.ContainerStatus{{Name: container,
 				State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}})
-		}, "not a report", "release of this command line"},
+		}, "not a report", "same release of this command"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, client := unseen(t, tc.then)
+			f, client := runProbe(t, tc.then)
 			if f.Status != doctor.Unknown || !strings.Contains(f.Found, tc.want) || !strings.Contains(f.Remedy, tc.remedy) {
 				t.Errorf("%+v", f)
 			}
-			left, err := client.BatchV1().Jobs(namespace).List(t.Context(), metav1.ListOptions{})
-			if err != nil || len(left.Items) != 0 {
-				t.Errorf("%d Jobs are left, %v", len(left.Items), err)
+			remaining, err := client.BatchV1().Jobs(namespace).List(t.Context(), metav1.ListOptions{})
+			if err != nil || len(remaining.Items) != 0 {
+				t.Errorf("%d Jobs remain, %v", len(remaining.Items), err)
 			}
 		})
 	}
@@ -130,20 +129,20 @@ func TestAnInterruptDeletesTheJob(t *testing.T) {
 		cancel()
 		return false, nil, nil
 	})
-	j := ByJob(client, image, namespace)
-	if _, err := j.Look(ctx, []probe.Target{at(apiECR)}); !errors.Is(err, context.Canceled) {
+	j := NewJob(client, image, namespace)
+	if _, err := j.Run(ctx, []probe.Target{at(apiECR)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("err = %v", err)
 	}
-	left, err := client.BatchV1().Jobs(namespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(left.Items) != 0 {
-		t.Errorf("%d Jobs are left, %v", len(left.Items), err)
+	remaining, err := client.BatchV1().Jobs(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(remaining.Items) != 0 {
+		t.Errorf("%d Jobs remain, %v", len(remaining.Items), err)
 	}
 	deletes := 0
 	for _, a := range client.Actions() {
 		if d, ok := a.(kubetesting.DeleteActionImpl); ok {
 			deletes++
 			if p := d.DeleteOptions.PropagationPolicy; p == nil || *p != metav1.DeletePropagationBackground {
-				t.Errorf("propagation %v: the pod would stay", p)
+				t.Errorf("propagation %v: the pod would remain", p)
 			}
 		}
 	}

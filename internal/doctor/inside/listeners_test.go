@@ -39,7 +39,7 @@ func (a authority) pool() *x509.CertPool {
 	return p
 }
 
-// leaf is what a server's certificate is for.
+// leaf describes a server's certificate.
 type leaf struct {
 	name    string
 	expired bool
@@ -54,23 +54,23 @@ func (a authority) serve(t *testing.T, l leaf) string {
 	}
 	cert, key := sign(t, &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{l.name}, NotBefore: end.Add(-48 * time.Hour), NotAfter: end}, a.cert, a.key)
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // a probe hangs up after the handshake
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // the probe closes the connection after the handshake
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
 }
 
-func sign(t *testing.T, c, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+func sign(t *testing.T, c, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if parent == nil {
-		parent, by = c, key
+		parent, parentKey = c, key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), by)
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), parentKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func sign(t *testing.T, c, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x50
 	return signed, key
 }
 
-// closedPort is an address where nobody listens.
+// closedPort returns an address that refuses connections.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -92,8 +92,9 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// says is a listener that reads a first message, says something and hangs up.
-func says(t *testing.T, what string) string {
+// respond returns the address of a listener that reads a first message, sends a
+// response and closes the connection.
+func respond(t *testing.T, response string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -107,7 +108,7 @@ func says(t *testing.T, what string) string {
 				return
 			}
 			_, _ = c.Read(make([]byte, 4096))
-			_, _ = io.WriteString(c, what)
+			_, _ = io.WriteString(c, response)
 			c.Close()
 		}
 	}()

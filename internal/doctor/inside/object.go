@@ -13,15 +13,15 @@ import (
 
 const (
 	container = "probe"
-	// label of the pod has the Job's name. The Job controller's own label was
-	// renamed in Kubernetes 1.27.
+	// label has the name of the Job. The Job controller's own label was renamed
+	// in Kubernetes 1.27.
 	label = "privatelink.cast.ai/probe"
 )
 
-// job is the Job. Its pod meets Pod Security restricted, has no credentials, and
-// goes where the webhook's may go. Its labels are not those that the webhook's
-// Service and NetworkPolicy select. It ends after a minute at most, and the
-// cluster removes it a minute later should nobody else.
+// job returns the manifest of the Job. Its pod complies with Pod Security
+// restricted, has no credentials, and tolerates the same taints as the webhook.
+// Its labels are not selected by the webhook's Service and NetworkPolicy. The
+// deadline and the TTL remove the Job if this program cannot.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 func job(name, namespace, image string, targets []probe.Target) *batchv1.Job {
 	labels := map[string]string{

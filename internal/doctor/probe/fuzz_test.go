@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What parses prints back to something that parses to the same.
+// The text of a parsed target parses to the same target.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"api.cast.ai:443", "[::1]:443", "10.0.0.1:65535", ":443", "a:0", "a:b:1", "https://a:443", "a:99999", "[a]:1"} {
 		f.Add(seed)
@@ -17,15 +17,15 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := Parse(target.String())
-		if err != nil || again != target {
-			t.Errorf("%q is %+v, whose text %q is %+v, %v", s, target, target.String(), again, err)
+		reparsed, err := Parse(target.String())
+		if err != nil || reparsed != target {
+			t.Errorf("%q is %+v, whose text %q is %+v, %v", s, target, target.String(), reparsed, err)
 		}
 	})
 }
 
-// A report comes from a pod's log, which may hold anything. What is taken is
-// printed back unchanged.
+// A report comes from a pod's log, which may contain anything. A report that is
+// accepted encodes to the same text.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"version":1,"results":[{"target":{"host":"a","port":443}}]}`, `{"version":2,"results":[{}]}`, `{"version":1,"results":[]}`, `{"version":1,"results":[null]}`,
@@ -42,11 +42,11 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := Decode(once)
+		decoded, err := Decode(once)
 		if err != nil {
 			t.Fatalf("%v: %s", err, once)
 		}
-		if twice, err := Encode(again); err != nil || !bytes.Equal(once, twice) {
+		if twice, err := Encode(decoded); err != nil || !bytes.Equal(once, twice) {
 			t.Errorf("%v\n%s%s", err, once, twice)
 		}
 	})

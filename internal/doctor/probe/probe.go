@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package probe looks at hosts from where it runs: does the name resolve, does
-// the port answer, who speaks TLS there.
+// Package probe resolves host names, connects to them, and starts a TLS
+// handshake, from the machine or pod where it runs.
 //
-// It only gathers. Whether an address should be private or a certificate is
-// trusted is judged by the one who reads the report: the server's image, which
-// carries this package into the cluster, has no root certificates. It needs
-// neither AWS nor Kubernetes, so the server's binary stays small.
+// It only gathers facts. The reader of the report decides whether an address
+// should be private and a certificate is trusted: the server's image, which runs
+// this package in the cluster, has no root certificates. The package depends on
+// neither AWS nor Kubernetes, which keeps the server's binary small.
 package probe
 
 import (
@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// Version is that of the report's form.
+// Version is the version of the report format.
 const Version = 1
 
 // Target is a host name or an address, and a TCP port.
@@ -31,12 +31,12 @@ type Target struct {
 	Port uint16 `json:"port"`
 }
 
-// String is HOST:PORT.
+// String returns HOST:PORT.
 func (t Target) String() string {
 	return net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
 }
 
-// Parse reads HOST:PORT. An IPv6 address stands in brackets.
+// Parse parses HOST:PORT. An IPv6 address must be in brackets.
 func Parse(s string) (Target, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
@@ -49,25 +49,25 @@ func Parse(s string) (Target, error) {
 	return Target{Host: host, Port: uint16(n)}, nil
 }
 
-// Fault is the class of an error. The empty one means that all went well.
+// Fault is the class of an error. It is empty if the step succeeded.
 type Fault string
 
-// The faults, in the order in which they can happen.
+// The faults, in the order of the steps.
 const (
-	NoSuchName     Fault = "no-such-name"    // DNS answered that there is no such name, or that it has no address
+	NoSuchName     Fault = "no-such-name"    // NXDOMAIN, or a name without an address
 	DNSTimeout     Fault = "dns-timeout"     // DNS did not answer
-	DNSFailed      Fault = "dns-failed"      // DNS answered with an error, such as SERVFAIL
-	Refused        Fault = "refused"         // the host answered that nobody listens
-	ConnectTimeout Fault = "connect-timeout" // nothing came back: a firewall, a security group, no route
-	Unreachable    Fault = "unreachable"     // this machine or a router knows no way there
-	ConnectFailed  Fault = "connect-failed"  // any other error of TCP
-	TLSAlert       Fault = "tls-alert"       // the other side refused the handshake
-	TLSTimeout     Fault = "tls-timeout"     // connected, and silent
+	DNSFailed      Fault = "dns-failed"      // another answer, such as SERVFAIL
+	Refused        Fault = "refused"         // no process listens on the port
+	ConnectTimeout Fault = "connect-timeout" // no response: a firewall, a security group, no route
+	Unreachable    Fault = "unreachable"     // no route on this machine or a router
+	ConnectFailed  Fault = "connect-failed"  // another error of TCP
+	TLSAlert       Fault = "tls-alert"       // the server refused the handshake
+	TLSTimeout     Fault = "tls-timeout"     // the server sent nothing
 	NotTLS         Fault = "not-tls"         // the answer is not TLS
-	TLSFailed      Fault = "tls-failed"      // any other error of the handshake, such as a closed connection
+	TLSFailed      Fault = "tls-failed"      // another error of the handshake, such as a closed connection
 )
 
-// Step is how one step went.
+// Step is the result of one step.
 type Step struct {
 	Fault   Fault   `json:"fault,omitempty"`
 	Error   string  `json:"error,omitempty"`
@@ -80,56 +80,56 @@ type Dial struct {
 	Step
 }
 
-// Handshake is TLS with the first address that could be connected to.
+// Handshake is the TLS handshake with the first address that accepted a connection.
 type Handshake struct {
 	Address  netip.Addr `json:"address"`
 	Protocol string     `json:"protocol,omitempty"` // such as "TLS 1.3"
-	// Chain is what the server sent, DER, its own certificate first. Nothing
-	// about it was verified.
+	// Chain is the certificate chain in DER, the server's own certificate first.
+	// It is not verified.
 	Chain [][]byte `json:"chain,omitempty"`
 	Step
 }
 
-// Result is what was seen of a target.
+// Result is the result for one target.
 type Result struct {
 	Target
 	DNS Step `json:"dns"`
-	// Addresses are all that the name resolves to, in the resolver's order.
+	// Addresses are all addresses of the name, in the order of the resolver.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
-	// Dials has an entry for each address: of an interface endpoint, one for
-	// each zone.
+	// Dials has one entry for each address. An interface endpoint has one address
+	// for each zone.
 	Dials []Dial `json:"dials,omitempty"`
-	// TLS is nil when nothing could be connected to.
+	// TLS is nil if no address accepted a connection.
 	TLS *Handshake `json:"tls,omitempty"`
 }
 
-// Connected tells whether an address answered.
+// Connected reports whether an address accepted a connection.
 func (r Result) Connected() bool { return r.TLS != nil }
 
-// Prober is how to look. The zero value looks as any program on this machine
-// would.
+// Prober configures how targets are probed. The zero value probes as any program
+// on this machine would connect.
 type Prober struct {
 	Resolver *net.Resolver // default net.DefaultResolver
 	// Dial connects to ADDRESS:PORT over TCP. Default net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// How long DNS, TCP and TLS may take, each. Default 3, 2 and 2 seconds: all
-	// of it fits the time that doctor gives a check.
+	// Time limits of the steps. The defaults are 3, 2 and 2 seconds, which
+	// together are less than the default timeout of a check.
 	DNS, Connect, TLS time.Duration
 }
 
-// Look looks at targets side by side, from this machine. It has a result for
-// each target, in their order; what fails is in the result.
-func Look(ctx context.Context, targets []Target) []Result { return Prober{}.Look(ctx, targets) }
+// Run probes targets concurrently with the default Prober.
+func Run(ctx context.Context, targets []Target) []Result { return Prober{}.Run(ctx, targets) }
 
-// Look is as the function Look.
-func (p Prober) Look(ctx context.Context, targets []Target) []Result {
+// Run probes targets concurrently. It returns one result for each target, in
+// their order. Errors are part of the results.
+func (p Prober) Run(ctx context.Context, targets []Target) []Result {
 	p = p.withDefaults()
 	results := make([]Result, len(targets))
-	var all sync.WaitGroup
+	var group sync.WaitGroup
 	for i, t := range targets {
-		all.Go(func() { results[i] = p.look(ctx, t) })
+		group.Go(func() { results[i] = p.probe(ctx, t) })
 	}
-	all.Wait()
+	group.Wait()
 	return results
 }
 
@@ -158,20 +158,20 @@ type report struct {
 	Results []Result `json:"results"`
 }
 
-// Encode is the report as one line of JSON.
+// Encode returns the report as one line of JSON.
 func Encode(results []Result) ([]byte, error) {
 	b, err := json.Marshal(report{Version, results})
 	return append(b, '\n'), err
 }
 
-// Decode reads what Encode wrote.
+// Decode parses the output of Encode.
 func Decode(b []byte) ([]Result, error) {
 	var r report
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("not a report of privatelink-webhook probe: %w", err)
 	}
 	if r.Version != Version {
-		return nil, fmt.Errorf("report of version %d, want %d: use the command line of the webhook's release", r.Version, Version)
+		return nil, fmt.Errorf("report of version %d, want %d: use the same release of privatelink and of the webhook", r.Version, Version)
 	}
 	if len(r.Results) == 0 {
 		return nil, errors.New("the report has no results")

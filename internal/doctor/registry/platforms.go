@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,115 +20,106 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// dockerList is what Docker called an index before OCI.
-const dockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
+// dockerManifestList is Docker's media type of an index.
+const dockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json"
 
-// most is more than any image's configuration has.
-const most = 8 << 20
+// maxConfigSize limits the configuration of an image, in bytes.
+const maxConfigSize = 8 << 20
 
-func (l *looking) platforms(ctx context.Context) doctor.Finding {
-	nodes, err := l.Platforms(ctx)
+func (k *checker) platforms(ctx context.Context) doctor.Finding {
+	nodes, err := k.Platforms(ctx)
 	if err != nil {
-		return unread("the architectures of the nodes are not known", err)
+		return inputFailed("the architectures of the nodes are not known", err)
 	}
-	states, err := l.theStates(ctx)
+	states, err := k.imageStates(ctx)
 	if err != nil {
-		return unread("which images are needed is not known", err)
+		return inputFailed("the required images are not known", err)
 	}
-	states = slices.DeleteFunc(slices.Clone(states), func(s state) bool { return s.err != nil }) // told by images
+	states = slices.DeleteFunc(slices.Clone(states), func(s imageState) bool { return s.err != nil }) // reported by images
 	if len(nodes) == 0 {
-		return doctor.Unknownf("add a node, or look again when there is one", "the cluster has no node whose architecture could be asked for")
+		return doctor.Unknownf("add a node and run the check again", "the cluster has no node, so that no architecture is known")
 	}
 	if len(states) == 0 {
-		return l.nothing(ctx)
+		return k.noImages(ctx)
 	}
-	lacks, errs := make([][]string, len(states)), make([]error, len(states))
+	missing, errs := make([][]string, len(states)), make([]error, len(states))
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for n, s := range states {
 		group.Go(func() error {
-			lacks[n], errs[n] = l.lacking(ctx, s.repository, s.descriptor, nodes)
+			missing[n], errs[n] = k.missingPlatforms(ctx, s.repository, s.descriptor, nodes)
 			return nil
 		})
 	}
 	_ = group.Wait() // the errors are in errs
-	var copied, published, details []string
+	var notCopied, notPublished, details []string
 	for n, s := range states {
-		what := s.Target + " for " + strings.Join(lacks[n], " and ")
+		image := s.Target + " for " + strings.Join(missing[n], " and ")
 		switch {
 		case errs[n] != nil:
-			details = append(details, fmt.Sprintf("not seen: %s: %v", s.Target, errs[n]))
-		case len(lacks[n]) == 0:
-		case s.Whole:
-			published = append(published, what)
-			details = append(details, "not published: "+what)
+			details = append(details, fmt.Sprintf("unknown: %s: %v", s.Target, errs[n]))
+		case len(missing[n]) == 0:
+		case s.AllPlatforms:
+			notPublished = append(notPublished, image)
+			details = append(details, "not published: "+image)
 		default:
-			copied = append(copied, what)
-			details = append(details, "missing: "+what)
+			notCopied = append(notCopied, image)
+			details = append(details, "missing: "+image)
 		}
 	}
-	const keep = "keep its pods on the other nodes by a nodeSelector on kubernetes.io/arch"
-	switch failed := errors.Join(errs...); {
-	case len(copied) > 0:
-		return doctor.Failf(l.Copy+" --update --overwrite, without --platform; where the publisher has none, "+keep,
-			"%d of %d images lack an architecture of the nodes: %s", len(copied), len(states), doctor.List(copied, 3)).With(details...)
-	case failed != nil:
-		return unseen(rewrite.RegistryHost(l.Registry), first(errs)).With(details...)
-	case len(published) > 0:
-		return doctor.Warnf(keep, "%d of %d images are not published for all nodes: %s", len(published), len(states), doctor.List(published, 3)).With(details...)
+	const selectNodes = "keep its pods on the other nodes with a nodeSelector on kubernetes.io/arch"
+	switch firstErr := cmp.Or(errs...); {
+	case len(notCopied) > 0:
+		return doctor.Failf(k.Mirror+" --update --overwrite, without --platform; if the image is not published for the architecture, "+selectNodes,
+			"%d of %d images are missing for an architecture of the nodes: %s", len(notCopied), len(states), doctor.List(notCopied, 3)).With(details...)
+	case firstErr != nil:
+		return requestFailed(rewrite.RegistryHost(k.Registry), firstErr).With(details...)
+	case len(notPublished) > 0:
+		return doctor.Warnf(selectNodes, "%d of %d images are not published for all nodes: %s", len(notPublished), len(states), doctor.List(notPublished, 3)).With(details...)
 	}
-	return doctor.OKf("%d images are there for %s", len(states), strings.Join(nodes, ", "))
+	return doctor.OKf("%d images exist for %s", len(states), strings.Join(nodes, ", "))
 }
 
-func first(errs []error) error {
-	return errs[slices.IndexFunc(errs, func(err error) bool { return err != nil })]
-}
-
-// lacking returns those of the nodes' platforms that an image has not.
-func (l *looking) lacking(ctx context.Context, repository string, d ocispec.Descriptor, nodes []string) (lacks []string, err error) {
-	has, err := l.has(ctx, repository, d)
+// missingPlatforms returns the platforms of the nodes that an image does not have.
+func (k *checker) missingPlatforms(ctx context.Context, repository string, d ocispec.Descriptor, nodes []string) ([]string, error) {
+	available, err := k.imagePlatforms(ctx, repository, d)
 	if err != nil {
 		return nil, err
 	}
-	for _, node := range nodes {
-		if !slices.Contains(has, node) {
-			lacks = append(lacks, node)
-		}
-	}
-	return lacks, nil
+	return slices.DeleteFunc(slices.Clone(nodes), func(node string) bool { return slices.Contains(available, node) }), nil
 }
 
-// has returns the platforms of an image, without variants: every arm64 node runs
-// v8. Attestations are of no platform, which indexes call unknown/unknown.
+// imagePlatforms returns the platforms of an image without variants, because
+// every arm64 node runs v8. Attestations have the platform unknown/unknown.
 // https://docs.docker.com/build/metadata/attestations/attestation-storage/
-func (l *looking) has(ctx context.Context, repository string, d ocispec.Descriptor) (all []string, err error) {
-	text, err := l.Client.Manifest(ctx, repository, d)
+func (k *checker) imagePlatforms(ctx context.Context, repository string, d ocispec.Descriptor) (platforms []string, err error) {
+	text, err := k.Client.Manifest(ctx, repository, d)
 	if err != nil {
 		return nil, err
 	}
-	if d.MediaType == ocispec.MediaTypeImageIndex || d.MediaType == dockerList {
+	if d.MediaType == ocispec.MediaTypeImageIndex || d.MediaType == dockerManifestList {
 		var index ocispec.Index
 		if err := json.Unmarshal(text, &index); err != nil {
 			return nil, fmt.Errorf("%s@%s: %w", repository, d.Digest, err)
 		}
 		for _, m := range index.Manifests {
 			if p := m.Platform; p != nil && p.OS != "unknown" {
-				all = append(all, p.OS+"/"+p.Architecture)
+				platforms = append(platforms, p.OS+"/"+p.Architecture)
 			}
 		}
-		return all, nil
+		return platforms, nil
 	}
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(text, &manifest); err != nil {
 		return nil, fmt.Errorf("%s@%s: %w", repository, d.Digest, err)
 	}
-	body, err := l.Client.Blob(ctx, repository, manifest.Config)
+	body, err := k.Client.Blob(ctx, repository, manifest.Config)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
 	var config ocispec.Platform
-	if text, err = io.ReadAll(io.LimitReader(body, most)); err == nil {
+	if text, err = io.ReadAll(io.LimitReader(body, maxConfigSize)); err == nil {
 		err = json.Unmarshal(text, &config)
 	}
 	if err != nil {
@@ -136,34 +128,34 @@ func (l *looking) has(ctx context.Context, repository string, d ocispec.Descript
 	return []string{config.OS + "/" + config.Architecture}, nil
 }
 
-func (l *looking) webhook(ctx context.Context) doctor.Finding {
-	ref, err := l.Webhook(ctx)
+func (k *checker) webhook(ctx context.Context) doctor.Finding {
+	ref, err := k.Webhook(ctx)
 	if err != nil {
-		return unread("the webhook's image is not known", err)
+		return inputFailed("the webhook's image is not known", err)
 	}
 	image := rewrite.SplitReference(ref)
 	repository, host := image.Repository, image.Host()
-	if host != rewrite.RegistryHost(l.Registry) && !rewrite.IsECRHost(host) {
+	if host != rewrite.RegistryHost(k.Registry) && !rewrite.IsECRHost(host) {
 		return doctor.Failf("install it from the private registry: privatelink install --config privatelink.yaml | kubectl apply -f -", "%s is not in a private registry", ref)
 	}
-	d, err := l.Client.Resolve(ctx, repository, image.Identifier())
-	copying := "from the source of the version that " + ref + " names, which pushes all platforms: make push REGISTRY=" + l.Registry
+	d, err := k.Client.Resolve(ctx, repository, image.Identifier())
+	push := "in the source of the version that " + ref + " names, push the image for all platforms: make push REGISTRY=" + k.Registry
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		return doctor.Failf(copying, "%s is missing", ref)
+		return doctor.Failf(push, "%s is missing", ref)
 	case err != nil:
-		return unseen(host, err)
+		return requestFailed(host, err)
 	}
-	nodes, err := l.Platforms(ctx)
+	nodes, err := k.Platforms(ctx)
 	if err != nil {
-		return unread(ref+" is there, but the architectures of the nodes are not known", err)
+		return inputFailed(ref+" exists, but the architectures of the nodes are not known", err)
 	}
-	lacks, err := l.lacking(ctx, repository, d, nodes)
+	missing, err := k.missingPlatforms(ctx, repository, d, nodes)
 	switch {
 	case err != nil:
-		return unseen(host, err)
-	case len(lacks) > 0:
-		return doctor.Failf(copying, "%s is not there for %s", ref, strings.Join(lacks, " and "))
+		return requestFailed(host, err)
+	case len(missing) > 0:
+		return doctor.Failf(push, "%s does not exist for %s", ref, strings.Join(missing, " and "))
 	}
-	return doctor.OKf("%s is there for %s", ref, strings.Join(nodes, ", "))
+	return doctor.OKf("%s exists for %s", ref, strings.Join(nodes, ", "))
 }

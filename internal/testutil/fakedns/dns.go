@@ -44,13 +44,9 @@ type Server struct {
 
 // Start starts a server on an address such as 127.0.0.1:0. Close stops it.
 func Start(address string) (*Server, error) {
-	udp, err := net.ListenPacket("udp", address)
+	udp, tcp, err := listen(address)
 	if err != nil {
 		return nil, err
-	}
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	if err != nil {
-		return nil, errors.Join(err, udp.Close())
 	}
 	s := &Server{address: udp.LocalAddr().String(), records: map[string]record{}}
 	for _, d := range []*dns.Server{{PacketConn: udp, Handler: s}, {Listener: tcp, Handler: s}} {
@@ -66,6 +62,26 @@ func Start(address string) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// listen opens a UDP and a TCP socket on the same port. With port 0, another
+// process may use the TCP port that matches the UDP port, so it tries again with
+// other ports.
+func listen(address string) (net.PacketConn, net.Listener, error) {
+	for attempt := 1; ; attempt++ {
+		udp, err := net.ListenPacket("udp", address)
+		if err != nil {
+			return nil, nil, err
+		}
+		tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+		if err == nil {
+			return udp, tcp, nil
+		}
+		err = errors.Join(err, udp.Close())
+		if !strings.HasSuffix(address, ":0") || attempt == 10 {
+			return nil, nil, err
+		}
+	}
 }
 
 // Address returns HOST:PORT, the same for UDP and TCP.

@@ -39,7 +39,8 @@ var mayImport = map[string][]string{
 	"internal/rewrite":  {},
 	"internal/manifest": {"internal/rewrite", "internal/podspec"},
 	"internal/explain":  {"internal/rewrite", "internal/podspec", "internal/jsonpatch", "deploy", "webhook"},
-	"internal/status":   {},
+	"internal/status": {"deploy", "internal/doctor/cluster", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock",
+		"internal/registry", "internal/registry/awsecr", "internal/rewrite"},
 
 	"internal/catalog":       {"internal/rewrite", "internal/podspec", "internal/manifest"},
 	"internal/catalog/live":  {"internal/catalog", "internal/rewrite", "internal/podspec"},
@@ -61,6 +62,9 @@ var mayImport = map[string][]string{
 	"internal/doctor/identity": {"internal/doctor", "internal/doctor/awsapi"},
 	"internal/doctor/probe":    {},
 	"internal/doctor/inside":   {"internal/doctor", "internal/doctor/probe"},
+	"internal/doctor/suite": {"deploy", "internal/catalog", "internal/catalog/live", "internal/doctor", "internal/doctor/awsapi", "internal/doctor/cluster",
+		"internal/doctor/identity", "internal/doctor/inside", "internal/doctor/network", "internal/doctor/probe", "internal/doctor/registry",
+		"internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite"},
 }
 
 // onlyIn names the packages that alone may import a library, or what is below it.
@@ -74,7 +78,7 @@ var onlyIn = map[string][]string{
 	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec"},
 	"helm.sh/helm":                           {"internal/catalog/chart"},
 	"k8s.io/apiserver":                       {"internal/explain"},
-	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/kubeconfig", "cmd/privatelink", "cmd/privatelink-webhook"},
+	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/doctor/suite", "internal/kubeconfig", "internal/status", "cmd/privatelink", "cmd/privatelink-webhook"},
 }
 
 // imports reads the files in this process, so that the test's cache sees every

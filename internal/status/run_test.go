@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package status_test
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/status"
 )
 
-// statusCluster answers as an API server with one replica of the webhook does.
-func statusCluster(t *testing.T, wanted int, metrics string) (kubeconfig string) {
+// cluster starts an API server with one replica of the webhook.
+func cluster(t *testing.T, wanted int, metrics string) kubeconfig.Options {
 	t.Helper()
 	const prefix = "/api/v1/namespaces/castai-privatelink/"
-	answers := map[string]string{
+	responses := map[string]string{
 		"/apis/apps/v1/namespaces/castai-privatelink/deployments/privatelink-webhook": fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"privatelink-webhook","namespace":"castai-privatelink"},
 			"spec":{"replicas":%d,"selector":{"matchLabels":{"app":"w"}},"template":{"spec":{"volumes":[{"name":"config","configMap":{"name":"c"}}]}}}}`, wanted),
 		prefix + "pods": `{"apiVersion":"v1","kind":"PodList","items":[
@@ -29,10 +32,10 @@ func statusCluster(t *testing.T, wanted int, metrics string) (kubeconfig string)
 		prefix + "configmaps/c": `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"privatelink.yaml":"registry: x\n"}}`,
 	}
 	if metrics != "" {
-		answers[prefix+"pods/http:w-1:18080/proxy/metrics"] = metrics
+		responses[prefix+"pods/http:w-1:18080/proxy/metrics"] = metrics
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, ok := answers[r.URL.Path]
+		text, ok := responses[r.URL.Path]
 		if !ok {
 			http.Error(w, "no "+r.URL.Path, http.StatusServiceUnavailable)
 			return
@@ -41,11 +44,20 @@ func statusCluster(t *testing.T, wanted int, metrics string) (kubeconfig string)
 		fmt.Fprint(w, text)
 	}))
 	t.Cleanup(s.Close)
-	return write(t, "kubeconfig", `{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
-		"clusters":[{"name":"c","cluster":{"server":"`+s.URL+`"}}],"users":[{"name":"u","user":{}}]}`)
+	return kubeconfig.Options{File: write(t, "kubeconfig", `{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
+		"clusters":[{"name":"c","cluster":{"server":"`+s.URL+`"}}],"users":[{"name":"u","user":{}}]}`)}
 }
 
-func TestStatus(t *testing.T) {
+func write(t *testing.T, name, text string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestRun(t *testing.T) {
 	metrics := `# TYPE privatelink_build_info gauge
 privatelink_build_info{version="v1"} 1
 # TYPE privatelink_images_rewritten_total counter
@@ -55,55 +67,55 @@ privatelink_config_info{hash="44f0bbe888ba"} 1
 # TYPE privatelink_config_last_load_successful gauge
 privatelink_config_last_load_successful 1
 `
-	var fault findings
-	var unseen reported
 	for title, tc := range map[string]struct {
 		wanted  int
 		metrics string
-		args    []string
-		is      any // the kind of error; nil for none
+		change  func(*status.Options)
+		code    int
 		out     string
 	}{
-		"all is well":                  {1, metrics, []string{"--no-registry"}, nil, "5: 5 ghcr.io"},
-		"the lock file is not there":   {1, metrics, nil, nil, "not asked: there is no lock file"},
-		"a replica is missing":         {2, metrics, []string{"--no-registry"}, &fault, "1 of 2 replicas are ready"},
-		"metrics cannot be read":       {1, "", []string{"--no-registry"}, &unseen, "not seen"},
-		"the configuration is another": {1, strings.ReplaceAll(metrics, "44f0bbe888ba", "000000000000"), []string{"--no-registry"}, &fault, "the ConfigMap is 44f0bbe888ba"},
+		"no errors":                    {1, metrics, nil, exitcode.OK, "5: 5 ghcr.io"},
+		"no lock file":                 {1, metrics, func(o *status.Options) { o.SkipRegistry = false }, exitcode.OK, "not checked: there is no lock file"},
+		"a lock file that is missing":  {1, metrics, func(o *status.Options) { o.SkipRegistry, o.LockFile = false, "none.yaml" }, exitcode.Usage, ""},
+		"no cluster":                   {1, metrics, func(o *status.Options) { o.Cluster.File = "none" }, exitcode.Usage, ""},
+		"a replica is missing":         {2, metrics, nil, exitcode.ActionNeeded, "1 of 2 replicas are ready"},
+		"metrics cannot be read":       {1, "", nil, exitcode.Failed, "unknown"},
+		"the configuration is another": {1, strings.ReplaceAll(metrics, "44f0bbe888ba", "000000000000"), nil, exitcode.ActionNeeded, "the ConfigMap is 44f0bbe888ba"},
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			c, out := newStatus(), &bytes.Buffer{}
-			c.SilenceErrors, c.SilenceUsage = true, true
-			c.SetOut(out)
-			c.SetArgs(append(tc.args, "--kubeconfig", statusCluster(t, tc.wanted, tc.metrics)))
-			err := c.ExecuteContext(t.Context())
-			if (tc.is == nil) != (err == nil) || tc.is != nil && !errors.As(err, tc.is) {
-				t.Errorf("error %v", err)
+			o := status.Options{Cluster: cluster(t, tc.wanted, tc.metrics), SkipRegistry: true, Timeout: 10 * time.Second}
+			if tc.change != nil {
+				tc.change(&o)
+			}
+			var out bytes.Buffer
+			if err := status.Run(t.Context(), &out, "", o); exitcode.Of(err) != tc.code {
+				t.Errorf("exit code %d, want %d: %v", exitcode.Of(err), tc.code, err)
 			}
 			if !strings.Contains(out.String(), tc.out) {
-				t.Errorf("%s\ndoes not say %q", out, tc.out)
+				t.Errorf("%s\ndoes not contain %q", &out, tc.out)
 			}
 		})
 	}
+	if err := status.Run(t.Context(), nil, "yaml", status.Options{}); exitcode.Of(err) != exitcode.Usage {
+		t.Errorf("--output yaml: %v", err)
+	}
 }
 
-func TestStatusAsJSONTellsWhatTheRegistryLacks(t *testing.T) {
+func TestRunWritesMissingImagesAsJSON(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	host := strings.TrimPrefix(server.URL, "http://")
 	file := write(t, "lock.yaml", "apiVersion: privatelink.cast.ai/v1alpha1\nkind: Lock\nregistry: "+host+"/castai\nimages:\n- {source: ghcr.io/a:1, target: "+host+"/castai/a:1, mediaType: m, size: 1, digest: sha256:"+strings.Repeat("0", 64)+"}\n")
 	t.Setenv("DOCKER_CONFIG", filepath.Dir(file))
-	c, out := newStatus(), &bytes.Buffer{}
-	c.SilenceErrors, c.SilenceUsage = true, true
-	c.SetOut(out)
-	c.SetArgs([]string{"-o", "json", "--lock", file, "--kubeconfig", statusCluster(t, 1, "")})
-	var fault findings
-	if err := c.ExecuteContext(t.Context()); !errors.As(err, &fault) {
+	var out bytes.Buffer
+	err := status.Run(t.Context(), &out, "json", status.Options{Cluster: cluster(t, 1, ""), LockFile: file, Timeout: 10 * time.Second})
+	if exitcode.Of(err) != exitcode.ActionNeeded {
 		t.Errorf("error %v", err)
 	}
 	var s status.Status
 	if err := json.Unmarshal(out.Bytes(), &s); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("%v: %s", err, &out)
 	}
 	if len(s.Registry.Missing) != 1 || s.Registry.Missing[0] != host+"/castai/a:1" {
 		t.Errorf("%+v", s.Registry)

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-func (p Prober) look(ctx context.Context, t Target) Result {
+// probe runs the three steps for one target.
+func (p Prober) probe(ctx context.Context, t Target) Result {
 	r := Result{Target: t}
 	r.Addresses, r.DNS = p.resolve(ctx, t.Host)
 	if r.DNS.Fault != "" {
@@ -23,14 +24,14 @@ func (p Prober) look(ctx context.Context, t Target) Result {
 	}
 	conns := make([]net.Conn, len(r.Addresses))
 	r.Dials = make([]Dial, len(r.Addresses))
-	var all sync.WaitGroup
+	var group sync.WaitGroup
 	for i, a := range r.Addresses {
-		all.Go(func() {
+		group.Go(func() {
 			r.Dials[i].Address = a
 			conns[i], r.Dials[i].Step = p.connect(ctx, a, t.Port)
 		})
 	}
-	all.Wait()
+	group.Wait()
 	for i, conn := range conns {
 		if conn == nil {
 			continue
@@ -40,25 +41,25 @@ func (p Prober) look(ctx context.Context, t Target) Result {
 			h.Address = r.Addresses[i]
 			r.TLS = &h
 		}
-		conn.Close() // nothing was sent that could be lost
+		conn.Close() // no data was written, so the error does not matter
 	}
 	return r
 }
 
-// step times f, and bounds it.
-func step(ctx context.Context, limit time.Duration, f func(context.Context) error, class func(error) Fault) Step {
+// step runs f with a time limit, and classifies its error.
+func step(ctx context.Context, limit time.Duration, f func(context.Context) error, classify func(error) Fault) Step {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	begin := time.Now()
 	err := f(ctx)
 	s := Step{Seconds: time.Since(begin).Seconds()}
 	if err != nil {
-		s.Fault, s.Error = class(err), err.Error()
+		s.Fault, s.Error = classify(err), err.Error()
 	}
 	return s
 }
 
-// resolve asks as programs do, through the search list of resolv.conf.
+// resolve uses the search list of resolv.conf, as programs do.
 func (p Prober) resolve(ctx context.Context, host string) (addresses []netip.Addr, _ Step) {
 	s := step(ctx, p.DNS, func(ctx context.Context) error {
 		found, err := p.Resolver.LookupNetIP(ctx, "ip", host)
@@ -80,8 +81,8 @@ func (p Prober) connect(ctx context.Context, a netip.Addr, port uint16) (conn ne
 
 func (p Prober) handshake(ctx context.Context, conn net.Conn, host string) (h Handshake) {
 	h.Step = step(ctx, p.TLS, func(ctx context.Context) error {
-		// Nothing is sent but the handshake, so nothing is at stake. The chain is
-		// verified by the one who reads the report and has roots.
+		// Only the handshake is sent. The reader of the report, which has root
+		// certificates, verifies the chain.
 		c := tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
 		err := c.HandshakeContext(ctx)
 		state := c.ConnectionState()
@@ -96,7 +97,7 @@ func (p Prober) handshake(ctx context.Context, conn net.Conn, host string) (h Ha
 	return h
 }
 
-func timedOut(err error) bool {
+func isTimeout(err error) bool {
 	ne, ok := errors.AsType[net.Error](err)
 	return errors.Is(err, context.DeadlineExceeded) || ok && ne.Timeout()
 }
@@ -106,7 +107,7 @@ func dnsFault(err error) Fault {
 	switch {
 	case ok && e.IsNotFound:
 		return NoSuchName
-	case timedOut(err):
+	case isTimeout(err):
 		return DNSTimeout
 	}
 	return DNSFailed
@@ -118,7 +119,7 @@ func tcpFault(err error) Fault {
 		return Refused
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return Unreachable
-	case timedOut(err):
+	case isTimeout(err):
 		return ConnectTimeout
 	}
 	return ConnectFailed
@@ -131,11 +132,11 @@ func tlsFault(err error) Fault {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return NotTLS
 	}
-	// An alert that comes over TCP is a net.OpError "remote error".
+	// crypto/tls wraps an alert of the server in a net.OpError "remote error".
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
 		return TLSAlert
 	}
-	if timedOut(err) && !errors.Is(err, io.EOF) {
+	if isTimeout(err) && !errors.Is(err, io.EOF) {
 		return TLSTimeout
 	}
 	return TLSFailed

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/catalog/live"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/registry"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+)
+
+func (s *Suite) registryChecks(ctx context.Context) ([]doctor.Check, error) {
+	o := awsecr.ConnectOptions{
+		Settings: awsecr.Settings(s.Rules.Config().Repositories), Profile: s.AWS.Profile, PlainHTTP: s.PlainHTTP, UserAgent: s.UserAgent, Warn: s.Warn,
+	}
+	if s.Rules.OnECR() {
+		o.Prefix = s.Rules.Registry()
+	}
+	client, ecr, err := awsecr.Connect(ctx, o)
+	if err != nil {
+		return nil, exitcode.AsUsage(err)
+	}
+	c := registry.Config{
+		Registry: s.Rules.Registry(), Client: client, Images: s.requiredImages, Platforms: s.platforms, Webhook: s.expectedWebhookImage,
+		Mirror: "privatelink mirror --config privatelink.yaml",
+	}
+	if ecr != nil {
+		c.ECR = ecr
+	}
+	if s.LockFile != lock.DefaultFile {
+		c.Mirror += " --lock " + s.LockFile
+	}
+	return registry.Checks(c), nil
+}
+
+// requiredImages returns the images of the lock file or, without one, of the
+// cluster.
+func (s *Suite) requiredImages(ctx context.Context) (images []registry.RequiredImage, err error) {
+	l, err := lock.Read(s.LockFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s.imagesInCluster(ctx)
+	case err != nil:
+		return nil, err
+	case l.Registry != s.Rules.Registry():
+		return nil, fmt.Errorf("%s is for registry %s, not for %s: select another file with --lock", s.LockFile, l.Registry, s.Rules.Registry())
+	}
+	for _, i := range l.Images {
+		isPartial := len(l.Platforms) > 0 || i.SourceDigest != "" && i.SourceDigest != i.Digest
+		images = append(images, registry.RequiredImage{Target: i.Target, Digest: i.Digest, AllPlatforms: !isPartial})
+	}
+	return images, nil
+}
+
+func (s *Suite) imagesInCluster(ctx context.Context) (images []registry.RequiredImage, err error) {
+	if s.clusterErr != nil {
+		return nil, fmt.Errorf("no lock file %s, and %w", s.LockFile, s.clusterErr)
+	}
+	list := catalog.New(s.Rules)
+	if _, err := live.Read(ctx, s.client, list); err != nil {
+		return nil, err
+	}
+	for _, i := range list.Images() {
+		if strings.HasPrefix(i.Target, s.Rules.Registry()+"/") {
+			images = append(images, registry.RequiredImage{Target: i.Target})
+		}
+	}
+	return images, nil
+}
+
+// platforms returns the platforms of the nodes, such as linux/arm64.
+func (s *Suite) platforms(ctx context.Context) (platforms []string, err error) {
+	if s.clusterErr != nil {
+		return nil, s.clusterErr
+	}
+	nodes, err := s.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes.Items {
+		platforms = append(platforms, n.Status.NodeInfo.OperatingSystem+"/"+n.Status.NodeInfo.Architecture)
+	}
+	slices.Sort(platforms)
+	return slices.Compact(platforms), nil
+}
+
+// expectedWebhookImage returns the image of the Deployment or, before the
+// installation, of the bundle.
+func (s *Suite) expectedWebhookImage(ctx context.Context) (string, error) {
+	image, err := s.webhookImage(ctx)
+	if s.clusterErr != nil || apierrors.IsNotFound(err) {
+		return s.bundle.image, nil
+	}
+	return image, err
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package suite assembles the checks of all groups for one cluster, its
+// registry and its network, as `privatelink doctor` runs them.
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
+	"github.com/castai/privatelink-webhook/internal/doctor/inside"
+	"github.com/castai/privatelink-webhook/internal/doctor/network"
+	"github.com/castai/privatelink-webhook/internal/doctor/registry"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+// Options select the cluster, the registry and the network to diagnose.
+type Options struct {
+	// Rules are the expected rewrite rules, and Config the text of the file that
+	// they come from, if any. Without Rules, the configuration in the cluster is
+	// used.
+	Rules  *rewrite.Rules
+	Config []byte
+	// Cluster selects the Kubernetes cluster. Checks that need one are unknown
+	// without it.
+	Cluster kubeconfig.Options
+	// Engine is webhook or policy. Default: the one that is installed.
+	Engine string
+	// LockFile lists the required images. If it does not exist, the images that
+	// the cluster uses are required.
+	LockFile string
+	AWS      AWS
+	// PlainHTTP are registry hosts without TLS. Loopback hosts are implied.
+	PlainHTTP []string
+	// Probe and Inside choose where the checks of group "inside" run: in a pod,
+	// or on this machine.
+	Probe, Inside bool
+	// CASTAIHosts are HOST:PORT of CAST AI for the same checks. Default: the hosts
+	// that serve the region, if they are known.
+	CASTAIHosts []string
+	// Run selects checks. Its Timeout is 8 seconds by default, and 30 with Probe,
+	// for a node that has to pull the image.
+	Run doctor.Options
+	// UserAgent identifies the client to registries, and Warn receives its
+	// warnings.
+	UserAgent string
+	Warn      func(string)
+}
+
+// Suite is the set of all checks.
+type Suite struct {
+	Options
+	client     kubernetes.Interface
+	rest       *rest.Config
+	clusterErr error           // why there is no client
+	registry   rewrite.ECRHost // without a name unless the registry is ECR
+	bundle     bundle
+	engine     cluster.Engine
+	job        *inside.Job
+}
+
+// New prepares a suite. Close releases it. Invalid options are usage errors.
+func New(ctx context.Context, o Options) (*Suite, error) {
+	if o.Probe && o.Inside {
+		return nil, exitcode.Usagef("--probe and --inside exclude each other: set one of them")
+	}
+	if o.Run.Timeout == 0 {
+		o.Run.Timeout = 8 * time.Second
+		if o.Probe {
+			o.Run.Timeout = 30 * time.Second
+		}
+	}
+	s := &Suite{Options: o, registry: rewrite.ECRHost{Partition: "aws", Domain: "amazonaws.com"}}
+	s.client, s.rest, s.clusterErr = o.Cluster.Connect()
+	if s.Rules == nil {
+		if err := s.readConfig(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.Rules.OnECR() {
+		if s.registry, err = rewrite.ParseECRHost(s.Rules.Registry()); err != nil {
+			return nil, err
+		}
+	}
+	if s.bundle, err = render(s.Rules, s.Config); err != nil {
+		return nil, err
+	}
+	s.engine, err = s.findEngine(ctx)
+	return s, err
+}
+
+// Close waits for the deletion of the probe's Job.
+func (s *Suite) Close() {
+	if s.job != nil {
+		s.job.Close()
+	}
+}
+
+// Checks returns all checks in the order of the report.
+func (s *Suite) Checks(ctx context.Context) ([]doctor.Check, error) {
+	registryChecks, err := s.registryChecks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	awsChecks, nodeRole, err := s.awsChecks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	insideChecks, err := s.insideChecks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(s.clusterChecks(), awsChecks, registryChecks, nodeRole, insideChecks)
+	if s.engine == cluster.Policy { // it has no pods
+		all = slices.DeleteFunc(all, func(c doctor.Check) bool {
+			return c.ID() == registry.Group+"/webhook-image" || c.ID() == network.Group+"/control-plane-port"
+		})
+	}
+	return all, nil
+}
+
+// readConfig reads the rules from the ConfigMap of the webhook.
+func (s *Suite) readConfig(ctx context.Context) error {
+	const remedy = "set --registry or --config"
+	if s.clusterErr != nil {
+		return exitcode.Usagef("no configuration: %s, or select a cluster: %w", remedy, s.clusterErr)
+	}
+	m, err := s.client.CoreV1().ConfigMaps(deploy.Namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
+	if err != nil {
+		return exitcode.Usagef("no configuration in the cluster: %s: %w", remedy, err)
+	}
+	s.Config = []byte(m.Data[deploy.ConfigKey])
+	s.Rules, err = rewrite.Load(fmt.Sprintf("ConfigMap %s/%s", deploy.Namespace, deploy.Name), s.Config)
+	return exitcode.AsUsage(err)
+}
+
+// findEngine returns the policy engine if it is selected, or if the policy is
+// installed and the webhook is not.
+func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
+	switch e := cluster.Engine(s.Engine); {
+	case e == cluster.Webhook || e == cluster.Policy:
+		return e, nil
+	case e != "":
+		return "", exitcode.Usagef("--engine %q: use webhook or policy", e)
+	case s.clusterErr != nil:
+		return cluster.Webhook, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Run.Timeout)
+	defer cancel()
+	api := s.client.AdmissionregistrationV1()
+	_, policyErr := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
+	_, webhookErr := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
+	if policyErr == nil && apierrors.IsNotFound(webhookErr) {
+		return cluster.Policy, nil
+	}
+	return cluster.Webhook, nil
+}
+
+func (s *Suite) clusterChecks() []doctor.Check {
+	checks := cluster.Checks(cluster.Config{
+		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, Engine: s.engine,
+		Names: cluster.Names{
+			Namespace: deploy.Namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
+		},
+	})
+	if s.clusterErr != nil {
+		return doctor.Unavailable(checks, doctor.Unknownf("aws eks update-kubeconfig --name CLUSTER, or exclude these checks with --skip "+cluster.Group, "%v", s.clusterErr))
+	}
+	return checks
+}
+
+// bundle holds the objects of the install bundles that checks compare with the
+// cluster.
+type bundle struct {
+	configuration *admissionv1.MutatingWebhookConfiguration
+	policy        *admissionv1.MutatingAdmissionPolicy
+	guard         *admissionv1.ValidatingAdmissionPolicy
+	image         string // of the Deployment
+}
+
+// render renders the bundles of both engines.
+func render(rules *rewrite.Rules, config []byte) (b bundle, err error) {
+	for _, engine := range deploy.Engines() {
+		objects, err := deploy.Objects(deploy.Options{Rules: rules, Config: config, Engine: engine})
+		if err != nil {
+			return b, err
+		}
+		for _, o := range objects {
+			switch o := o.(type) {
+			case *admissionv1.MutatingWebhookConfiguration:
+				b.configuration = o
+			case *admissionv1.MutatingAdmissionPolicy:
+				b.policy = o
+			case *admissionv1.ValidatingAdmissionPolicy:
+				b.guard = o
+			case *appsv1.Deployment:
+				b.image = o.Spec.Template.Spec.Containers[0].Image
+			}
+		}
+	}
+	if b.configuration == nil || b.policy == nil || b.guard == nil || b.image == "" {
+		return b, errors.New("the install bundle is incomplete")
+	}
+	return b, nil
+}

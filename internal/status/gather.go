@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+// gatherReplicas reads the metrics of the webhook's pods through the API server,
+// and the hash of the ConfigMap.
+func (s *Status) gatherReplicas(ctx context.Context, client kubernetes.Interface) error {
+	d, err := client.AppsV1().Deployments(deploy.Namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get the webhook's Deployment: %w", err)
+	}
+	if s.Wanted = 1; d.Spec.Replicas != nil {
+		s.Wanted = int(*d.Spec.Replicas)
+	}
+	pods, err := client.CoreV1().Pods(deploy.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
+	if err != nil {
+		return fmt.Errorf("list the webhook's pods: %w", err)
+	}
+	active := slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { // evicted pods remain in the list
+		return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+	})
+	s.Replicas = make([]Replica, len(active))
+	var group errgroup.Group
+	group.SetLimit(8)
+	for n, pod := range active {
+		group.Go(func() error {
+			s.Replicas[n] = gatherReplica(ctx, client, pod)
+			return nil
+		})
+	}
+	group.Go(func() error {
+		var err error
+		if s.ConfigHash, err = configHash(ctx, client, d); err != nil {
+			s.ConfigError = err.Error()
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+func gatherReplica(ctx context.Context, client kubernetes.Interface, pod corev1.Pod) Replica {
+	r := Replica{Pod: pod.Name, Node: pod.Spec.NodeName, Ready: cluster.IsReady(pod)}
+	port := int32(8080)
+	for _, c := range pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.Name == "metrics" {
+				port = p.ContainerPort
+			}
+		}
+	}
+	text, err := client.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, strconv.Itoa(int(port)), "metrics", nil).DoRaw(ctx)
+	if err == nil {
+		err = r.Read(bytes.NewReader(text))
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	return r
+}
+
+// configHash returns the hash of the ConfigMap that the Deployment mounts, as
+// the webhook computes it.
+func configHash(ctx context.Context, client kubernetes.Interface, d *appsv1.Deployment) (string, error) {
+	for _, v := range d.Spec.Template.Spec.Volumes {
+		if v.ConfigMap == nil {
+			continue
+		}
+		m, err := client.CoreV1().ConfigMaps(d.Namespace).Get(ctx, v.ConfigMap.Name, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		if text, ok := m.Data[deploy.ConfigKey]; ok {
+			sum := sha256.Sum256([]byte(text))
+			return hex.EncodeToString(sum[:])[:12], nil
+		}
+	}
+	return "", fmt.Errorf("the Deployment %s mounts none with the key %s", d.Name, deploy.ConfigKey)
+}
+
+// gatherRegistry resolves the images of the lock file.
+func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
+	if o.SkipRegistry {
+		s.Registry = Registry{NotChecked: "--no-registry"}
+		return nil
+	}
+	file := o.LockFile
+	if file == "" {
+		file = lock.DefaultFile
+	}
+	l, err := lock.Read(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && o.LockFile == "":
+		s.Registry = Registry{NotChecked: "there is no lock file " + file + "; set --lock"}
+		return nil
+	case err != nil:
+		return exitcode.AsUsage(err)
+	}
+	client, _, err := awsecr.Connect(ctx, awsecr.ConnectOptions{Profile: o.Profile, UserAgent: o.UserAgent})
+	if err != nil {
+		return exitcode.AsUsage(err)
+	}
+	errs := make([]error, len(l.Images))
+	differs := make([]bool, len(l.Images))
+	var group errgroup.Group
+	group.SetLimit(16)
+	for n, i := range l.Images {
+		group.Go(func() error {
+			target := rewrite.SplitReference(i.Target)
+			found, err := client.Resolve(ctx, target.Repository, target.Identifier())
+			errs[n], differs[n] = err, err == nil && found.Digest != i.Digest
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	r := Registry{Images: len(l.Images), Missing: []string{}, Differs: []string{}, Failed: []string{}}
+	for n, i := range l.Images {
+		switch {
+		case errors.Is(errs[n], registry.ErrNotFound):
+			r.Missing = append(r.Missing, i.Target)
+		case errs[n] != nil:
+			r.Failed = append(r.Failed, errs[n].Error())
+		case differs[n]:
+			r.Differs = append(r.Differs, i.Target)
+		}
+	}
+	if n := len(r.Failed); n == len(l.Images) && n > 0 { // all have the same cause
+		r = Registry{NotChecked: "all requests failed", Failed: r.Failed[:1]}
+	}
+	s.Registry = r
+	return nil
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
+)
+
+// Options select the cluster and the images.
+type Options struct {
+	Cluster kubeconfig.Options
+	// LockFile lists the images to look up. Without it, the default file is used
+	// if it exists.
+	LockFile     string
+	SkipRegistry bool
+	Profile      string        // of AWS
+	Timeout      time.Duration // of all requests together
+	UserAgent    string        // for registries
+}
+
+// Run gathers the status and writes it to w, as a table or as JSON. The error
+// carries the exit code: an error takes precedence over an unknown state.
+func Run(ctx context.Context, w io.Writer, output string, o Options) error {
+	if output != "" && output != "json" {
+		return exitcode.Usagef("--output %q: use json", output)
+	}
+	client, err := o.Cluster.Client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	var s Status
+	var group errgroup.Group
+	group.Go(func() error { return s.gatherReplicas(ctx, client) })
+	group.Go(func() error { return s.gatherRegistry(ctx, o) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.Sum()
+	now := time.Now()
+	if output == "json" {
+		err = writeJSON(w, s)
+	} else {
+		err = s.Screen(w, now)
+	}
+	switch f := s.Evaluate(now); {
+	case err != nil:
+		return err
+	case len(f.Errors) > 0:
+		return exitcode.ActionNeededf("%d errors", len(f.Errors))
+	case len(f.Unknown) > 0:
+		return exitcode.AlreadyPrintedf("%d states are unknown", len(f.Unknown))
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, s Status) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(s)
+}
