@@ -101,6 +101,24 @@ func isUnauthenticated(code string) bool {
 	}, code)
 }
 
+// Pages is a paginator of the SDK.
+type Pages[Page, Options any] interface {
+	HasMorePages() bool
+	NextPage(context.Context, ...func(*Options)) (Page, error)
+}
+
+// Collect returns the items of all pages. action is as in Error.
+func Collect[Page, Options, Item any](ctx context.Context, action string, pages Pages[Page, Options], items func(Page) []Item) (all []Item, err error) {
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, NewError(action, err)
+		}
+		all = append(all, items(page)...)
+	}
+	return all, nil
+}
+
 // Nodes returns the instances that run as nodes of an EKS cluster. The cloud
 // provider requires this tag, so EKS, CAST AI and Karpenter all set it.
 func Nodes(ctx context.Context, client *ec2.Client, cluster string) (instances []types.Instance, err error) {
@@ -108,14 +126,9 @@ func Nodes(ctx context.Context, client *ec2.Client, cluster string) (instances [
 		{Name: aws.String("tag:kubernetes.io/cluster/" + cluster), Values: []string{"owned", "shared"}},
 		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running"}},
 	}})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, NewError("ec2:DescribeInstances", err)
-		}
-		for _, r := range page.Reservations {
-			instances = append(instances, r.Instances...)
-		}
+	reservations, err := Collect(ctx, "ec2:DescribeInstances", pages, func(p *ec2.DescribeInstancesOutput) []types.Reservation { return p.Reservations })
+	for _, r := range reservations {
+		instances = append(instances, r.Instances...)
 	}
-	return instances, nil
+	return instances, err
 }

@@ -94,19 +94,18 @@ func (c *checker) nodeRoleSources(ctx context.Context) (map[string]string, error
 	if compute := cluster.Cluster.ComputeConfig; compute != nil && compute.NodeRoleArn != nil {
 		sources[*compute.NodeRoleArn] = "EKS Auto Mode"
 	}
-	for pages := eks.NewListNodegroupsPaginator(c.eks, &eks.ListNodegroupsInput{ClusterName: &c.Cluster}); pages.HasMorePages(); {
-		page, err := pages.NextPage(ctx)
+	pages := eks.NewListNodegroupsPaginator(c.eks, &eks.ListNodegroupsInput{ClusterName: &c.Cluster})
+	groups, err := awsapi.Collect(ctx, "eks:ListNodegroups", pages, func(p *eks.ListNodegroupsOutput) []string { return p.Nodegroups })
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range groups {
+		out, err := c.eks.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &c.Cluster, NodegroupName: &name})
 		if err != nil {
-			return nil, awsapi.NewError("eks:ListNodegroups", err)
+			return nil, awsapi.NewError("eks:DescribeNodegroup", err)
 		}
-		for _, name := range page.Nodegroups {
-			out, err := c.eks.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &c.Cluster, NodegroupName: &name})
-			if err != nil {
-				return nil, awsapi.NewError("eks:DescribeNodegroup", err)
-			}
-			if role := aws.ToString(out.Nodegroup.NodeRole); role != "" {
-				sources[role] = "node group " + name
-			}
+		if role := aws.ToString(out.Nodegroup.NodeRole); role != "" {
+			sources[role] = "node group " + name
 		}
 	}
 	nodes, err := awsapi.Nodes(ctx, c.ec2, c.Cluster)

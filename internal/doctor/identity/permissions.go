@@ -52,18 +52,13 @@ func (c *checker) deniedActions(ctx context.Context, principal string, actions [
 
 func (c *checker) simulate(ctx context.Context, principal string, actions []string, resource string) (denied []string, err error) {
 	pages := iam.NewSimulatePrincipalPolicyPaginator(c.iam, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: &principal, ActionNames: actions, ResourceArns: []string{resource}})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, awsapi.NewError("iam:SimulatePrincipalPolicy", err)
-		}
-		for _, r := range page.EvaluationResults {
-			if r.EvalDecision != types.PolicyEvaluationDecisionTypeAllowed {
-				denied = append(denied, aws.ToString(r.EvalActionName))
-			}
+	results, err := awsapi.Collect(ctx, "iam:SimulatePrincipalPolicy", pages, func(p *iam.SimulatePrincipalPolicyOutput) []types.EvaluationResult { return p.EvaluationResults })
+	for _, r := range results {
+		if r.EvalDecision != types.PolicyEvaluationDecisionTypeAllowed {
+			denied = append(denied, aws.ToString(r.EvalActionName))
 		}
 	}
-	return denied, nil
+	return denied, err
 }
 
 func (c *checker) checkMirrorPermissions(ctx context.Context) doctor.Finding {

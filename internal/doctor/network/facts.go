@@ -82,16 +82,11 @@ func (c *checker) vpcSubnets(ctx context.Context) ([]subnet, error) {
 			return nil, err
 		}
 		pages := ec2.NewDescribeSubnetsPaginator(c.ec2, &ec2.DescribeSubnetsInput{Filters: filter})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, awsapi.NewError("ec2:DescribeSubnets", err)
-			}
-			for _, s := range page.Subnets {
-				subnets = append(subnets, newSubnet(s))
-			}
+		described, err := awsapi.Collect(ctx, "ec2:DescribeSubnets", pages, func(p *ec2.DescribeSubnetsOutput) []types.Subnet { return p.Subnets })
+		for _, s := range described {
+			subnets = append(subnets, newSubnet(s))
 		}
-		return subnets, nil
+		return subnets, err
 	})
 }
 
@@ -138,18 +133,13 @@ func (c *checker) endpoints(ctx context.Context) ([]endpoint, error) {
 			return nil, err
 		}
 		pages := ec2.NewDescribeVpcEndpointsPaginator(c.ec2, &ec2.DescribeVpcEndpointsInput{Filters: filter})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, awsapi.NewError("ec2:DescribeVpcEndpoints", err)
-			}
-			for _, e := range page.VpcEndpoints {
-				if e := newEndpoint(e); !e.isIn(types.StateDeleted) && !e.isIn(types.StateDeleting) {
-					endpoints = append(endpoints, e)
-				}
+		described, err := awsapi.Collect(ctx, "ec2:DescribeVpcEndpoints", pages, func(p *ec2.DescribeVpcEndpointsOutput) []types.VpcEndpoint { return p.VpcEndpoints })
+		for _, d := range described {
+			if e := newEndpoint(d); !e.isIn(types.StateDeleted) && !e.isIn(types.StateDeleting) {
+				endpoints = append(endpoints, e)
 			}
 		}
-		return endpoints, nil
+		return endpoints, err
 	})
 }
 
@@ -171,18 +161,13 @@ func (c *checker) securityGroups(ctx context.Context) (map[string]types.Security
 		if err != nil {
 			return nil, err
 		}
-		groups := map[string]types.SecurityGroup{}
 		pages := ec2.NewDescribeSecurityGroupsPaginator(c.ec2, &ec2.DescribeSecurityGroupsInput{Filters: filter})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, awsapi.NewError("ec2:DescribeSecurityGroups", err)
-			}
-			for _, g := range page.SecurityGroups {
-				groups[aws.ToString(g.GroupId)] = g
-			}
+		described, err := awsapi.Collect(ctx, "ec2:DescribeSecurityGroups", pages, func(p *ec2.DescribeSecurityGroupsOutput) []types.SecurityGroup { return p.SecurityGroups })
+		groups := map[string]types.SecurityGroup{}
+		for _, g := range described {
+			groups[aws.ToString(g.GroupId)] = g
 		}
-		return groups, nil
+		return groups, err
 	})
 }
 
@@ -208,18 +193,13 @@ func (c *checker) allowedPeers(ctx context.Context, ids []string, port int32, ru
 // be read.
 func (c *checker) prefixList(ctx context.Context, id string) (entries []netip.Prefix, ok bool) {
 	pages := ec2.NewGetManagedPrefixListEntriesPaginator(c.ec2, &ec2.GetManagedPrefixListEntriesInput{PrefixListId: &id})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, false
-		}
-		for _, e := range page.Entries {
-			if p, err := netip.ParsePrefix(aws.ToString(e.Cidr)); err == nil {
-				entries = append(entries, p.Masked())
-			}
+	described, err := awsapi.Collect(ctx, "ec2:GetManagedPrefixListEntries", pages, func(p *ec2.GetManagedPrefixListEntriesOutput) []types.PrefixListEntry { return p.Entries })
+	for _, e := range described {
+		if p, err := netip.ParsePrefix(aws.ToString(e.Cidr)); err == nil {
+			entries = append(entries, p.Masked())
 		}
 	}
-	return entries, true
+	return entries, err == nil
 }
 
 // routeTables returns the IDs of route tables by subnet. The main route table,
@@ -229,20 +209,15 @@ func (c *checker) routeTables(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	tables := map[string]string{}
 	pages := ec2.NewDescribeRouteTablesPaginator(c.ec2, &ec2.DescribeRouteTablesInput{Filters: filter})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, awsapi.NewError("ec2:DescribeRouteTables", err)
-		}
-		for _, t := range page.RouteTables {
-			for _, a := range t.Associations {
-				if a.SubnetId != nil || aws.ToBool(a.Main) {
-					tables[aws.ToString(a.SubnetId)] = aws.ToString(t.RouteTableId)
-				}
+	described, err := awsapi.Collect(ctx, "ec2:DescribeRouteTables", pages, func(p *ec2.DescribeRouteTablesOutput) []types.RouteTable { return p.RouteTables })
+	tables := map[string]string{}
+	for _, t := range described {
+		for _, a := range t.Associations {
+			if a.SubnetId != nil || aws.ToBool(a.Main) {
+				tables[aws.ToString(a.SubnetId)] = aws.ToString(t.RouteTableId)
 			}
 		}
 	}
-	return tables, nil
+	return tables, err
 }
