@@ -50,7 +50,7 @@ type api struct {
 	forbid    map[string]bool // "GET mutatingwebhookconfigurations": RBAC that was not applied
 
 	// Both are called without the lock: before a read looks at the object, and
-	// between its look and its answer.
+	// between its check and its response.
 	onGet, onGot func(resource string)
 }
 

@@ -14,19 +14,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// caKey is where cert-manager's authority keeps the CA certificate.
+// caKey is the Secret key under which cert-manager's authority stores the CA
+// certificate.
 const caKey = "ca.crt"
 
-// keep puts a CA into its Secret in the form in which the authority keeps it.
-func keep(s *corev1.Secret, ca, key []byte) {
+// setCA writes a CA into its Secret in the form that the authority reads.
+func setCA(s *corev1.Secret, ca, key []byte) {
 	if s.Data == nil {
 		s.Data = map[string][]byte{}
 	}
 	s.Data[caKey], s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey] = ca, ca, key
 }
 
-// newCA makes a CA and its key, both in PEM, of the kind that cert-manager's
-// authority makes and accepts, except that it is back-dated.
+// newCA creates a CA and its key, both in PEM, of the kind that cert-manager's
+// authority creates and accepts, except that it is backdated.
 func newCA(now time.Time, commonName string, lifetime time.Duration) (cert, key []byte, err error) {
 	pk, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
@@ -34,7 +35,7 @@ func newCA(now time.Time, commonName string, lifetime time.Duration) (cert, key 
 	}
 	template := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: commonName},
-		NotBefore: begin(now, lifetime), NotAfter: now.Add(lifetime),
+		NotBefore: notBefore(now, lifetime), NotAfter: now.Add(lifetime),
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageCertSign,
 	}

@@ -7,38 +7,37 @@ import (
 	"time"
 )
 
-// backDate is how long before its signing a certificate begins. Whoever verifies
-// it has a clock of its own, which may be behind, and verifies the dates of leaf and
-// CA alike. Five minutes are what kubeadm and the signer of
-// kube-controller-manager allow for.
+// backDate is how long before its signing a certificate becomes valid. The clock
+// of a verifier may be behind, and it verifies the dates of leaf and CA alike.
+// kubeadm and the signer of kube-controller-manager allow for five minutes too.
 const backDate = 5 * time.Minute
 
-// begin is the NotBefore of a certificate that is signed at now. One that lives
-// only for minutes begins later: it is renewed at two thirds of the time between
-// its dates, and would be due at birth.
-func begin(now time.Time, lifetime time.Duration) time.Time {
+// notBefore is the NotBefore of a certificate that is signed at now. With a
+// lifetime of minutes it is backdated less: the certificate is renewed at two
+// thirds of the time between its dates, and would be due when it is signed.
+func notBefore(now time.Time, lifetime time.Duration) time.Time {
 	return now.Add(-min(backDate, max(0, lifetime)/12))
 }
 
-// late reports whether the replica with this clock is to replace a CA because it
-// begins too late: just now, as cert-manager's authority makes it, or in the
-// future, as a replica makes it whose clock is ahead. An API server would refuse
-// it as not yet valid, and every leaf under it.
+// needsBackdating reports whether the replica with this clock must replace a CA
+// because it becomes valid too late: now, as cert-manager's authority creates it,
+// or in the future, as a replica creates it whose clock is ahead. An API server
+// would reject it, and every leaf under it, as not yet valid.
 //
-// Replicas whose clocks differ come to an end, after one replacement by each at
-// most. What a replica writes begins backDate before its now, and it leaves alone
-// what begins up to half of that later. So it replaces neither its own CA nor one
-// of a clock behind its own, and every replacement begins earlier than the CA
-// before it. The slowest clock has the last word; its CA is valid for all others.
+// Replicas whose clocks differ converge after at most one replacement by each. A
+// replica writes a CA that is valid from backDate before its now, and accepts one
+// that is valid from up to half of that later. So it replaces neither its own CA
+// nor one of a slower clock, and every replacement is valid earlier than the CA
+// before it. The CA of the slowest clock remains; it is valid for all others.
 //
-// A clock that is wrong by months is beyond that. Its authority, which renews at
-// two thirds of a life, takes ours for old and replaces it, we take its CA for
-// not begun, and so on for ever with one more CA in caBundle each time. What
-// begins later than a twelfth of a life from now is therefore left to a person;
-// Ready says why it is not valid. Even eight replicas, each a twelfth ahead of the
-// next, do not get from two thirds ahead to now in such steps.
-func late(now time.Time, ca *x509.Certificate) bool {
+// A clock that is wrong by months does not converge. Its authority, which renews
+// at two thirds of a lifetime, takes our CA for old and replaces it, we take the
+// new one for not yet valid, and so on, with one more CA in caBundle each time. A
+// CA that becomes valid later than a twelfth of a lifetime from now is therefore
+// not replaced, and Ready reports why it is not valid. Even eight replicas, each a
+// twelfth ahead of the next, do not get from two thirds ahead to now in such steps.
+func needsBackdating(now time.Time, ca *x509.Certificate) bool {
 	life := ca.NotAfter.Sub(ca.NotBefore)
-	accepted := now.Add(-now.Sub(begin(now, life)) / 2)
+	accepted := now.Add(-now.Sub(notBefore(now, life)) / 2)
 	return ca.NotBefore.After(accepted) && ca.NotBefore.Before(now.Add(life/12))
 }

@@ -26,7 +26,7 @@ func TestBegin(t *testing.T) {
 		"what never lives is not made to live the longer": {-time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := now.Sub(begin(now, tc.lifetime)); got != tc.before {
+			if got := now.Sub(notBefore(now, tc.lifetime)); got != tc.before {
 				t.Errorf("it begins %s ago, want %s", got, tc.before)
 			}
 		})
@@ -50,14 +50,14 @@ func TestLate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ca := &x509.Certificate{NotBefore: now.Add(tc.begins), NotAfter: now.Add(tc.begins + year)}
-			if got := late(now, ca); got != tc.want {
+			if got := needsBackdating(now, ca); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})
 	}
 }
 
-// TestClocks lets replicas with any clocks look at the CA in any order, each with
+// TestClocks lets replicas with any clocks check the CA in any order, each with
 // the authority's rule and ours. They come to an end; with clocks that are wrong by
 // weeks at most, the CA is then valid by each of them, and early enough.
 func TestClocks(t *testing.T) {
@@ -75,22 +75,22 @@ func TestClocks(t *testing.T) {
 		}
 		var ca x509.Certificate // none: each authority makes one
 		var at time.Duration
-		look := func(clock time.Duration) (changed bool) {
+		step := func(clock time.Duration) (changed bool) {
 			at += rand.N(time.Second)
 			now := start.Add(at + clock)
 			if ca.NotAfter.Sub(now) < ca.NotAfter.Sub(ca.NotBefore)/3 || ca.NotAfter.IsZero() {
 				ca, changed = x509.Certificate{NotBefore: now, NotAfter: now.Add(year)}, true
 			}
-			if late(now, &ca) {
-				ca, changed = x509.Certificate{NotBefore: begin(now, year), NotAfter: now.Add(year)}, true
+			if needsBackdating(now, &ca) {
+				ca, changed = x509.Certificate{NotBefore: notBefore(now, year), NotAfter: now.Add(year)}, true
 			}
 			return changed
 		}
 		for range 50 * len(clocks) {
-			look(clocks[rand.N(len(clocks))])
+			step(clocks[rand.N(len(clocks))])
 		}
 		for _, c := range clocks {
-			if look(c) {
+			if step(c) {
 				t.Fatalf("clocks ahead by %v never agree", clocks)
 			}
 			if now := start.Add(at + c); spread == weeks && now.Sub(ca.NotBefore) < backDate/2 {
@@ -173,7 +173,7 @@ func (a *api) ahead(t *testing.T, by time.Duration) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.editSecret(func(s *corev1.Secret) { keep(s, ca, key) })
+	a.editSecret(func(s *corev1.Secret) { setCA(s, ca, key) })
 	return ca
 }
 
@@ -201,7 +201,7 @@ func TestACAFromTheFutureIsReplaced(t *testing.T) {
 			for _, r := range replicas {
 				eventually(t, "it is replaced and trusted", func() bool {
 					if c, err := r.GetCertificate(nil); running && (err != nil || a.asOf(time.Now()).trusts(c.Leaf, dnsName) != nil) {
-						t.Fatal("a replica served what nobody trusts")
+						t.Fatal("a replica served an untrusted leaf")
 					}
 					return r.ready() && !bytes.Equal(a.ca(), future) && a.allHold(a.ca()) && r.leaf(t).CheckSignatureFrom(parse(a.ca())[0]) == nil
 				})
@@ -214,7 +214,7 @@ func TestACAFromTheFutureIsReplaced(t *testing.T) {
 				return !bytes.Equal(a.ca(), settled) || a.anyHolds(future)
 			})
 			if logs := replicas[0].logs.String() + replicas[1].logs.String(); !strings.Contains(logs, "replaced a CA that is not valid yet") {
-				t.Error("nobody was told")
+				t.Error("no warning was logged")
 			}
 		})
 	}

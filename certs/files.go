@@ -16,7 +16,7 @@ import (
 	servertls "github.com/cert-manager/cert-manager/pkg/server/tls"
 )
 
-// FilesConfig is what a Files needs. The two paths are required.
+// FilesConfig configures Files. The two paths are required.
 type FilesConfig struct {
 	CertFile string        // PEM: the leaf first, then intermediates
 	KeyFile  string        // PEM
@@ -24,8 +24,8 @@ type FilesConfig struct {
 	Log      *slog.Logger  // default: discards
 }
 
-// Files is a Source that serves a pair of files and follows their changes. Who
-// writes the files also writes the caBundle.
+// Files is a Source that serves a certificate and key from files and reloads them
+// when they change. It does not publish the caBundle: the issuer of the files does.
 type Files struct {
 	cfg    FilesConfig
 	source *servertls.FileCertificateSource
@@ -34,8 +34,9 @@ type Files struct {
 
 var _ Source = (*Files)(nil)
 
-// NewFiles reads the files at once. Files that do not exist yet are no error,
-// since a Secret may be mounted late; files that make no pair are.
+// NewFiles returns a source for the two files. It reads them at once, and returns
+// an error if they are not a valid pair. Files that do not exist yet are no
+// error, since a Secret may be mounted late.
 func NewFiles(cfg FilesConfig) (*Files, error) {
 	if cfg.CertFile == "" || cfg.KeyFile == "" {
 		return nil, errors.New("certificate files: CertFile and KeyFile are both required")
@@ -48,8 +49,8 @@ func NewFiles(cfg FilesConfig) (*Files, error) {
 	}
 	f := &Files{cfg: cfg, source: &servertls.FileCertificateSource{
 		CertPath: cfg.CertFile, KeyPath: cfg.KeyFile, UpdateInterval: cfg.Interval,
-		// It would give up after twelve failures in the life of the process, however
-		// many good reads lie between them.
+		// The default ends the source after twelve failures in total, even if
+		// successful reads lie between them.
 		MaxFailures: math.MaxInt,
 	}}
 	pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
@@ -73,7 +74,7 @@ func (f *Files) Start(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err := f.source.Start(quietly(ctx, f.cfg.Log)); err != nil && ctx.Err() == nil {
+	if err := f.source.Start(withRateLimitedLogger(ctx, f.cfg.Log)); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("certificate file %s and key file %s: %w", f.cfg.CertFile, f.cfg.KeyFile, err)
 	}
 	return nil
@@ -113,7 +114,7 @@ func (f *Files) Ready() error {
 	return nil
 }
 
-// Expiry implements Source. The CA is not ours to know.
+// Expiry implements Source. The expiry of the CA is not known.
 func (f *Files) Expiry() Expiry {
 	cert, err := f.GetCertificate(nil)
 	if err != nil {

@@ -11,17 +11,18 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// quietly gives cert-manager a logger through ctx, where it looks for one.
+// withRateLimitedLogger returns a context with the logger that cert-manager's
+// packages use.
 //
-// It reports each retry as an error and each routine step at Info; with a retry
-// four times a second that buries everything else. So its errors become warnings,
-// a repeated one at most once a minute, and the rest is Debug.
-func quietly(ctx context.Context, log *slog.Logger) context.Context {
-	h := &quiet{Handler: log.Handler(), state: &repeats{last: map[string]time.Time{}}}
+// They log each retry, up to four a second, as an error, and each routine step at
+// Info. The logger turns errors into warnings, a repeated one at most once a
+// minute, and everything else into Debug.
+func withRateLimitedLogger(ctx context.Context, log *slog.Logger) context.Context {
+	h := &rateLimitedHandler{Handler: log.Handler(), state: &repeats{last: map[string]time.Time{}}}
 	return logr.NewContext(ctx, logr.FromSlogHandler(h))
 }
 
-type quiet struct {
+type rateLimitedHandler struct {
 	slog.Handler
 	state *repeats
 }
@@ -31,34 +32,34 @@ type repeats struct {
 	last map[string]time.Time
 }
 
-func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	return q.Handler.Enabled(ctx, q.level(l))
+func (h *rateLimitedHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return h.Handler.Enabled(ctx, h.level(l))
 }
 
-func (q *quiet) level(l slog.Level) slog.Level {
+func (h *rateLimitedHandler) level(l slog.Level) slog.Level {
 	if l >= slog.LevelError {
 		return slog.LevelWarn
 	}
 	return slog.LevelDebug
 }
 
-func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = q.level(r.Level)
-	if r.Level == slog.LevelWarn && q.state.recent(r) {
+func (h *rateLimitedHandler) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = h.level(r.Level)
+	if r.Level == slog.LevelWarn && h.state.recent(r) {
 		r.Level = slog.LevelDebug
 	}
-	if !q.Handler.Enabled(ctx, r.Level) {
+	if !h.Handler.Enabled(ctx, r.Level) {
 		return nil
 	}
-	return q.Handler.Handle(ctx, r)
+	return h.Handler.Handle(ctx, r)
 }
 
-func (q *quiet) WithAttrs(as []slog.Attr) slog.Handler {
-	return &quiet{q.Handler.WithAttrs(as), q.state}
+func (h *rateLimitedHandler) WithAttrs(as []slog.Attr) slog.Handler {
+	return &rateLimitedHandler{h.Handler.WithAttrs(as), h.state}
 }
 
-func (q *quiet) WithGroup(name string) slog.Handler {
-	return &quiet{q.Handler.WithGroup(name), q.state}
+func (h *rateLimitedHandler) WithGroup(name string) slog.Handler {
+	return &rateLimitedHandler{h.Handler.WithGroup(name), h.state}
 }
 
 // recent reports whether the same message with the same error was let through

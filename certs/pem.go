@@ -15,9 +15,9 @@ import (
 // expired at now. The order depends on the certificates alone, last to expire
 // first, so that replicas agree on the bytes and a second union changes nothing.
 //
-// Whatever is not a certificate is dropped: a caBundle is edited by hand, by
+// Other PEM blocks and text are dropped: a caBundle is edited by hand, by
 // templates and by other controllers, and neither a typo nor a pasted key may
-// keep our CA out of it.
+// keep the CA out of it.
 func union(now time.Time, bundles ...[]byte) []byte {
 	var all []*x509.Certificate
 	for _, b := range bundles {
@@ -51,8 +51,8 @@ func holds(bundle, ca []byte) bool {
 }
 
 // parse reads a bundle the way x509.CertPool does, which is the API server's way.
-// In particular blocks with headers are skipped: an API server does not trust
-// them, and our copy, written without the headers, would make it.
+// In particular, blocks with headers are skipped: an API server does not trust
+// them, but would trust a copy without the headers.
 func parse(bundle []byte) []*x509.Certificate {
 	var out []*x509.Certificate
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {

@@ -94,8 +94,8 @@ func FuzzUnion(f *testing.F) {
 		if !holds(got, ca) {
 			t.Fatalf("our CA is not in %q", got)
 		}
-		if again := union(now, got); !bytes.Equal(again, got) {
-			t.Fatalf("a second union changes %q to %q", got, again)
+		if repeated := union(now, got); !bytes.Equal(repeated, got) {
+			t.Fatalf("a second union changes %q to %q", got, repeated)
 		}
 		if other := union(now, ca, y, x); !bytes.Equal(other, got) {
 			t.Fatalf("the order matters: %q, %q", got, other)

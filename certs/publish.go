@@ -22,12 +22,12 @@ import (
 const (
 	// fieldManager owns the caBundle fields and nothing else.
 	fieldManager = "privatelink-webhook"
-	// callTimeout bounds one conversation with the API server, retries included.
+	// callTimeout bounds one sequence of API calls, retries included.
 	callTimeout = 5 * time.Second
 )
 
-// errNoCA says that the Secret is there and empty, as it is shipped: a replica
-// fills it within moments of its start.
+// errNoCA is the error for a Secret that is empty, as it is shipped. A replica
+// fills it when it starts.
 var errNoCA = errors.New("holds no CA yet; a running replica of the webhook makes one")
 
 // publisher writes the CA of the Secret into each caBundle of the configuration.
@@ -36,15 +36,15 @@ type publisher struct {
 	client                           kubernetes.Interface
 	namespace, secret, configuration string
 	log                              *slog.Logger
-	// makeCA makes what replaces a CA that begins too late, before that one is
-	// published; it needs update on the Secret. Nil: it is published as it is.
+	// makeCA creates the replacement of a CA that needs backdating. It needs update
+	// on the Secret. If it is nil, the CA is published as it is.
 	makeCA func() (cert, key []byte, err error)
 
-	// turn keeps conversations with the API server apart, so that seen never
-	// goes back in time.
-	turn sync.Mutex
-	mu   sync.Mutex
-	seen view
+	// apiMu serializes sequences of API calls, so that seen never goes back in
+	// time.
+	apiMu sync.Mutex
+	mu    sync.Mutex
+	seen  view
 }
 
 // publish adds the CA of the Secret to each caBundle. A configuration that does
@@ -53,8 +53,8 @@ func (p *publisher) publish(ctx context.Context) (view, error) {
 	return p.write(ctx, false, addCA)
 }
 
-// repair is publish at the price of a single read when nothing is wrong. It
-// cannot miss a rotation by that: a new CA is published before it signs.
+// repair is publish with a single read if the configuration is intact. It does
+// not miss a rotation, since a new CA is published before it signs.
 func (p *publisher) repair(ctx context.Context) error {
 	_, err := p.write(ctx, true, addCA)
 	if errors.Is(err, errNoCA) {
@@ -65,11 +65,11 @@ func (p *publisher) repair(ctx context.Context) error {
 
 func addCA(old, ca []byte) []byte { return union(time.Now(), old, ca) }
 
-// write sets each caBundle to what bundle makes of its old content and of the
-// CA. If lazy, it leaves a configuration alone that holds the CA last seen.
+// write sets each caBundle to bundle of its old content and the CA. If lazy, it
+// does not read the Secret if the configuration holds the CA last seen.
 func (p *publisher) write(ctx context.Context, lazy bool, bundle func(old, ca []byte) []byte) (view, error) {
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.apiMu.Lock()
+	defer p.apiMu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error { return p.attempt(ctx, lazy, bundle) })
@@ -123,14 +123,14 @@ func (p *publisher) attempt(ctx context.Context, lazy bool, bundle func(old, ca 
 	return nil
 }
 
-// authority returns the CA certificate as the Secret has it now. A copy held in
-// memory would not do, see attempt.
+// authority returns the CA certificate that the Secret has now. A copy in memory
+// would not be safe, see attempt.
 func (p *publisher) authority(ctx context.Context) ([]byte, error) {
 	s, err := p.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if ca := parse(s.Data[caKey])[0]; p.makeCA != nil && late(time.Now(), ca) {
+	if ca := parse(s.Data[caKey])[0]; p.makeCA != nil && needsBackdating(time.Now(), ca) {
 		return p.replace(ctx, s, ca.NotBefore)
 	}
 	return s.Data[caKey], nil
@@ -140,27 +140,28 @@ func (p *publisher) authority(ctx context.Context) ([]byte, error) {
 func (p *publisher) read(ctx context.Context) (*corev1.Secret, error) {
 	s, err := p.client.CoreV1().Secrets(p.namespace).Get(ctx, p.secret, metav1.GetOptions{})
 	if err != nil {
-		return nil, p.explain(p.where(), err)
+		return nil, p.explain(p.secretName(), err)
 	}
 	if len(parse(s.Data[caKey])) == 0 {
-		return nil, fmt.Errorf("%s: %w", p.where(), errNoCA)
+		return nil, fmt.Errorf("%s: %w", p.secretName(), errNoCA)
 	}
 	return s, nil
 }
 
-// replace puts another CA into the Secret, on condition that nobody else did so
-// since it was read. The authority sees it like any CA from another replica.
+// replace writes another CA into the Secret, provided that the Secret was not
+// changed since it was read. The authority treats it as the CA of another replica.
 func (p *publisher) replace(ctx context.Context, s *corev1.Secret, begins time.Time) ([]byte, error) {
 	ca, key, err := p.makeCA()
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
-	keep(s, ca, key)
+	setCA(s, ca, key)
 	if _, err := p.client.CoreV1().Secrets(p.namespace).Update(ctx, s, metav1.UpdateOptions{}); err != nil {
-		return nil, p.explain(p.where(), err)
+		return nil, p.explain(p.secretName(), err)
 	}
-	// A CA of the authority is a moment old and no news. From the future it is.
-	level, message := slog.LevelDebug, "back-dated the CA that has just been made"
+	// It is routine for a CA that the authority has just created, but not for one
+	// that becomes valid in the future.
+	level, message := slog.LevelDebug, "backdated a new CA"
 	if ahead := time.Until(begins); ahead > 0 {
 		level, message = slog.LevelWarn, "replaced a CA that is not valid yet; the clock of another replica is ahead, or this one's is behind"
 	}
@@ -168,9 +169,9 @@ func (p *publisher) replace(ctx context.Context, s *corev1.Secret, begins time.T
 	return ca, nil
 }
 
-func (p *publisher) where() string { return "Secret " + p.namespace + "/" + p.secret }
+func (p *publisher) secretName() string { return "Secret " + p.namespace + "/" + p.secret }
 
-// explain adds the remedy to the errors that an operator can cure.
+// explain adds the remedy to errors that an operator can fix.
 func (p *publisher) explain(what string, err error) error {
 	switch {
 	case apierrors.IsForbidden(err):

@@ -189,7 +189,7 @@ func TestSettling(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &publisher{seen: tc.before}
-			got := p.look(tc.cfg, ca).settled(5 * time.Second)
+			got := p.observe(tc.cfg, ca).settled(5 * time.Second)
 			if d := got - tc.want; d > 0 || d < -time.Second {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
@@ -200,7 +200,7 @@ func TestSettling(t *testing.T) {
 		"a CA that no entry holds is not published":         written(0, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if (&publisher{}).look(cfg, ca).published() {
+			if (&publisher{}).observe(cfg, ca).published() {
 				t.Error("it is said to be")
 			}
 		})
@@ -214,7 +214,7 @@ func TestALeafIsOfTheCAThatTheSecretHolds(t *testing.T) {
 	r := start(t, a, nil)
 	eventually(t, "ready", r.ready)
 	r.stop()
-	g := &gate{s: r.SelfManaged, ctx: t.Context()}
+	g := &signer{source: r.SelfManaged, ctx: t.Context()}
 	template := func() *x509.Certificate {
 		return &x509.Certificate{PublicKey: r.leaf(t).PublicKey, DNSNames: []string{dnsName}}
 	}

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// errUnderWay stands for no obstacle at all.
-var errUnderWay = errors.New("this is under way")
+// errInProgress is the reason if no attempt has failed.
+var errInProgress = errors.New("in progress")
 
 // GetCertificate implements Source.
 func (s *SelfManaged) GetCertificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.source.GetCertificate(h)
 }
 
-// Ready implements Source. It answers from what was last read: an API server
-// that is away makes no replica unready.
+// Ready implements Source. It uses the state that was last read, so that an
+// unreachable API server does not make replicas unready.
 func (s *SelfManaged) Ready() error {
 	cert, err := s.GetCertificate(nil)
 	if err != nil {
@@ -59,9 +59,9 @@ func (s *SelfManaged) note(where *error, err error) {
 	*where = err
 }
 
-// why is the obstacle in the way, the nearest first.
+// why is the last failure, that of signing first.
 func (s *SelfManaged) why() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cmp.Or(s.signing, s.repairing, errUnderWay)
+	return cmp.Or(s.signErr, s.repairErr, errInProgress)
 }

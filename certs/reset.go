@@ -15,8 +15,9 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// ResetConfig is what Reset needs. The client and the names are required; the
-// client must be allowed to update the Secret and patch the configuration.
+// ResetConfig configures Reset. The client and the names are required; the client
+// must be allowed to get and update the Secret, and to get and patch the
+// configuration.
 type ResetConfig struct {
 	Client            kubernetes.Interface
 	Namespace         string
@@ -25,26 +26,27 @@ type ResetConfig struct {
 
 	CommonName string        // subject of the new CA; default CommonName
 	CADuration time.Duration // default 365 days
-	Settle     time.Duration // as the replicas have it; default 5s
+	Settle     time.Duration // as configured for the replicas; default 5s
 	Now        bool          // distrust the old CA at once, see Reset
-	Progress   func(string)  // default: silent
+	Progress   func(string)  // is called for each step; default: discards
 }
 
-// Reset revokes the CA: it puts a new one into the Secret, and makes every
-// caBundle the new CA and nothing else. Deleting the Secret would not do, since
-// the old CA stays in the bundle until it expires. CAs that others added to
-// the bundle go too, because nobody can tell which of them leaked.
+// Reset revokes the CA: it writes a new one to the Secret, and sets every caBundle
+// to the new CA alone. To delete the Secret is not enough, since the old CA stays
+// in the bundle until it expires. CAs from other sources are removed from the
+// bundle too, because it cannot be known which of them leaked.
 //
-// By default no call is lost. Both CAs are trusted for three times Settle, in
-// which the replicas, who watch the Secret, sign with the new one; a replica that
-// could not reach the API server in that time has no trust until it can.
+// By default no call fails. Both CAs are trusted for three times Settle, in which
+// the replicas, which watch the Secret, sign with the new one; a replica that
+// cannot reach the API server in that time is not trusted until it can.
 //
-// With Now the old CA is distrusted first. Whoever holds its key can no longer
-// answer for the webhook, at the price of refused Pod creations in the webhook's
-// namespaces until the replicas have signed anew, about a second or two;
-// controllers create such Pods again, a bare Pod is not retried.
+// With Now, the old CA is distrusted first, so that its key is useless at once.
+// Pod creations in the webhook's namespaces are then rejected until the replicas
+// have signed new leaves, for a second or two. Controllers retry; a bare Pod is
+// not retried.
 //
-// If it fails or is interrupted, the old CA may still be trusted: run it again.
+// If Reset returns an error or is interrupted, the old CA may still be trusted:
+// run it again.
 func Reset(ctx context.Context, cfg ResetConfig) error {
 	if cfg.Client == nil || cfg.Namespace == "" || cfg.SecretName == "" || cfg.ConfigurationName == "" {
 		return errors.New("reset certificates: Client, Namespace, SecretName and ConfigurationName are required")
@@ -100,7 +102,7 @@ func (cfg ResetConfig) reset(ctx context.Context) error {
 	var stray error
 	v, err := p.write(ctx, false, func(old, now []byte) []byte {
 		if !bytes.Equal(now, ca) {
-			stray = fmt.Errorf("somebody else changed Secret %s/%s meanwhile, perhaps back to the old CA", cfg.Namespace, cfg.SecretName)
+			stray = fmt.Errorf("Secret %s/%s was changed in the meantime, perhaps back to the old CA", cfg.Namespace, cfg.SecretName)
 			return old
 		}
 		return union(time.Now(), ca)
@@ -130,7 +132,7 @@ func (cfg ResetConfig) replaceSecret(ctx context.Context, p *publisher) (ca []by
 		if err != nil {
 			return p.explain(what, err)
 		}
-		keep(s, ca, key)
+		setCA(s, ca, key)
 		if _, err := secrets.Update(ctx, s, metav1.UpdateOptions{}); err != nil {
 			return p.explain(what, err)
 		}

@@ -62,9 +62,9 @@ func TestResetRevokesTheCAForGood(t *testing.T) {
 					}
 				}
 			})
-			var told []string
+			var progress []string
 			err := Reset(t.Context(), a.reset(func(c *ResetConfig) {
-				c.Now, c.Progress = now, func(s string) { told = append(told, s) }
+				c.Now, c.Progress = now, func(s string) { progress = append(progress, s) }
 				c.Settle = time.Second // generous, for machines that are busy
 			}))
 			if err != nil {
@@ -88,7 +88,7 @@ func TestResetRevokesTheCAForGood(t *testing.T) {
 			if a.asOf(time.Now()).trusts(stolen, dnsName) == nil {
 				t.Error("a leaf of the leaked CA is still trusted")
 			}
-			t.Logf("untrusted %d; told:\n%s", untrusted, strings.Join(told, "\n"))
+			t.Logf("untrusted %d; progress:\n%s", untrusted, strings.Join(progress, "\n"))
 		})
 	}
 }
@@ -197,7 +197,7 @@ func TestReset(t *testing.T) {
 	for name, tc := range map[string]struct {
 		set    func(*testing.T, *api, context.CancelFunc)
 		change func(*testing.T, *api, context.CancelFunc, *ResetConfig)
-		want   string // in the error, or in what is told when there is none
+		want   string // in the error, or in the progress if there is none
 		fails  bool
 	}{
 		"needs a client": {
@@ -234,7 +234,7 @@ func TestReset(t *testing.T) {
 					}
 				}
 			},
-			want: "somebody else changed Secret", fails: true,
+			want: "was changed in the meantime", fails: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,19 +245,19 @@ func TestReset(t *testing.T) {
 			if tc.set != nil {
 				tc.set(t, a, cancel)
 			}
-			var told []string
+			var progress []string
 			cfg := a.reset(func(c *ResetConfig) {
-				c.Settle, c.Progress = 10*time.Millisecond, func(s string) { told = append(told, s) }
+				c.Settle, c.Progress = 10*time.Millisecond, func(s string) { progress = append(progress, s) }
 			})
 			if tc.change != nil {
 				tc.change(t, a, cancel, &cfg)
 			}
 			err := Reset(ctx, cfg)
 			if err != nil {
-				told = append(told, err.Error())
+				progress = append(progress, err.Error())
 			}
-			if (err != nil) != tc.fails || !strings.Contains(strings.Join(told, "\n"), tc.want) {
-				t.Errorf("got %v, told %q, want %q", err, told, tc.want)
+			if (err != nil) != tc.fails || !strings.Contains(strings.Join(progress, "\n"), tc.want) {
+				t.Errorf("got %v, progress %q, want %q", err, progress, tc.want)
 			}
 		})
 	}

@@ -48,7 +48,7 @@ func TestRotationWithoutSettling(t *testing.T) {
 }
 
 // rotate observes two replicas for as long as CAs are replaced by age, and then
-// for as long as they are replaced every three seconds because somebody empties
+// for as long as they are replaced every three seconds because a person empties
 // the Secret; longer, up to two minutes, on a machine that is too busy for it to
 // have seen enough checks, handshakes and CAs by then.
 func rotate(t *testing.T, byAge, byForce, settle time.Duration, enough func(checks, handshakes, cas int) bool) tally {
@@ -69,8 +69,8 @@ func rotate(t *testing.T, byAge, byForce, settle time.Duration, enough func(chec
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for pause(ctx, time.Second) && time.Now().Before(force) {
-			// Somebody applies the Secret's manifest again. The authority looks at the age
-			// of its CA then, and need not be waited for until its next look, 10 s apart.
+			// The manifest of the Secret is applied again. The authority checks the age
+			// of its CA then, and would otherwise do so only every 10 s.
 			a.editSecret(func(s *corev1.Secret) { s.Annotations = map[string]string{"applied": time.Now().String()} })
 		}
 		for pause(ctx, 3*time.Second) {

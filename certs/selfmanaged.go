@@ -17,11 +17,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// CommonName is the subject of our CAs, for those who find one in a caBundle.
+// CommonName is the default subject of the CA, by which it can be recognized in a
+// caBundle.
 const CommonName = "privatelink-webhook-ca"
 
-// SelfManagedConfig is what a SelfManaged needs. The first five fields are
-// required.
+// SelfManagedConfig configures SelfManaged. The first five fields are required.
 type SelfManagedConfig struct {
 	RESTConfig        *rest.Config
 	Namespace         string // of the Secret and of the Service
@@ -33,32 +33,34 @@ type SelfManagedConfig struct {
 	CADuration   time.Duration // default 365 days; renewed at two thirds
 	LeafDuration time.Duration // default 7 days; renewed at two thirds
 
-	// Settle is how long API servers may need to learn of a new caBundle, which
-	// they do by watch. A leaf waits that long for its CA. Default 5s.
+	// Settle is how long API servers may take to observe a new caBundle. A leaf is
+	// signed that long after its CA was published. Default 5s.
 	Settle time.Duration
-	// RepairInterval is how often the configuration is read, up to half as much
-	// again added at random. Default 2s, so that a configuration that came late, or
-	// lost its bundle, is whole within about three. It is a read by name and not
-	// a watch, because watching would need list and watch on all configurations.
+	// RepairInterval is how often the configuration is read, plus up to half of it
+	// at random. With the default of 2s, a configuration that was created late, or
+	// lost its caBundle, is repaired within about 3s. It is a read by name, because
+	// a watch would need list and watch on all configurations.
 	RepairInterval time.Duration
 	Log            *slog.Logger // default: discards
 }
 
-// SelfManaged is a Source with an authority of its own, shared by all replicas
-// through one Secret. There is no leader: who loses a write reads again.
+// SelfManaged is a Source with its own certificate authority, shared by all
+// replicas through one Secret. There is no leader election: writes are
+// conditional, and a replica whose write conflicts reads again.
 type SelfManaged struct {
 	cfg    SelfManagedConfig
-	name   string // that clients verify
+	name   string // DNS name in the leaf
 	source *servertls.DynamicSource
 	pub    *publisher
 
 	mu                 sync.Mutex
-	signing, repairing error // what the last attempt failed with
+	signErr, repairErr error // what the last attempt failed with
 }
 
 var _ Source = (*SelfManaged)(nil)
 
-// NewSelfManaged checks the configuration. It asks the API server for nothing.
+// NewSelfManaged validates the configuration and returns the source. The error
+// joins one for each missing or invalid field. It makes no API calls.
 func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 	var missing []error
 	need := func(ok bool, field string) {
@@ -96,9 +98,9 @@ func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 	return s, nil
 }
 
-// asJSON keeps protobuf out of two small objects: nothing is gained by it here, and
-// a binary may then be linked without the protobuf code of all Kubernetes types,
-// more than a quarter of it.
+// asJSON selects JSON instead of protobuf. For two small objects protobuf is no
+// faster, and without it the linker drops the protobuf code of all Kubernetes
+// types, more than a quarter of the binary.
 func asJSON(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.ContentType, c.AcceptContentTypes = "application/json", "application/json"
@@ -124,19 +126,19 @@ func (cfg SelfManagedConfig) withDefaults() SelfManagedConfig {
 	return cfg
 }
 
-// Start implements Source. It is to be called once.
+// Start implements Source.
 func (s *SelfManaged) Start(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { s.repair(ctx) })
-	s.source.Authority = &gate{ctx: ctx, s: s, Authority: &authority.DynamicAuthority{
+	s.source.Authority = &signer{ctx: ctx, source: s, Authority: &authority.DynamicAuthority{
 		SecretNamespace: s.cfg.Namespace, SecretName: s.cfg.SecretName, RESTConfig: s.cfg.RESTConfig,
 		CommonName: s.cfg.CommonName, CADuration: s.cfg.CADuration,
 	}}
 	const least, most = time.Second, time.Minute
 	for delay := least; ; delay = min(2*delay, most) {
 		began := time.Now()
-		err := s.source.Start(quietly(ctx, s.cfg.Log))
+		err := s.source.Start(withRateLimitedLogger(ctx, s.cfg.Log))
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -144,29 +146,29 @@ func (s *SelfManaged) Start(ctx context.Context) error {
 			delay = least
 		}
 		// The leaf in use stays in use.
-		s.cfg.Log.Warn("the certificate authority stopped, starting it again", "in", delay, "error", err)
+		s.cfg.Log.Warn("the certificate authority stopped, restarting it", "in", delay, "error", err)
 		if !pause(ctx, delay) {
 			return nil
 		}
 	}
 }
 
-// repair puts the CA back into a configuration that came late or lost it. Signing
-// alone would get there too, at the next renewal, days later.
+// repair publishes the CA to a configuration that was created late or lost it.
+// Otherwise the next renewal would do so, days later.
 func (s *SelfManaged) repair(ctx context.Context) {
 	every := s.cfg.RepairInterval
-	var told string
+	var lastLogged string
 	for pause(ctx, every+rand.N(every/2+1)) {
 		err := s.pub.repair(ctx)
 		switch {
 		case ctx.Err() != nil:
-		case err == nil && told != "":
+		case err == nil && lastLogged != "":
 			s.cfg.Log.Info("the webhook configuration can be read and repaired again")
-			told = ""
-		case err != nil && err.Error() != told:
-			s.cfg.Log.Warn("cannot make sure that the CA is published, trying on", "error", err)
-			told = err.Error()
+			lastLogged = ""
+		case err != nil && err.Error() != lastLogged:
+			s.cfg.Log.Warn("cannot verify that the CA is published, retrying", "error", err)
+			lastLogged = err.Error()
 		}
-		s.note(&s.repairing, err)
+		s.note(&s.repairErr, err)
 	}
 }

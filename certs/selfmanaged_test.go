@@ -30,7 +30,7 @@ func TestASelfManagedSourceNeeds(t *testing.T) {
 		"a configuration":                 {func(c *SelfManagedConfig) { c.ConfigurationName = "" }, "ConfigurationName is required"},
 		"a Service":                       {func(c *SelfManagedConfig) { c.ServiceName = "" }, "ServiceName is required"},
 		"a leaf that its CA outlives":     {func(c *SelfManagedConfig) { c.CADuration = time.Hour }, "LeafDuration 168h0m0s must be shorter than CADuration 1h0m0s"},
-		"all faults to be told together":  {func(c *SelfManagedConfig) { c.Namespace, c.ServiceName = "", "" }, "Namespace is required\nself-managed certificates: ServiceName is required"},
+		"all faults to be reported together":  {func(c *SelfManagedConfig) { c.Namespace, c.ServiceName = "", "" }, "Namespace is required\nself-managed certificates: ServiceName is required"},
 		"a REST configuration that works": {func(c *SelfManagedConfig) { c.RESTConfig = &rest.Config{Host: "::"} }, "client: "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,14 +167,14 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 			t.Fatalf("an API server that is away made the replica unready: %v", err)
 		}
 	}
-	eventually(t, "an expired leaf is told by Ready", func() bool {
+	eventually(t, "an expired leaf is reported by Ready", func() bool {
 		err := r.Ready()
 		return err != nil && strings.Contains(err.Error(), "expired at")
 	})
 	if err := fresh.Ready(); err == nil {
 		t.Error("a new replica cannot be ready")
 	}
-	eventually(t, "it is logged", func() bool { return strings.Contains(r.logs.String(), "cannot make sure that the CA is published") })
+	eventually(t, "it is logged", func() bool { return strings.Contains(r.logs.String(), "cannot verify that the CA is published") })
 	a.setDown(false)
 	eventually(t, "both are ready once it is back", func() bool { return r.ready() && fresh.ready() })
 	if err := handshake(r.addr, a.asOf(time.Now())); err != nil {
@@ -198,7 +198,7 @@ func TestRBACThatWasNotApplied(t *testing.T) {
 				err := r.Ready()
 				return err != nil && strings.Contains(err.Error(), "apply the install bundle again") && strings.Contains(err.Error(), configuration)
 			})
-			never(t, "a leaf that nobody trusts", 300*time.Millisecond, func() bool { _, err := r.GetCertificate(nil); return err == nil })
+			never(t, "an untrusted leaf", 300*time.Millisecond, func() bool { _, err := r.GetCertificate(nil); return err == nil })
 			a.set(func() { clear(a.forbid) })
 			eventually(t, "ready once RBAC is there", r.ready)
 		})
@@ -218,7 +218,7 @@ func TestTheEndOfTheContext(t *testing.T) {
 		},
 		"stops a replica whose API server is away": {nil, func(a *api, r *replica) bool {
 			a.setDown(true)
-			return strings.Contains(r.logs.String(), "cannot make sure")
+			return strings.Contains(r.logs.String(), "cannot verify")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -253,7 +253,7 @@ func TestAnAuthorityThatStopsIsStartedAgain(t *testing.T) {
 	}
 	r.run(t)
 	eventually(t, "the authority stops", func() bool {
-		return strings.Contains(r.logs.String(), "the certificate authority stopped, starting it again")
+		return strings.Contains(r.logs.String(), "the certificate authority stopped, restarting it")
 	})
 	write()
 	eventually(t, "ready", r.ready)

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package certs yields the certificate that the webhook serves, and says
-// whether the API server is able to trust it.
+// Package certs provides the serving certificate of the webhook, and reports
+// whether the API server can trust it.
 //
-// There are two sources. [SelfManaged] is an authority of our own, kept in one
-// Secret and shared by all replicas, under one rule: publish before sign. A leaf
-// is used only after the API server was told to trust the CA behind it, so a
-// rotation has no moment in which a call fails. [Files] serves a pair that
-// somebody else renews, such as cert-manager through a mounted Secret. [Reset]
-// revokes a CA that leaked.
+// There are two sources. [SelfManaged] is a certificate authority that is stored
+// in a Secret and shared by all replicas, under one rule: publish before sign. A
+// leaf is used only after its CA was published in the caBundle of the webhook
+// configuration, so that no call fails during a rotation. [Files] serves a pair
+// that is renewed by another program, such as cert-manager through a mounted
+// Secret. [Reset] revokes a CA that leaked.
 //
-// The care for the CA, renewal and file reading are cert-manager's own
-// serving-certificate packages. They promise no stable API, therefore no other package of ours
-// imports them.
+// CA creation, renewal and file reading use cert-manager's serving-certificate
+// packages. They promise no stable API, so no other package imports them.
 package certs
 
 import (
@@ -23,20 +22,23 @@ import (
 	"time"
 )
 
-// Source yields the serving certificate and says whether it may be used.
+// Source provides the serving certificate and reports whether it may be used.
 type Source interface {
-	// GetCertificate fits tls.Config. It fails as long as there is nothing to serve.
+	// GetCertificate is for tls.Config. It returns an error while there is no
+	// certificate.
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Start keeps the certificate up to date until ctx ends, and then returns nil.
+	// It must be called once.
 	Start(ctx context.Context) error
-	// Ready is nil when there is a certificate that callers can trust, and says
-	// what is missing otherwise. It never blocks on the network.
+	// Ready returns nil if there is a certificate that the API server can trust,
+	// and the obstacle otherwise. It makes no network calls.
 	Ready() error
-	// Expiry is what a metric shows.
+	// Expiry returns when the current certificates expire.
 	Expiry() Expiry
 }
 
-// Expiry holds the ends of validity; a zero time is one that is not known.
+// Expiry has the NotAfter times of the serving certificate and of its CA. A zero
+// time is not known.
 type Expiry struct{ Leaf, CA time.Time }
 
 // leafOf returns the parsed leaf of a pair.

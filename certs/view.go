@@ -11,16 +11,17 @@ import (
 	arv1 "k8s.io/api/admissionregistration/v1"
 )
 
-// calm is how old the last change of a configuration must be before we take the
-// times in it, which the API server's clock wrote, for ours. It is longer than a
-// clock may be ahead, or a change of this moment would pass for an old one.
-const calm = backDate + time.Minute
+// clockTrustAge is the minimum age of the last change of a configuration for its
+// timestamps, which are from the API server's clock, to be compared with the local
+// clock. It is longer than a clock may be ahead, or a change of this moment would
+// pass for an old one.
+const clockTrustAge = backDate + time.Minute
 
-// view is what the API server said last.
+// view is the state that was last read from the API server.
 type view struct {
 	entries []entry   // none: no configuration, or one without webhooks
-	ca      []byte    // the CA that belongs into each entry, as the Secret had it
-	since   time.Time // from when on it has been in each; zero: it is not
+	ca      []byte    // the CA of the Secret, which each entry should hold
+	since   time.Time // since when each entry has held it; zero if not all do
 }
 
 // entry is one webhook of the configuration.
@@ -37,14 +38,14 @@ func (p *publisher) last() view {
 }
 
 func (p *publisher) remember(cfg *arv1.MutatingWebhookConfiguration, ca []byte) {
-	v := p.look(cfg, ca)
+	v := p.observe(cfg, ca)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen = v
 }
 
-// look makes a view of a configuration; nil stands for one that does not exist.
-func (p *publisher) look(cfg *arv1.MutatingWebhookConfiguration, ca []byte) view {
+// observe returns the view of a configuration; nil if it does not exist.
+func (p *publisher) observe(cfg *arv1.MutatingWebhookConfiguration, ca []byte) view {
 	v, before := view{ca: ca}, p.last()
 	if cfg == nil {
 		return v
@@ -60,14 +61,14 @@ func (p *publisher) look(cfg *arv1.MutatingWebhookConfiguration, ca []byte) view
 	v.since = time.Now()
 	if bytes.Equal(before.ca, ca) && !before.since.IsZero() {
 		v.since = before.since
-	} else if changed := lastChange(cfg); !changed.IsZero() && time.Since(changed) > calm {
-		v.since = changed // nobody touched it for long: a restart need not wait again
+	} else if changed := lastChange(cfg); !changed.IsZero() && time.Since(changed) > clockTrustAge {
+		v.since = changed // not changed for long: a restart need not wait
 	}
 	return v
 }
 
-// lastChange is when the configuration was last written by anybody, zero when
-// it does not say.
+// lastChange is when any field manager last wrote the configuration, zero if that
+// is not recorded.
 func lastChange(cfg *arv1.MutatingWebhookConfiguration) time.Time {
 	var at time.Time
 	for _, m := range cfg.ManagedFields {
@@ -81,10 +82,9 @@ func lastChange(cfg *arv1.MutatingWebhookConfiguration) time.Time {
 // published reports whether each entry holds the CA.
 func (v view) published() bool { return len(v.entries) == 0 || !v.since.IsZero() }
 
-// settled is how long to wait until each API server has had the time settle to
-// learn of the CA. It counts from when the CA was first seen in the
-// configuration, not from our own write: of two replicas only one writes, and the
-// other has to wait just as long.
+// settled is the time left until each API server has had the time settle to learn
+// of the CA. It counts from when the CA was first seen in the configuration, not
+// from the write: of two replicas only one writes, and both must wait.
 func (v view) settled(settle time.Duration) time.Duration {
 	if len(v.entries) == 0 {
 		return 0

@@ -35,7 +35,7 @@ func BenchmarkReview(b *testing.B) {
 		})
 	}
 	b.Run("2 with an image not seen before", func(b *testing.B) {
-		reviews := make([][]byte, 2*maxAnswers)
+		reviews := make([][]byte, 2*maxCached)
 		for i := range reviews {
 			reviews[i] = createReview("1", podOf(2, fmt.Sprintf("us-docker.pkg.dev/castai-hub/library/agent:v0.%d.1", i)))
 		}
@@ -69,8 +69,8 @@ func benchmark(b *testing.B, reviews ...[]byte) {
 	}
 }
 
-// podOf returns a pod with n containers of the image, each with as much beside
-// as the ones that charts make.
+// podOf returns a pod with n containers of the image, each with the
+// other fields that charts set.
 func podOf(n int, image string) []byte {
 	var b strings.Builder
 	b.WriteString(`{"kind":"Pod","apiVersion":"v1","metadata":{"generateName":"castai-agent-7d9c6b5f4d-","namespace":"castai-agent",` +

@@ -12,36 +12,51 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// OriginalImages is the annotation that records, on pods that were created with
-// public images, what each image was: a JSON object, location → reference.
-const OriginalImages = "privatelink.cast.ai/original-images"
+// OriginalImages is the annotation that records the original image references of
+// a pod: a JSON object that maps a location, as of [Change.Location], to a
+// reference. Pods in which nothing was rewritten do not have it.
+const OriginalImages = podspec.OriginalImages
 
-// maxRecord bounds the annotation's value, maxAnnotations what all annotations
-// of a pod may come to: the API server refuses a pod that has more.
+// maxRecord bounds the value of OriginalImages in bytes, maxAnnotations all
+// annotations of a pod: the API server rejects a pod that has more.
 const (
 	maxRecord      = 32 << 10
 	maxAnnotations = 256 << 10
 )
 
-// noPatch is the answer when nothing changes. kubewebhook always sends a
-// patchType, and the API server refuses one without a patch.
+// noPatch is the patch that changes nothing. kubewebhook always sets patchType, and
+// the API server rejects a response that has a patchType but no patch.
 var noPatch = []byte("[]")
 
-// Change is one image reference that was looked at.
+// Change is an image reference that was examined, and the result of mapping it.
 type Change struct {
 	podspec.ImageField
 	rewrite.Result
 }
 
-// Report says what a review came to.
+// SkipReason says why the images of a review were not examined.
+type SkipReason string
+
+// The reasons. Each is a text for the log.
+const (
+	SkippedStaticPod SkipReason = "a static pod: change its manifest on the node"
+	SkippedOperation SkipReason = "only the creation of pods and of ephemeral containers is handled; check the rules of the webhook configuration"
+	SkippedInvalid   SkipReason = "invalid pod" // Report.Err says why
+)
+
+// Report describes what a patch does, for logs, metrics and warnings.
 type Report struct {
-	Pod    string   // name, or generateName with an asterisk
-	Images []Change // every reference that was looked at
-	// Skipped says why nothing was looked at; "" otherwise.
-	Skipped string
+	// Pod is the name, or generateName followed by an asterisk.
+	Pod string
+	// Images are all references that were examined, rewritten or not.
+	Images []Change
+	// Skipped says why no references were examined. It is empty if they were.
+	Skipped SkipReason
+	// Err says why the pod is invalid if Skipped is SkippedInvalid.
+	Err error
 }
 
-// Changed counts the references that were rewritten.
+// Changed is the number of references that were rewritten.
 func (r Report) Changed() int {
 	n := 0
 	for _, c := range r.Images {
@@ -52,33 +67,35 @@ func (r Report) Changed() int {
 	return n
 }
 
-// Patcher turns pods into patches under one set of rules. It is pure, immutable
+// Patcher computes JSON patches for pods under one set of rules. It is immutable
 // and safe for concurrent use.
 //
 // Patches only replace strings that were just read and add one annotation: an
 // operation that cannot be applied makes the API server reject the pod, whatever
 // the failure policy.
 type Patcher struct {
-	answers answers
+	cache   resultCache
 	scanner *podspec.Scanner
 }
 
-// NewPatcher returns a patcher for the rules.
+// NewPatcher returns a Patcher for the rules.
 func NewPatcher(rules *rewrite.Rules) *Patcher {
-	return &Patcher{answers: newAnswers(rules), scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
+	return &Patcher{cache: newResultCache(rules), scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
 }
 
-// Create returns the JSON patch for a pod that is being created: its image
-// references, the listed environment values, and the annotation that records
-// the originals. It never fails: what cannot be understood is left alone.
+// Create returns the JSON patch (RFC 6902) for a pod, as JSON, that is being
+// created: its image references, the environment values of the configured names,
+// and the annotation OriginalImages. It never returns an error: an invalid pod and
+// references that cannot be mapped are not changed and are reported. The patch
+// that changes nothing is [].
 func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 	seen, err := p.scanner.Scan(pod)
 	if err != nil {
-		return noPatch, notUnderstood("", err)
+		return noPatch, Report{Skipped: SkippedInvalid, Err: err}
 	}
 	report := Report{Pod: podName(seen)}
 	if _, mirror := seen.Annotations[podspec.MirrorPodAnnotation]; mirror {
-		report.Skipped = "a static pod: change its manifest on the node"
+		report.Skipped = SkippedStaticPod
 		return noPatch, report
 	}
 	ops := p.replace(seen.Images, &report, func(i podspec.ImageField) bool { return i.List != ephemeral })
@@ -89,17 +106,17 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 }
 
 // UpdateEphemeral returns the JSON patch for an update of the subresource
-// pods/ephemeralcontainers. Only entries that the update adds are touched: the
-// API server refuses a change of existing ones. It keeps no annotation of this
-// subresource, so none is written.
+// pods/ephemeralcontainers, like Create. Only entries that the update adds are
+// changed: the API server rejects a change of existing ones. It ignores
+// annotations in this subresource, so none is added.
 func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 	seen, err := p.scanner.Scan(pod)
 	if err != nil {
-		return noPatch, notUnderstood("", err)
+		return noPatch, Report{Skipped: SkippedInvalid, Err: err}
 	}
 	before, err := p.scanner.Scan(old)
 	if err != nil {
-		return noPatch, notUnderstood("old ", err)
+		return noPatch, Report{Skipped: SkippedInvalid, Err: fmt.Errorf("old %w", err)}
 	}
 	existing := map[string]bool{}
 	for _, i := range before.Images {
@@ -114,18 +131,13 @@ func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 
 const ephemeral = "ephemeralContainers"
 
-// notUnderstood cuts the error, which quotes keys of any length.
-func notUnderstood(which string, err error) Report {
-	return Report{Skipped: cut(which+err.Error(), 300)}
-}
-
 func (p *Patcher) replace(images []podspec.ImageField, report *Report, wanted func(podspec.ImageField) bool) (ops []jsonpatch.Operation) {
 	report.Images, ops = make([]Change, 0, len(images)), make([]jsonpatch.Operation, 0, len(images)+1)
 	for _, image := range images {
 		if !wanted(image) {
 			continue
 		}
-		result := p.answers.of(image)
+		result := p.cache.get(image)
 		report.Images = append(report.Images, Change{image, result})
 		if result.Changed() {
 			ops = append(ops, jsonpatch.Replace(image.Pointer(), result.Target))
@@ -134,21 +146,18 @@ func (p *Patcher) replace(images []podspec.ImageField, report *Report, wanted fu
 	return ops
 }
 
-// record adds the annotation. What an earlier round recorded is kept where it
-// still explains the image that stands there now; a value that came with a
-// copied manifest does not, and is never trusted for anything else. A pod that
-// has no room for the annotation goes without.
+// record adds the annotation. An entry of an earlier invocation is kept if the
+// rules map it to the current image; an entry that came with a copied manifest is
+// not, and is not used for anything else. If the annotations of the pod would
+// become too large, none is added.
 func (p *Patcher) record(pod podspec.Pod, report Report) []jsonpatch.Operation {
-	var earlier map[string]string
-	if err := json.Unmarshal([]byte(pod.Annotations[OriginalImages]), &earlier); err != nil {
-		earlier = nil
-	}
+	earlier, _ := pod.OriginalImages() // users can write anything into it
 	originals, size, dropped := make(map[string]string, len(report.Images)), 0, 0
 	for _, c := range report.Images {
 		location, original := c.Location(), c.Source
 		if !c.Changed() {
 			original = earlier[location]
-			if explained := p.answers.of(podspec.ImageField{Value: original, EnvIndex: -1}); !explained.Changed() || explained.Target != c.Source {
+			if explained := p.cache.get(podspec.ImageField{Value: original, EnvIndex: -1}); !explained.Changed() || explained.Target != c.Source {
 				continue
 			}
 		}
@@ -186,22 +195,23 @@ func podName(p podspec.Pod) string {
 	return p.Name
 }
 
-// Warning is what the user of kubectl is told: only what was not rewritten, in
-// one line for the whole pod, without environment values. The API server may
-// cut warnings at 256 characters; this stays below 120.
+// Warning returns the warning that kubectl prints, on one line of less than 120
+// characters: how many references were not rewritten, and why the first was not.
+// It is empty if there are none. It has no environment values. The API server may
+// cut warnings at 256 characters.
 func (r Report) Warning() string {
-	if strings.HasPrefix(r.Skipped, "pod") || strings.HasPrefix(r.Skipped, "old pod") {
-		return "privatelink: pod not understood, images left alone; see the log of privatelink-webhook"
+	if r.Skipped == SkippedInvalid {
+		return "privatelink: pod not understood, images not rewritten; see the log of privatelink-webhook"
 	}
-	left, first := 0, Change{}
+	unmapped, first := 0, Change{}
 	for _, c := range r.Images {
 		if c.Outcome == rewrite.Unmapped {
-			if left++; left == 1 {
+			if unmapped++; unmapped == 1 {
 				first = c
 			}
 		}
 	}
-	if left == 0 {
+	if unmapped == 0 {
 		return ""
 	}
 	what := cut(first.Source, 24)
@@ -209,7 +219,7 @@ func (r Report) Warning() string {
 		what = cut(first.Location(), 40)
 	}
 	// Quoted: the API server drops a warning with control characters.
-	return fmt.Sprintf("privatelink: %d not rewritten: %s: %s", left, cut(fmt.Sprintf("%+q", what), 42), cut(first.Reason.Text(), 40))
+	return fmt.Sprintf("privatelink: %d not rewritten: %s: %s", unmapped, cut(fmt.Sprintf("%+q", what), 42), cut(first.Reason.Text(), 40))
 }
 
 // cut shortens text to about n bytes.

@@ -149,7 +149,7 @@ func checkCreate(t *testing.T, p *Patcher, pod []byte) {
 	checkReport(t, report)
 	if report.Skipped != "" {
 		if string(patch) != "[]" {
-			t.Fatalf("skipped because %s, but the patch is %s", report.Skipped, patch)
+			t.Fatalf("skipped: %s, but the patch is %s", report.Skipped, patch)
 		}
 		return
 	}
@@ -159,7 +159,7 @@ func checkCreate(t *testing.T, p *Patcher, pod []byte) {
 	checkAnnotations(t, before, decode(t, after), string(patch) != "[]")
 
 	want, got := decode(t, pod), decode(t, after)
-	rewriteTree(p.answers.rules, want)
+	rewriteTree(p.cache.rules, want)
 	forget(want)
 	forget(got)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -203,7 +203,7 @@ func checkReinvocation(t *testing.T, p *Patcher, afterOne []byte) {
 	for location, original := range one {
 		image, there := references(pod)[location]
 		// What a user wrote into the record need not be true, and is dropped.
-		if there && p.answers.rules.Image(original).Changed() && slices.Contains(image, p.answers.rules.Image(original).Target) && got[location] != original {
+		if there && p.cache.rules.Image(original).Changed() && slices.Contains(image, p.cache.rules.Image(original).Target) && got[location] != original {
 			t.Fatalf("round one recorded %s of %s, round two %v", original, location, got)
 		}
 	}
@@ -228,7 +228,7 @@ func checkEphemeral(t *testing.T, p *Patcher, pod, old []byte) {
 	want := decode(t, pod)
 	for _, c := range items(want, "ephemeralContainers") {
 		if name, _ := c["name"].(string); !existing[name] {
-			rewriteField(c, "image", p.answers.rules.Image)
+			rewriteField(c, "image", p.cache.rules.Image)
 		}
 	}
 	after := applied(t, pod, patch)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package webhook is the admission side: a review of a pod in, a JSON patch of
-// image references out, and the HTTPS server around it.
+// Package webhook implements the mutating admission webhook: it computes a JSON
+// patch of the image references of a pod, and serves admission reviews over HTTPS.
 //
-// It stands on kubewebhook's Webhook interface and review model, with a patch
-// of its own: kubewebhook's typed path decodes the pod into Go types and diffs
-// the result, which deletes every field that those types do not know
+// It uses kubewebhook's Webhook interface and review model, but computes the patch
+// itself: kubewebhook's typed webhooks decode the pod into Go types and compare the
+// result, which deletes every field that those types do not have
 // (docs/adr/0001-patch-by-hand.md).
 package webhook
 
@@ -20,7 +20,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
-// mutator is the kubewebhook Webhook.
+// mutator implements kubewebhook's Webhook.
 type mutator struct {
 	patcher func() *Patcher
 	metrics *Metrics
@@ -30,8 +30,8 @@ type mutator struct {
 func (mutator) ID() string              { return "privatelink" }
 func (mutator) Kind() model.WebhookKind { return model.WebhookKindMutating }
 
-// Review never refuses a pod. What it cannot handle it allows unchanged, with a
-// word in the log: the API server would turn an error into a rejection.
+// Review never rejects a pod. A review that it cannot handle is allowed unchanged
+// and logged: the API server would turn an error into a rejection.
 func (m mutator) Review(ctx context.Context, ar model.AdmissionReview) (model.AdmissionResponse, error) {
 	v1, ok := ar.OriginalAdmissionReview.(*admissionv1.AdmissionReview) // the model has no subresource
 	if !ok {
@@ -58,7 +58,7 @@ func (m mutator) review(r *admissionv1.AdmissionRequest, ar model.AdmissionRevie
 		return "ephemeral", patch, report
 	}
 	// An update of a pod itself would restart its containers.
-	return "other", noPatch, Report{Skipped: "only the creation of pods and of ephemeral containers is handled; check the rules of the webhook configuration"}
+	return "other", noPatch, Report{Skipped: SkippedOperation}
 }
 
 func (m mutator) observe(operation string, report Report) (result string) {
@@ -76,15 +76,15 @@ func (m mutator) observe(operation string, report Report) (result string) {
 	return result
 }
 
-// write logs one line for a review that changed, left or skipped something. Pods,
-// patches and values of environment variables that are no image references
-// never reach the log.
+// write logs one line for a review: at WARN if it was skipped, at INFO if a
+// reference was rewritten or could not be mapped, else at DEBUG. Pods, patches and
+// values of environment variables that are not image references are never logged.
 func (m mutator) write(ctx context.Context, ar model.AdmissionReview, result string, report Report) {
 	level, lines := slog.LevelDebug, sourcesAndTargets(report)
 	switch {
 	case result == "skipped":
 		level = slog.LevelWarn
-	case len(lines) > 0: // something was rewritten, or left: controllers never see warnings
+	case len(lines) > 0: // controllers do not show warnings
 		level = slog.LevelInfo
 	}
 	if !m.log.Enabled(ctx, level) {
@@ -94,8 +94,11 @@ func (m mutator) write(ctx context.Context, ar model.AdmissionReview, result str
 		slog.String("uid", ar.ID), slog.String("namespace", ar.Namespace), slog.String("pod", report.Pod),
 		slog.Int("count", report.Changed()), slog.Bool("dryRun", ar.DryRun),
 	}
-	if report.Skipped != "" {
-		attrs = append(attrs, slog.String("reason", report.Skipped))
+	switch {
+	case report.Err != nil:
+		attrs = append(attrs, slog.String("reason", cut(report.Err.Error(), 300))) // it may quote long keys
+	case report.Skipped != "":
+		attrs = append(attrs, slog.String("reason", string(report.Skipped)))
 	}
 	m.log.LogAttrs(ctx, level, "images "+result, append(attrs, slog.Any("images", lines))...)
 }
@@ -108,7 +111,7 @@ type line struct {
 	Left     string `json:"left,omitempty"`
 }
 
-// maxLogged bounds one log line; the count beside it is of all.
+// maxLogged is the maximum number of images in a log line. The count is of all.
 const maxLogged = 200
 
 func sourcesAndTargets(report Report) (lines []line) {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package podspec is the only place that knows where in a pod image
-// references live.
+// Package podspec knows the fields of a pod that hold image references.
 //
-// The webhook scans pods with it, the manifest rewriter walks YAML with it and
-// the admission conditions are generated from it; a location that is added here
-// is therefore patched, rewritten offline and matched by the API server alike.
+// The webhook scans pods with it, the manifest rewriter walks YAML with it, and
+// the admission conditions are generated from it, so that a field that is added
+// here is patched, rewritten offline and matched by the API server.
 package podspec
 
 // List is one list of a pod spec whose items may carry an image reference.
@@ -41,10 +40,14 @@ func Lists() []List {
 // pod. It mirrors a file on the node, so changing it changes nothing.
 const MirrorPodAnnotation = "kubernetes.io/config.mirror"
 
+// OriginalImages is the annotation in which the webhook records the original image
+// references of a pod: a JSON object that maps a location to a reference.
+const OriginalImages = "privatelink.cast.ai/original-images"
+
 // Template returns the path from an object of the kind to its pod spec, nil for
-// a kind that holds none. Kinds of other API groups that embed a pod template
-// do so at spec.template.spec by convention; they are recognised by having
-// containers there, which is for the caller to check.
+// a kind that has none. Kinds of other API groups that embed a pod template
+// do so at spec.template.spec by convention; the caller recognizes them by their
+// containers.
 func Template(kind string) []string {
 	switch kind {
 	case "Pod":

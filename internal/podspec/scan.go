@@ -3,6 +3,7 @@
 package podspec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,15 +12,15 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Pod is what the webhook needs to see of a pod: every place that names an
-// image, and the few facts of its metadata that decide how a patch is written.
-// All else stays unread, so that no field can be lost that we do not know.
+// Pod has every image field of a pod, and the facts of its metadata that decide how
+// a patch is written. All other fields are not decoded, so that unknown ones cannot
+// be lost.
 type Pod struct {
 	Name            string
 	GenerateName    string
 	HasMetadata     bool              // metadata is an object
 	HasAnnotations  bool              // metadata.annotations is an object, even an empty one
-	AnnotationsSize int               // of all annotations in bytes, as they stand in the JSON
+	AnnotationsSize int               // of the annotations object in the JSON, in bytes
 	Annotations     map[string]string // only the keys that the scan was asked for
 	Images          []ImageField
 }
@@ -35,9 +36,23 @@ type ImageField struct {
 	// image. Env is the variable's name.
 	EnvIndex int
 	Env      string
-	// Value is the reference as it stands in the pod.
+	// Value is the reference as it is in the pod.
 	Value string
 	field []string
+}
+
+// OriginalImages decodes the annotation OriginalImages, which the scan must have
+// been asked for. The map is nil if the pod does not have it.
+func (p Pod) OriginalImages() (map[string]string, error) {
+	text, ok := p.Annotations[OriginalImages]
+	if !ok {
+		return nil, nil
+	}
+	var originals map[string]string
+	if err := json.Unmarshal([]byte(text), &originals); err != nil {
+		return nil, fmt.Errorf("annotation %s: %w", OriginalImages, err)
+	}
+	return originals, nil
 }
 
 // Pointer returns the JSON pointer (RFC 6901) of the value, from the pod's root.
@@ -59,9 +74,9 @@ func (i ImageField) Pointer() string {
 	return string(b)
 }
 
-// Location names the place for people and for annotations, by names where the
-// pointer has numbers: "containers/agent", "containers/agent/env/NAME". It stays
-// the same when another webhook puts an item in front.
+// Location identifies the field by names where the pointer has numbers, such as
+// "containers/agent" or "containers/agent/env/NAME". It does not change if another
+// webhook inserts an item.
 func (i ImageField) Location() string {
 	if i.EnvIndex >= 0 {
 		return i.List + "/" + i.Item + "/env/" + i.Env
@@ -95,7 +110,7 @@ func NewScanner(env, annotations []string) *Scanner {
 
 // Scan reads a pod as JSON. It is strict about JSON itself (RFC 8259: valid
 // UTF-8, no key twice in one object, keys are case-sensitive) and about the
-// types of the fields that it reads, and passes over all others.
+// types of the fields that it reads, and ignores all others.
 func (s *Scanner) Scan(pod []byte) (seen Pod, err error) {
 	err = s.decoders.Read(pod, func(d *jsontext.Decoder) error {
 		r := reader{Decoder: d, Scanner: s}
@@ -167,7 +182,7 @@ func (r *reader) spec(key []byte) error {
 }
 
 // item reads one container or volume. Its name may come after its image, so
-// what was found is labelled at the end.
+// the fields get it at the end.
 func (r *reader) item(list List, index int) error {
 	first, name := len(r.pod.Images), ""
 	image := ImageField{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
@@ -206,8 +221,7 @@ func (r *reader) nested(path []string) (text string, err error) {
 	return text, err
 }
 
-// variable copies only values that it reports: the others may be long, and are
-// no one's business.
+// variable copies only values that it reports: the others may be long or secret.
 func (r *reader) variable(list List, index, envIndex int) error {
 	found := ImageField{List: list.Name, Index: index, EnvIndex: envIndex}
 	named, listed, hasValue := false, false, false

@@ -29,18 +29,13 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// OriginalImages is the annotation in which the webhook recorded what the images
-// of a pod were: a JSON object, location → reference. It is the constant of
-// package webhook, which is not imported for the libraries that it brings.
-const OriginalImages = "privatelink.cast.ai/original-images"
-
 // Read adds to the list what the cluster names in the namespaces of the list's
 // rules, and returns how many workloads, releases and pods it saw. Where the
 // cluster refuses to list something, the error says which right is missing; the
 // list is incomplete after an error.
 func Read(ctx context.Context, client kubernetes.Interface, into *catalog.List) (seen int, err error) {
 	rules := into.Rules()
-	r := &reader{client: client, into: into, rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
+	r := &reader{client: client, into: into, rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{podspec.OriginalImages, podspec.MirrorPodAnnotation})}
 	var refused []error
 	for _, namespace := range rules.Namespaces() {
 		for _, s := range r.sources(namespace) {
@@ -104,10 +99,7 @@ func (r *reader) pod(from catalog.From, kind string, meta metav1.ObjectMeta, pod
 	if _, static := found.Annotations[podspec.MirrorPodAnnotation]; static {
 		return nil // the webhook leaves it alone, too
 	}
-	var originals map[string]string
-	if err := json.Unmarshal([]byte(found.Annotations[OriginalImages]), &originals); err != nil {
-		originals = nil // none, or not the webhook's
-	}
+	originals, _ := found.OriginalImages() // an invalid one is not the webhook's
 	origin := catalog.Origin{From: from, Name: meta.Namespace, Object: kind + " " + meta.Name}
 	for _, image := range found.Images {
 		value := image.Value

@@ -24,20 +24,14 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
-	"github.com/castai/privatelink-webhook/webhook"
 )
 
 const (
 	ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 	ns  = "castai-agent"
 )
-
-func TestTheAnnotationIsTheWebhooks(t *testing.T) {
-	if OriginalImages != webhook.OriginalImages {
-		t.Error(OriginalImages)
-	}
-}
 
 func newList(t *testing.T) *catalog.List {
 	t.Helper()
@@ -121,7 +115,7 @@ func TestWhatTheWebhookRewroteGoesBackToItsOriginal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := meta("p")
 			if tc.annotation != "" {
-				m.Annotations = map[string]string{OriginalImages: tc.annotation}
+				m.Annotations = map[string]string{podspec.OriginalImages: tc.annotation}
 			}
 			l := newList(t)
 			if _, err := Read(t.Context(), fake.NewClientset(&corev1.Pod{ObjectMeta: m, Spec: template(tc.image).Spec}), l); err != nil {

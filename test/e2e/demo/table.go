@@ -31,11 +31,9 @@ func report(w io.Writer, rules *rewrite.Rules, pods []json.RawMessage) error {
 		if err != nil {
 			return err
 		}
-		originals := map[string]string{}
-		if record := pod.Annotations[webhook.OriginalImages]; record != "" {
-			if err := json.Unmarshal([]byte(record), &originals); err != nil {
-				return fmt.Errorf("pod %s: annotation %s: %w", pod.Name, webhook.OriginalImages, err)
-			}
+		originals, err := pod.OriginalImages()
+		if err != nil {
+			return fmt.Errorf("pod %s: %w", pod.Name, err)
 		}
 		for _, i := range pod.Images {
 			if i.EnvIndex >= 0 && rules.EnvValue(i.Value).Reason == rewrite.NoHost {
