@@ -70,11 +70,11 @@ func TestFilesAtTheStart(t *testing.T) {
 		unready     string
 		withoutName bool
 	}{
-		"that fit are served at once":         {write: func(t *testing.T, f folder) { f.write(t, cert, key) }},
-		"that are missing are waited for":     {write: func(*testing.T, folder) {}, unready: "mount the Secret, or write both files"},
-		"that are half there are waited for":  {write: func(t *testing.T, f folder) { f.write(t, cert, key); _ = os.Remove(f.key()) }, unready: "mount the Secret"},
-		"that do not fit are an error":        {write: func(t *testing.T, f folder) { f.write(t, cert, otherKey) }, fails: "private key that belongs to it"},
-		"that are no PEM are an error":        {write: func(t *testing.T, f folder) { f.write(t, []byte("x"), key) }, fails: "tls.crt and key file"},
+		"that fit are served at once":             {write: func(t *testing.T, f folder) { f.write(t, cert, key) }},
+		"that are missing are waited for":         {write: func(*testing.T, folder) {}, unready: "mount the Secret, or write both files"},
+		"that are half there are waited for":      {write: func(t *testing.T, f folder) { f.write(t, cert, key); _ = os.Remove(f.key()) }, unready: "mount the Secret"},
+		"that do not fit are an error":            {write: func(t *testing.T, f folder) { f.write(t, cert, otherKey) }, fails: "private key that belongs to it"},
+		"that are no PEM are an error":            {write: func(t *testing.T, f folder) { f.write(t, []byte("x"), key) }, fails: "tls.crt and key file"},
 		"that have expired are reported by Ready": {write: func(t *testing.T, f folder) { f.write(t, oldCert, oldKey) }, unready: "tls.crt expired at"},
 	} {
 		t.Run(name, func(t *testing.T) {

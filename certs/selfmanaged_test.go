@@ -23,15 +23,15 @@ func TestASelfManagedSourceNeeds(t *testing.T) {
 		change func(*SelfManagedConfig)
 		want   string
 	}{
-		"nothing beyond the five fields":  {func(*SelfManagedConfig) {}, ""},
-		"a REST configuration":            {func(c *SelfManagedConfig) { c.RESTConfig = nil }, "RESTConfig is required"},
-		"a namespace":                     {func(c *SelfManagedConfig) { c.Namespace = "" }, "Namespace is required"},
-		"a Secret":                        {func(c *SelfManagedConfig) { c.SecretName = "" }, "SecretName is required"},
-		"a configuration":                 {func(c *SelfManagedConfig) { c.ConfigurationName = "" }, "ConfigurationName is required"},
-		"a Service":                       {func(c *SelfManagedConfig) { c.ServiceName = "" }, "ServiceName is required"},
-		"a leaf that its CA outlives":     {func(c *SelfManagedConfig) { c.CADuration = time.Hour }, "LeafDuration 168h0m0s must be shorter than CADuration 1h0m0s"},
-		"all faults to be reported together":  {func(c *SelfManagedConfig) { c.Namespace, c.ServiceName = "", "" }, "Namespace is required\nself-managed certificates: ServiceName is required"},
-		"a REST configuration that works": {func(c *SelfManagedConfig) { c.RESTConfig = &rest.Config{Host: "::"} }, "client: "},
+		"nothing beyond the five fields":     {func(*SelfManagedConfig) {}, ""},
+		"a REST configuration":               {func(c *SelfManagedConfig) { c.RESTConfig = nil }, "RESTConfig is required"},
+		"a namespace":                        {func(c *SelfManagedConfig) { c.Namespace = "" }, "Namespace is required"},
+		"a Secret":                           {func(c *SelfManagedConfig) { c.SecretName = "" }, "SecretName is required"},
+		"a configuration":                    {func(c *SelfManagedConfig) { c.ConfigurationName = "" }, "ConfigurationName is required"},
+		"a Service":                          {func(c *SelfManagedConfig) { c.ServiceName = "" }, "ServiceName is required"},
+		"a leaf that its CA outlives":        {func(c *SelfManagedConfig) { c.CADuration = time.Hour }, "LeafDuration 168h0m0s must be shorter than CADuration 1h0m0s"},
+		"all faults to be reported together": {func(c *SelfManagedConfig) { c.Namespace, c.ServiceName = "", "" }, "Namespace is required\nself-managed certificates: ServiceName is required"},
+		"a REST configuration that works":    {func(c *SelfManagedConfig) { c.RESTConfig = &rest.Config{Host: "::"} }, "client: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := good

@@ -16,8 +16,6 @@ import (
 
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	"github.com/slok/kubewebhook/v2/pkg/webhook"
-
-	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
 // maxBody is four times what etcd takes for one object by default (1.5 MiB):
@@ -29,11 +27,10 @@ const maxPooled = 256 << 10
 
 // handler answers admission reviews over HTTP with a kubewebhook Webhook.
 type handler struct {
-	webhook  webhook.Webhook
-	metrics  *Metrics
-	log      *slog.Logger
-	buffers  sync.Pool
-	decoders podspec.Decoders
+	webhook webhook.Webhook
+	metrics *Metrics
+	log     *slog.Logger
+	buffers sync.Pool
 }
 
 // HandlerConfig is what a Handler needs. Patcher and Metrics are required.
@@ -125,7 +122,7 @@ func (h *handler) answer(ctx context.Context, body []byte) (answer []byte, refus
 				Warnings: []string{"privatelink: internal error, images not rewritten; see the log of privatelink-webhook"}})
 		}
 	}()
-	review, err := decodeReview(&h.decoders, body)
+	review, err := decodeReview(body)
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, "malformed", err.Error()}
 	}

@@ -9,11 +9,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Object calls f for each name of the next value, with the decoder at the
+// readObject calls f for each name of the next value, with the decoder at the
 // name's value, which f must read or skip. The bytes of the name are valid only
-// until it does: a string for each name of a pod would be most of the garbage of
-// a review. A null stands for an absent object, as everywhere in Kubernetes.
-func Object(d *jsontext.Decoder, f func(name []byte) error) error {
+// until then: a string for each name of a pod would be most of the garbage of a
+// review. A null is an absent object, as everywhere in Kubernetes.
+func readObject(d *jsontext.Decoder, f func(name []byte) error) error {
 	t, err := d.ReadToken()
 	if err != nil || t.Kind() == 'n' {
 		return err
@@ -38,8 +38,8 @@ func Object(d *jsontext.Decoder, f func(name []byte) error) error {
 	return err
 }
 
-// Array calls f for each item of the next value; null stands for no items.
-func Array(d *jsontext.Decoder, f func(index int) error) error {
+// readArray calls f for each item of the next value; null stands for no items.
+func readArray(d *jsontext.Decoder, f func(index int) error) error {
 	t, err := d.ReadToken()
 	if err != nil || t.Kind() == 'n' {
 		return err
@@ -56,15 +56,15 @@ func Array(d *jsontext.Decoder, f func(index int) error) error {
 	return err
 }
 
-// Text reads the next value as a string; null stands for "".
-func Text(d *jsontext.Decoder) (string, error) {
-	b, err := Bytes(d)
+// readString reads the next value as a string; null stands for "".
+func readString(d *jsontext.Decoder) (string, error) {
+	b, err := readBytes(d)
 	return string(b), err
 }
 
-// Bytes is Text for a text that is only looked at: like the names of Object it
-// is valid until the decoder goes on.
-func Bytes(d *jsontext.Decoder) ([]byte, error) {
+// readBytes is readString without a copy: the result is valid until the decoder is
+// used again.
+func readBytes(d *jsontext.Decoder) ([]byte, error) {
 	v, err := d.ReadValue()
 	switch {
 	case err != nil || v.Kind() == 'n':

@@ -89,7 +89,7 @@ type Scanner struct {
 	lists       map[string]List
 	env         map[string]bool
 	annotations map[string]bool
-	decoders    Decoders
+	decoders    decoderPool
 }
 
 // NewScanner returns a scanner that also reports the values of the environment
@@ -112,9 +112,9 @@ func NewScanner(env, annotations []string) *Scanner {
 // UTF-8, no key twice in one object, keys are case-sensitive) and about the
 // types of the fields that it reads, and ignores all others.
 func (s *Scanner) Scan(pod []byte) (seen Pod, err error) {
-	err = s.decoders.Read(pod, func(d *jsontext.Decoder) error {
+	err = s.decoders.read(pod, func(d *jsontext.Decoder) error {
 		r := reader{Decoder: d, Scanner: s}
-		if err := Object(d, r.top); err != nil {
+		if err := readObject(d, r.top); err != nil {
 			return fmt.Errorf("pod%s: %w", d.StackPointer(), err)
 		}
 		if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
@@ -136,9 +136,9 @@ func (r *reader) top(key []byte) error {
 	switch string(key) {
 	case "metadata":
 		r.pod.HasMetadata = r.PeekKind() == '{'
-		return Object(r.Decoder, r.metadata)
+		return readObject(r.Decoder, r.metadata)
 	case "spec":
-		return Object(r.Decoder, r.spec)
+		return readObject(r.Decoder, r.spec)
 	}
 	return r.SkipValue()
 }
@@ -146,13 +146,13 @@ func (r *reader) top(key []byte) error {
 func (r *reader) metadata(key []byte) (err error) {
 	switch string(key) {
 	case "name":
-		r.pod.Name, err = Text(r.Decoder)
+		r.pod.Name, err = readString(r.Decoder)
 	case "generateName":
-		r.pod.GenerateName, err = Text(r.Decoder)
+		r.pod.GenerateName, err = readString(r.Decoder)
 	case "annotations":
 		r.pod.HasAnnotations = r.PeekKind() == '{'
 		start := r.InputOffset()
-		err = Object(r.Decoder, r.annotation)
+		err = readObject(r.Decoder, r.annotation)
 		r.pod.AnnotationsSize = int(r.InputOffset() - start)
 	default:
 		err = r.SkipValue()
@@ -165,7 +165,7 @@ func (r *reader) annotation(key []byte) error {
 		return r.SkipValue()
 	}
 	name := string(key)
-	v, err := Text(r.Decoder)
+	v, err := readString(r.Decoder)
 	if r.pod.Annotations == nil {
 		r.pod.Annotations = map[string]string{}
 	}
@@ -178,7 +178,7 @@ func (r *reader) spec(key []byte) error {
 	if !ok {
 		return r.SkipValue()
 	}
-	return Array(r.Decoder, func(i int) error { return r.item(list, i) })
+	return readArray(r.Decoder, func(i int) error { return r.item(list, i) })
 }
 
 // item reads one container or volume. Its name may come after its image, so
@@ -186,15 +186,15 @@ func (r *reader) spec(key []byte) error {
 func (r *reader) item(list List, index int) error {
 	first, name := len(r.pod.Images), ""
 	image := ImageField{List: list.Name, Index: index, EnvIndex: -1, field: list.Image}
-	err := Object(r.Decoder, func(key []byte) (err error) {
+	err := readObject(r.Decoder, func(key []byte) (err error) {
 		switch {
 		case string(key) == "name":
-			name, err = Text(r.Decoder)
+			name, err = readString(r.Decoder)
 		case string(key) == list.Image[0]:
 			image.Value, err = r.nested(list.Image[1:])
 			r.pod.Images = append(r.pod.Images, image)
 		case string(key) == "env" && list.Env && len(r.env) > 0:
-			err = Array(r.Decoder, func(j int) error { return r.variable(list, index, j) })
+			err = readArray(r.Decoder, func(j int) error { return r.variable(list, index, j) })
 		default:
 			err = r.SkipValue()
 		}
@@ -207,34 +207,34 @@ func (r *reader) item(list List, index int) error {
 }
 
 // nested reads the text at the path below the next value; "" if it is absent.
-func (r *reader) nested(path []string) (text string, err error) {
+func (r *reader) nested(path []string) (value string, err error) {
 	if len(path) == 0 {
-		return Text(r.Decoder)
+		return readString(r.Decoder)
 	}
-	err = Object(r.Decoder, func(key []byte) error {
+	err = readObject(r.Decoder, func(key []byte) error {
 		if string(key) != path[0] {
 			return r.SkipValue()
 		}
-		text, err = r.nested(path[1:])
+		value, err = r.nested(path[1:])
 		return err
 	})
-	return text, err
+	return value, err
 }
 
 // variable copies only values that it reports: the others may be long or secret.
 func (r *reader) variable(list List, index, envIndex int) error {
 	found := ImageField{List: list.Name, Index: index, EnvIndex: envIndex}
 	named, listed, hasValue := false, false, false
-	err := Object(r.Decoder, func(key []byte) error {
+	err := readObject(r.Decoder, func(key []byte) error {
 		switch string(key) {
 		case "name":
-			name, err := Bytes(r.Decoder)
+			name, err := readBytes(r.Decoder)
 			if named, listed = true, r.env[string(name)]; listed {
 				found.Env = string(name)
 			}
 			return err
 		case "value":
-			value, err := Bytes(r.Decoder)
+			value, err := readBytes(r.Decoder)
 			if hasValue = true; listed || !named {
 				found.Value = string(value)
 			}
