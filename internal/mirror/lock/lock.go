@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lock reads and writes privatelink.lock.yaml: which image, by digest,
-// belongs under which name of the private registry.
+// Package lock reads and writes privatelink.lock.yaml, which records the digest and
+// the target of each mirrored image.
 //
-// The file is sorted and has no dates, so that a diff in review shows what an
-// upgrade changes and nothing else.
+// The file is sorted and has no dates, so a diff shows only what an upgrade changes.
 package lock
 
 import (
@@ -21,7 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The type of the file, and its usual name.
+// The type of the file, and its default name.
 const (
 	APIVersion  = "privatelink.cast.ai/v1alpha1"
 	Kind        = "Lock"
@@ -32,24 +31,24 @@ const (
 type Lock struct {
 	APIVersion string `yaml:"apiVersion" json:"apiVersion"`
 	Kind       string `yaml:"kind" json:"kind"`
-	// Registry is the prefix below which the targets lie.
+	// Registry is the prefix of all targets.
 	Registry string `yaml:"registry" json:"registry"`
-	// Platforms are those that were kept; empty for all that there are.
+	// Platforms are those that were kept; empty for all.
 	Platforms []string `yaml:"platforms,omitempty" json:"platforms,omitempty"`
 	Images    []Entry  `yaml:"images" json:"images"`
 }
 
-// Entry is one image.
+// Entry is one image of a lock.
 type Entry struct {
 	Source string `yaml:"source" json:"source"`
 	Target string `yaml:"target" json:"target"`
-	// Digest is that of the manifest or index behind the target.
+	// Digest is that of the manifest or index in the target.
 	Digest digest.Digest `yaml:"digest" json:"digest"`
-	// SourceDigest is what the source had, where platforms were left out and
-	// the digest is another one for that.
+	// SourceDigest is that of the source, if it differs because platforms were left
+	// out.
 	SourceDigest digest.Digest `yaml:"sourceDigest,omitempty" json:"sourceDigest,omitempty"`
 	MediaType    string        `yaml:"mediaType" json:"mediaType"`
-	// Size is that of all manifests and blobs, in bytes, each counted once.
+	// Size is that of all manifests and blobs in bytes. Each counts once.
 	Size      int64    `yaml:"size" json:"size"`
 	Platforms []string `yaml:"platforms,omitempty" json:"platforms,omitempty"`
 	// Referrers are the digests of signatures, attestations and SBOMs.
@@ -58,15 +57,15 @@ type Entry struct {
 	Why []string `yaml:"why,omitempty" json:"why,omitempty"`
 }
 
-// Lookup returns what is known of an image: by its source, or else by its target,
-// since one image may be published under several names.
+// Lookup returns the entry with a source, or else the one with a target: an image may
+// be published under several names. A nil lock has no entries.
 func (l *Lock) Lookup(source, target string) (Entry, bool) {
 	if l == nil {
 		return Entry{}, false
 	}
-	i := slices.IndexFunc(l.Images, func(i Entry) bool { return i.Source == source })
+	i := slices.IndexFunc(l.Images, func(e Entry) bool { return e.Source == source })
 	if i < 0 {
-		i = slices.IndexFunc(l.Images, func(i Entry) bool { return i.Target == target })
+		i = slices.IndexFunc(l.Images, func(e Entry) bool { return e.Target == target })
 	}
 	if i < 0 {
 		return Entry{}, false
@@ -87,46 +86,51 @@ func (l *Lock) RemovedSince(old *Lock) (sources []string) {
 	return sources
 }
 
-// Parse reads a lock file. It is strict: an unknown key, a digest that is none or
-// an image twice is an error. file is the name in errors.
+// Parse reads a lock file. Unknown keys, invalid digests, and targets with more than
+// one digest are errors. file is the name in errors.
 func Parse(file string, text []byte) (*Lock, error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	var l Lock
 	if err := d.Decode(&l); err != nil {
-		return nil, fmt.Errorf("%s: %w; make it anew with `privatelink images -o lock`", file, err)
+		return nil, fmt.Errorf("%s: %w; create it again with `privatelink images -o lock`", file, err)
 	}
 	var errs []error
-	wrong := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{file}, args...)...))
-	}
-	if l.APIVersion != APIVersion || l.Kind != Kind {
-		wrong("is %s %s, not %s %s", l.APIVersion, l.Kind, APIVersion, Kind)
-	}
-	if l.Registry == "" {
-		wrong("registry is missing")
-	}
-	seen := map[string]int{}
-	for i, image := range l.Images {
-		field := fmt.Sprintf("images[%d]", i)
-		if image.Source == "" || image.Target == "" {
-			wrong("%s: source and target are required", field)
-		}
-		if err := image.Digest.Validate(); err != nil {
-			wrong("%s.digest %q: %w", field, image.Digest, err)
-		}
-		if image.Target != l.Registry && !strings.HasPrefix(image.Target, l.Registry+"/") {
-			wrong("%s.target %s is not below the registry %s", field, image.Target, l.Registry)
-		}
-		if first, twice := seen[image.Target]; twice && l.Images[first].Digest != image.Digest {
-			wrong("%s.target %s stands for another digest in images[%d]", field, image.Target, first)
-		}
-		seen[image.Target] = i
+	for _, err := range l.validate() {
+		errs = append(errs, fmt.Errorf("%s: %w", file, err))
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	return &l, nil
+}
+
+func (l *Lock) validate() (errs []error) {
+	invalid := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if l.APIVersion != APIVersion || l.Kind != Kind {
+		invalid("is %s %s, not %s %s", l.APIVersion, l.Kind, APIVersion, Kind)
+	}
+	if l.Registry == "" {
+		invalid("registry is missing")
+	}
+	byTarget := map[string]int{}
+	for i, e := range l.Images {
+		field := fmt.Sprintf("images[%d]", i)
+		if e.Source == "" || e.Target == "" {
+			invalid("%s: source and target are required", field)
+		}
+		if err := e.Digest.Validate(); err != nil {
+			invalid("%s.digest %q: %w", field, e.Digest, err)
+		}
+		if e.Target != l.Registry && !strings.HasPrefix(e.Target, l.Registry+"/") {
+			invalid("%s.target %s is not below the registry %s", field, e.Target, l.Registry)
+		}
+		if other, exists := byTarget[e.Target]; exists && l.Images[other].Digest != e.Digest {
+			invalid("%s.target %s has another digest in images[%d]", field, e.Target, other)
+		}
+		byTarget[e.Target] = i
+	}
+	return errs
 }
 
 // Read reads a lock file.
@@ -138,7 +142,7 @@ func Read(file string) (*Lock, error) {
 	return Parse(file, text)
 }
 
-// Marshal returns the file's text, the images sorted by source.
+// Marshal returns the content of the file. Images are sorted by source.
 func (l *Lock) Marshal() ([]byte, error) {
 	c := *l
 	c.APIVersion, c.Kind = APIVersion, Kind
@@ -153,7 +157,7 @@ func (l *Lock) Marshal() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Write replaces the file in one step, so that nobody ever reads half of it.
+// Write replaces the file atomically.
 func (l *Lock) Write(file string) error {
 	text, err := l.Marshal()
 	if err != nil {

@@ -37,14 +37,14 @@ func TestWriteAndRead(t *testing.T) {
 	if !reflect.DeepEqual(got, l) {
 		t.Errorf("got  %+v\nwant %+v", got, l)
 	}
-	again, err := got.Marshal()
+	rewritten, err := got.Marshal()
 	text, _ := os.ReadFile(file)
-	if err != nil || string(again) != string(text) {
-		t.Errorf("%v\n%s\n%s", err, again, text)
+	if err != nil || string(rewritten) != string(text) {
+		t.Errorf("%v\n%s\n%s", err, rewritten, text)
 	}
 	files, err := os.ReadDir(filepath.Dir(file))
 	if err != nil || len(files) != 1 {
-		t.Errorf("%v %v: something was left", err, files)
+		t.Errorf("%v %v: temporary files remain", err, files)
 	}
 	if i, ok := got.Lookup("us-docker.pkg.dev/castai-hub/library/agent:v1", prefix+"/agent:v1"); !ok || i.Size != 7 {
 		t.Errorf("%v %+v", ok, i)
@@ -54,7 +54,7 @@ func TestWriteAndRead(t *testing.T) {
 	}
 	var none *Lock
 	if _, ok := none.Lookup("x", "y"); ok || l.RemovedSince(none) != nil {
-		t.Error("no lock lists something")
+		t.Error("a nil lock has entries")
 	}
 }
 
@@ -71,11 +71,11 @@ func TestAWriteThatFailsLeavesTheOldFile(t *testing.T) {
 		t.Error("no error")
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 1 {
-		t.Errorf("%v: something was left", files)
+		t.Errorf("%v: temporary files remain", files)
 	}
 }
 
-func TestFaults(t *testing.T) {
+func TestInvalidFiles(t *testing.T) {
 	text, err := sample().Marshal()
 	if err != nil {
 		t.Fatal(err)
@@ -87,9 +87,9 @@ func TestFaults(t *testing.T) {
 		"another kind":            {"kind: Lock", "kind: Config", "not privatelink.cast.ai/v1alpha1 Lock"},
 		"no registry":             {"registry: " + prefix, "registry: \"\"", "registry is missing"},
 		"no target":               {"target: " + prefix + "/agent:v1", "target: \"\"", "images[1]: source and target are required"},
-		"a bad digest":            {digest.FromString("a").String(), "sha256:12", `images[1].digest "sha256:12"`},
-		"another's registry":      {"target: " + prefix + "/agent:v1", "target: quay.io/agent:v1", "not below the registry"},
-		"one target, two digests": {"target: " + prefix + "/agent:v1", "target: " + prefix + "/docker.io/library/busybox:1", "stands for another digest in images[0]"},
+		"an invalid digest":       {digest.FromString("a").String(), "sha256:12", `images[1].digest "sha256:12"`},
+		"another registry":        {"target: " + prefix + "/agent:v1", "target: quay.io/agent:v1", "not below the registry"},
+		"one target, two digests": {"target: " + prefix + "/agent:v1", "target: " + prefix + "/docker.io/library/busybox:1", "has another digest in images[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse("l.yaml", []byte(strings.Replace(good, tc.old, tc.new, 1)))
@@ -111,12 +111,12 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := l.Marshal()
+		rewritten, err := l.Marshal()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Parse("f", again); err != nil {
-			t.Errorf("what was written cannot be read: %v\n%s", err, again)
+		if _, err := Parse("f", rewritten); err != nil {
+			t.Errorf("the written file cannot be read: %v\n%s", err, rewritten)
 		}
 	})
 }
