@@ -63,7 +63,7 @@ func TestAChangedBitIsFound(t *testing.T) {
 				err = errors.Join(err, a.Close())
 			}
 			if err == nil {
-				t.Fatalf("nobody saw it")
+				t.Fatalf("the change was not found")
 			}
 			if !strings.Contains(err.Error(), changed) {
 				t.Errorf("the error does not name the file: %v", err)
@@ -133,16 +133,16 @@ func TestWhatIsNoArchive(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"empty":                 {nil, "is no archive of `privatelink export`"},
-		"a gzip":                {append([]byte{0x1f, 0x8b, 8, 0}, make([]byte, 2000)...), "is no archive of `privatelink export`"},
+		"empty":                 {nil, "is not an archive of `privatelink export`"},
+		"a gzip":                {append([]byte{0x1f, 0x8b, 8, 0}, make([]byte, 2000)...), "is not an archive of `privatelink export`"},
 		"a foreign tar":         {tarOf(tar.Header{Name: "manifest.json", Size: 10}), "does not belong"},
 		"another OCI layout":    {tarOf(tar.Header{Name: "oci-layout", Size: 10}, tar.Header{Name: "index.json", Size: 10}), "was not written by `privatelink export`"},
 		"a path to elsewhere":   {tarOf(tar.Header{Name: "../../etc/passwd", Size: 10}), "does not belong"},
 		"an absolute path":      {tarOf(tar.Header{Name: "/etc/passwd", Size: 10}), "does not belong"},
-		"a link":                {tarOf(tar.Header{Name: blob, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}), "is no plain file"},
-		"an entry twice":        {tarOf(tar.Header{Name: blob, Size: 10}, tar.Header{Name: blob, Size: 10}), "twice"},
-		"an absurd blob":        {tarOf(tar.Header{Name: blob, Size: 1 << 60}), "absurd"},
-		"an absurd index":       {tarOf(tar.Header{Name: "index.json", Size: 1 << 40}), "absurd"},
+		"a link":                {tarOf(tar.Header{Name: blob, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}), "is not a regular file"},
+		"an entry twice":        {tarOf(tar.Header{Name: blob, Size: 10}, tar.Header{Name: blob, Size: 10}), "duplicate"},
+		"an absurd blob":        {tarOf(tar.Header{Name: blob, Size: 1 << 60}), "too large"},
+		"an absurd index":       {tarOf(tar.Header{Name: "index.json", Size: 1 << 40}), "too large"},
 		"a bad digest":          {tarOf(tar.Header{Name: "blobs/sha256/xyz", Size: 10}), "does not belong"},
 		"cut off at the start":  {whole[:700], "truncated"},
 		"cut off in the middle": {whole[:len(whole)/2], fmt.Sprintf("is truncated: it has %d of %d bytes", len(whole)/2, len(whole))},
@@ -166,7 +166,7 @@ func TestWhatIsNoArchive(t *testing.T) {
 		}
 	})
 	t.Run("a folder", func(t *testing.T) {
-		if _, err := archive.Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is no file") {
+		if _, err := archive.Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
 			t.Error(err)
 		}
 	})

@@ -44,7 +44,7 @@ func TestADelta(t *testing.T) {
 		}
 		a := open(t, delta)
 		if !a.IsDelta() {
-			t.Error("nobody says that it is a delta")
+			t.Error("IsDelta is false")
 		}
 		if err := a.Verify(t.Context()); err != nil {
 			t.Error(err)

@@ -6,12 +6,12 @@ package archive
 
 import "os"
 
-func free(string) (int64, bool) { return 0, false }
+func freeSpace(string) (int64, bool) { return 0, false }
 
-func allocated(*os.File) int64 { return 0 }
+func allocatedBytes(*os.File) int64 { return 0 }
 
-func own(*os.File) error { return nil }
+func lockFile(*os.File) error { return nil }
 
-func full(error) bool { return false }
+func isDiskFull(error) bool { return false }
 
-func tooLarge(error) bool { return false }
+func isFileTooLarge(error) bool { return false }

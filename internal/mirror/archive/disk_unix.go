@@ -10,18 +10,19 @@ import (
 	"syscall"
 )
 
-// free returns how many bytes a folder's disk has left for this user.
-func free(folder string) (int64, bool) {
+// freeSpace returns the bytes that the user can write to the disk of a directory;
+// false if that is not known.
+func freeSpace(dir string) (int64, bool) {
 	var s syscall.Statfs_t
-	if err := syscall.Statfs(folder, &s); err != nil {
+	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, false
 	}
 	return int64(s.Bavail) * int64(s.Bsize), true
 }
 
-// allocated returns how much of a disk a file takes; less than its size where it
+// allocatedBytes returns the disk space of a file, which is less than its size if it
 // has holes.
-func allocated(f *os.File) int64 {
+func allocatedBytes(f *os.File) int64 {
 	info, err := f.Stat()
 	if err != nil {
 		return 0
@@ -32,15 +33,17 @@ func allocated(f *os.File) int64 {
 	return 0
 }
 
-// own keeps other processes out of a file until it is closed.
-func own(f *os.File) error {
+// lockFile locks a file against other processes until it is closed.
+func lockFile(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return errOwned
+		return errLocked
 	}
-	return nil // a file system without locks
+	return nil // the file system does not support locks
 }
 
-func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
-func tooLarge(err error) bool { return errors.Is(err, syscall.EFBIG) }
+func isFileTooLarge(err error) bool { return errors.Is(err, syscall.EFBIG) }

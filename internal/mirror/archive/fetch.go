@@ -19,7 +19,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/registry"
 )
 
-// writer puts everything into its place.
+// writer writes the entries of a layout to a file.
 type writer struct {
 	layout   *layout
 	file     *pending
@@ -40,17 +40,17 @@ func (w *writer) blobs() (all []*entry) {
 	return all
 }
 
-// all writes the archive. A blob that cannot be read does not hold the others up,
-// for the next try needs them all the same. A disk that takes nothing more does.
-func (w *writer) all(ctx context.Context) error {
+// writeAll writes the archive. A blob that cannot be read does not stop the others,
+// because a resumed export keeps them. A disk error does.
+func (w *writer) writeAll(ctx context.Context) error {
 	blobs := w.blobs()
 	for _, e := range blobs {
 		w.progress.Total.Add(e.size)
 	}
-	if err := w.frame(); err != nil {
-		return w.explain(err)
+	if err := w.writeFrame(); err != nil {
+		return w.explainDiskError(err)
 	}
-	// The largest first, so that no large one is left alone at the end.
+	// The largest first, so that no large transfer remains for the end.
 	slices.SortStableFunc(blobs, func(a, b *entry) int { return cmp.Compare(b.size, a.size) })
 	errs := make([]error, len(blobs))
 	all, group := errgroup.WithContext(ctx)
@@ -60,7 +60,7 @@ func (w *writer) all(ctx context.Context) error {
 			if group.Err() != nil {
 				return context.Cause(group)
 			}
-			err := w.blob(group, e)
+			err := w.writeBlob(group, e)
 			var disk *diskError
 			if errors.As(err, &disk) {
 				return err
@@ -72,22 +72,22 @@ func (w *writer) all(ctx context.Context) error {
 		})
 	}
 	if err := all.Wait(); err != nil {
-		return w.explain(err)
+		return w.explainDiskError(err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w\nall the rest is in %s: run the same again, and only what is missing is fetched", err, w.file.working[0])
+		return fmt.Errorf("%w\nthe other blobs are in %s: run the same command again to fetch only what is missing", err, w.file.working[0])
 	}
 	return nil
 }
 
-// frame writes all that is no blob: headers, texts, and the zeros that fill
-// blocks, where a file of an earlier try may have something else.
-func (w *writer) frame() error {
+// writeFrame writes all but the blobs: headers, texts and padding. A file of an
+// interrupted export may have other bytes there.
+func (w *writer) writeFrame() error {
 	for _, e := range w.layout.entries {
 		head := e.header
 		if e.blob == nil {
 			head = slices.Concat(e.header, e.text, make([]byte, e.padding()))
-		} else if err := w.write(make([]byte, e.padding()), e.data()+e.size); err != nil {
+		} else if err := w.write(make([]byte, e.padding()), e.contentOffset()+e.size); err != nil {
 			return err
 		}
 		if err := w.write(head, e.offset); err != nil {
@@ -110,39 +110,39 @@ type diskError struct{ cause error }
 func (e *diskError) Error() string { return e.cause.Error() }
 func (e *diskError) Unwrap() error { return e.cause }
 
-// explain says of a failed write what can be done.
-func (w *writer) explain(err error) error {
+// explainDiskError adds the remedy to an error of the disk.
+func (w *writer) explainDiskError(err error) error {
 	var disk *diskError
 	switch missing := w.progress.Total.Load() - w.fetched.Load() - w.kept.Load(); {
 	case !errors.As(err, &disk):
 		return err
-	case full(err):
-		return fmt.Errorf("the disk is full: %w; %s of %s are still missing: make room and run the same again, what is in %s is kept",
-			err, size(missing), size(w.layout.size), w.file.working[0])
-	case tooLarge(err):
-		return fmt.Errorf("%w: the file system takes no file of this size; make smaller parts with --split (FAT32 takes 4095M)", err)
+	case isDiskFull(err):
+		return fmt.Errorf("the disk is full: %w; %s of %s are still missing: free some space and run the same command again; the content of %s is kept",
+			err, formatSize(missing), formatSize(w.layout.size), w.file.working[0])
+	case isFileTooLarge(err):
+		return fmt.Errorf("%w: the file system does not support files of this size: use smaller parts with --split (4095M for FAT32)", err)
 	}
 	return err
 }
 
-// blob brings a blob into its place, unless it is there.
-func (w *writer) blob(ctx context.Context, e *entry) error {
-	if w.file.resumed && w.has(ctx, e) {
+// writeBlob fetches a blob, unless an interrupted export has fetched it.
+func (w *writer) writeBlob(ctx context.Context, e *entry) error {
+	if w.file.resumed && w.isFetched(ctx, e) {
 		w.kept.Add(e.size)
 		w.progress.Done.Add(e.size)
 		return nil
 	}
-	var reached int64 // by all tries: progress never falls
-	for try := 1; ; try++ {
-		err := w.fetch(ctx, e, &reached)
+	var furthest int64 // offset of all attempts: progress does not decrease
+	for attempt := 1; ; attempt++ {
+		err := w.fetch(ctx, e, &furthest)
 		if err == nil {
 			w.fetched.Add(e.size)
 			return nil
 		}
 		var disk *diskError
-		// The source has tried several times by itself. Corrupt content is worth
-		// another try: a bad line is; a bad source is so twice.
-		if try == 2 || ctx.Err() != nil || errors.As(err, &disk) || !errors.Is(err, registry.ErrCorrupt) && !registry.Retryable(err) {
+		// The source retries by itself, except for corrupt content: once may be a
+		// transmission error.
+		if attempt == 2 || ctx.Err() != nil || errors.As(err, &disk) || !errors.Is(err, registry.ErrCorrupt) && !registry.Retryable(err) {
 			return err
 		}
 	}
@@ -152,21 +152,21 @@ const chunk = 256 << 10
 
 var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 
-// has tells whether a blob is in its place: whether what is there has the digest.
-func (w *writer) has(ctx context.Context, e *entry) bool {
+// isFetched reports whether the content at the offset of a blob has its digest.
+func (w *writer) isFetched(ctx context.Context, e *entry) bool {
 	buffer := chunks.Get().(*[chunk]byte)
 	defer chunks.Put(buffer)
-	there := io.NewSectionReader(w.file, e.data(), e.size)
-	// Blobs are written from their beginning on. Where there are zeros, nothing was,
-	// and reading all of a hole takes long. If it was a blob of zeros, it is fetched.
+	content := io.NewSectionReader(w.file, e.contentOffset(), e.size)
+	// Blobs are written from the beginning, so zeros mean that nothing was written, and
+	// reading a large hole takes long. A blob that begins with zeros is fetched again.
 	begin := buffer[:min(e.size, 4096)]
-	if _, err := there.ReadAt(begin, 0); err != nil && !errors.Is(err, io.EOF) || len(bytes.Trim(begin, "\x00")) == 0 {
+	if _, err := content.ReadAt(begin, 0); err != nil && !errors.Is(err, io.EOF) || len(bytes.Trim(begin, "\x00")) == 0 {
 		return false
 	}
 	v := e.blob.Descriptor.Digest.Verifier()
 	for ctx.Err() == nil {
-		n, err := there.Read(buffer[:])
-		_, _ = v.Write(buffer[:n]) // a hash takes all
+		n, err := content.Read(buffer[:])
+		_, _ = v.Write(buffer[:n]) // a hash does not fail
 		if errors.Is(err, io.EOF) {
 			return v.Verified()
 		}
@@ -177,9 +177,8 @@ func (w *writer) has(ctx context.Context, e *entry) bool {
 	return false
 }
 
-// fetch reads a blob from the source into its place. The source checks the
-// digest.
-func (w *writer) fetch(ctx context.Context, e *entry, reached *int64) error {
+// fetch writes a blob of the source to its offset. The source verifies the digest.
+func (w *writer) fetch(ctx context.Context, e *entry, furthest *int64) error {
 	body, err := w.from.Blob(ctx, e.blob.Repository, e.blob.Descriptor)
 	if err != nil {
 		return err
@@ -193,13 +192,13 @@ func (w *writer) fetch(ctx context.Context, e *entry, reached *int64) error {
 			return fmt.Errorf("%s in %s is longer than %d bytes: %w", e.blob.Descriptor.Digest, e.blob.Repository, e.size, registry.ErrCorrupt)
 		}
 		if n > 0 {
-			if err := w.write(buffer[:n], e.data()+done); err != nil {
+			if err := w.write(buffer[:n], e.contentOffset()+done); err != nil {
 				return err
 			}
 		}
-		if done += int64(n); done > *reached {
-			w.progress.Done.Add(done - *reached)
-			*reached = done
+		if done += int64(n); done > *furthest {
+			w.progress.Done.Add(done - *furthest)
+			*furthest = done
 		}
 		switch {
 		case errors.Is(err, io.EOF) && done < e.size:

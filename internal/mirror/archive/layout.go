@@ -21,8 +21,7 @@ import (
 // block is the unit of a tar.
 const block = 512
 
-// entry is one file of the tar. Either its text is known, or it is a blob that
-// has to be fetched.
+// entry is one file of the tar: a text, or a blob that has to be fetched.
 type entry struct {
 	name   string
 	size   int64
@@ -32,42 +31,42 @@ type entry struct {
 	offset int64 // of the header
 }
 
-// data is the offset of the content.
-func (e *entry) data() int64 { return e.offset + int64(len(e.header)) }
+// contentOffset is the offset of the content.
+func (e *entry) contentOffset() int64 { return e.offset + int64(len(e.header)) }
 
-// padding is how many zero bytes fill the last block.
+// padding is the number of zero bytes that fill the last block.
 func (e *entry) padding() int64 { return -e.size & (block - 1) }
 
-// layout says where everything is in the tar.
+// layout is the offsets of all entries of the tar.
 type layout struct {
 	entries []*entry
 	size    int64
 }
 
-// place gives every entry its place.
-func place(entries []*entry) (*layout, error) {
+// newLayout computes the header and the offset of each entry.
+func newLayout(entries []*entry) (*layout, error) {
 	l := &layout{entries: entries}
 	for _, e := range entries {
 		var b bytes.Buffer
-		// No owner and no time: the same content is to give the same bytes.
+		// No user and no time, so that the same content gives the same bytes.
 		if err := tar.NewWriter(&b).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: e.name, Size: e.size, Mode: 0o644}); err != nil {
 			return nil, fmt.Errorf("%s: %w", e.name, err)
 		}
 		e.header, e.offset = b.Bytes(), l.size
-		l.size = e.data() + e.size + e.padding()
+		l.size = e.contentOffset() + e.size + e.padding()
 	}
 	l.size += 2 * block // two empty blocks are the end
 	return l, nil
 }
 
-// plan makes the layout of a content, without the blobs that are assumed to be at
-// the target.
-func plan(c *mirror.Content, assumed *assumption) (*layout, error) {
-	blobs := contents(c, assumed)
-	m := meta{Version: version, Contents: []stored{}, Referrers: referrers(c), SignatureTags: c.SignatureTags, Assumes: assumed}
+// planLayout returns the layout of a content, without the blobs that the target is
+// assumed to have.
+func planLayout(c *mirror.Content, assumed *assumption) (*layout, error) {
+	blobs := contentEntries(c, assumed)
+	m := meta{Version: version, Contents: []contentInfo{}, Referrers: referrers(c), SignatureTags: c.SignatureTags, Assumes: assumed}
 	for _, e := range blobs {
-		d, _ := blobOf(e.name)
-		m.Contents = append(m.Contents, stored{d, e.size})
+		d, _ := blobDigest(e.name)
+		m.Contents = append(m.Contents, contentInfo{d, e.size})
 	}
 	index, err := index(c)
 	if err != nil {
@@ -78,24 +77,25 @@ func plan(c *mirror.Content, assumed *assumption) (*layout, error) {
 		return nil, err
 	}
 	texts := []*entry{
-		textOf(layoutEntry, encode(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})),
-		textOf(indexEntry, encode(index)),
-		textOf(lockEntry, locked),
-		textOf(metaEntry, encode(m)),
+		textEntry(layoutEntry, marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})),
+		textEntry(indexEntry, marshal(index)),
+		textEntry(lockEntry, locked),
+		textEntry(metaEntry, marshal(m)),
 	}
 	var sums strings.Builder
 	for _, e := range texts {
 		fmt.Fprintf(&sums, "%s  %s\n", digest.FromBytes(e.text).Encoded(), e.name)
 	}
-	return place(slices.Concat(texts, []*entry{textOf(sumsEntry, []byte(sums.String()))}, blobs))
+	return newLayout(slices.Concat(texts, []*entry{textEntry(sumsEntry, []byte(sums.String()))}, blobs))
 }
 
-func textOf(name string, text []byte) *entry {
+func textEntry(name string, text []byte) *entry {
 	return &entry{name: name, size: int64(len(text)), text: text}
 }
 
-// encode writes one of our own types, which have nothing that JSON cannot say.
-func encode(v any) []byte {
+// marshal encodes types of this package and of the OCI specification, for which
+// encoding cannot fail.
+func marshal(v any) []byte {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		panic(err)
@@ -103,9 +103,9 @@ func encode(v any) []byte {
 	return append(text, '\n')
 }
 
-// contents are the manifests and then the blobs, each kind by digest. Who plans
-// an import reads the manifests only, and finds them close together.
-func contents(c *mirror.Content, assumed *assumption) (all []*entry) {
+// contentEntries returns the manifests and then the blobs, each sorted by digest. The
+// plan of an import reads only the manifests, which are close together.
+func contentEntries(c *mirror.Content, assumed *assumption) (all []*entry) {
 	seen := map[digest.Digest]bool{}
 	if assumed != nil {
 		for _, b := range assumed.Blobs {
@@ -116,7 +116,7 @@ func contents(c *mirror.Content, assumed *assumption) (all []*entry) {
 		return cmp.Compare(a.Descriptor.Digest, b.Descriptor.Digest)
 	})
 	for _, m := range manifests {
-		all = append(all, textOf(blobEntry(m.Descriptor.Digest), m.Raw))
+		all = append(all, textEntry(blobEntry(m.Descriptor.Digest), m.Raw))
 		seen[m.Descriptor.Digest] = true
 	}
 	blobs := slices.SortedFunc(slices.Values(c.Blobs), func(a, b mirror.Blob) int {
@@ -131,8 +131,8 @@ func contents(c *mirror.Content, assumed *assumption) (all []*entry) {
 	return all
 }
 
-// index is index.json: each image under its name at the source, and without a
-// name what refers to images, because that is how other tools find it.
+// index returns index.json: the images with their source as name, and referrers
+// without a name, so that other tools find them.
 func index(c *mirror.Content) (ocispec.Index, error) {
 	sizes := map[digest.Digest]int64{}
 	for _, m := range c.Manifests {
@@ -143,12 +143,12 @@ func index(c *mirror.Content) (ocispec.Index, error) {
 	for _, image := range c.Lock.Images {
 		n, ok := sizes[image.Digest]
 		if !ok {
-			return i, fmt.Errorf("%s: the content to be written lacks its manifest %s", image.Source, image.Digest)
+			return i, fmt.Errorf("%s: the content does not have its manifest %s", image.Source, image.Digest)
 		}
 		if other, twice := named[image.Source]; twice && other == image.Digest {
 			continue
 		} else if twice {
-			return i, fmt.Errorf("%s stands for %s and for %s: name it once", image.Source, other, image.Digest)
+			return i, fmt.Errorf("%s has the digests %s and %s: list it once", image.Source, other, image.Digest)
 		}
 		named[image.Source] = image.Digest
 		i.Manifests = append(i.Manifests, ocispec.Descriptor{MediaType: image.MediaType, Digest: image.Digest, Size: n,
@@ -173,7 +173,7 @@ func index(c *mirror.Content) (ocispec.Index, error) {
 	return i, nil
 }
 
-// referrers are sorted: a registry may list them in any order.
+// referrers returns the referrers sorted, because a registry may list them in any order.
 func referrers(c *mirror.Content) map[digest.Digest][]ocispec.Descriptor {
 	sorted := map[digest.Digest][]ocispec.Descriptor{}
 	for subject, list := range c.Referrers {

@@ -17,12 +17,12 @@ import (
 // nor a long digest; both get a longer header.
 func TestLargeBlobsHaveTheirPlace(t *testing.T) {
 	large, long := digest.FromString("large"), digest.SHA512.FromString("long")
-	l, err := place([]*entry{{name: blobEntry(large), size: 9<<30 + 1}, {name: blobEntry(long), size: 513}})
+	l, err := newLayout([]*entry{{name: blobEntry(large), size: 9<<30 + 1}, {name: blobEntry(long), size: 513}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Four parts, in files with holes.
-	p := &parts{stem: "x", each: 3 << 30, size: l.size}
+	p := &parts{stem: "x", partLimit: 3 << 30, size: l.size}
 	for range 4 {
 		f, err := os.CreateTemp(t.TempDir(), "")
 		if err != nil {
@@ -31,7 +31,7 @@ func TestLargeBlobsHaveTheirPlace(t *testing.T) {
 		p.files, p.names = append(p.files, f), append(p.names, f.Name())
 	}
 	for i, f := range p.files {
-		if err := f.Truncate(p.extent(i)); err != nil {
+		if err := f.Truncate(p.partSize(i)); err != nil {
 			t.Skip(err) // a file system without holes
 		}
 	}
@@ -41,11 +41,11 @@ func TestLargeBlobsHaveTheirPlace(t *testing.T) {
 		}
 	}
 	a := &Archive{parts: p, entries: map[string]region{}}
-	if err := a.headers(); err != nil {
+	if err := a.readHeaders(); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range l.entries {
-		if got, want := a.entries[e.name], (region{e.data(), e.size}); got != want {
+		if got, want := a.entries[e.name], (region{e.contentOffset(), e.size}); got != want {
 			t.Errorf("%s is at %v, not at %v", e.name, got, want)
 		}
 	}
@@ -55,7 +55,7 @@ func TestLargeBlobsHaveTheirPlace(t *testing.T) {
 }
 
 func TestPartsAreOneRowOfBytes(t *testing.T) {
-	p := &parts{each: 4, size: 10}
+	p := &parts{partLimit: 4, size: 10}
 	for range 3 {
 		f, err := os.CreateTemp(t.TempDir(), "")
 		if err != nil {
@@ -79,7 +79,7 @@ func TestPartsAreOneRowOfBytes(t *testing.T) {
 			}
 		}
 	}
-	if got := p.at(9); !strings.HasSuffix(got, ", byte 1") {
+	if got := p.position(9); !strings.HasSuffix(got, ", byte 1") {
 		t.Error(got)
 	}
 	if err := p.Close(); err != nil {
@@ -88,7 +88,7 @@ func TestPartsAreOneRowOfBytes(t *testing.T) {
 }
 
 func TestHeadersSayNothingOfTheDay(t *testing.T) {
-	l, err := place([]*entry{textOf("a", nil)})
+	l, err := newLayout([]*entry{textEntry("a", nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -18,13 +17,13 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// What an archive may have. All of it is far beyond any real one; it is what a
-// broken or hostile file may cost us.
+// Limits of an archive, far above those of real ones. They bound the cost of a broken
+// or hostile file.
 const (
-	maxText     = 64 << 20 // of an entry that is read as a whole
+	maxText     = 64 << 20 // of an entry that is not a blob
 	maxManifest = 8 << 20  // the OCI specification asks registries for 4 MiB
 	maxEntries  = 200_000
-	maxSize     = 1 << 50 // of a blob; sums of offsets stay far from overflowing
+	maxSize     = 1 << 50 // of a blob, so that sums of offsets do not overflow
 )
 
 // Archive is an opened archive. As a mirror.Source it is safe for concurrent use.
@@ -33,30 +32,28 @@ type Archive struct {
 	entries map[string]region
 	meta    meta
 	lock    *lock.Lock
-	// images are the manifests by repository and tag or digest; known are those of
-	// which the media type was said.
-	images map[name]ocispec.Descriptor
-	known  map[digest.Digest]ocispec.Descriptor
+	images  map[imageName]ocispec.Descriptor     // in index.json
+	known   map[digest.Digest]ocispec.Descriptor // manifests whose media type is known
 }
 
-type name struct{ repository, tagOrDigest string }
+type imageName struct{ repository, tagOrDigest string }
 
 // region is the content of an entry.
 type region struct{ offset, size int64 }
 
-// Open opens an archive by its name. One that was split is found by the name of
-// the whole or of a part; its parts have to lie in one folder.
+// Open opens an archive, given its name. A split archive is opened by its name or that
+// of any part; all parts have to be in one directory.
 //
-// All headers are read, and all that describes the images is checked; layers are
-// checked when they are read, or by Verify. Errors name the file and the place in
-// it: a missing part, a truncated or changed archive, a tar of somebody else.
+// Open checks all headers and descriptions. Layers are checked when they are read, or
+// by Verify. Errors name the file and the position of what is missing, truncated,
+// changed or not part of the format.
 func Open(path string) (*Archive, error) {
-	p, err := find(path)
+	p, err := openParts(path)
 	if err != nil {
 		return nil, err
 	}
 	a := &Archive{parts: p, entries: map[string]region{}}
-	if err := a.read(); err != nil {
+	if err := a.readIndex(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return a, nil
@@ -65,215 +62,233 @@ func Open(path string) (*Archive, error) {
 // Close closes the files.
 func (a *Archive) Close() error { return a.parts.Close() }
 
-// Lock is the lock file in the archive: what is in it, and where it belongs.
+// Lock returns the lock of the images in the archive.
 func (a *Archive) Lock() *lock.Lock { return a.lock }
 
-// IsDelta tells whether blobs were left out that the target should have.
+// IsDelta reports whether blobs were left out that the target is expected to have.
 func (a *Archive) IsDelta() bool { return a.meta.Assumes != nil }
 
-// again is what to do about an archive that is not as it was written.
-const again = "copy the archive again, and compare the copy with sha256sum -c"
+// recopyAdvice is the remedy for an archive that was damaged.
+const recopyAdvice = "copy the archive again, and compare the copy with sha256sum -c"
 
-// read reads all but the blobs.
-func (a *Archive) read() error {
-	ended := a.headers()
+// readIndex reads and checks everything but the blobs. A truncated archive is described
+// as precisely as the entries allow that were read.
+func (a *Archive) readIndex() error {
+	headerErr := a.readHeaders()
 	if _, ok := a.entries[metaEntry]; !ok {
-		if ended == nil {
-			ended = fmt.Errorf("%s is a tar, but was not written by `privatelink export`: it has no %s; if it was, it is truncated: %s", a.parts.names[0], metaEntry, again)
+		if headerErr != nil {
+			return headerErr
 		}
-		return ended
+		return fmt.Errorf("%s was not written by `privatelink export`, or is truncated: it has no %s: %s", a.parts.names[0], metaEntry, recopyAdvice)
 	}
-	if err := a.describe(); err != nil {
-		return errors.Join(ended, err)
+	if err := a.readDescription(); err != nil {
+		return errors.Join(headerErr, err)
 	}
-	if lacks := a.lacks(); lacks != nil {
-		return lacks
+	if err := a.checkComplete(); err != nil {
+		return err
 	}
-	if ended != nil {
-		return ended
+	if headerErr != nil {
+		return headerErr
 	}
-	return a.consistent()
+	return a.checkConsistent()
 }
 
-// headers finds the entries, going from header to header.
-func (a *Archive) headers() error {
+// readHeaders finds all entries.
+func (a *Archive) readHeaders() error {
 	section := io.NewSectionReader(a.parts, 0, a.parts.size)
 	t := tar.NewReader(section)
 	for {
-		begin, _ := section.Seek(0, io.SeekCurrent) // a section does not fail here
+		begin, _ := section.Seek(0, io.SeekCurrent) // never fails for a section
 		h, err := t.Next()
 		at, _ := section.Seek(0, io.SeekCurrent)
 		switch {
 		case errors.Is(err, io.EOF) && len(a.entries) > 0:
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF) && len(a.entries) > 0:
-			return fmt.Errorf("%s is truncated after %d bytes: %s", a.parts.stem, a.parts.size, again)
+			return fmt.Errorf("%s is truncated after %d bytes: %s", a.parts.stem, a.parts.size, recopyAdvice)
 		case err != nil && len(a.entries) == 0:
-			return fmt.Errorf("%s is no archive of `privatelink export`: %w", a.parts.names[0], err)
+			return fmt.Errorf("%s is not an archive of `privatelink export`: %w", a.parts.names[0], err)
 		case err != nil:
-			return fmt.Errorf("%s: no header where one should be: %w; %s", a.parts.at(begin), err, again)
+			return fmt.Errorf("%s: invalid header: %w: %s", a.parts.position(begin), err, recopyAdvice)
 		}
-		if err := a.entry(h, at); err != nil {
-			return fmt.Errorf("%s: entry %q %w", a.parts.at(begin), h.Name, err)
+		if err := a.addEntry(h, at); err != nil {
+			return fmt.Errorf("%s: entry %q %w", a.parts.position(begin), h.Name, err)
 		}
 	}
 }
 
-// entry takes an entry in. Nothing is ever unpacked, so a strange name could do no
-// harm; but who writes one did not write this format.
-func (a *Archive) entry(h *tar.Header, at int64) error {
-	path := strings.TrimPrefix(h.Name, "./")
-	_, isBlob := blobOf(path)
-	sparse := slices.ContainsFunc(slices.Collect(maps.Keys(h.PAXRecords)), func(k string) bool { return strings.HasPrefix(k, "GNU.sparse") })
-	_, twice := a.entries[path]
-	switch {
-	case h.Typeflag == tar.TypeDir:
+// addEntry adds an entry, unless it cannot be one that Write has written.
+func (a *Archive) addEntry(h *tar.Header, offset int64) error {
+	if h.Typeflag == tar.TypeDir {
 		return nil
-	case h.Typeflag != tar.TypeReg || sparse:
-		return errors.New("is no plain file, and so not of this format; make the archive anew with `privatelink export`")
-	case !isBlob && !slices.Contains([]string{layoutEntry, indexEntry, lockEntry, metaEntry, sumsEntry}, path):
-		return errors.New("does not belong into an archive of `privatelink export`; make it anew with that")
-	case twice:
-		return errors.New("is there twice; make the archive anew with `privatelink export`")
-	case h.Size > maxSize, !isBlob && h.Size > maxText:
-		return fmt.Errorf("has %s, which is absurd; %s", size(h.Size), again)
-	case len(a.entries) >= maxEntries:
-		return fmt.Errorf("is one too many: more than %d are not read", maxEntries)
 	}
-	// Also where its content is cut off: then describe can say what is missing.
-	a.entries[path] = region{at, h.Size}
+	path := strings.TrimPrefix(h.Name, "./")
+	_, isBlob := blobDigest(path)
+	_, exists := a.entries[path]
+	switch {
+	case h.Typeflag != tar.TypeReg || isSparse(h):
+		return errors.New("is not a regular file: export the archive again")
+	case !isBlob && path != sumsEntry && !slices.Contains(describedEntries(), path):
+		return errors.New("does not belong to an archive of `privatelink export`: export the archive again")
+	case exists:
+		return errors.New("is a duplicate: export the archive again")
+	case h.Size > maxSize, !isBlob && h.Size > maxText:
+		return fmt.Errorf("is too large (%s): %s", formatSize(h.Size), recopyAdvice)
+	case len(a.entries) >= maxEntries:
+		return fmt.Errorf("exceeds the limit of %d entries", maxEntries)
+	}
+	// Truncated entries are added as well: checkComplete names what is missing.
+	a.entries[path] = region{offset, h.Size}
 	return nil
 }
 
-// text reads an entry as a whole.
-func (a *Archive) text(entry string, most int64) ([]byte, error) {
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse") {
+			return true
+		}
+	}
+	return false
+}
+
+// readEntry returns the content of an entry.
+func (a *Archive) readEntry(entry string, limit int64) ([]byte, error) {
 	r, ok := a.entries[entry]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%s has no %s: %s", a.parts.stem, entry, again)
-	case r.size > most:
-		return nil, fmt.Errorf("%s: %s has %s, which is absurd; %s", a.parts.at(r.offset), entry, size(r.size), again)
+		return nil, fmt.Errorf("%s has no %s: %s", a.parts.stem, entry, recopyAdvice)
+	case r.size > limit:
+		return nil, fmt.Errorf("%s: %s is too large (%s): %s", a.parts.position(r.offset), entry, formatSize(r.size), recopyAdvice)
 	case r.offset+r.size > a.parts.size:
-		return nil, fmt.Errorf("%s is truncated in %s: %s", a.parts.stem, entry, again)
+		return nil, fmt.Errorf("%s is truncated in %s: %s", a.parts.stem, entry, recopyAdvice)
 	}
 	b := make([]byte, r.size)
 	if _, err := a.parts.ReadAt(b, r.offset); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %s: %w", a.parts.at(r.offset), entry, err)
+		return nil, fmt.Errorf("%s: %s: %w", a.parts.position(r.offset), entry, err)
 	}
 	return b, nil
 }
 
-// describe reads what describes the images. All of it has digests, for no blob
-// would tell of a target's name in which a bit has changed.
-func (a *Archive) describe() error {
-	list, err := a.text(sumsEntry, maxText)
+// readDescription reads the entries that describe the images.
+func (a *Archive) readDescription() error {
+	texts, err := a.readDescribedEntries()
 	if err != nil {
 		return err
 	}
-	digests, err := parseSums(sumsEntry, string(list))
-	if err != nil {
-		return a.wrong(sumsEntry, err)
-	}
-	texts := map[string][]byte{}
-	for _, entry := range []string{layoutEntry, indexEntry, lockEntry, metaEntry} {
-		if texts[entry], err = a.text(entry, maxText); err != nil {
-			return err
-		}
-		if want, got := digests[entry], digest.FromBytes(texts[entry]); got != want {
-			return a.wrong(entry, fmt.Errorf("it has the digest %s, and %s says %s", got, sumsEntry, want))
-		}
-	}
 	var l ocispec.ImageLayout
-	var i ocispec.Index
-	err = errors.Join(parse(layoutEntry, texts[layoutEntry], &l), parse(indexEntry, texts[indexEntry], &i), parse(metaEntry, texts[metaEntry], &a.meta))
+	var index ocispec.Index
+	err = errors.Join(unmarshal(layoutEntry, texts[layoutEntry], &l), unmarshal(indexEntry, texts[indexEntry], &index), unmarshal(metaEntry, texts[metaEntry], &a.meta))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w; make it anew with `privatelink export`", a.parts.stem, err)
+		return fmt.Errorf("%s: %w: export the archive again", a.parts.stem, err)
 	case a.meta.Version > version:
-		return fmt.Errorf("%s has the format %d, and this privatelink knows up to %d: use the one that wrote it, or a newer", a.parts.stem, a.meta.Version, version)
+		return fmt.Errorf("%s has the format version %d, and this privatelink supports versions up to %d: use a newer privatelink", a.parts.stem, a.meta.Version, version)
 	case a.meta.Version != version || l.Version != ocispec.ImageLayoutVersion:
-		return fmt.Errorf("%s has the format %d and the image layout %q, which do not exist: make it anew with `privatelink export`", a.parts.stem, a.meta.Version, l.Version)
+		return fmt.Errorf("%s has the unknown format version %d with the image layout %q: export the archive again", a.parts.stem, a.meta.Version, l.Version)
 	}
 	if a.lock, err = lock.Parse(a.parts.stem+": "+lockEntry, texts[lockEntry]); err != nil {
 		return err
 	}
-	return a.name(i)
+	return a.indexManifests(index)
 }
 
-func (a *Archive) wrong(entry string, err error) error {
-	return fmt.Errorf("%s: %s was changed: %w; %s", a.parts.at(a.entries[entry].offset), entry, err, again)
+// readDescribedEntries returns the entries that have a checksum. Unlike blobs they are
+// not named by their digest, and a changed bit could send an image to another target.
+func (a *Archive) readDescribedEntries() (map[string][]byte, error) {
+	list, err := a.readEntry(sumsEntry, maxText)
+	if err != nil {
+		return nil, err
+	}
+	digests, err := parseSums(sumsEntry, string(list))
+	if err != nil {
+		return nil, a.changedError(sumsEntry, err)
+	}
+	texts := map[string][]byte{}
+	for _, entry := range describedEntries() {
+		if texts[entry], err = a.readEntry(entry, maxText); err != nil {
+			return nil, err
+		}
+		if want, got := digests[entry], digest.FromBytes(texts[entry]); got != want {
+			return nil, a.changedError(entry, fmt.Errorf("it has the digest %s, and %s has %s", got, sumsEntry, want))
+		}
+	}
+	return texts, nil
 }
 
-// name notes which manifest each name stands for.
-func (a *Archive) name(i ocispec.Index) error {
-	a.images, a.known = map[name]ocispec.Descriptor{}, map[digest.Digest]ocispec.Descriptor{}
-	know := func(d ocispec.Descriptor) ocispec.Descriptor {
+func (a *Archive) changedError(entry string, err error) error {
+	return fmt.Errorf("%s: %s was changed: %w: %s", a.parts.position(a.entries[entry].offset), entry, err, recopyAdvice)
+}
+
+// indexManifests records the name and the media type of each manifest.
+func (a *Archive) indexManifests(index ocispec.Index) error {
+	a.images, a.known = map[imageName]ocispec.Descriptor{}, map[digest.Digest]ocispec.Descriptor{}
+	add := func(d ocispec.Descriptor) ocispec.Descriptor {
 		plain := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType}
 		a.known[d.Digest] = plain
 		return plain
 	}
-	for _, list := range a.meta.Referrers {
-		for _, d := range list {
-			know(d)
+	for _, referrers := range a.meta.Referrers {
+		for _, d := range referrers {
+			add(d)
 		}
 	}
 	for _, d := range a.meta.SignatureTags {
-		know(d)
+		add(d)
 	}
-	for _, d := range i.Manifests {
-		plain := know(d)
+	for _, d := range index.Manifests {
+		plain := add(d)
 		if ref := d.Annotations[ocispec.AnnotationRefName]; ref != "" {
-			source := rewrite.SplitReference(ref)
-			a.images[name{source.Repository, source.Identifier()}] = plain
+			a.images[nameOf(ref)] = plain
 		}
 	}
-	for _, image := range a.lock.Images {
-		source := rewrite.SplitReference(image.Source)
-		if d := a.images[name{source.Repository, source.Identifier()}]; d.Digest != image.Digest {
-			return fmt.Errorf("%s: %s has %s as %s, and %s has %q: make it anew with `privatelink export`", a.parts.stem, lockEntry, image.Source, image.Digest, indexEntry, d.Digest)
+	for _, e := range a.lock.Images {
+		if d := a.images[nameOf(e.Source)]; d.Digest != e.Digest {
+			return fmt.Errorf("%s: %s has %s as %s, and %s has %q: export the archive again", a.parts.stem, lockEntry, e.Source, e.Digest, indexEntry, d.Digest)
 		}
 	}
 	return nil
 }
 
-// consistent compares what is there with what is said to be.
-func (a *Archive) consistent() error {
+func nameOf(ref string) imageName {
+	r := rewrite.SplitReference(ref)
+	return imageName{r.Repository, r.Identifier()}
+}
+
+// checkConsistent checks that the described manifests exist, and that the assumption
+// of a delta is valid.
+func (a *Archive) checkConsistent() error {
 	for digest, d := range a.known {
 		if r, ok := a.entries[blobEntry(digest)]; digest.Validate() != nil || !ok || r.size != d.Size || r.size > maxManifest {
-			return fmt.Errorf("%s: the manifest %q of %d bytes is not in it: make it anew with `privatelink export`", a.parts.stem, digest, d.Size)
+			return fmt.Errorf("%s does not have the manifest %q of %d bytes: export the archive again", a.parts.stem, digest, d.Size)
 		}
 	}
 	if a.meta.Assumes == nil {
 		return nil
 	}
 	for _, b := range a.meta.Assumes.Blobs {
-		ok := b.Digest.Validate() == nil && b.Size >= 0 && len(b.Images) > 0
-		for _, i := range b.Images {
-			ok = ok && i >= 0 && i < len(a.meta.Assumes.Images)
-		}
-		if !ok {
-			return fmt.Errorf("%s: %s: the assumed blob %q makes no sense: make it anew with `privatelink export`", a.parts.stem, metaEntry, b.Digest)
+		isInvalidIndex := func(i int) bool { return i < 0 || i >= len(a.meta.Assumes.Images) }
+		if b.Digest.Validate() != nil || b.Size < 0 || len(b.Images) == 0 || slices.ContainsFunc(b.Images, isInvalidIndex) {
+			return fmt.Errorf("%s: %s: invalid assumed blob %q: export the archive again", a.parts.stem, metaEntry, b.Digest)
 		}
 	}
 	return nil
 }
 
-// lacks names what a truncated archive misses, which privatelink.archive.json
-// knows.
-func (a *Archive) lacks() error {
+// checkComplete checks that all contents exist. The error says how much is missing.
+func (a *Archive) checkComplete() error {
 	var entries []*entry
-	for _, e := range []string{layoutEntry, indexEntry, lockEntry, metaEntry, sumsEntry} {
-		entries = append(entries, &entry{name: e, size: a.entries[e].size})
+	for _, name := range append(describedEntries(), sumsEntry) {
+		entries = append(entries, &entry{name: name, size: a.entries[name].size})
 	}
 	var missing digest.Digest
 	for _, c := range a.meta.Contents {
 		if c.Digest.Validate() != nil || c.Size < 0 || c.Size > maxSize {
-			return fmt.Errorf("%s: %s: %q of %d bytes cannot be: make it anew with `privatelink export`", a.parts.stem, metaEntry, c.Digest, c.Size)
+			return fmt.Errorf("%s: %s: invalid blob %q of %d bytes: export the archive again", a.parts.stem, metaEntry, c.Digest, c.Size)
 		}
 		name := blobEntry(c.Digest)
 		r, ok := a.entries[name]
 		if ok && r.size != c.Size {
-			return fmt.Errorf("%s: %s has %d bytes and should have %d; %s", a.parts.at(r.offset), name, r.size, c.Size, again)
+			return fmt.Errorf("%s: %s has %d bytes and should have %d: %s", a.parts.position(r.offset), name, r.size, c.Size, recopyAdvice)
 		}
 		if missing == "" && (!ok || r.offset+r.size > a.parts.size) {
 			missing = c.Digest
@@ -283,25 +298,25 @@ func (a *Archive) lacks() error {
 	if missing == "" {
 		return nil
 	}
-	l, err := place(entries)
+	l, err := newLayout(entries)
 	if err != nil || l.size <= a.parts.size {
-		return fmt.Errorf("%s lacks %s: make it anew with `privatelink export`", a.parts.stem, blobEntry(missing))
+		return fmt.Errorf("%s does not have %s: export the archive again", a.parts.stem, blobEntry(missing))
 	}
-	return a.parts.short(l.size)
+	return a.parts.truncatedError(l.size)
 }
 
-// short says what is missing of an archive that should have so many bytes.
-func (p *parts) short(want int64) error {
+// truncatedError describes what is missing of an archive that should have want bytes.
+func (p *parts) truncatedError(want int64) error {
 	last := len(p.names) - 1
 	if p.names[0] == p.stem {
-		return fmt.Errorf("%s is truncated: it has %d of %d bytes; %s", p.stem, p.size, want, again)
+		return fmt.Errorf("%s is truncated: it has %d of %d bytes: %s", p.stem, p.size, want, recopyAdvice)
 	}
-	if n := p.size - int64(last)*p.each; n < p.each {
-		return fmt.Errorf("%s is truncated: it has %d of %d bytes; copy that part again", p.names[last], n, min(p.each, want-int64(last)*p.each))
+	if n := p.size - int64(last)*p.partLimit; n < p.partLimit {
+		return fmt.Errorf("%s is truncated: it has %d of %d bytes: copy this part again", p.names[last], n, min(p.partLimit, want-int64(last)*p.partLimit))
 	}
-	names, err := partNames(p.stem, want, p.each)
+	names, err := partNames(p.stem, want, p.partLimit)
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("the archive %s lacks %s: copy it beside the other parts", p.stem, strings.Join(names[last+1:], ", "))
+	return fmt.Errorf("the archive %s is missing %s: copy it to the directory of the other parts", p.stem, strings.Join(names[last+1:], ", "))
 }

@@ -17,45 +17,45 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// maxParts is how many names FILE.000 leaves room for.
+// maxParts is the number of names of the form FILE.000.
 const maxParts = 1000
 
 const (
-	partial = ".partial" // ends the name of a file that is not complete
-	sums    = ".sha256"  // ends the name of the list of digests
+	partialSuffix = ".partial" // of a file that is not complete
+	sumsSuffix    = ".sha256"  // of the list of digests
 )
 
-// parts is an archive as one row of bytes, in one file or several.
+// parts is one or several files that are read and written as one.
 type parts struct {
-	stem  string // FILE
-	names []string
-	files []*os.File
-	each  int64 // the size of all but the last
-	size  int64
+	stem      string // FILE
+	names     []string
+	files     []*os.File
+	partLimit int64 // the size of all parts but the last
+	size      int64
 }
 
-var numbered = regexp.MustCompile(`^(.+)\.([0-9]{3})$`)
+var partPattern = regexp.MustCompile(`^(.+)\.([0-9]{3})$`)
 
-// partNames are FILE, or FILE.000 and so on.
+// partNames returns FILE, or FILE.000 and so on.
 func partNames(stem string, total, split int64) ([]string, error) {
 	if split <= 0 {
 		return []string{stem}, nil
 	}
 	count := (total + split - 1) / split
 	if count > maxParts {
-		return nil, fmt.Errorf("parts of %s make %d of %s, and there can be %d: choose larger ones", size(split), count, size(total), maxParts)
+		return nil, fmt.Errorf("%s in parts of %s are %d parts, more than the limit of %d: use larger parts", formatSize(total), formatSize(split), count, maxParts)
 	}
 	names := make([]string, count)
 	for i := range names {
-		names[i] = part(stem, i)
+		names[i] = partName(stem, i)
 	}
 	return names, nil
 }
 
-func part(stem string, i int) string { return fmt.Sprintf("%s.%03d", stem, i) }
+func partName(stem string, i int) string { return fmt.Sprintf("%s.%03d", stem, i) }
 
-// extent is the size that a part has.
-func (p *parts) extent(i int) int64 { return min(p.each, p.size-int64(i)*p.each) }
+// partSize returns the size of a part.
+func (p *parts) partSize(i int) int64 { return min(p.partLimit, p.size-int64(i)*p.partLimit) }
 
 // ReadAt implements io.ReaderAt.
 func (p *parts) ReadAt(b []byte, off int64) (n int, err error) {
@@ -68,24 +68,24 @@ func (p *parts) ReadAt(b []byte, off int64) (n int, err error) {
 		}
 		b, err = b[:left], io.EOF
 	}
-	n, failed := p.span(b, off, (*os.File).ReadAt)
-	if failed != nil {
-		err = failed
+	n, readErr := p.eachPart(b, off, (*os.File).ReadAt)
+	if readErr != nil {
+		err = readErr
 	}
 	return n, err
 }
 
 // WriteAt implements io.WriterAt.
 func (p *parts) WriteAt(b []byte, off int64) (int, error) {
-	return p.span(b, off, (*os.File).WriteAt)
+	return p.eachPart(b, off, (*os.File).WriteAt)
 }
 
-// span does a piece for each part that the bytes lie in.
-func (p *parts) span(b []byte, off int64, do func(*os.File, []byte, int64) (int, error)) (n int, err error) {
+// eachPart calls do for each part that has some of the bytes.
+func (p *parts) eachPart(b []byte, off int64, do func(*os.File, []byte, int64) (int, error)) (n int, err error) {
 	for len(b) > 0 && err == nil {
-		i := off / p.each
-		within := off - i*p.each
-		piece := b[:min(int64(len(b)), p.each-within)]
+		i := off / p.partLimit
+		within := off - i*p.partLimit
+		piece := b[:min(int64(len(b)), p.partLimit-within)]
 		var done int
 		done, err = do(p.files[i], piece, within)
 		if done == len(piece) && errors.Is(err, io.EOF) {
@@ -96,13 +96,13 @@ func (p *parts) span(b []byte, off int64, do func(*os.File, []byte, int64) (int,
 	return n, err
 }
 
-// at names a byte for people.
-func (p *parts) at(off int64) string {
+// position describes an offset in errors.
+func (p *parts) position(off int64) string {
 	if len(p.names) == 1 {
 		return fmt.Sprintf("%s, byte %d", p.names[0], off)
 	}
-	i := min(off/p.each, int64(len(p.names)-1))
-	return fmt.Sprintf("%s, byte %d", p.names[i], off-i*p.each)
+	i := min(off/p.partLimit, int64(len(p.names)-1))
+	return fmt.Sprintf("%s, byte %d", p.names[i], off-i*p.partLimit)
 }
 
 // Close closes the files.
@@ -117,17 +117,17 @@ func (p *parts) Close() error {
 	return errors.Join(errs...)
 }
 
-// find finds the parts of an archive by the name of the whole or of a part.
-func find(path string) (*parts, error) {
+// openParts opens all parts of an archive, given its name or that of a part.
+func openParts(path string) (*parts, error) {
 	path = filepath.Clean(path)
 	stem := path
-	if m := numbered.FindStringSubmatch(path); m != nil {
+	if m := partPattern.FindStringSubmatch(path); m != nil {
 		stem = m[1]
 	}
 	names := []string{path}
 	if _, err := os.Stat(path); stem != path || errors.Is(err, fs.ErrNotExist) {
 		var err error
-		if names, err = siblings(path, stem); err != nil {
+		if names, err = findParts(path, stem); err != nil {
 			return nil, err
 		}
 	}
@@ -152,33 +152,33 @@ func (p *parts) open(i int, name string) error {
 	}
 	switch n := info.Size(); {
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no file", name)
+		return fmt.Errorf("%s is not a regular file", name)
 	case i == 0:
-		p.each = max(1, n)
-	case n > p.each || n < p.each && i < len(p.names)-1:
-		return fmt.Errorf("%s has %d bytes and %s has %d, but all parts except the last are of one size: copy the wrong one again", name, n, p.names[0], p.each)
+		p.partLimit = max(1, n)
+	case n > p.partLimit || n < p.partLimit && i < len(p.names)-1:
+		return fmt.Errorf("%s has %d bytes and %s has %d, but all parts except the last have the same size: copy the wrong part again", name, n, p.names[0], p.partLimit)
 	}
 	p.size += info.Size()
 	return nil
 }
 
-// siblings lists the parts of a split archive. What is known to be missing is
-// named in the error.
-func siblings(path, stem string) ([]string, error) {
+// findParts returns the names of all parts of a split archive. The error names those
+// that are missing.
+func findParts(path, stem string) ([]string, error) {
 	listed, err := listedSums(stem)
 	if err != nil {
 		return nil, err
 	}
-	there := map[string]bool{}
+	found := map[string]bool{}
 	last := -1
 	note := func(name string, exists bool) {
-		m := numbered.FindStringSubmatch(name)
+		m := partPattern.FindStringSubmatch(name)
 		if m == nil || m[1] != stem {
 			return
 		}
 		n, _ := strconv.Atoi(m[2])
 		last = max(last, n)
-		there[name] = there[name] || exists
+		found[name] = found[name] || exists
 	}
 	files, err := os.ReadDir(filepath.Dir(stem))
 	if err != nil {
@@ -192,26 +192,26 @@ func siblings(path, stem string) ([]string, error) {
 	}
 	var names, missing []string
 	for i := range last + 1 {
-		name := part(stem, i)
+		name := partName(stem, i)
 		names = append(names, name)
-		if !there[name] {
+		if !found[name] {
 			missing = append(missing, name)
 		}
 	}
 	switch {
 	case unfinished(stem):
-		return nil, fmt.Errorf("%s is not complete, its export was interrupted: run the same `privatelink export` again, it goes on where it was", stem)
+		return nil, fmt.Errorf("%s is not complete, its export was interrupted: run the same `privatelink export` again to resume it", stem)
 	case last < 0:
-		return nil, fmt.Errorf("%s: %w, and neither is %s", path, fs.ErrNotExist, part(stem, 0))
+		return nil, fmt.Errorf("%s: %w, and neither is %s", path, fs.ErrNotExist, partName(stem, 0))
 	case len(missing) > 0:
-		return nil, fmt.Errorf("the archive %s lacks %s: copy it beside the other parts", stem, strings.Join(missing, ", "))
+		return nil, fmt.Errorf("the archive %s is missing %s: copy it to the directory of the other parts", stem, strings.Join(missing, ", "))
 	}
 	return names, nil
 }
 
-// unfinished tells of what an interrupted export leaves.
+// unfinished reports whether an interrupted export left files.
 func unfinished(stem string) bool {
-	return slices.ContainsFunc([]string{stem + partial, part(stem, 0) + partial}, exists)
+	return slices.ContainsFunc([]string{stem + partialSuffix, partName(stem, 0) + partialSuffix}, exists)
 }
 
 func exists(name string) bool {
@@ -219,19 +219,20 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// listedSums reads FILE.sha256, if it is there: digests by the name of the part.
+// listedSums reads FILE.sha256: digests by the name of the part, or nil if it does not
+// exist.
 func listedSums(stem string) (map[string]digest.Digest, error) {
-	text, err := os.ReadFile(stem + sums)
+	text, err := os.ReadFile(stem + sumsSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return parseSums(stem+sums, string(text))
+	return parseSums(stem+sumsSuffix, string(text))
 }
 
-// parseSums reads what sha256sum writes.
+// parseSums reads the output of sha256sum.
 func parseSums(file, text string) (map[string]digest.Digest, error) {
 	all := map[string]digest.Digest{}
 	n := 0
@@ -240,7 +241,7 @@ func parseSums(file, text string) (map[string]digest.Digest, error) {
 		encoded, name, ok := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
 		d := digest.NewDigestFromEncoded(digest.SHA256, encoded)
 		if !ok || d.Validate() != nil || len(name) < 2 {
-			return nil, fmt.Errorf("%s:%d: is no line of sha256sum", file, n)
+			return nil, fmt.Errorf("%s:%d: not a line of sha256sum", file, n)
 		}
 		all[name[1:]] = d // after a space, or * for binary
 	}

@@ -16,19 +16,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// pending is an archive that is being written. Until it is complete its files are
-// called FILE.partial.
+// pending is an archive that is being written. Its files are named FILE.partial until
+// it is complete.
 type pending struct {
 	parts
-	working []string // the names that the files have now
-	resumed bool     // something was there
+	working []string // the names until then
+	resumed bool     // an interrupted export left content
 }
 
-var errOwned = errors.New("another export writes it")
+var errLocked = errors.New("another export is writing the file")
 
-// begin opens the files of an archive, those of an interrupted export if there
-// are any.
-func begin(stem string, total, split int64) (*pending, error) {
+// openPending creates the files of an archive, or opens those of an interrupted
+// export.
+func openPending(stem string, total, split int64) (*pending, error) {
 	names, err := partNames(stem, total, split)
 	if err != nil {
 		return nil, err
@@ -36,11 +36,11 @@ func begin(stem string, total, split int64) (*pending, error) {
 	if split <= 0 {
 		split = total
 	}
-	p := &pending{parts: parts{stem: stem, names: names, each: split, size: total}}
+	p := &pending{parts: parts{stem: stem, names: names, partLimit: split, size: total}}
 	for _, n := range names {
-		p.working = append(p.working, n+partial)
+		p.working = append(p.working, n+partialSuffix)
 	}
-	if err := p.take(); err != nil {
+	if err := p.claimNames(); err != nil {
 		return nil, err
 	}
 	if err := p.open(); err != nil {
@@ -49,25 +49,26 @@ func begin(stem string, total, split int64) (*pending, error) {
 	return p, nil
 }
 
-// take makes way for the archive. Files that are not of an unfinished export are
-// left alone, and that is an error.
-func (p *pending) take() error {
-	others, err := relatives(p.stem)
+// claimNames gives the files of an interrupted export their working names, and removes
+// those that this export does not need. Other files with the names of the archive are
+// an error.
+func (p *pending) claimNames() error {
+	others, err := relatedFiles(p.stem)
 	if err != nil {
 		return err
 	}
-	// The first part gets its name last. While it has not, the others that have
-	// theirs are of an export that was interrupted between two names.
-	between := exists(part(p.stem, 0)+partial) && !exists(part(p.stem, 0))
+	// finish renames the first part last. Before that, other parts with their final
+	// names belong to an export that was interrupted while renaming.
+	renaming := exists(partName(p.stem, 0)+partialSuffix) && !exists(partName(p.stem, 0))
 	for _, name := range others {
-		bare, isPartial := strings.CutSuffix(name, partial)
+		bare, isPartial := strings.CutSuffix(name, partialSuffix)
 		switch {
 		case isPartial && slices.Contains(p.names, bare):
 		case isPartial:
-			err = os.Remove(name) // it was cut otherwise
-		case between && name != p.stem && slices.Contains(p.names, name):
-			err = os.Rename(name, name+partial)
-		case between && name != p.stem:
+			err = os.Remove(name) // another --split
+		case renaming && name != p.stem && slices.Contains(p.names, name):
+			err = os.Rename(name, name+partialSuffix)
+		case renaming && name != p.stem:
 			err = os.Remove(name)
 		default:
 			err = fmt.Errorf("%s exists: remove it, or write to another file", name)
@@ -79,16 +80,16 @@ func (p *pending) take() error {
 	return nil
 }
 
-// relatives are the files that belong to an archive by their name.
-func relatives(stem string) (all []string, err error) {
+// relatedFiles lists the files of an archive, by their names.
+func relatedFiles(stem string) (all []string, err error) {
 	files, err := os.ReadDir(filepath.Dir(stem))
 	if err != nil {
-		return nil, fmt.Errorf("the folder of %s: %w", stem, err)
+		return nil, fmt.Errorf("the directory of %s: %w", stem, err)
 	}
 	for _, f := range files {
 		name := filepath.Join(filepath.Dir(stem), f.Name())
-		bare := strings.TrimSuffix(name, partial)
-		if m := numbered.FindStringSubmatch(bare); m != nil {
+		bare := strings.TrimSuffix(name, partialSuffix)
+		if m := partPattern.FindStringSubmatch(bare); m != nil {
 			bare = m[1]
 		}
 		if bare == filepath.Clean(stem) {
@@ -99,38 +100,38 @@ func relatives(stem string) (all []string, err error) {
 }
 
 func (p *pending) open() error {
-	var there int64
+	var existing int64
 	for i, name := range p.working {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return err
 		}
 		p.files = append(p.files, f)
-		if err := own(f); err != nil {
-			return fmt.Errorf("%s: %w: wait for it, or write to another file", name, err)
+		if err := lockFile(f); err != nil {
+			return fmt.Errorf("%s: %w: wait until it ends, or write to another file", name, err)
 		}
 		info, err := f.Stat()
 		if err != nil {
 			return err
 		}
 		p.resumed = p.resumed || info.Size() > 0
-		if err := f.Truncate(p.extent(i)); err != nil {
-			if tooLarge(err) {
-				return fmt.Errorf("%w: the file system takes no file of %s; make smaller parts with --split (FAT32 takes 4095M)", err, size(p.extent(i)))
+		if err := f.Truncate(p.partSize(i)); err != nil {
+			if isFileTooLarge(err) {
+				return fmt.Errorf("%w: the file system does not support files of %s: use smaller parts with --split (4095M for FAT32)", err, formatSize(p.partSize(i)))
 			}
 			return err
 		}
-		there += allocated(f)
+		existing += allocatedBytes(f)
 	}
-	if left, known := free(filepath.Dir(p.stem)); known && p.size-there > left {
-		return fmt.Errorf("%s needs %s, of which %s are there, and its disk has %s left: make room for %s more, or write to another disk",
-			p.stem, size(p.size), size(there), size(left), size(p.size-there-left))
+	if left, known := freeSpace(filepath.Dir(p.stem)); known && p.size-existing > left {
+		return fmt.Errorf("%s needs %s, of which %s exist, and its disk has %s left: free %s more, or write to another disk",
+			p.stem, formatSize(p.size), formatSize(existing), formatSize(left), formatSize(p.size-existing-left))
 	}
 	return nil
 }
 
-// finish gives the files their names, after all that is in them has reached the
-// disk.
+// finish writes the checksums and gives the files their final names, after their
+// content has been synced to the disk.
 func (p *pending) finish(ctx context.Context) ([]Part, error) {
 	done := make([]Part, len(p.files))
 	all, ctx := errgroup.WithContext(ctx)
@@ -138,7 +139,7 @@ func (p *pending) finish(ctx context.Context) ([]Part, error) {
 	for i, f := range p.files {
 		all.Go(func() error {
 			d, err := sum(ctx, f)
-			done[i] = Part{Name: p.names[i], Size: p.extent(i), Digest: d}
+			done[i] = Part{Name: p.names[i], Size: p.partSize(i), Digest: d}
 			return errors.Join(err, f.Sync())
 		})
 	}
@@ -149,7 +150,7 @@ func (p *pending) finish(ctx context.Context) ([]Part, error) {
 	for _, d := range done {
 		fmt.Fprintf(&list, "%s  %s\n", d.Digest.Encoded(), filepath.Base(d.Name))
 	}
-	if err := replace(p.stem+sums, list.String()); err != nil {
+	if err := replace(p.stem+sumsSuffix, list.String()); err != nil {
 		return nil, err
 	}
 	if err := p.Close(); err != nil {
@@ -160,11 +161,11 @@ func (p *pending) finish(ctx context.Context) ([]Part, error) {
 			return nil, err
 		}
 	}
-	syncFolder(filepath.Dir(p.stem))
+	syncDir(filepath.Dir(p.stem))
 	return done, nil
 }
 
-// sum reads a file from its beginning.
+// sum returns the digest of a file.
 func sum(ctx context.Context, f *os.File) (digest.Digest, error) {
 	buffer := chunks.Get().(*[chunk]byte)
 	defer chunks.Put(buffer)
@@ -172,7 +173,7 @@ func sum(ctx context.Context, f *os.File) (digest.Digest, error) {
 	for off := int64(0); ; {
 		n, err := f.ReadAt(buffer[:], off)
 		off += int64(n)
-		_, _ = d.Hash().Write(buffer[:n]) // a hash takes all
+		_, _ = d.Hash().Write(buffer[:n]) // a hash does not fail
 		switch {
 		case errors.Is(err, io.EOF):
 			return d.Digest(), nil
@@ -184,9 +185,9 @@ func sum(ctx context.Context, f *os.File) (digest.Digest, error) {
 	}
 }
 
-// replace writes a file in one step.
+// replace writes a file atomically.
 func replace(name, text string) error {
-	f, err := os.OpenFile(name+partial, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(name+partialSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
@@ -194,13 +195,13 @@ func replace(name, text string) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(name+partial, name)
+	return os.Rename(name+partialSuffix, name)
 }
 
-// syncFolder makes names last through a power failure, on systems that can.
-func syncFolder(folder string) {
-	if f, err := os.Open(folder); err == nil {
-		_ = f.Sync() // some file systems do not
+// syncDir makes renames durable, on systems that support it.
+func syncDir(dir string) {
+	if f, err := os.Open(dir); err == nil {
+		_ = f.Sync() // not supported by all file systems
 		_ = f.Close()
 	}
 }

@@ -258,7 +258,7 @@ func TestABlobThatCannotBeReadHoldsNoOtherUp(t *testing.T) {
 	})
 	file := filepath.Join(t.TempDir(), "images.tar")
 	_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
-	if err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "only what is missing is fetched") {
+	if err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "to fetch only what is missing") {
 		t.Error(err)
 	}
 	from.break_(nil)
@@ -312,7 +312,7 @@ func TestOneFileIsWrittenByOneExport(t *testing.T) {
 	}()
 	<-inside
 	_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
-	if err == nil || !strings.Contains(err.Error(), "another export writes it") {
+	if err == nil || !strings.Contains(err.Error(), "another export is writing the file") {
 		t.Error(err)
 	}
 	close(release)
@@ -344,7 +344,7 @@ func TestAFullDisk(t *testing.T) {
 		dir := disk(t, "512k")
 		from.forget()
 		_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: filepath.Join(dir, "images.tar")})
-		if err == nil || !strings.Contains(err.Error(), "its disk has 512.0 KiB left: make room for") {
+		if err == nil || !strings.Contains(err.Error(), "its disk has 512.0 KiB left: free") {
 			t.Error(err)
 		}
 		if n := from.requests("GET", "/blobs/"); n != 0 {
@@ -366,7 +366,7 @@ func TestAFullDisk(t *testing.T) {
 		})
 		file := filepath.Join(dir, "images.tar")
 		_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file, Parallel: 1})
-		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "are still missing: make room and run the same again") {
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "are still missing: free some space and run the same command again") {
 			t.Fatalf("the error is %v", err)
 		}
 		t.Log(err)

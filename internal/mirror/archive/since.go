@@ -14,17 +14,16 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
-// assume finds out which blobs of a content the images of an older lock have. A
-// lock knows only the digests of images, so the source is asked for their
-// manifests. An image that the source no longer has is named in unread, and its
-// blobs are not left out. Nor are those of referrers, which a target may have
-// refused.
-func assume(ctx context.Context, from mirror.Source, c *mirror.Content, since *lock.Lock, parallel int) (a *assumption, unread []string, err error) {
+// findAssumed returns the blobs of a content that belong to images of an older lock.
+// A lock has only the digests of images, so their manifests are read from the source.
+// Images that cannot be read are listed in unread, and their blobs are not assumed.
+// Nor are blobs of referrers, which the target may have refused.
+func findAssumed(ctx context.Context, from mirror.Source, c *mirror.Content, since *lock.Lock, parallel int) (a *assumption, unread []string, err error) {
 	if since == nil {
 		return nil, nil, nil
 	}
 	if since.Registry != c.Lock.Registry {
-		return nil, nil, fmt.Errorf("the older lock file is for the registry %s, not for %s, and what one has the other may lack: give the lock file of the last archive for %s, or make a full one",
+		return nil, nil, fmt.Errorf("the older lock file is for the registry %s, not for %s, which may have other blobs: use the lock file of the last archive for %s, or export a full archive",
 			since.Registry, c.Lock.Registry, c.Lock.Registry)
 	}
 	text, err := since.Marshal()
@@ -37,8 +36,8 @@ func assume(ctx context.Context, from mirror.Source, c *mirror.Content, since *l
 	all.SetLimit(parallel)
 	for n, i := range since.Images {
 		all.Go(func() error {
-			image := mirror.Job{Source: i.Source, Target: i.Target, Locked: &mirror.Locked{Digest: i.Digest, SourceDigest: i.SourceDigest}}
-			found[n], errs[n] = m.ReadContent(ctx, []mirror.Job{image}, since.Registry, nil)
+			job := mirror.Job{Source: i.Source, Target: i.Target, Locked: &mirror.Locked{Digest: i.Digest, SourceDigest: i.SourceDigest}}
+			found[n], errs[n] = m.ReadContent(ctx, []mirror.Job{job}, since.Registry, nil)
 			return nil
 		})
 	}
@@ -47,20 +46,20 @@ func assume(ctx context.Context, from mirror.Source, c *mirror.Content, since *l
 		return nil, nil, context.Cause(ctx)
 	}
 	a = &assumption{Lock: digest.FromBytes(text), Images: []assumedImage{}, Blobs: []assumedBlob{}}
-	has := map[digest.Digest][]int{}
+	holders := map[digest.Digest][]int{}
 	for n, i := range since.Images {
 		if errs[n] != nil {
 			unread = append(unread, errs[n].Error())
 			continue
 		}
 		for _, b := range found[n].Blobs {
-			has[b.Descriptor.Digest] = append(has[b.Descriptor.Digest], len(a.Images))
+			holders[b.Descriptor.Digest] = append(holders[b.Descriptor.Digest], len(a.Images))
 		}
 		a.Images = append(a.Images, assumedImage{i.Source, i.Target})
 	}
 	for _, b := range c.Blobs {
-		if d := b.Descriptor; len(has[d.Digest]) > 0 {
-			a.Blobs = append(a.Blobs, assumedBlob{stored{d.Digest, d.Size}, has[d.Digest]})
+		if d := b.Descriptor; len(holders[d.Digest]) > 0 {
+			a.Blobs = append(a.Blobs, assumedBlob{contentInfo{d.Digest, d.Size}, holders[d.Digest]})
 		}
 	}
 	slices.Sort(unread)

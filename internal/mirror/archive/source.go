@@ -19,10 +19,10 @@ import (
 
 var _ mirror.Source = (*Archive)(nil)
 
-// Resolve finds an image by its name at the source, or any manifest by its digest.
-// The error is registry.ErrNotFound where there is none.
+// Resolve finds an image by its source, or any manifest by its digest. The error is
+// registry.ErrNotFound if there is none.
 func (a *Archive) Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error) {
-	if d, ok := a.images[name{repository, tagOrDigest}]; ok {
+	if d, ok := a.images[imageName{repository, tagOrDigest}]; ok {
 		return d, nil
 	}
 	if d, ok := a.meta.SignatureTags[tagOrDigest]; ok {
@@ -43,19 +43,19 @@ func (a *Archive) Resolve(ctx context.Context, repository, tagOrDigest string) (
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	var says struct {
+	var manifest struct {
 		MediaType string `json:"mediaType"`
 	}
-	if parse("", text, &says) != nil || says.MediaType == "" {
-		return ocispec.Descriptor{}, fmt.Errorf("%s has %s, but that is no manifest that says what it is: %w", a.parts.stem, d, registry.ErrNotFound)
+	if unmarshal("", text, &manifest) != nil || manifest.MediaType == "" {
+		return ocispec.Descriptor{}, fmt.Errorf("%s has %s, which is not a manifest with a media type: %w", a.parts.stem, d, registry.ErrNotFound)
 	}
-	return ocispec.Descriptor{MediaType: says.MediaType, Digest: d, Size: r.size}, nil
+	return ocispec.Descriptor{MediaType: manifest.MediaType, Digest: d, Size: r.size}, nil
 }
 
-// Manifest returns a manifest, of which the digest was checked.
+// Manifest returns a manifest and verifies its digest.
 func (a *Archive) Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error) {
 	if d.Size > maxManifest {
-		return nil, fmt.Errorf("%s: a manifest %s of %s is absurd; make the archive anew with `privatelink export`", a.parts.stem, d.Digest, size(d.Size))
+		return nil, fmt.Errorf("%s: the manifest %s is too large (%s): export the archive again", a.parts.stem, d.Digest, formatSize(d.Size))
 	}
 	body, err := a.Blob(ctx, repository, d)
 	if err != nil {
@@ -65,8 +65,8 @@ func (a *Archive) Manifest(ctx context.Context, repository string, d ocispec.Des
 	return io.ReadAll(body)
 }
 
-// Blob opens a blob. The last read fails with registry.ErrCorrupt unless all that
-// was read has the digest.
+// Blob opens a blob. The last read fails with registry.ErrCorrupt if the content does
+// not have the digest.
 func (a *Archive) Blob(_ context.Context, _ string, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %q: %w", a.parts.stem, d.Digest, err)
@@ -75,15 +75,15 @@ func (a *Archive) Blob(_ context.Context, _ string, d ocispec.Descriptor) (io.Re
 	r, ok := a.entries[entry]
 	switch {
 	case !ok && a.assumes(d.Digest):
-		return nil, fmt.Errorf("%s leaves %s out, because the registry should have it: import the full archive first: %w", a.parts.stem, d.Digest, registry.ErrNotFound)
+		return nil, fmt.Errorf("%s does not include %s, which the registry is expected to have: import the full archive first: %w", a.parts.stem, d.Digest, registry.ErrNotFound)
 	case !ok:
 		return nil, fmt.Errorf("%s has no %s: %w", a.parts.stem, entry, registry.ErrNotFound)
 	case r.size != d.Size, d.Size == 0 && d.Digest != d.Digest.Algorithm().FromString(""):
-		return nil, fmt.Errorf("%s: %s has %d bytes and should have %d: %w; %s", a.parts.at(r.offset), entry, r.size, d.Size, registry.ErrCorrupt, again)
+		return nil, fmt.Errorf("%s: %s has %d bytes and should have %d: %w: %s", a.parts.position(r.offset), entry, r.size, d.Size, registry.ErrCorrupt, recopyAdvice)
 	}
 	section := io.NopCloser(io.NewSectionReader(a.parts, r.offset, r.size))
-	return &placed{registry.Verified(section, d), func(err error) error {
-		return fmt.Errorf("%s: %s: %w; %s", a.parts.at(r.offset), entry, err, again)
+	return &locatedReader{registry.Verified(section, d), func(err error) error {
+		return fmt.Errorf("%s: %s: %w: %s", a.parts.position(r.offset), entry, err, recopyAdvice)
 	}}, nil
 }
 
@@ -98,16 +98,16 @@ func (a *Archive) assumes(d digest.Digest) bool {
 	return false
 }
 
-// placed says of errors where they happened.
-type placed struct {
+// locatedReader adds the position in the archive to errors.
+type locatedReader struct {
 	io.ReadCloser
-	say func(error) error
+	wrap func(error) error
 }
 
-func (p *placed) Read(b []byte) (int, error) {
+func (p *locatedReader) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = p.say(err)
+		err = p.wrap(err)
 	}
 	return n, err
 }
@@ -117,9 +117,9 @@ func (a *Archive) Referrers(_ context.Context, _ string, d ocispec.Descriptor) (
 	return a.meta.Referrers[d.Digest], nil
 }
 
-// Verify reads the whole archive and compares it with its digests: those of
-// FILE.sha256, or, without that, those of the blobs. Every file or blob that is
-// wrong is in the error.
+// Verify reads the whole archive and compares it with the digests of FILE.sha256, or
+// with those of the blobs if that does not exist. The error names every file or blob
+// that differs.
 func (a *Archive) Verify(ctx context.Context) error {
 	listed, err := listedSums(a.parts.stem)
 	if err != nil {
@@ -136,7 +136,7 @@ func (a *Archive) Verify(ctx context.Context) error {
 			got, err := sum(ctx, f)
 			want := listed[filepath.Base(a.parts.names[i])]
 			if err == nil && got != want {
-				err = fmt.Errorf("%s has the digest %q and should have %q by %s: %w; copy it again", a.parts.names[i], got, want, a.parts.stem+sums, registry.ErrCorrupt)
+				err = fmt.Errorf("%s has the digest %q and should have %q by %s: %w; copy it again", a.parts.names[i], got, want, a.parts.stem+sumsSuffix, registry.ErrCorrupt)
 			}
 			errs[i] = err
 			return nil

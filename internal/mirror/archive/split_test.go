@@ -100,7 +100,7 @@ func nth(s archive.Summary, i int) string {
 }
 
 func lacks(i int) func(archive.Summary) string {
-	return func(s archive.Summary) string { return "lacks " + nth(s, i) + ":" }
+	return func(s archive.Summary) string { return "is missing " + nth(s, i) + ":" }
 }
 
 func drop(i int) func(*testing.T, archive.Summary) {
