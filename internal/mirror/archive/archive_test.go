@@ -22,16 +22,17 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-func TestAnArchiveCarriesImagesWhole(t *testing.T) {
-	from, to := serve(t), serve(t)
-	images := publish(t, from, to)
+func TestExportAndImport(t *testing.T) {
+	from, to := fakeregistry.Start(t), fakeregistry.Start(t)
+	images := publish(t, from, to.Host)
 	c := content(t, images)
 	file := filepath.Join(t.TempDir(), "images.tar")
-	from.forget()
+	from.ResetLog()
 	s := write(t, c, archive.WriteOptions{File: file})
-	if got := from.requests("GET", "/blobs/"); got != s.Blobs || got != len(c.Blobs) {
+	if got := from.Count("GET", "/blobs/"); got != s.Blobs || got != len(c.Blobs) {
 		t.Errorf("%d blobs were fetched, and %d are in the archive of %d", got, s.Blobs, len(c.Blobs))
 	}
 	a := open(t, file)
@@ -41,29 +42,29 @@ func TestAnArchiveCarriesImagesWhole(t *testing.T) {
 	if want, got := text(t, c.Lock), text(t, a.Lock()); want != got {
 		t.Error(cmp.Diff(want, got))
 	}
-	if err := load(t, a, client()); err != nil {
+	if err := importArchive(t, a, client()); err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range images {
-		if want, got := digestOf(t, i.Source), digestOf(t, i.Target); want != got {
+		if want, got := fakeregistry.Digest(t, i.Source), fakeregistry.Digest(t, i.Target); want != got {
 			t.Errorf("%s is %s, and %s is %s", i.Source, want, i.Target, got)
 		}
-		whole(t, i.Target)
-		if want, got := referrersOf(t, i.Source), referrersOf(t, i.Target); !slices.Equal(want, got) {
+		fakeregistry.Verify(t, i.Target)
+		if want, got := fakeregistry.Referrers(t, i.Source), fakeregistry.Referrers(t, i.Target); !slices.Equal(want, got) {
 			t.Errorf("%s has the referrers %v, and %s has %v", i.Source, want, i.Target, got)
 		}
 	}
-	sig := strings.Replace(digestOf(t, images[0].Source), ":", "-", 1) + ".sig"
+	sig := strings.Replace(fakeregistry.Digest(t, images[0].Source), ":", "-", 1) + ".sig"
 	repository := rewrite.SplitReference(images[0].Target).Repository
-	whole(t, repository+":"+sig)
-	if len(referrersOf(t, images[0].Target)) == 0 {
+	fakeregistry.Verify(t, repository+":"+sig)
+	if len(fakeregistry.Referrers(t, images[0].Target)) == 0 {
 		t.Error("the test has no referrers")
 	}
 }
 
-func TestOtherToolsReadIt(t *testing.T) {
-	from, to := serve(t), serve(t)
-	images := publish(t, from, to)
+func TestOtherToolsReadArchives(t *testing.T) {
+	from, to := fakeregistry.Start(t), fakeregistry.Start(t)
+	images := publish(t, from, to.Host)
 	c := content(t, images)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "images.tar")
@@ -91,7 +92,7 @@ func TestOtherToolsReadIt(t *testing.T) {
 	for _, d := range m.Manifests {
 		if d.MediaType.IsImage() {
 			i, err := index.Image(d.Digest)
-			if err = errors.Join(err, sound(i)); err != nil {
+			if err = errors.Join(err, verifyImage(i)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -101,52 +102,52 @@ func TestOtherToolsReadIt(t *testing.T) {
 	}
 }
 
-func TestTheSameContentGivesTheSameBytes(t *testing.T) {
-	from, to := serve(t), serve(t)
-	images := publish(t, from, to)
+func TestReproducible(t *testing.T) {
+	from, to := fakeregistry.Start(t), fakeregistry.Start(t)
+	images := publish(t, from, to.Host)
 	dir := t.TempDir()
 	var first []byte
 	for n, parallel := range []int{1, 16} {
 		file := filepath.Join(dir, fmt.Sprint(n))
 		write(t, content(t, images), archive.WriteOptions{File: file, Parallel: parallel})
 		if first == nil {
-			first = read(t, file)
-		} else if !bytes.Equal(first, read(t, file)) {
+			first = readFile(t, file)
+		} else if !bytes.Equal(first, readFile(t, file)) {
 			t.Error("two exports differ")
 		}
 	}
 	s := write(t, content(t, images), archive.WriteOptions{File: filepath.Join(dir, "split"), Split: 10_000})
 	var joined []byte
 	for _, p := range s.Parts {
-		joined = append(joined, read(t, p.Name)...)
+		joined = append(joined, readFile(t, p.Name)...)
 	}
 	if !bytes.Equal(first, joined) {
 		t.Error("the parts of a split archive do not make the whole")
 	}
 }
 
-func TestPlatformsThatWereLeftOutStayOut(t *testing.T) {
-	from, to := serve(t), serve(t)
-	images := publish(t, from, to)[:1]
+func TestFilteredPlatforms(t *testing.T) {
+	from, to := fakeregistry.Start(t), fakeregistry.Start(t)
+	images := publish(t, from, to.Host)[:1]
 	m := &mirror.Mirror{Source: client(), Platforms: []string{"linux/arm64"}}
-	c, err := m.ReadContent(t.Context(), images, to.host, nil)
+	c, err := m.ReadContent(t.Context(), images, to.Host, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "arm64.tar")
 	write(t, c, archive.WriteOptions{File: file})
-	if err := load(t, open(t, file), client()); err != nil {
+	if err := importArchive(t, open(t, file), client()); err != nil {
 		t.Fatal(err)
 	}
-	if got := digestOf(t, images[0].Target); got != c.Lock.Images[0].Digest.String() || got == digestOf(t, images[0].Source) {
+	if got := fakeregistry.Digest(t, images[0].Target); got != c.Lock.Images[0].Digest.String() || got == fakeregistry.Digest(t, images[0].Source) {
 		t.Errorf("%s is %s", images[0].Target, got)
 	}
-	whole(t, images[0].Target)
+	fakeregistry.Verify(t, images[0].Target)
 }
 
-func TestAnArchiveIsASource(t *testing.T) {
-	from, to := serve(t), serve(t)
-	images := publish(t, from, to)
+func TestSource(t *testing.T) {
+	from, to := fakeregistry.Start(t), fakeregistry.Start(t)
+	images := publish(t, from, to.Host)
 	c := content(t, images)
 	file := filepath.Join(t.TempDir(), "images.tar")
 	write(t, c, archive.WriteOptions{File: file})

@@ -17,26 +17,27 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-// Every bit of an archive is in one of these places. Wherever one changes, either
-// the archive is refused, or the image that it belongs to is not there afterwards.
-func TestAChangedBitIsFound(t *testing.T) {
-	from := serve(t)
-	images := publish(t, from, serve(t))[:2]
+// A bit is changed in every entry. Either the archive is refused, or the image that the
+// bit belongs to is not copied.
+func TestChangedBits(t *testing.T) {
+	from := fakeregistry.Start(t)
+	images := publish(t, from, "registry.example.com")[:2]
 	c := content(t, images)
 	bare, err := (&mirror.Mirror{Source: client()}).ReadContent(t.Context(), images, c.Lock.Registry, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What is broken of a signature is told, and the image is there without it.
+	// Damaged signatures cause a warning, and the image is copied without them.
 	ofReferrers := func(region string) bool {
 		return strings.Contains(region, "blobs/") && !slices.ContainsFunc(bare.Blobs, func(b mirror.Blob) bool { return strings.HasSuffix(region, b.Descriptor.Digest.Encoded()) }) &&
 			!slices.ContainsFunc(c.Manifests, func(m mirror.Manifest) bool { return strings.HasSuffix(region, m.Descriptor.Digest.Encoded()) })
 	}
 	file := filepath.Join(t.TempDir(), "images.tar")
 	write(t, c, archive.WriteOptions{File: file})
-	good := read(t, file)
+	good := readFile(t, file)
 	type flip struct {
 		region string
 		at     int64
@@ -52,14 +53,14 @@ func TestAChangedBitIsFound(t *testing.T) {
 	for _, f := range flips {
 		t.Run(strings.ReplaceAll(f.region, "/", "_"), func(t *testing.T) {
 			t.Parallel()
-			to := serve(t)
+			to := fakeregistry.Start(t)
 			bad := slices.Clone(good)
 			bad[f.at] ^= 0x10
 			changed := filepath.Join(t.TempDir(), "images.tar")
-			put(t, changed, bad)
+			writeFile(t, changed, bad)
 			a, err := archive.Open(changed)
 			if err == nil {
-				err = loadTo(t, a, client(), to.host)
+				err = importToHost(t, a, client(), to.Host)
 				err = errors.Join(err, a.Close())
 			}
 			if err == nil {
@@ -69,14 +70,14 @@ func TestAChangedBitIsFound(t *testing.T) {
 				t.Errorf("the error does not name the file: %v", err)
 			}
 			for _, i := range c.Lock.Images {
-				ref := to.host + strings.TrimPrefix(i.Target, rewrite.RegistryHost(i.Target))
-				if got := digestOf(t, ref); got == i.Digest.String() {
-					whole(t, ref) // the other one
-				} else if !strings.HasPrefix(got, "none") {
+				ref := to.Host + strings.TrimPrefix(i.Target, rewrite.RegistryHost(i.Target))
+				if got := fakeregistry.Digest(t, ref); got == i.Digest.String() {
+					fakeregistry.Verify(t, ref) // the other one
+				} else if got != "" {
 					t.Errorf("%s is %s", ref, got)
 				}
 			}
-			if to.requests("PUT", "/manifests/v") == len(c.Lock.Images) && !ofReferrers(f.region) {
+			if to.Count("PUT", "/manifests/v") == len(c.Lock.Images) && !ofReferrers(f.region) {
 				t.Error("everything got its tag")
 			}
 		})
@@ -108,11 +109,11 @@ func regions(t testing.TB, file string) map[string][2]int64 {
 	}
 }
 
-func TestWhatIsNoArchive(t *testing.T) {
-	from := serve(t)
+func TestInvalidArchives(t *testing.T) {
+	from := fakeregistry.Start(t)
 	good := filepath.Join(t.TempDir(), "images.tar")
-	write(t, content(t, publish(t, from, serve(t))[:1]), archive.WriteOptions{File: good})
-	whole := read(t, good)
+	write(t, content(t, publish(t, from, "registry.example.com")[:1]), archive.WriteOptions{File: good})
+	whole := readFile(t, good)
 	tarOf := func(entries ...tar.Header) []byte {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
@@ -125,7 +126,7 @@ func TestWhatIsNoArchive(t *testing.T) {
 				_, _ = w.Write(make([]byte, h.Size))
 			}
 		}
-		_ = w.Flush() // what is absurd cannot be written whole
+		_ = w.Flush() // too large entries cannot be written
 		return append(b.Bytes(), make([]byte, 1024)...)
 	}
 	blob := "blobs/sha256/" + strings.Repeat("a", 64)
@@ -141,16 +142,16 @@ func TestWhatIsNoArchive(t *testing.T) {
 		"an absolute path":      {tarOf(tar.Header{Name: "/etc/passwd", Size: 10}), "does not belong"},
 		"a link":                {tarOf(tar.Header{Name: blob, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}), "is not a regular file"},
 		"an entry twice":        {tarOf(tar.Header{Name: blob, Size: 10}, tar.Header{Name: blob, Size: 10}), "duplicate"},
-		"an absurd blob":        {tarOf(tar.Header{Name: blob, Size: 1 << 60}), "too large"},
-		"an absurd index":       {tarOf(tar.Header{Name: "index.json", Size: 1 << 40}), "too large"},
-		"a bad digest":          {tarOf(tar.Header{Name: "blobs/sha256/xyz", Size: 10}), "does not belong"},
+		"a too large blob":      {tarOf(tar.Header{Name: blob, Size: 1 << 60}), "too large"},
+		"a too large index":     {tarOf(tar.Header{Name: "index.json", Size: 1 << 40}), "too large"},
+		"an invalid digest":     {tarOf(tar.Header{Name: "blobs/sha256/xyz", Size: 10}), "does not belong"},
 		"cut off at the start":  {whole[:700], "truncated"},
 		"cut off in the middle": {whole[:len(whole)/2], fmt.Sprintf("is truncated: it has %d of %d bytes", len(whole)/2, len(whole))},
 		"cut off by a block":    {whole[:len(whole)-1024-512], "is truncated: it has"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "images.tar")
-			put(t, file, tc.text)
+			writeFile(t, file, tc.text)
 			a, err := archive.Open(file)
 			if err == nil {
 				t.Error(a.Close())

@@ -13,37 +13,38 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-// small is an archive with a blob of each kind. It has the same bytes always.
-func small(t testing.TB) []byte {
+// smallArchive returns an archive with a blob of each kind, always the same.
+func smallArchive(t testing.TB) []byte {
 	t.Helper()
-	from := serve(t)
-	push(t, from.host+"/a:v1", index(t, 100, 1))
-	refer(t, from.host+"/a:v1")
-	c := content(t, targets(&server{host: "registry.example.com"}, from.host+"/a:v1"))
+	from := fakeregistry.Start(t)
+	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 100, 1))
+	pushReferrers(t, from.Host+"/a:v1")
+	c := content(t, targets("registry.example.com", from.Host+"/a:v1"))
 	c.Lock.Images[0].Source = "example.com/a:v1"
 	file := filepath.Join(t.TempDir(), "images.tar")
 	write(t, c, archive.WriteOptions{File: file})
-	return read(t, file)
+	return readFile(t, file)
 }
 
-// FuzzOpen: a changed archive is refused, or gives what it says.
+// FuzzOpen checks that a changed archive is refused or consistent.
 func FuzzOpen(f *testing.F) {
-	good := small(f)
+	good := smallArchive(f)
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	f.Add(good[512:])
-	f.Fuzz(func(t *testing.T, text []byte) { use(t, text) })
+	f.Fuzz(func(t *testing.T, text []byte) { readAll(t, text) })
 }
 
-// FuzzDescription does the same with descriptions whose digests are right: what
-// somebody who means harm would write.
+// FuzzDescription does the same with descriptions that have the right digests, as an
+// attacker would write them.
 func FuzzDescription(f *testing.F) {
 	entries := map[string][]byte{}
 	file := filepath.Join(f.TempDir(), "images.tar")
-	good := small(f)
-	put(f, file, good)
+	good := smallArchive(f)
+	writeFile(f, file, good)
 	var blob string
 	for name, r := range regions(f, file) {
 		entries[name] = good[r[0] : r[0]+r[1]]
@@ -73,16 +74,16 @@ func FuzzDescription(f *testing.F) {
 				add(name, text)
 			}
 		}
-		_ = w.Close() // nothing to lose
-		use(t, b.Bytes())
+		_ = w.Close() // an incomplete tar is a valid input
+		readAll(t, b.Bytes())
 	})
 }
 
-// use opens an archive and does with it what an import does.
-func use(t *testing.T, text []byte) {
+// readAll reads an archive like an import.
+func readAll(t *testing.T, text []byte) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "x")
-	put(t, file, text)
+	writeFile(t, file, text)
 	a, err := archive.Open(file)
 	if err != nil {
 		if !strings.Contains(err.Error(), file) {

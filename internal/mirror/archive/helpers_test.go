@@ -7,20 +7,14 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
@@ -28,116 +22,50 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
 func client() *registry.Client { return registry.New(registry.Options{}) }
 
-// layer has content that a seed decides.
-func layer(seed uint64, size int) v1.Layer {
-	b := make([]byte, size)
-	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16)})
-	_, _ = r.Read(b)
-	return static.NewLayer(b, types.OCILayer)
-}
-
-func image(t testing.TB, arch string, layers ...v1.Layer) v1.Image {
-	t.Helper()
-	i, err := mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1), &v1.ConfigFile{OS: "linux", Architecture: arch, RootFS: v1.RootFS{Type: "layers"}})
-	if err == nil {
-		i, err = mutate.AppendLayers(mutate.ConfigMediaType(i, types.OCIConfigJSON), layers...)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i
-}
-
-// index makes an image for two platforms with the layers of the seeds, and an
-// attestation.
+// index returns an image for two platforms, with a layer for each seed, and with
+// attestations.
 func index(t testing.TB, size int, seeds ...uint64) v1.ImageIndex {
 	t.Helper()
-	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for n, arch := range []string{"amd64", "arm64"} {
-		var layers []v1.Layer
-		for _, seed := range seeds {
-			layers = append(layers, layer(2*seed+uint64(n), size))
-		}
-		i := image(t, arch, layers...)
-		d, err := i.Digest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		attestation := image(t, "unknown", static.NewLayer([]byte(`{"about":"`+d.String()+`"}`), "application/vnd.in-toto+json"))
-		index = mutate.AppendManifests(index,
-			mutate.IndexAddendum{Add: i, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}},
-			mutate.IndexAddendum{Add: attestation, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"},
-				Annotations: map[string]string{"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": d.String()}}})
-	}
-	return index
+	return fakeregistry.WithAttestations(t, fakeregistry.MultiArch(t, size, seeds...))
 }
 
-func parse(t testing.TB, ref string) name.Reference {
+// pushReferrers attaches an SBOM, and a signature that has a tag.
+func pushReferrers(t testing.TB, ref string) {
 	t.Helper()
-	r, err := name.ParseReference(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	fakeregistry.PushReferrer(t, ref, fakeregistry.Image(t, "unknown", fakeregistry.Layer(1000, 300)))
+	fakeregistry.PushSignature(t, ref, fakeregistry.Image(t, "unknown", fakeregistry.Layer(1001, 200)))
 }
 
-func push(t testing.TB, ref string, index v1.ImageIndex) {
+// publish pushes images that share layers, and returns the jobs that copy them to a
+// host.
+func publish(t testing.TB, from *fakeregistry.Server, toHost string) []mirror.Job {
 	t.Helper()
-	if err := remote.WriteIndex(parse(t, ref), index); err != nil {
-		t.Fatal(err)
-	}
+	fakeregistry.Push(t, from.Host+"/castai/agent:v1", index(t, 9000, 1, 2))
+	fakeregistry.Push(t, from.Host+"/castai/agent:v2", index(t, 9000, 1, 3))
+	fakeregistry.Push(t, from.Host+"/castai/hub/spot:v1", index(t, 5000, 1, 2, 4))
+	pushReferrers(t, from.Host+"/castai/agent:v1")
+	docker := fakeregistry.Image(t, "amd64", fakeregistry.Layer(2, 9000), fakeregistry.Layer(50, 1))
+	fakeregistry.Push(t, from.Host+"/docker:v1", mutate.MediaType(mutate.ConfigMediaType(docker, types.DockerConfigJSON), types.DockerManifestSchema2))
+	return targets(toHost, from.Host+"/castai/agent:v1", from.Host+"/castai/agent:v2", from.Host+"/castai/hub/spot:v1", from.Host+"/docker:v1")
 }
 
-// refer attaches a referrer, and a signature under a tag.
-func refer(t testing.TB, ref string) {
-	t.Helper()
-	r := parse(t, ref)
-	d, err := remote.Head(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sbom := mutate.Subject(image(t, "unknown", layer(1000, 300)), *d).(v1.Image)
-	of, err := sbom.Digest()
-	if err == nil {
-		err = remote.Write(r.Context().Digest(of.String()), sbom)
-	}
-	if err == nil {
-		err = remote.Write(r.Context().Tag(strings.Replace(d.Digest.String(), ":", "-", 1)+".sig"), image(t, "unknown", layer(1001, 200)))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// publish pushes images that share layers, and says where they are to go.
-func publish(t testing.TB, from, to *server) []mirror.Job {
-	t.Helper()
-	push(t, from.host+"/castai/agent:v1", index(t, 9000, 1, 2))
-	push(t, from.host+"/castai/agent:v2", index(t, 9000, 1, 3))
-	push(t, from.host+"/castai/hub/spot:v1", index(t, 5000, 1, 2, 4))
-	refer(t, from.host+"/castai/agent:v1")
-	if err := remote.Write(parse(t, from.host+"/docker:v1"), mutate.MediaType(mutate.ConfigMediaType(image(t, "amd64", layer(2, 9000), layer(50, 1)), types.DockerConfigJSON), types.DockerManifestSchema2)); err != nil {
-		t.Fatal(err)
-	}
-	return targets(to, from.host+"/castai/agent:v1", from.host+"/castai/agent:v2", from.host+"/castai/hub/spot:v1", from.host+"/docker:v1")
-}
-
-func targets(to *server, sources ...string) (all []mirror.Job) {
+func targets(host string, sources ...string) (jobs []mirror.Job) {
 	for _, s := range sources {
 		_, path, _ := strings.Cut(s, "/")
-		all = append(all, mirror.Job{Source: s, Target: to.host + "/mirror/" + path, Why: []string{"a test"}})
+		jobs = append(jobs, mirror.Job{Source: s, Target: host + "/mirror/" + path, Why: []string{"a test"}})
 	}
-	return all
+	return jobs
 }
 
-func content(t testing.TB, images []mirror.Job) *mirror.Content {
+func content(t testing.TB, jobs []mirror.Job) *mirror.Content {
 	t.Helper()
 	m := &mirror.Mirror{Source: client(), Referrers: true}
-	c, err := m.ReadContent(context.Background(), images, rewrite.RegistryHost(images[0].Target), nil)
+	c, err := m.ReadContent(context.Background(), jobs, rewrite.RegistryHost(jobs[0].Target), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,28 +99,28 @@ func open(t testing.TB, file string) *archive.Archive {
 	return a
 }
 
-// load imports an archive to where its lock says.
-func load(t *testing.T, a *archive.Archive, to archive.Registry) error {
+// importArchive imports an archive to the targets of its lock.
+func importArchive(t *testing.T, a *archive.Archive, to archive.Registry) error {
 	t.Helper()
-	return loadTo(t, a, to, "")
+	return importToHost(t, a, to, "")
 }
 
-// loadTo imports to another host.
-func loadTo(t *testing.T, a *archive.Archive, to archive.Registry, host string) error {
+// importToHost imports an archive to another host, if host is set.
+func importToHost(t *testing.T, a *archive.Archive, to archive.Registry, host string) error {
 	t.Helper()
-	place := func(_, target string) (string, error) {
+	locate := func(_, target string) (string, error) {
 		if host != "" {
 			target = host + strings.TrimPrefix(target, rewrite.RegistryHost(target))
 		}
 		return target, nil
 	}
-	source, target, err := a.ImportEndpoints(t.Context(), to, place)
+	source, target, err := a.ImportEndpoints(t.Context(), to, locate)
 	if err != nil {
 		return err
 	}
 	var images []mirror.Job
 	for _, i := range a.Lock().Images {
-		ref, _ := place(i.Source, i.Target)
+		ref, _ := locate(i.Source, i.Target)
 		images = append(images, mirror.Job{Source: i.Source, Target: ref, Locked: &mirror.Locked{Digest: i.Digest}})
 	}
 	var warnings []error
@@ -219,54 +147,8 @@ func loadTo(t *testing.T, a *archive.Archive, to archive.Registry, host string) 
 	return errors.Join(warnings...)
 }
 
-// digestOf asks a registry with another client than ours.
-func digestOf(t testing.TB, ref string) string {
-	t.Helper()
-	d, err := remote.Head(parse(t, ref))
-	if err != nil {
-		return "none: " + err.Error()
-	}
-	return d.Digest.String()
-}
-
-// whole reads an image, every blob of it, with another client than ours.
-func whole(t *testing.T, ref string) {
-	t.Helper()
-	d, err := remote.Get(parse(t, ref))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d.MediaType.IsImage() {
-		i, err := d.Image()
-		if err == nil {
-			err = sound(i)
-		}
-		if err != nil {
-			t.Errorf("%s: %v", ref, err)
-		}
-		return
-	}
-	i, err := d.ImageIndex()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := i.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range m.Manifests {
-		image, err := i.Image(d.Digest)
-		if err == nil {
-			err = sound(image)
-		}
-		if err != nil {
-			t.Errorf("%s: %s: %v", ref, d.Digest, err)
-		}
-	}
-}
-
-// sound reads all layers: the client checks their digests.
-func sound(i v1.Image) error {
+// verifyImage reads all layers; the client verifies their digests.
+func verifyImage(i v1.Image) error {
 	if err := validate.Image(i, validate.Fast); err != nil {
 		return err
 	}
@@ -289,25 +171,7 @@ func sound(i v1.Image) error {
 	return nil
 }
 
-func referrersOf(t *testing.T, ref string) (digests []string) {
-	t.Helper()
-	r := parse(t, ref)
-	index, err := remote.Referrers(r.Context().Digest(digestOf(t, ref)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := index.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range m.Manifests {
-		digests = append(digests, d.Digest.String())
-	}
-	slices.Sort(digests)
-	return digests
-}
-
-func read(t testing.TB, file string) []byte {
+func readFile(t testing.TB, file string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -316,14 +180,14 @@ func read(t testing.TB, file string) []byte {
 	return b
 }
 
-func put(t testing.TB, file string, text []byte) {
+func writeFile(t testing.TB, file string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func remove(t testing.TB, file string) {
+func removeFile(t testing.TB, file string) {
 	t.Helper()
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
@@ -353,12 +217,12 @@ func unpack(t *testing.T, file, dir string) {
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		put(t, name, text)
+		writeFile(t, name, text)
 	}
 }
 
-// names lists a folder.
-func names(t *testing.T, dir string) (all []string) {
+// fileNames lists a directory.
+func fileNames(t *testing.T, dir string) (all []string) {
 	t.Helper()
 	files, err := os.ReadDir(dir)
 	if err != nil {

@@ -13,9 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A blob of more than 8 GiB does not fit into the header that tar had at first,
-// nor a long digest; both get a longer header.
-func TestLargeBlobsHaveTheirPlace(t *testing.T) {
+// Sizes above 8 GiB and SHA-512 digests do not fit into a plain tar header.
+func TestLargeBlobs(t *testing.T) {
 	large, long := digest.FromString("large"), digest.SHA512.FromString("long")
 	l, err := newLayout([]*entry{{name: blobEntry(large), size: 9<<30 + 1}, {name: blobEntry(long), size: 513}})
 	if err != nil {
@@ -54,7 +53,7 @@ func TestLargeBlobsHaveTheirPlace(t *testing.T) {
 	}
 }
 
-func TestPartsAreOneRowOfBytes(t *testing.T) {
+func TestReadAndWriteAcrossParts(t *testing.T) {
 	p := &parts{partLimit: 4, size: 10}
 	for range 3 {
 		f, err := os.CreateTemp(t.TempDir(), "")
@@ -87,7 +86,7 @@ func TestPartsAreOneRowOfBytes(t *testing.T) {
 	}
 }
 
-func TestHeadersSayNothingOfTheDay(t *testing.T) {
+func TestHeadersAreReproducible(t *testing.T) {
 	l, err := newLayout([]*entry{textEntry("a", nil)})
 	if err != nil {
 		t.Fatal(err)

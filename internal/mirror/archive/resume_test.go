@@ -20,9 +20,10 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-// TestMain lets the test binary be an export that a test can kill.
+// TestMain runs an export in a process that a test can kill.
 func TestMain(m *testing.M) {
 	if file := os.Getenv("EXPORT_TO"); file != "" {
 		os.Exit(export(file, strings.Fields(os.Getenv("EXPORT_IMAGES"))))
@@ -62,19 +63,19 @@ func contentOf(t *testing.T, refs ...string) *mirror.Content {
 	return c
 }
 
-func TestAKilledExportGoesOn(t *testing.T) {
-	from := serve(t)
-	ref := from.host + "/castai/agent:v1"
-	push(t, ref, index(t, 200_000, 1, 2, 3, 4))
+func TestKilledExportIsResumed(t *testing.T) {
+	from := fakeregistry.Start(t)
+	ref := from.Host + "/castai/agent:v1"
+	fakeregistry.Push(t, ref, index(t, 200_000, 1, 2, 3, 4))
 	c := contentOf(t, ref)
 
 	// The first six blobs are sent whole. Of later ones half is sent, and then nothing.
 	var blobs atomic.Int64
-	stuck := make(chan struct{}, 100)
+	halfSent := make(chan struct{}, 100)
 	release := make(chan struct{})
-	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if blobPath.MatchString(r.URL.Path) && r.Method == http.MethodGet && blobs.Add(1) > 6 {
-			next.ServeHTTP(&half{ResponseWriter: w, stuck: stuck, release: release}, r)
+	from.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if fakeregistry.IsBlob(r) && r.Method == http.MethodGet && blobs.Add(1) > 6 {
+			next.ServeHTTP(&half{ResponseWriter: w, halfSent: halfSent, release: release}, r)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -83,13 +84,13 @@ func TestAKilledExportGoesOn(t *testing.T) {
 	file := filepath.Join(dir, "images.tar")
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), "EXPORT_TO="+file, "EXPORT_IMAGES="+ref)
-	from.forget()
+	from.ResetLog()
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
 		select {
-		case <-stuck:
+		case <-halfSent:
 		case <-time.After(30 * time.Second):
 			t.Fatal("the child does not fetch")
 		}
@@ -99,21 +100,21 @@ func TestAKilledExportGoesOn(t *testing.T) {
 	}
 	_ = child.Wait() // it was killed
 	close(release)
-	from.break_(nil)
-	started := from.fetched()
+	from.SetFault(nil)
+	started := from.FetchedBlobs()
 	if len(started) != 8 {
 		t.Fatalf("the child fetched %d blobs", len(started))
 	}
-	if got := names(t, dir); slices.ContainsFunc(got, func(n string) bool { return !strings.HasSuffix(n, ".partial") }) {
+	if got := fileNames(t, dir); slices.ContainsFunc(got, func(n string) bool { return !strings.HasSuffix(n, ".partial") }) {
 		t.Fatalf("there is %v", got)
 	}
 	if _, err := archive.Open(file); err == nil || !strings.Contains(err.Error(), "its export was interrupted") {
 		t.Errorf("an unfinished archive can be opened: %v", err)
 	}
 
-	from.forget()
+	from.ResetLog()
 	s := write(t, c, archive.WriteOptions{File: file, Split: splitOfTest})
-	got := from.fetched()
+	got := from.FetchedBlobs()
 	if want := len(c.Blobs) - 6; len(got) != want {
 		t.Errorf("%d blobs were fetched again, %d were missing", len(got), want)
 	}
@@ -129,49 +130,48 @@ func TestAKilledExportGoesOn(t *testing.T) {
 	write(t, c, archive.WriteOptions{File: other})
 	var joined []byte
 	for _, p := range s.Parts {
-		joined = append(joined, read(t, p.Name)...)
+		joined = append(joined, readFile(t, p.Name)...)
 	}
-	if !bytes.Equal(read(t, other), joined) {
+	if !bytes.Equal(readFile(t, other), joined) {
 		t.Error("a resumed export has other bytes than one in a single go")
 	}
-	if slices.ContainsFunc(names(t, dir), func(n string) bool { return strings.HasSuffix(n, ".partial") }) {
-		t.Errorf("left over: %v", names(t, dir))
+	if slices.ContainsFunc(fileNames(t, dir), func(n string) bool { return strings.HasSuffix(n, ".partial") }) {
+		t.Errorf("left over: %v", fileNames(t, dir))
 	}
 }
 
 // half sends half of a body, and then waits for its end.
 type half struct {
 	http.ResponseWriter
-	stuck, release chan struct{}
+	halfSent, release chan struct{}
 }
 
 func (h *half) Write(text []byte) (int, error) {
 	_, _ = h.ResponseWriter.Write(text[:len(text)/2])
 	h.ResponseWriter.(http.Flusher).Flush()
-	h.stuck <- struct{}{}
+	h.halfSent <- struct{}{}
 	<-h.release
 	return len(text) / 2, io.ErrShortWrite
 }
 
-// What an earlier export left is worth nothing without its digest: not after other
-// images, other parts, or a changed bit.
-func TestLeftoversAreBelievedByTheirDigestOnly(t *testing.T) {
-	from := serve(t)
-	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
-	push(t, from.host+"/b:v1", index(t, 20_000, 3, 4))
-	a, b := contentOf(t, from.host+"/a:v1"), contentOf(t, from.host+"/b:v1")
+// Content of an interrupted export is used only if it has the right digest.
+func TestLeftoversAreVerified(t *testing.T) {
+	from := fakeregistry.Start(t)
+	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 20_000, 1, 2))
+	fakeregistry.Push(t, from.Host+"/b:v1", index(t, 20_000, 3, 4))
+	a, b := contentOf(t, from.Host+"/a:v1"), contentOf(t, from.Host+"/b:v1")
 	other := filepath.Join(t.TempDir(), "a.tar")
 	write(t, a, archive.WriteOptions{File: other})
-	good := read(t, other)
+	good := readFile(t, other)
 	noise := bytes.Repeat([]byte("noise"), len(good))
 	for name, tc := range map[string]struct {
 		leave func(t *testing.T, file string)
 		split int64
 		kept  bool
 	}{
-		"noise, longer than the archive":    {leave: func(t *testing.T, file string) { put(t, file+".partial", noise) }},
-		"the other half of a split one":     {leave: func(t *testing.T, file string) { put(t, file+".007.partial", noise) }, split: 30_000},
-		"a whole one where parts are to be": {leave: func(t *testing.T, file string) { put(t, file+".partial", good) }, split: 30_000},
+		"noise, longer than the archive":    {leave: func(t *testing.T, file string) { writeFile(t, file+".partial", noise) }},
+		"the other half of a split one":     {leave: func(t *testing.T, file string) { writeFile(t, file+".007.partial", noise) }, split: 30_000},
+		"a whole one where parts are to be": {leave: func(t *testing.T, file string) { writeFile(t, file+".partial", good) }, split: 30_000},
 		"other images": {leave: func(t *testing.T, file string) {
 			write(t, b, archive.WriteOptions{File: file})
 			unfinish(t, file)
@@ -204,14 +204,14 @@ func TestLeftoversAreBelievedByTheirDigestOnly(t *testing.T) {
 			var joined []byte
 			want := []string{"images.tar.sha256"}
 			for _, p := range s.Parts {
-				joined = append(joined, read(t, p.Name)...)
+				joined = append(joined, readFile(t, p.Name)...)
 				want = append(want, filepath.Base(p.Name))
 			}
 			slices.Sort(want)
 			if !bytes.Equal(joined, good) {
 				t.Error("it has other bytes")
 			}
-			if got := names(t, dir); !slices.Equal(got, want) {
+			if got := fileNames(t, dir); !slices.Equal(got, want) {
 				t.Errorf("there is %v, not %v", got, want)
 			}
 		})
@@ -225,80 +225,75 @@ func unfinish(t *testing.T, file string) {
 	}
 }
 
-func TestWhatExistsIsNotOverwritten(t *testing.T) {
-	from := serve(t)
-	push(t, from.host+"/a:v1", index(t, 2000, 1))
-	c := contentOf(t, from.host+"/a:v1")
+func TestExistingFilesAreNotOverwritten(t *testing.T) {
+	from := fakeregistry.Start(t)
+	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 2000, 1))
+	c := contentOf(t, from.Host+"/a:v1")
 	for _, there := range []string{"images.tar", "images.tar.000", "images.tar.005"} {
 		for _, split := range []int64{0, 5000} {
 			dir := t.TempDir()
-			put(t, filepath.Join(dir, there), []byte("precious"))
+			writeFile(t, filepath.Join(dir, there), []byte("precious"))
 			_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: filepath.Join(dir, "images.tar"), Split: split})
 			if err == nil || !strings.Contains(err.Error(), there+" exists") {
 				t.Error(err)
 			}
-			if got := string(read(t, filepath.Join(dir, there))); got != "precious" {
+			if got := string(readFile(t, filepath.Join(dir, there))); got != "precious" {
 				t.Errorf("%s has %q", there, got)
 			}
 		}
 	}
 }
 
-func TestABlobThatCannotBeReadHoldsNoOtherUp(t *testing.T) {
-	from := serve(t)
-	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
-	c := contentOf(t, from.host+"/a:v1")
+func TestUnreadableBlobDoesNotStopOthers(t *testing.T) {
+	from := fakeregistry.Start(t)
+	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 20_000, 1, 2))
+	c := contentOf(t, from.Host+"/a:v1")
 	bad := c.Blobs[0].Descriptor.Digest.String()
-	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if strings.HasSuffix(r.URL.Path, "/blobs/"+bad) {
-			http.Error(w, `{"errors":[{"code":"BLOB_UNKNOWN"}]}`, http.StatusNotFound)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	from.SetFault(fakeregistry.When(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/blobs/"+bad) },
+		fakeregistry.Respond(http.StatusNotFound, `{"errors":[{"code":"BLOB_UNKNOWN"}]}`)))
 	file := filepath.Join(t.TempDir(), "images.tar")
 	_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
 	if err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "to fetch only what is missing") {
 		t.Error(err)
 	}
-	from.break_(nil)
-	from.forget()
+	from.SetFault(nil)
+	from.ResetLog()
 	write(t, c, archive.WriteOptions{File: file})
-	if got := from.fetched(); !slices.Equal(got, []string{bad}) {
+	if got := from.FetchedBlobs(); !slices.Equal(got, []string{bad}) {
 		t.Errorf("%v was fetched again", got)
 	}
 }
 
-func TestAnEndedContextLeavesAResumableFile(t *testing.T) {
-	from := serve(t)
-	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
-	c := contentOf(t, from.host+"/a:v1")
+func TestCanceledExportIsResumed(t *testing.T) {
+	from := fakeregistry.Start(t)
+	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 20_000, 1, 2))
+	c := contentOf(t, from.Host+"/a:v1")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	stop := errors.New("the user has stopped it")
+	canceled := errors.New("canceled by the user")
 	var blobs atomic.Int64
-	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if blobPath.MatchString(r.URL.Path) && blobs.Add(1) == 4 {
-			cancel(stop)
+	from.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if fakeregistry.IsBlob(r) && blobs.Add(1) == 4 {
+			cancel(canceled)
 		}
 		next.ServeHTTP(w, r)
 	})
 	file := filepath.Join(t.TempDir(), "images.tar")
-	if _, err := archive.Write(ctx, c, client(), archive.WriteOptions{File: file, Parallel: 1}); !errors.Is(err, stop) {
+	if _, err := archive.Write(ctx, c, client(), archive.WriteOptions{File: file, Parallel: 1}); !errors.Is(err, canceled) {
 		t.Errorf("the error is %v", err)
 	}
-	from.break_(nil)
+	from.SetFault(nil)
 	if s := write(t, c, archive.WriteOptions{File: file}); s.Kept == 0 {
 		t.Error("nothing was kept")
 	}
 }
 
-func TestOneFileIsWrittenByOneExport(t *testing.T) {
-	from := serve(t)
-	push(t, from.host+"/a:v1", index(t, 20_000, 1, 2))
-	c := contentOf(t, from.host+"/a:v1")
+func TestConcurrentExportsToOneFile(t *testing.T) {
+	from := fakeregistry.Start(t)
+	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 20_000, 1, 2))
+	c := contentOf(t, from.Host+"/a:v1")
 	inside, release := make(chan struct{}, 100), make(chan struct{})
-	from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if blobPath.MatchString(r.URL.Path) {
+	from.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if fakeregistry.IsBlob(r) {
 			inside <- struct{}{}
 			<-release
 		}
@@ -336,27 +331,27 @@ func disk(t *testing.T, size string) string {
 	return dir
 }
 
-func TestAFullDisk(t *testing.T) {
-	from := serve(t)
-	push(t, from.host+"/a:v1", index(t, 100_000, 1, 2, 3, 4))
-	c := contentOf(t, from.host+"/a:v1")
-	t.Run("is told before anything is fetched", func(t *testing.T) {
+func TestDiskFull(t *testing.T) {
+	from := fakeregistry.Start(t)
+	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 100_000, 1, 2, 3, 4))
+	c := contentOf(t, from.Host+"/a:v1")
+	t.Run("is reported before anything is fetched", func(t *testing.T) {
 		dir := disk(t, "512k")
-		from.forget()
+		from.ResetLog()
 		_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: filepath.Join(dir, "images.tar")})
 		if err == nil || !strings.Contains(err.Error(), "its disk has 512.0 KiB left: free") {
 			t.Error(err)
 		}
-		if n := from.requests("GET", "/blobs/"); n != 0 {
+		if n := from.Count("GET", "/blobs/"); n != 0 {
 			t.Errorf("%d blobs were fetched", n)
 		}
 	})
-	t.Run("stops the export, which goes on when there is room", func(t *testing.T) {
+	t.Run("stops the export, which is resumed when there is space", func(t *testing.T) {
 		dir := disk(t, "1536k")
 		ballast := filepath.Join(dir, "ballast")
 		var blobs atomic.Int64
-		from.break_(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if blobPath.MatchString(r.URL.Path) && blobs.Add(1) == 4 {
+		from.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if fakeregistry.IsBlob(r) && blobs.Add(1) == 4 {
 				if f, err := os.Create(ballast); err == nil {
 					_, _ = io.Copy(f, zeros{}) // until the disk is full
 					_ = f.Close()
@@ -370,10 +365,10 @@ func TestAFullDisk(t *testing.T) {
 			t.Fatalf("the error is %v", err)
 		}
 		t.Log(err)
-		from.break_(nil)
-		remove(t, ballast)
-		from.forget()
-		if s := write(t, c, archive.WriteOptions{File: file}); s.Kept == 0 || from.requests("GET", "/blobs/") == len(c.Blobs) {
+		from.SetFault(nil)
+		removeFile(t, ballast)
+		from.ResetLog()
+		if s := write(t, c, archive.WriteOptions{File: file}); s.Kept == 0 || from.Count("GET", "/blobs/") == len(c.Blobs) {
 			t.Errorf("kept %d", s.Kept)
 		}
 		if err := open(t, file).Verify(t.Context()); err != nil {

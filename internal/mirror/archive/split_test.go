@@ -14,13 +14,14 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-func TestASplitArchive(t *testing.T) {
-	from, to := serve(t), serve(t)
-	images := publish(t, from, to)
+func TestSplit(t *testing.T) {
+	from, to := fakeregistry.Start(t), fakeregistry.Start(t)
+	images := publish(t, from, to.Host)
 	const most = 20_000
-	make := func(t *testing.T) (stem string, s archive.Summary) {
+	export := func(t *testing.T) (stem string, s archive.Summary) {
 		stem = filepath.Join(t.TempDir(), "images.tar")
 		s = write(t, content(t, images), archive.WriteOptions{File: stem, Split: most})
 		if len(s.Parts) < 4 {
@@ -29,7 +30,7 @@ func TestASplitArchive(t *testing.T) {
 		return stem, s
 	}
 	t.Run("is opened by the name of the whole or of any part", func(t *testing.T) {
-		stem, s := make(t)
+		stem, s := export(t)
 		for _, path := range []string{stem, stem + ".000", stem + ".002"} {
 			a := open(t, path)
 			if err := a.Verify(t.Context()); err != nil {
@@ -38,15 +39,15 @@ func TestASplitArchive(t *testing.T) {
 		}
 		var sums strings.Builder
 		for _, p := range s.Parts {
-			if n := int64(len(read(t, p.Name))); n > most || n != p.Size {
+			if n := int64(len(readFile(t, p.Name))); n > most || n != p.Size {
 				t.Errorf("%s has %d bytes", p.Name, n)
 			}
 			fmt.Fprintf(&sums, "%s  %s\n", p.Digest.Encoded(), filepath.Base(p.Name))
 		}
-		if got := string(read(t, stem+".sha256")); got != sums.String() {
+		if got := string(readFile(t, stem+".sha256")); got != sums.String() {
 			t.Error(cmp.Diff(sums.String(), got))
 		}
-		if err := load(t, open(t, stem), client()); err != nil {
+		if err := importArchive(t, open(t, stem), client()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -54,16 +55,16 @@ func TestASplitArchive(t *testing.T) {
 		harm func(t *testing.T, s archive.Summary)
 		want func(s archive.Summary) string
 	}{
-		"the first is missing":  {drop(0), lacks(0)},
-		"one in the middle":     {drop(1), lacks(1)},
-		"the last is missing":   {drop(-1), lacks(-1)},
+		"the first is missing":  {drop(0), missing(0)},
+		"one in the middle":     {drop(1), missing(1)},
+		"the last is missing":   {drop(-1), missing(-1)},
 		"two are missing":       {func(t *testing.T, s archive.Summary) { drop(1)(t, s); drop(2)(t, s) }, func(s archive.Summary) string { return s.Parts[1].Name + ", " + s.Parts[2].Name }},
-		"the last, and no list": {func(t *testing.T, s archive.Summary) { drop(-1)(t, s); unlist(t, s) }, lacks(-1)},
+		"the last, and no list": {func(t *testing.T, s archive.Summary) { drop(-1)(t, s); unlist(t, s) }, missing(-1)},
 		"one is truncated":      {cut(1), func(s archive.Summary) string { return s.Parts[1].Name + " has 10 bytes" }},
 		"the last is truncated": {cut(-1), func(s archive.Summary) string { return s.Parts[len(s.Parts)-1].Name + " is truncated: it has 10 of" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			stem, s := make(t)
+			stem, s := export(t)
 			tc.harm(t, s)
 			a, err := archive.Open(stem + ".000")
 			if err == nil {
@@ -75,16 +76,16 @@ func TestASplitArchive(t *testing.T) {
 		})
 	}
 	t.Run("a part of another archive is found by Verify", func(t *testing.T) {
-		stem, s := make(t)
-		b := read(t, s.Parts[2].Name)
+		stem, s := export(t)
+		b := readFile(t, s.Parts[2].Name)
 		b[100] ^= 1
-		put(t, s.Parts[2].Name, b)
+		writeFile(t, s.Parts[2].Name, b)
 		err := open(t, stem).Verify(t.Context())
 		if !errors.Is(err, registry.ErrCorrupt) || !strings.Contains(err.Error(), s.Parts[2].Name) {
 			t.Error(err)
 		}
 	})
-	t.Run("the name of a part is none for an archive", func(t *testing.T) {
+	t.Run("cannot have the name of a part", func(t *testing.T) {
 		_, err := archive.Write(t.Context(), content(t, images), client(), archive.WriteOptions{File: filepath.Join(t.TempDir(), "x.000")})
 		if err == nil || !strings.Contains(err.Error(), "leave the number out") {
 			t.Error(err)
@@ -99,12 +100,12 @@ func nth(s archive.Summary, i int) string {
 	return s.Parts[i].Name
 }
 
-func lacks(i int) func(archive.Summary) string {
+func missing(i int) func(archive.Summary) string {
 	return func(s archive.Summary) string { return "is missing " + nth(s, i) + ":" }
 }
 
 func drop(i int) func(*testing.T, archive.Summary) {
-	return func(t *testing.T, s archive.Summary) { remove(t, nth(s, i)) }
+	return func(t *testing.T, s archive.Summary) { removeFile(t, nth(s, i)) }
 }
 
 func cut(i int) func(*testing.T, archive.Summary) {
@@ -116,5 +117,5 @@ func cut(i int) func(*testing.T, archive.Summary) {
 }
 
 func unlist(t *testing.T, s archive.Summary) {
-	remove(t, strings.TrimSuffix(s.Parts[0].Name, ".000")+".sha256")
+	removeFile(t, strings.TrimSuffix(s.Parts[0].Name, ".000")+".sha256")
 }
