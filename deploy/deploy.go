@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package deploy is the install bundle: the kustomize tree beside this file,
-// embedded, and rendered for people who prefer a command to a checkout.
+// Package deploy renders the install bundle: the kustomize tree in this
+// directory, which is embedded in the program.
 //
-// Both ways go through kustomize and the same files, so they cannot differ. The
-// CEL conditions in the tree are generated from rewrite.Rules; a test compares.
+// Rendering runs kustomize on the same files as kubectl apply -k, so the results
+// are equal. The CEL expressions in the tree are generated from the default rules
+// by package cel; a test compares them.
 package deploy
 
 import (
@@ -97,8 +98,8 @@ type Options struct {
 	// FailurePolicy is Fail or Ignore; empty for the engine's default. The
 	// webhook's is Fail: Ignore is for clusters that still reach the public
 	// registries, where a pod may start unmapped while the webhook is down. The
-	// policy's is Ignore: it has no outage, and what it cannot evaluate, a pod of
-	// hundreds of containers, is the guard's to tell.
+	// policy's is Ignore: it has no outage, and the guard reports the pods that it
+	// cannot evaluate, such as those with hundreds of containers.
 	FailurePolicy string
 	// Replicas of the webhook; 0 for the default of 2.
 	Replicas int

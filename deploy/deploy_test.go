@@ -16,7 +16,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-var update = flag.Bool("update", false, "write the generated files anew")
+var update = flag.Bool("update", false, "update generated files")
 
 const registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 
@@ -128,7 +128,7 @@ func TestTheRegistryReachesConfigConditionsAndImage(t *testing.T) {
 		t.Errorf("%d conditions name the registry, want 2", n)
 	}
 	policy := render(t, Options{Rules: rules(t, rewrite.Config{}), Engine: Policy})
-	for name, text := range map[string]string{"the guard beside the webhook": out, "the policy and its guard": policy} {
+	for name, text := range map[string]string{"the guard with the webhook": out, "the policy and its guard": policy} {
 		want := map[bool]int{true: 1, false: 2}[text == out]
 		if n := strings.Count(text, "- expression: '\""+registry+"\"'\n    name: registry\n"); n != want {
 			t.Errorf("%s: %d variables name the registry, want %d", name, n, want)

@@ -123,7 +123,7 @@ func (m *Metrics) image(r rewrite.Result) {
 // create a pod can write any host into it, and each would be a series for ever.
 const otherSource = "other"
 
-// sources are the registries where the images of the catalogue are published.
+// sources are the registries where the images of the catalog are published.
 func sources() []string {
 	return []string{
 		"us-docker.pkg.dev", "us-east4-docker.pkg.dev", "ghcr.io", "docker.io", "registry.k8s.io",

@@ -97,7 +97,7 @@ func TestRewrittenImagesAreCountedBySource(t *testing.T) {
 	}
 }
 
-func TestTheSourcesAreThoseOfTheCatalogue(t *testing.T) {
+func TestTheSourcesAreThoseOfTheCatalog(t *testing.T) {
 	var hosts []string
 	for _, row := range catalog.Rows() {
 		host, _, _ := strings.Cut(row.Repository, "/")

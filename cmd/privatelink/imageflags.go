@@ -35,7 +35,7 @@ type chartFlags struct {
 }
 
 func (f *imageFlags) add(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.sets, "set", nil, "`NAME` of a set of the embedded catalogue: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
+	flags.StringSliceVar(&f.sets, "set", nil, "`NAME` of a set of the embedded catalog: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
 	flags.StringArrayVarP(&f.files, "filename", "f", nil, "manifest `FILE` that names images, - for standard input; may be repeated")
 	flags.StringVar(&f.chart.name, "chart", "", "Helm `CHART`: a name of CAST AI's repository, a folder, an archive or a URL")
 	flags.StringVar(&f.chart.repo, "repo", "", "`URL` of the Helm repository that has the chart (default: "+chart.DefaultRepo+")")
@@ -52,7 +52,7 @@ func (f *imageFlags) empty() bool {
 }
 
 // list reads all sources. The webhook's own image is always in the list.
-func (f *imageFlags) list(c *cobra.Command, rules *rewrite.Rules) ([]catalog.Image, error) {
+func (f *imageFlags) list(c *cobra.Command, rules *rewrite.Rules) ([]catalog.Entry, error) {
 	switch {
 	case f.chart.name == "" && len(f.chart.repo)+len(f.chart.version)+len(f.chart.values)+len(f.chart.set) > 0:
 		return nil, usageError{errors.New("--repo, --version, --values and --chart-set belong to a chart: name it with --chart")}

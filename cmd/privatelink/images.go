@@ -16,21 +16,21 @@ import (
 )
 
 // imageOutputs are the formats of the command images, "" for the table.
-var imageOutputs = map[string]func(*cobra.Command, *transferFlags, *rewrite.Rules, []catalog.Image) error{
-	"": func(c *cobra.Command, _ *transferFlags, r *rewrite.Rules, i []catalog.Image) error {
+var imageOutputs = map[string]func(*cobra.Command, *transferFlags, *rewrite.Rules, []catalog.Entry) error{
+	"": func(c *cobra.Command, _ *transferFlags, r *rewrite.Rules, i []catalog.Entry) error {
 		return printTable(c.OutOrStdout(), r.Registry(), i)
 	},
-	"json": func(c *cobra.Command, _ *transferFlags, _ *rewrite.Rules, i []catalog.Image) error {
+	"json": func(c *cobra.Command, _ *transferFlags, _ *rewrite.Rules, i []catalog.Entry) error {
 		return printJSON(c.OutOrStdout(), i)
 	},
-	"sources": func(c *cobra.Command, _ *transferFlags, _ *rewrite.Rules, i []catalog.Image) error {
+	"sources": func(c *cobra.Command, _ *transferFlags, _ *rewrite.Rules, i []catalog.Entry) error {
 		return printSources(c, i)
 	},
 	"lock": printLock,
 }
 
 // printLock asks the source registries what the tags stand for now.
-func printLock(c *cobra.Command, f *transferFlags, rules *rewrite.Rules, images []catalog.Image) error {
+func printLock(c *cobra.Command, f *transferFlags, rules *rewrite.Rules, images []catalog.Entry) error {
 	m, _, err := f.mirror(c, rules)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func newImages() *cobra.Command {
 private registry, and who asks for it. Sources can be combined; an image that
 several of them name is listed once.
 
-The embedded catalogue (--set) knows the images of each way to install, with the
+The embedded catalog (--set) knows the images of each way to install, with the
 tags of the time when it was written. Manifests (-f), a Helm chart (--chart) and a
 live cluster (--cluster) tell the tags that are really used. Two images that no
 manifest names, kvisor's scanners and the JMX exporter, are added to the images
@@ -112,7 +112,7 @@ code 1.`,
 }
 
 // reportUnmapped tells what no rule maps, and counts it.
-func reportUnmapped(w io.Writer, images []catalog.Image) (left int) {
+func reportUnmapped(w io.Writer, images []catalog.Entry) (left int) {
 	for _, i := range images {
 		if i.Unmapped() {
 			left++
@@ -124,7 +124,7 @@ func reportUnmapped(w io.Writer, images []catalog.Image) (left int) {
 
 // printSources prints what is to be copied, for scripts. What needs a person is
 // told on standard error.
-func printSources(c *cobra.Command, images []catalog.Image) error {
+func printSources(c *cobra.Command, images []catalog.Entry) error {
 	for _, i := range images {
 		if i.Copy {
 			if _, err := fmt.Fprintln(c.OutOrStdout(), i.Source); err != nil {
@@ -139,7 +139,7 @@ func printSources(c *cobra.Command, images []catalog.Image) error {
 
 // printTable prints a line for each image. The registry stands once above it,
 // for lines to fit a screen.
-func printTable(w io.Writer, registry string, images []catalog.Image) error {
+func printTable(w io.Writer, registry string, images []catalog.Entry) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "# .../ is %s/\nSOURCE\tTARGET\tWHY\n", registry)
 	for _, i := range images {
@@ -162,7 +162,7 @@ func printTable(w io.Writer, registry string, images []catalog.Image) error {
 const maxWhy = 80
 
 // why says in short why an image is in the list.
-func why(i catalog.Image) string {
+func why(i catalog.Entry) string {
 	text := i.Origins[0].String()
 	if i.Derived {
 		text = "derived from " + path.Base(i.Origins[0].Name)

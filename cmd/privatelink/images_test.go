@@ -23,7 +23,7 @@ func TestTheListOfImages(t *testing.T) {
 		stderr   string
 	}{
 		"a table, with the registry above it": {
-			args: []string{"--set", "phase1"}, has: []string{"# .../ is " + ecr + "/\nSOURCE ", agent + " ", " .../agent:v0.161.1 ", " catalogue castai-agent (phase1,"},
+			args: []string{"--set", "phase1"}, has: []string{"# .../ is " + ecr + "/\nSOURCE ", agent + " ", " .../agent:v0.161.1 ", " catalog castai-agent (phase1,"},
 		},
 		"the webhook's own image is always there, and not to be copied": {
 			args: []string{"-f", file}, has: []string{"\n-  ", " .../privatelink-webhook:v", " the webhook itself: push it with make push"},

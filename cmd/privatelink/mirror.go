@@ -166,7 +166,7 @@ func (f *lockFlags) images(c *cobra.Command, named *imageFlags, rules *rewrite.R
 
 // copies are the images of a list that are to be copied. Of the others it says
 // why not.
-func copies(c *cobra.Command, list []catalog.Image) (wanted []mirror.Job) {
+func copies(c *cobra.Command, list []catalog.Entry) (wanted []mirror.Job) {
 	for _, i := range list {
 		if !i.Copy {
 			if i.Outcome != rewrite.Private && i.Outcome != rewrite.Kept {
@@ -183,7 +183,7 @@ func copies(c *cobra.Command, list []catalog.Image) (wanted []mirror.Job) {
 	return wanted
 }
 
-func whyNot(i catalog.Image) string {
+func whyNot(i catalog.Entry) string {
 	if i.Note != "" {
 		return i.Note
 	}

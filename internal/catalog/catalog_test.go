@@ -41,7 +41,7 @@ type brief struct {
 	Note           string
 }
 
-func briefs(images []Image) (out []brief) {
+func briefs(images []Entry) (out []brief) {
 	for _, i := range images {
 		out = append(out, brief{i.Source, strings.Replace(i.Target, ecr, "ECR", 1), i.Copy, i.Derived, i.Note})
 	}
@@ -81,7 +81,7 @@ func TestList(t *testing.T) {
 			add:  []string{ecr + "/otel/ebpf-instrument:v1", another},
 			want: []brief{{Source: ecr + "/otel/ebpf-instrument:v1", Target: "ECR/otel/ebpf-instrument:v1", Note: notePrivate}, {Source: another, Target: another, Note: notePrivate}},
 		},
-		"unless somebody else names it": {
+		"unless another source names it": {
 			add: []string{ecr + "/agent:v1", ghcr + "/agent:v1"}, want: []brief{copied(ghcr+"/agent:v1", "agent:v1")},
 		},
 		"what the configuration keeps is not copied": {
@@ -116,10 +116,10 @@ func TestUnmappedImagesSayWhy(t *testing.T) {
 func TestEveryOriginIsKeptOnceAndSorted(t *testing.T) {
 	l := New(rules(t, rewrite.Config{}))
 	at := func(f From, line int) Origin { return Origin{From: f, Name: "n", Line: line} }
-	for _, o := range []Origin{at(Pod, 0), at(Manifest, 10), at(Manifest, 9), at(Catalogue, 0), at(Pod, 0)} {
+	for _, o := range []Origin{at(Pod, 0), at(Manifest, 10), at(Manifest, 9), at(Embedded, 0), at(Pod, 0)} {
 		l.Add(gar+"/agent:v1", o)
 	}
-	want := []Origin{at(Catalogue, 0), at(Manifest, 9), at(Manifest, 10), at(Pod, 0)}
+	want := []Origin{at(Embedded, 0), at(Manifest, 9), at(Manifest, 10), at(Pod, 0)}
 	if d := cmp.Diff(want, l.Images()[0].Origins); d != "" {
 		t.Error(d)
 	}
@@ -128,7 +128,7 @@ func TestEveryOriginIsKeptOnceAndSorted(t *testing.T) {
 func TestOriginsReadWell(t *testing.T) {
 	for want, o := range map[string]Origin{
 		"a.yaml:7 Pod a":                    here,
-		"catalogue castai-agent (phase1)":   {From: Catalogue, Name: "castai-agent", Object: "(phase1)"},
+		"catalog castai-agent (phase1)":     {From: Embedded, Name: "castai-agent", Object: "(phase1)"},
 		"pod castai-agent Pod agent-1":      {From: Pod, Name: "castai-agent", Object: "Pod agent-1"},
 		"bundle privatelink install":        {From: Bundle, Name: "privatelink install"},
 		"chart agent/templates/hook.yaml J": {From: Chart, Name: "agent/templates/hook.yaml", Object: "J"},
@@ -139,7 +139,7 @@ func TestOriginsReadWell(t *testing.T) {
 	}
 }
 
-// The list is a set: whoever reads sources in another order gets the same.
+// The list does not depend on the order in which sources are read.
 func TestTheOrderOfAddingDoesNotMatter(t *testing.T) {
 	r := rules(t, rewrite.Config{})
 	var adds []func(*List)
@@ -151,7 +151,7 @@ func TestTheOrderOfAddingDoesNotMatter(t *testing.T) {
 		adds = append(adds, func(l *List) { l.Add(ref, here) })
 	}
 	adds = append(adds, func(l *List) { l.AddEnv(jmxVariable, "quay.io/acme/jmx:1", here) }, func(l *List) { l.AddWebhook(ecr + "/privatelink-webhook:v1") })
-	var first []Image
+	var first []Entry
 	for seed := range uint64(20) {
 		l := New(r)
 		for _, i := range rand.New(rand.NewPCG(seed, 1)).Perm(len(adds)) {

@@ -33,7 +33,7 @@ func (l *List) derive() *List {
 		case controller:
 			all.deriveScanners(i)
 		case autoscaler:
-			if !l.variables[jmxVariable] && !l.has(jmxInit) {
+			if !l.variables[jmxVariable] && !l.contains(jmxInit) {
 				all.deriveJMX(i)
 			}
 		}
@@ -41,17 +41,17 @@ func (l *List) derive() *List {
 	return all
 }
 
-func clone(entries map[string]*entry) map[string]*entry {
-	out := make(map[string]*entry, len(entries))
-	for target, e := range entries {
-		out[target] = &entry{spellings: maps.Clone(e.spellings), origins: maps.Clone(e.origins), notes: maps.Clone(e.notes), webhook: e.webhook}
+func clone(candidates map[string]*candidate) map[string]*candidate {
+	out := make(map[string]*candidate, len(candidates))
+	for target, e := range candidates {
+		out[target] = &candidate{spellings: maps.Clone(e.spellings), origins: maps.Clone(e.origins), notes: maps.Clone(e.notes), webhook: e.webhook}
 	}
 	return out
 }
 
-// has reports whether an image of that name is in the list, in whatever
+// contains reports whether an image of that name is in the list, in any
 // registry.
-func (l *List) has(name string) bool {
+func (l *List) contains(name string) bool {
 	for _, e := range l.tagged {
 		for source := range e.spellings {
 			if base(rewrite.SplitReference(source).Repository) == name {
@@ -66,18 +66,18 @@ func (l *List) has(name string) bool {
 // set, the controller takes the image of its own running pod and replaces the
 // first "-controller" in it:
 // https://github.com/castai/kvisor/blob/main/cmd/controller/kube/client.go
-func (l *List) deriveScanners(from Image) {
+func (l *List) deriveScanners(from Entry) {
 	origin := Origin{From: Rule, Name: from.Source, Object: "asks for " + scanners + " of its own tag"}
 	source := rewrite.SplitReference(from.Source)
 	image := rewrite.Reference{Repository: strings.TrimSuffix(source.Repository, controller) + scanners, Tag: source.Tag}
 	if source.Tag == "" && source.Digest != "" {
-		if !l.has(scanners) {
+		if !l.contains(scanners) {
 			l.addUntagged(image.Repository, origin).notes["its controller is pinned by a digest, which is not the digest of "+scanners+": set SCANNERS_IMAGE there"] = true
 		}
 		return
 	}
 	derived := l.public(l.rules.Image(image.String()))
-	e := l.put(l.tagged, derived, origin)
+	e := l.add(l.tagged, derived, origin)
 	if asked := strings.Replace(from.Target, "-controller", "-scanners", 1); asked != derived.Target {
 		e.notes["kvisor will ask for "+asked+" instead: set SCANNERS_IMAGE on the controller"] = true
 	}
@@ -85,12 +85,12 @@ func (l *List) deriveScanners(from Image) {
 
 // deriveJMX adds the default of the init container that the workload autoscaler
 // gives to JVM pods, for a list in which no JMX_EXPORTER_INIT_IMAGE names it.
-func (l *List) deriveJMX(from Image) {
+func (l *List) deriveJMX(from Entry) {
 	origin := Origin{From: Rule, Name: from.Source, Object: "gives it to JVM pods"}
 	for _, r := range Rows() {
 		if base(r.Repository) == jmxInit && r.Tag != "" {
-			e := l.put(l.tagged, l.rules.Image(r.reference(r.Repository)), origin)
-			e.notes["the catalogue's default: the chart may name another in "+jmxVariable] = true
+			e := l.add(l.tagged, l.rules.Image(r.reference(r.Repository)), origin)
+			e.notes["the catalog's default: the chart may name another in "+jmxVariable] = true
 		}
 	}
 }

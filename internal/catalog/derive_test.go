@@ -30,10 +30,10 @@ func TestImagesThatFollowFromOthers(t *testing.T) {
 		"not a second time where they are named, and then they are not derived": {
 			add: []string{gar + "/kvisor-controller:v7", ghcr + "/kvisor-scanners:v7"}, want: map[string]want{gar + "/kvisor-scanners:v7": {true, false, ""}},
 		},
-		"a digest beside the tag is not carried over": {
+		"a digest next to the tag is not carried over": {
 			add: []string{gar + "/kvisor-controller:v7@" + digest}, want: map[string]want{gar + "/kvisor-scanners:v7": {true, true, "set SCANNERS_IMAGE"}},
 		},
-		"a digest alone tells no tag": {
+		"a digest alone has no tag": {
 			add: []string{gar + "/kvisor-controller@" + digest}, want: map[string]want{gar + "/kvisor-scanners": {false, true, "no tag is known"}},
 		},
 		"nor is it asked for where the scanners are known": {
@@ -50,10 +50,10 @@ func TestImagesThatFollowFromOthers(t *testing.T) {
 		"a workload autoscaler brings the default JMX image": {
 			add: []string{gar + "/workload-autoscaler:v1"}, want: map[string]want{gar + "/jmx-exporter-init:1.6.0-v2": {true, true, "default"}},
 		},
-		"but not beside the one that its environment names": {
+		"but not in addition to the one that its environment names": {
 			add: []string{gar + "/workload-autoscaler:v1"}, env: "quay.io/acme/jmx:1", want: map[string]want{"quay.io/acme/jmx:1": {true, false, ""}}, not: "jmx-exporter-init",
 		},
-		"nor beside another tag of it": {
+		"nor in addition to another tag of it": {
 			add: []string{gar + "/workload-autoscaler:v1", gar + "/jmx-exporter-init:2"}, want: map[string]want{gar + "/jmx-exporter-init:2": {true, false, ""}}, not: "jmx-exporter-init:1",
 		},
 		"without an autoscaler there is no JMX image": {add: []string{gar + "/agent:v1"}, not: "jmx"},
@@ -68,7 +68,7 @@ func TestImagesThatFollowFromOthers(t *testing.T) {
 				l.Add(ref, here)
 			}
 			l.AddEnv(jmxVariable, tc.env, here)
-			got := map[string]Image{}
+			got := map[string]Entry{}
 			for _, i := range l.Images() {
 				got[i.Source] = i
 				if tc.not != "" && strings.Contains(i.Source, tc.not) {

@@ -15,33 +15,33 @@ import (
 // not depend on the order in which images were added.
 type List struct {
 	rules    *rewrite.Rules
-	tagged   map[string]*entry // by target, or by the reference itself where there is none
-	untagged map[string]*entry // repositories whose tag nobody knows, by target
+	tagged   map[string]*candidate // by target, or by the reference itself where there is none
+	untagged map[string]*candidate // repositories without a known tag, by target
 	// variables are the environment variables that named an image.
 	variables map[string]bool
 }
 
-// entry is what was said of one target.
-type entry struct {
+// candidate collects what the sources name for one target.
+type candidate struct {
 	spellings map[string]rewrite.Result // by source
 	origins   map[Origin]bool
 	notes     map[string]bool
 	webhook   bool
 }
 
-// New returns an empty list under the rules.
+// New returns an empty list for the rules.
 func New(rules *rewrite.Rules) *List {
-	return &List{rules: rules, tagged: map[string]*entry{}, untagged: map[string]*entry{}, variables: map[string]bool{}}
+	return &List{rules: rules, tagged: map[string]*candidate{}, untagged: map[string]*candidate{}, variables: map[string]bool{}}
 }
 
-// Rules are those that the list was made with.
+// Rules returns the rules of the list.
 func (l *List) Rules() *rewrite.Rules { return l.rules }
 
 // Add adds the reference of an image field. It has no error: a reference that
 // cannot be mapped is listed with the reason.
 func (l *List) Add(ref string, origin Origin) {
 	if ref != "" { // the API server reports that itself
-		l.put(l.tagged, l.rules.Image(ref), origin)
+		l.add(l.tagged, l.rules.Image(ref), origin)
 	}
 }
 
@@ -51,35 +51,35 @@ func (l *List) Add(ref string, origin Origin) {
 func (l *List) AddEnv(name, value string, origin Origin) {
 	if r := l.rules.EnvValue(value); value != "" && r.Reason != rewrite.NoHost {
 		l.variables[name] = true
-		l.put(l.tagged, r, origin)
+		l.add(l.tagged, r, origin)
 	}
 }
 
-// AddWebhook adds the webhook's own image, which is pushed to the registry by
-// whoever builds it and has no public source.
+// AddWebhook adds the webhook's own image, which has no public source: it is
+// built and pushed to the registry.
 func (l *List) AddWebhook(ref string) {
-	l.put(l.tagged, l.rules.Image(ref), Origin{From: Bundle, Name: "privatelink install"}).webhook = true
+	l.add(l.tagged, l.rules.Image(ref), Origin{From: Bundle, Name: "privatelink install"}).webhook = true
 }
 
 // addUntagged adds a repository whose tag is not known. That differs from a
 // reference without a tag, which means the tag latest.
-func (l *List) addUntagged(repository string, origin Origin) *entry {
-	return l.put(l.untagged, l.rules.Image(repository), origin)
+func (l *List) addUntagged(repository string, origin Origin) *candidate {
+	return l.add(l.untagged, l.rules.Image(repository), origin)
 }
 
-func (l *List) put(into map[string]*entry, r rewrite.Result, origin Origin) *entry {
+func (l *List) add(into map[string]*candidate, r rewrite.Result, origin Origin) *candidate {
 	r = full(l.public(r))
 	e := into[r.Target]
 	if e == nil {
-		e = newEntry()
+		e = newCandidate()
 		into[r.Target] = e
 	}
 	e.spellings[r.Source], e.origins[origin] = r, true
 	return e
 }
 
-func newEntry() *entry {
-	return &entry{spellings: map[string]rewrite.Result{}, origins: map[Origin]bool{}, notes: map[string]bool{}}
+func newCandidate() *candidate {
+	return &candidate{spellings: map[string]rewrite.Result{}, origins: map[Origin]bool{}, notes: map[string]bool{}}
 }
 
 // public finds the public source of a reference that the charts' global.registry
@@ -96,8 +96,8 @@ func (l *List) public(r rewrite.Result) rewrite.Result {
 	return r
 }
 
-// full spells the source of a copy with its registry's host, for those who will
-// connect to it. Tag and digest stay as they are.
+// full spells the source of a copy with its registry's host, so that it can be
+// pulled. Tag and digest stay as they are.
 func full(r rewrite.Result) rewrite.Result {
 	if !r.Changed() {
 		return r
@@ -110,9 +110,9 @@ func full(r rewrite.Result) rewrite.Result {
 
 // Images returns the list, sorted by target. Images that follow from others by
 // rule are among them.
-func (l *List) Images() []Image {
+func (l *List) Images() []Entry {
 	all := l.derive()
-	var images []Image
+	var images []Entry
 	known := map[string]bool{}
 	for _, e := range all.tagged {
 		i := all.image(e)
@@ -120,7 +120,7 @@ func (l *List) Images() []Image {
 		known[rewrite.SplitReference(i.Target).Repository] = true
 	}
 	for target, e := range all.untagged {
-		// An unknown tag is no news where somebody knew one.
+		// Another source names a tag.
 		if known[target] {
 			continue
 		}
@@ -131,19 +131,19 @@ func (l *List) Images() []Image {
 		}
 		images = append(images, i)
 	}
-	slices.SortFunc(images, func(a, b Image) int {
+	slices.SortFunc(images, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Source, b.Source))
 	})
 	return images
 }
 
 // image makes the entry of one target.
-func (l *List) image(e *entry) Image {
+func (l *List) image(e *candidate) Entry {
 	sources := slices.SortedFunc(maps.Keys(e.spellings), func(a, b string) int {
 		return l.compareSpellings(e.spellings[a], e.spellings[b])
 	})
 	r := e.spellings[sources[0]]
-	i := Image{
+	i := Entry{
 		Source: r.Source, Also: also(e, sources), Target: r.Target, Outcome: r.Outcome, Reason: r.Reason, Rule: r.Rule,
 		Copy: r.Changed(), Derived: true, Origins: slices.SortedFunc(maps.Keys(e.origins), compareOrigins),
 		Note: strings.Join(slices.Sorted(maps.Keys(e.notes)), "; "),
@@ -162,8 +162,8 @@ func (l *List) image(e *entry) Image {
 	return i
 }
 
-// also are the spellings beside the first that have a source of their own.
-func also(e *entry, sources []string) (others []string) {
+// also returns the spellings after the first that are public references.
+func also(e *candidate, sources []string) (others []string) {
 	for _, s := range sources[1:] {
 		if e.spellings[s].Changed() {
 			others = append(others, s)
@@ -189,7 +189,7 @@ func (l *List) compareSpellings(a, b rewrite.Result) int {
 }
 
 // ranks is the order of the sources.
-var ranks = []From{Catalogue, Manifest, Chart, Workload, Release, Pod, Rule, Bundle}
+var ranks = []From{Embedded, Manifest, Chart, Workload, Release, Pod, Rule, Bundle}
 
 func compareOrigins(a, b Origin) int {
 	return cmp.Or(cmp.Compare(slices.Index(ranks, a.From), slices.Index(ranks, b.From)),

@@ -9,10 +9,10 @@ import (
 )
 
 // AddManifest adds the images of Kubernetes manifests, in YAML or JSON, and
-// returns how many places name one. from says what the text comes from; name is
-// the file, the chart's template or the release. It fails if the text cannot be
+// returns the number of image fields. from is the kind of source; name is the
+// file, the chart's template or the release. It fails if the text cannot be
 // read, and then adds nothing.
-func (l *List) AddManifest(from From, name string, text []byte) (places int, err error) {
+func (l *List) AddManifest(from From, name string, text []byte) (fields int, err error) {
 	_, changes, err := manifest.Rewrite(name, text, l.rules)
 	if err != nil {
 		return 0, err
@@ -20,7 +20,7 @@ func (l *List) AddManifest(from From, name string, text []byte) (places int, err
 	for _, c := range changes {
 		origin := Origin{From: from, Name: name, Object: strings.TrimSuffix(c.Kind+" "+c.Name, " ")}
 		if from == Manifest {
-			origin.Line = c.Line // of text that was rendered, nobody has the lines
+			origin.Line = c.Line // the lines of rendered text mean nothing to the user
 		}
 		if strings.HasSuffix(c.Path, "/value") { // the value of a variable; images end in /image or /reference
 			l.AddEnv("", c.Result.Source, origin)

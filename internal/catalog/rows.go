@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// table is the catalogue: a line of column names, then one line an image, with
+// table is the embedded catalog: a line of column names, then one line an image, with
 // tabs between the columns and "-" for what is unknown or does not exist.
 //
 //go:embed images.tsv
@@ -22,18 +22,18 @@ var columns = []string{"repository", "alias", "component", "namespace", "how", "
 // have. Nothing that is installed today brings them.
 const Retired = "retired"
 
-// Row is an image of the catalogue.
+// Row is an image of the embedded catalog.
 type Row struct {
 	Repository string
 	Alias      string   // the vendor's second name of the same image, "" for none
 	Components []string // whose image it is
-	Sets       []string // ways to install that bring it
-	Tag        string   // of the time when the catalogue was written, "" if not known
+	Sets       []string // installations that include it
+	Tag        string   // when the catalog was written, "" if not known
 	NamedIn    string   // where its name stands: manifest, literal, derived or env:NAME
 	Certainty  string   // of name and use: seen, older-copy or unverified
 }
 
-// Rows are the images of the embedded catalogue.
+// Rows returns the images of the embedded catalog.
 func Rows() []Row {
 	rows, err := parse(table)
 	if err != nil {
@@ -71,7 +71,7 @@ func parse(table string) (rows []Row, err error) {
 	return rows, nil
 }
 
-// Sets are the names that AddSet takes, in the order of the catalogue.
+// Sets returns the names that AddSet takes, in the order of the catalog.
 func Sets() (sets []string) {
 	for _, r := range Rows() {
 		for _, s := range r.Sets {
@@ -83,7 +83,7 @@ func Sets() (sets []string) {
 	return sets
 }
 
-// AddSet adds a set of the embedded catalogue. It fails for a name that is none
+// AddSet adds a set of the embedded catalog. It fails for a name that is none
 // of Sets.
 func (l *List) AddSet(set string) error {
 	found := false
@@ -100,14 +100,14 @@ func (l *List) AddSet(set string) error {
 }
 
 func (l *List) addRow(r Row) {
-	told := strings.Join(r.Sets, ",")
+	label := strings.Join(r.Sets, ",")
 	switch r.Certainty {
 	case "older-copy":
-		told = "of an older release; " + told
+		label = "of an older release; " + label
 	case "unverified":
-		told = "in no public source; " + told
+		label = "in no public source; " + label
 	}
-	origin := Origin{From: Catalogue, Name: strings.Join(r.Components, ","), Object: "(" + told + ")"}
+	origin := Origin{From: Embedded, Name: strings.Join(r.Components, ","), Object: "(" + label + ")"}
 	add := func(repository string) {
 		if r.Tag == "" {
 			l.addUntagged(repository, origin)
@@ -116,8 +116,8 @@ func (l *List) addRow(r Row) {
 		}
 	}
 	add(r.Repository)
-	// The second name is the same image and no entry of its own. Where the rules
-	// tell the two apart it is left out: whoever uses it will name it.
+	// The second name is the same image. If the rules map it elsewhere it is
+	// omitted: a source that uses it will name it.
 	if r.Alias != "" && l.rules.Image(r.Alias).Target == l.rules.Image(r.Repository).Target {
 		add(r.Alias)
 	}

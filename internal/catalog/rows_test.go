@@ -12,7 +12,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-func TestEveryRowOfTheCatalogueParsesAndMaps(t *testing.T) {
+func TestEveryRowOfTheCatalogParsesAndMaps(t *testing.T) {
 	r := rules(t, rewrite.Config{})
 	rows := Rows()
 	if len(rows) < 100 {
@@ -47,7 +47,7 @@ func TestEveryRowOfTheCatalogueParsesAndMaps(t *testing.T) {
 	}
 }
 
-func TestTheSetsOfTheCatalogue(t *testing.T) {
+func TestTheSetsOfTheCatalog(t *testing.T) {
 	want := []string{"optional", "phase1", "phase2", "retired", "terraform", "umbrella"}
 	if got := slices.Sorted(slices.Values(Sets())); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
@@ -80,7 +80,7 @@ func TestASetInventsNoTag(t *testing.T) {
 			case i.Unmapped():
 				t.Errorf("%s: %s: %s", set, i.Source, i.Rule)
 			case i.Copy && !tags[i.Source]:
-				t.Errorf("%s: %s is no row of the catalogue", set, i.Source)
+				t.Errorf("%s: %s is no row of the catalog", set, i.Source)
 			case !i.Copy && (rewrite.SplitReference(i.Source).Tag != "" || !strings.Contains(i.Note, "no tag is known")):
 				t.Errorf("%s: %s: %q", set, i.Source, i.Note)
 			}
@@ -96,7 +96,7 @@ func TestTheVendorsSecondNameIsNoEntryOfItsOwn(t *testing.T) {
 	}
 	for _, i := range l.Images() {
 		if strings.HasPrefix(i.Source, ghcr) {
-			t.Errorf("%s is listed beside its first name", i.Source)
+			t.Errorf("%s is listed in addition to its first name", i.Source)
 		}
 		if strings.HasPrefix(i.Source, gar+"/agent:") && (len(i.Also) != 1 || !strings.HasPrefix(i.Also[0], ghcr+"/agent:")) {
 			t.Errorf("also: %v", i.Also)
@@ -104,7 +104,7 @@ func TestTheVendorsSecondNameIsNoEntryOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestATagThatSomebodyKnowsTakesThePlaceOfAnUnknownOne(t *testing.T) {
+func TestAKnownTagReplacesAnUnknownOne(t *testing.T) {
 	l := New(rules(t, rewrite.Config{}))
 	l.addUntagged(gar+"/x", here)
 	if got := l.Images(); len(got) != 1 || got[0].Copy || got[0].Source != gar+"/x" {

@@ -144,7 +144,7 @@ func variables(of []admissionregv1.Variable) (out []expression) {
 	return out
 }
 
-// judge shows the pod to the guard.
+// judge evaluates the guard for the pod.
 func (b *Bundle) judge(ctx context.Context, selected bool, pod *corev1.Pod) (g Guard, err error) {
 	if b.guard == nil {
 		return Guard{Verdict: "absent"}, nil

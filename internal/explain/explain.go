@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package explain says what would become of a pod, without a cluster.
+// Package explain evaluates the admission rules against pods, offline.
 //
-// It takes the install bundle as it is rendered, and evaluates the expressions
-// in it with the API server's own CEL libraries and cost limits: what it reports
-// is what the API server would do. The pod is a new one; what other webhooks
-// would change in it cannot be known here.
+// It renders the install bundle, and evaluates the expressions in it with the API
+// server's CEL libraries and cost limits, so a report has the result that the API
+// server would give. Pods are evaluated as on creation, without the changes that
+// other webhooks would make.
 package explain
 
 import (
@@ -22,19 +22,19 @@ import (
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
-// Report is what would become of one pod.
+// Report is the result of the evaluation for one pod.
 type Report struct {
 	Pod
 	Engine deploy.Engine `json:"engine"`
-	// Selected says whether the bundle is about the pod's namespace.
+	// Selected is true if the rules apply to the pod's namespace.
 	Selected bool `json:"selected"`
 	// Conditions are the match conditions of the engine. All must hold.
 	Conditions []Condition `json:"conditions,omitempty"`
 	// Error is an expression that failed; the failure policy then decides.
 	Error   string `json:"error,omitempty"`
 	Refused bool   `json:"refused,omitempty"`
-	// Images are all that the rules know of, by their places.
-	Images []Image         `json:"images"`
+	// Images are all image fields of the pod, in its order.
+	Images []ImageField    `json:"images"`
 	Patch  json.RawMessage `json:"patch"`
 	Guard  Guard           `json:"guard"`
 	// Cost is that of the engine's expressions, in units of the API server. The
@@ -50,9 +50,9 @@ type Condition struct {
 	Cost  int64  `json:"cost"`
 }
 
-// Image is one place of an image. Source is what stands in the manifest, and
-// Target what the pod would be stored with.
-type Image struct {
+// ImageField is one image field of a pod. Source is its value in the manifest,
+// and Target the one that the pod would be stored with.
+type ImageField struct {
 	Location string          `json:"location"`
 	Path     string          `json:"path"`
 	Source   string          `json:"source"`
@@ -62,10 +62,10 @@ type Image struct {
 	Rule     string          `json:"rule"`
 }
 
-// Guard is what the guard says of the pod as it would be stored.
+// Guard is the result of the guard for the pod as it would be stored.
 type Guard struct {
-	// Verdict is "absent" without a guard in the bundle, "not asked" of a pod
-	// that it is not about, "passes", "warns", "denies", or "error".
+	// Verdict is "absent" without a guard in the bundle, "not asked" for a pod that
+	// it does not match, "passes", "warns", "denies", or "error".
 	Verdict string `json:"verdict"`
 	Message string `json:"message,omitempty"`
 	Cost    int64  `json:"cost"`
@@ -77,7 +77,7 @@ func (r Report) Public() bool {
 	return r.Refused || slices.Contains([]string{"warns", "denies", "error"}, r.Guard.Verdict)
 }
 
-// Explain says what would become of the pod.
+// Explain evaluates the rules for the pod.
 func (b *Bundle) Explain(ctx context.Context, p Pod) (Report, error) {
 	r := Report{Pod: p, Engine: b.engine, Selected: slices.Contains(b.rules.Namespaces(), p.Namespace), Patch: json.RawMessage("[]")}
 	raw, err := json.Marshal(p.Object)
@@ -138,8 +138,9 @@ func (b *Bundle) run(ctx context.Context, r *Report, raw []byte) (*corev1.Pod, e
 	return apply(raw, r.Patch)
 }
 
-// images tells of every place what the rules say, and what is there in the end.
-func (b *Bundle) images(before podspec.Pod, final *corev1.Pod) ([]Image, error) {
+// images returns every image field with the result of the rules and its final
+// value.
+func (b *Bundle) images(before podspec.Pod, final *corev1.Pod) ([]ImageField, error) {
 	raw, err := json.Marshal(final)
 	if err != nil {
 		return nil, err
@@ -152,13 +153,13 @@ func (b *Bundle) images(before podspec.Pod, final *corev1.Pod) ([]Image, error) 
 	for _, i := range after.Images {
 		now[i.Pointer()] = i.Value
 	}
-	out := make([]Image, 0, len(before.Images))
+	out := make([]ImageField, 0, len(before.Images))
 	for _, i := range before.Images {
 		result := b.rules.Image(i.Value)
 		if i.EnvIndex >= 0 {
 			result = b.rules.EnvValue(i.Value)
 		}
-		image := Image{Location: i.Location(), Path: i.Pointer(), Source: i.Value, Target: now[i.Pointer()], Outcome: result.Outcome, Reason: result.Reason, Rule: result.Rule}
+		image := ImageField{Location: i.Location(), Path: i.Pointer(), Source: i.Value, Target: now[i.Pointer()], Outcome: result.Outcome, Reason: result.Reason, Rule: result.Rule}
 		if result.Changed() && image.Target == image.Source {
 			image.Outcome, image.Rule = rewrite.Unmapped, "not rewritten, though "+result.Rule+" is about it"
 		}

@@ -64,7 +64,7 @@ func TestExplain(t *testing.T) {
 	const nightly, embeds, static = "CronJob castai-agent/nightly", "Custom castai-agent/embeds", "Pod castai-agent/static"
 	for name, tc := range map[string]struct {
 		o    deploy.Options
-		want map[string]string // the verdict of the guard, and what the images become
+		want map[string]string // the verdict of the guard, and the final images
 	}{
 		"the webhook": {deploy.Options{}, map[string]string{
 			nightly: "passes: main " + registry + "/docker.io/library/busybox",
@@ -105,7 +105,7 @@ func TestAnotherNamespaceIsNotSelected(t *testing.T) {
 	}
 }
 
-func TestTheConditionsAreToldWithTheirValues(t *testing.T) {
+func TestTheConditionsAreReportedWithTheirValues(t *testing.T) {
 	for engine, want := range map[deploy.Engine]map[string]bool{
 		deploy.Webhook: {"has-public-image": true, "not-a-static-pod": false},
 		deploy.Policy:  {"not-a-static-pod": false},

@@ -69,9 +69,9 @@ func pods(object map[string]any, document int, kind, namespace string) (out []Po
 	if path == nil {
 		return nil, nil
 	}
-	owner, template := inside(object), inside(object, path[:len(path)-1]...)
+	template := inside(object, path[:len(path)-1]...)
 	spec, ok := template["spec"].(map[string]any)
-	if _, has := spec["containers"]; !ok || !has {
+	if _, exists := spec["containers"]; !ok || !exists {
 		return nil, nil
 	}
 	raw, err := json.Marshal(map[string]any{"metadata": template["metadata"], "spec": spec})
@@ -82,7 +82,7 @@ func pods(object map[string]any, document int, kind, namespace string) (out []Po
 	if err := json.Unmarshal(raw, p.Object); err != nil {
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
-	metadata := inside(owner, "metadata")
+	metadata := inside(object, "metadata")
 	if p.Name, ok = metadata["name"].(string); !ok {
 		p.Name, _ = metadata["generateName"].(string)
 	}

@@ -65,7 +65,7 @@ func TestWhatCannotBeReadIsAnErrorWithPlaceAndRemedy(t *testing.T) {
 				t.Errorf("error\n%v\nwant\n%s", err, tc.want)
 			}
 			if out != nil || changes != nil {
-				t.Errorf("output beside the error: %q, %v", out, changes)
+				t.Errorf("output in addition to the error: %q, %v", out, changes)
 			}
 		})
 	}

@@ -13,27 +13,27 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// place is where a document holds an image reference.
-type place struct {
+// imageField is a field of a document that holds an image reference.
+type imageField struct {
 	Change
 	token *yaml.Node // as written: the scalar, or the alias in its place
 }
 
-// find returns the image places of all documents.
-func find(s *stream, g *graph, rules *rewrite.Rules) []*place {
+// find returns the image fields of all documents.
+func find(s *stream, g *graph, rules *rewrite.Rules) []*imageField {
 	f := finder{graph: g, rules: rules, lists: podspec.Lists(), env: rules.EnvVars()}
 	for i, doc := range s.docs {
 		f.object(doc, Change{Document: i + 1})
 	}
-	return f.places
+	return f.found
 }
 
 type finder struct {
 	*graph
-	rules  *rewrite.Rules
-	lists  []podspec.List
-	env    []string
-	places []*place
+	rules *rewrite.Rules
+	lists []podspec.List
+	env   []string
+	found []*imageField
 }
 
 // object looks at a Kubernetes object, or at the items of a list. The change at
@@ -124,7 +124,7 @@ func (f *finder) add(token *yaml.Node, at Change, path string, answer func(strin
 	}
 	at.Path += "/" + path
 	at.Line, at.Result = token.Line, answer(text)
-	f.places = append(f.places, &place{Change: at, token: token})
+	f.found = append(f.found, &imageField{Change: at, token: token})
 }
 
 // sequences returns the values of a key that are sequences, aliases followed.

@@ -129,7 +129,7 @@ func checkBytes(t *testing.T, in, out []byte, changes []Change, r *rewrite.Rules
 	for _, e := range edits {
 		kept := in[end:e.start]
 		if e.start < end || !bytes.HasPrefix(rest, kept) || !bytes.HasPrefix(rest[len(kept):], []byte(e.text)) {
-			t.Fatalf("bytes beside the images changed:\n%q\n%q", in, out)
+			t.Fatalf("bytes other than the images changed:\n%q\n%q", in, out)
 		}
 		rest, end = rest[len(kept)+len(e.text):], e.end
 		if old := string(in[e.start:e.end]); e.token.Kind == yaml.ScalarNode && !strings.ContainsAny(old, `\`) && !strings.Contains(old, e.token.Value) {

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// With -update the wanted files are written anew; the review is in git diff.
-var update = flag.Bool("update", false, "write the wanted files of testdata anew")
+// With -update the golden files are updated.
+var update = flag.Bool("update", false, "update golden files")
 
 // TestGolden rewrites testdata/<case>/in.* and compares the text with want.* and
 // what was found with found.txt.

@@ -204,8 +204,8 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// textOf returns the value of a string. A scalar with a tag of somebody's own is
-// one for every reader, too.
+// textOf returns the value of a string. A scalar with a custom tag is a
+// string for every reader.
 func textOf(token *yaml.Node) (string, bool) {
 	n := resolve(token)
 	if n.Kind != yaml.ScalarNode {
@@ -218,7 +218,7 @@ func textOf(token *yaml.Node) (string, bool) {
 	return n.Value, true
 }
 
-// keyOf tells the scalar keys of a mapping apart; collections as keys have no
+// keyOf identifies the scalar keys of a mapping; collections as keys have no
 // meaning in a manifest and count as one.
 func keyOf(token *yaml.Node) string {
 	n := resolve(token)

@@ -4,13 +4,12 @@
 //
 // It replaces the characters of image references and nothing else: comments,
 // order, indentation, quoting, line endings and document markers stay, so that
-// a diff shows the images only and a reviewer can approve it. Decoding and
-// encoding again would lose all of that, and with it the trust of people who
-// keep their manifests in git.
+// a diff shows the images only. Decoding and encoding the text would change all
+// of these.
 //
 // Nothing is written on a guess. Each replaced text was proven to read as the
 // value that the parser saw there, and the result is read back and compared
-// before it is returned; what cannot be replaced so is left and reported.
+// before it is returned; a reference that cannot be replaced is reported.
 package manifest
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Change is one image reference of a manifest, and what became of it.
+// Change is one image reference of a manifest and the result of mapping it.
 type Change struct {
 	// Document counts the documents of the stream from 1.
 	Document int `json:"document"`
@@ -37,14 +36,14 @@ type Change struct {
 	// Line is where the reference stands in the text, from 1. For a container
 	// that an anchor shares it is a line of the anchor's definition.
 	Line int `json:"line"`
-	// Result is the answer of the rules.
+	// Result is the result of mapping the reference.
 	Result rewrite.Result `json:"result"`
-	// Obstacle says why the text was left although the rules map it, and what
-	// to do about that.
+	// Obstacle is the reason why the text was not rewritten although the rules map
+	// it, with the remedy; "" otherwise.
 	Obstacle string `json:"obstacle,omitempty"`
 }
 
-// Written reports whether the place reads as Result.Target now, and did not before.
+// Written reports whether the output has Result.Target in this field.
 func (c Change) Written() bool { return c.Result.Changed() && c.Obstacle == "" }
 
 // Rewrite returns the manifests in the text with their images and listed env
@@ -64,12 +63,12 @@ func Rewrite(name string, in []byte, rules *rewrite.Rules) (out []byte, changes 
 	if err != nil {
 		return nil, nil, err
 	}
-	places := find(s, g, rules)
-	edits, err := plan(s, g, places)
+	fields := find(s, g, rules)
+	edits, err := plan(s, g, fields)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, p := range places {
+	for _, p := range fields {
 		changes = append(changes, p.Change)
 	}
 	slices.SortStableFunc(changes, func(a, b Change) int {

@@ -19,21 +19,21 @@ type edit struct {
 	text  string // how that is written
 }
 
-// claim is what the image places of one token ask of it. All ask for the same:
+// claim is what the image fields of one token require. All require the same:
 // a token stands under one key, and the key says whether it is a field or a variable.
 type claim struct {
-	places []*place
+	fields []*imageField
 	target string
 }
 
 // plan decides what to write where. With anchors one text stands for several
 // values, so the two rules are: a text is replaced only if all who read it agree,
 // and an alias that would change its meaning by that becomes a literal.
-func plan(s *stream, g *graph, places []*place) ([]edit, error) {
+func plan(s *stream, g *graph, fields []*imageField) ([]edit, error) {
 	p := planner{stream: s, graph: g, position: newPosition(s), claims: map[*yaml.Node]*claim{}, final: map[*yaml.Node]string{}}
 	var scalars []*yaml.Node
-	for _, place := range places {
-		token, target := place.token, place.Result.Target
+	for _, field := range fields {
+		token, target := field.token, field.Result.Target
 		c := p.claims[token]
 		if c == nil {
 			c = &claim{target: target}
@@ -42,7 +42,7 @@ func plan(s *stream, g *graph, places []*place) ([]edit, error) {
 				scalars = append(scalars, token)
 			}
 		}
-		c.places = append(c.places, place)
+		c.fields = append(c.fields, field)
 	}
 	slices.SortStableFunc(scalars, byPosition)
 	for _, token := range scalars {
@@ -72,16 +72,16 @@ func (p *planner) goal(token *yaml.Node) string {
 	switch {
 	case c == nil:
 		return now
-	case c.target != now && p.readsOf(token) != len(c.places):
-		p.obstruct(token, "an anchor shares this text with a place that holds no image; write the image out where it is one")
+	case c.target != now && p.readsOf(token) != len(c.fields):
+		p.obstruct(token, "an anchor shares this text with a field that holds no image; write the image out where it is one")
 		return now
 	}
 	return c.target
 }
 
 func (p *planner) obstruct(token *yaml.Node, why string) {
-	for _, place := range p.claims[token].places {
-		place.Obstacle = fmt.Sprintf("%s:%d: %s", p.name, place.Line, why)
+	for _, field := range p.claims[token].fields {
+		field.Obstacle = fmt.Sprintf("%s:%d: %s", p.name, field.Line, why)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestTheListOfImagesOfACluster(t *testing.T) {
 		kubectl(t, nil, "delete", "role,rolebinding", "privatelink-images", "-n", Namespace)
 	})
 
-	var images []catalog.Image
+	var images []catalog.Entry
 	out, err := h.Privatelink(testCtx, args...)
 	if err == nil {
 		err = json.Unmarshal(out, &images)
@@ -86,7 +86,7 @@ func TestTheListOfImagesOfACluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]catalog.Image{}
+	found := map[string]catalog.Entry{}
 	for _, i := range images {
 		found[i.Source] = i
 	}

@@ -44,7 +44,7 @@ type Options struct {
 	Set    []string // key=value as for helm --set; wins over Values
 
 	KubeVersion string   // default 1.37: charts may refuse, or render something else for, other versions
-	APIVersions []string // such as monitoring.coreos.com/v1, beside those of Kubernetes itself
+	APIVersions []string // such as monitoring.coreos.com/v1, in addition to those of Kubernetes
 
 	Release   string // default: the chart's name
 	Namespace string // default castai-agent

@@ -27,7 +27,7 @@ func demands() template.FuncMap {
 	}
 }
 
-// A demand is what a chart itself says about its values.
+// A demand is a requirement of the chart for its values.
 type demand string
 
 func (d demand) Error() string { return string(d) }
@@ -41,7 +41,7 @@ var step = regexp.MustCompile(`(\S+?):(\d+):(\d+)(?:: |\n\s*)executing "[^"]*" a
 // valuePath is a value as templates name it.
 var valuePath = regexp.MustCompile(`\.Values((?:\.\w+)+)`)
 
-// explain says of an error of the engine in which line it arose, for which value
+// explain reports in which line an error of the engine arose, for which value
 // if that can be seen, and how to give it.
 func explain(err error, c *v2.Chart) error {
 	whole := err.Error()
@@ -59,7 +59,7 @@ func explain(err error, c *v2.Chart) error {
 	}
 	value := named(expression)
 	// In {{ .Values.a | required "…" }} the value stands before the expression. A
-	// text within tpl has lines of its own, which nobody has.
+	// text within tpl has line numbers of its own.
 	if value == "" && !strings.HasPrefix(expression, ".") && !strings.Contains(whole, "error calling tpl") {
 		value = named(before(c, file, number, part(last, 3)))
 	}
@@ -75,7 +75,7 @@ func named(text string) string {
 	return strings.TrimPrefix(found[len(found)-1][1], ".")
 }
 
-// remedy tells how to give a value.
+// remedy returns how to set a value.
 func remedy(value, expression, scope string) string {
 	switch {
 	case value == "" && !strings.HasPrefix(expression, "."): // a function, whose message has said it
@@ -121,7 +121,7 @@ func before(c *v2.Chart, file, line, column string) string {
 	return ""
 }
 
-// refused says which values values.schema.json refuses. Helm gives a line for
+// refused returns the values that values.schema.json rejects. Helm gives a line for
 // each, below the name of the chart.
 func refused(err error) error {
 	var faults []string

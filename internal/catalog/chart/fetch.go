@@ -73,7 +73,8 @@ func (s status) Error() string {
 	return fmt.Sprintf("the server answers %d %s", int(s), http.StatusText(int(s)))
 }
 
-// tooLarge says what the standard library calls a "request body too large".
+// tooLarge replaces the error that the standard library words as "request body
+// too large".
 func tooLarge(err error) error {
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fmt.Errorf("the answer is larger than %d MiB: this is no chart", e.Limit>>20)

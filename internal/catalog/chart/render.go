@@ -65,7 +65,7 @@ func (o Options) renderValues(c *v2.Chart, given map[string]any, kube *common.Ku
 	caps.APIVersions = slices.Concat(caps.APIVersions, o.APIVersions)
 
 	in := common.ReleaseOptions{Name: name, Namespace: cmp.Or(o.Namespace, defaultNamespace), Revision: 1, IsInstall: true}
-	// The schema is checked apart, to tell its complaints from broken values.
+	// The schema is validated separately, to distinguish its errors from broken values.
 	top, err := commonutil.ToRenderValuesWithSchemaValidation(c, given, in, caps, true)
 	if err != nil {
 		return nil, fmt.Errorf("values: %w", err)

@@ -29,30 +29,30 @@ func fromRepo(ctx context.Context, from, name, version string) (*v2.Chart, error
 	if err != nil {
 		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
 	}
-	place, err := repo.ResolveReferenceURL(from, entry.URLs[0])
+	address, err := repo.ResolveReferenceURL(from, entry.URLs[0])
 	if err != nil {
 		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
 	}
-	if registry.IsOCI(place) {
-		return fromRegistry(ctx, place, entry.Version) // whose digests vouch for it
+	if registry.IsOCI(address) {
+		return fromRegistry(ctx, address, entry.Version) // whose digests vouch for it
 	}
-	data, err := get(ctx, place, maxArchive)
+	data, err := get(ctx, address, maxArchive)
 	if err != nil {
 		return nil, err
 	}
 	if err := verify(data, entry.Digest); err != nil {
-		return nil, fmt.Errorf("chart %s: %w", redacted(place), err)
+		return nil, fmt.Errorf("chart %s: %w", redacted(address), err)
 	}
-	return unpack(place, data)
+	return unpack(address, data)
 }
 
 // fetchIndex reads index.yaml through a file, since Helm reads it only from there.
 func fetchIndex(ctx context.Context, from string) (*repo.IndexFile, error) {
-	place, err := repo.ResolveReferenceURL(from, "index.yaml")
+	address, err := repo.ResolveReferenceURL(from, "index.yaml")
 	if err != nil {
 		return nil, err
 	}
-	data, err := get(ctx, place, maxIndex)
+	data, err := get(ctx, address, maxIndex)
 	if s, ok := errors.AsType[status](err); ok && int(s) == http.StatusNotFound {
 		return nil, errors.New("there is no index.yaml: is it a repository of Helm charts?")
 	}

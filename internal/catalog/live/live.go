@@ -9,7 +9,7 @@
 // do either, since other webhooks and controllers add containers to pods.
 //
 // It only lists, and only in the namespaces of the configuration. Of what a
-// Secret holds it tells image references and nothing else.
+// Secret holds, only image references are reported.
 package live
 
 import (
@@ -31,7 +31,7 @@ import (
 
 // Read adds to the list what the cluster names in the namespaces of the list's
 // rules, and returns how many workloads, releases and pods it saw. Where the
-// cluster refuses to list something, the error says which right is missing; the
+// cluster refuses to list something, the error names the missing permission; the
 // list is incomplete after an error.
 func Read(ctx context.Context, client kubernetes.Interface, into *catalog.List) (seen int, err error) {
 	rules := into.Rules()
@@ -83,8 +83,8 @@ func (r *reader) template(kind string, meta metav1.ObjectMeta, t corev1.PodTempl
 
 // pod adds the images of a pod or template that stands in the object with the
 // kind and metadata. What the webhook rewrote goes back to the original that the
-// annotation has, if the rules confirm that one is the copy of the other:
-// anybody may write annotations.
+// annotation has, if the rules map one to the other: every user may write
+// annotations.
 func (r *reader) pod(from catalog.From, kind string, meta metav1.ObjectMeta, pod corev1.Pod) error {
 	r.seen++
 	// podspec alone knows where images stand, and it reads JSON.
@@ -97,7 +97,7 @@ func (r *reader) pod(from catalog.From, kind string, meta metav1.ObjectMeta, pod
 		return fmt.Errorf("%s %s/%s: %w", kind, meta.Namespace, meta.Name, err)
 	}
 	if _, static := found.Annotations[podspec.MirrorPodAnnotation]; static {
-		return nil // the webhook leaves it alone, too
+		return nil // the webhook does not rewrite it either
 	}
 	originals, _ := found.OriginalImages() // an invalid one is not the webhook's
 	origin := catalog.Origin{From: from, Name: meta.Namespace, Object: kind + " " + meta.Name}

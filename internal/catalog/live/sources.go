@@ -91,8 +91,8 @@ func page[L interface{ GetContinue() string }, T any](list func(context.Context,
 	}
 }
 
-// replicaSet adds a ReplicaSet that has pods or nobody above it. The others are
-// a Deployment's past, kept for a rollback.
+// replicaSet adds a ReplicaSet that has replicas or no controller. The others are
+// old revisions of a Deployment, kept for a rollback.
 func (r *reader) replicaSet(s appsv1.ReplicaSet) error {
 	if metav1.GetControllerOf(&s) != nil && s.Spec.Replicas != nil && *s.Spec.Replicas == 0 {
 		return nil

@@ -37,7 +37,7 @@ func engineConfigs() map[string]rewrite.Config {
 	}
 	out["a short registry"] = rewrite.Config{Registry: "a.io"}
 	out["a registry on the node"] = rewrite.Config{Registry: "localhost:5000/castai"}
-	out["a registry beside an alias"] = rewrite.Config{Registry: "ghcr.io/acme"}
+	out["a registry next to an alias"] = rewrite.Config{Registry: "ghcr.io/acme"}
 	return out
 }
 
@@ -50,7 +50,7 @@ var different = map[string]struct {
 	config                 rewrite.Config
 	image, webhook, policy string
 }{
-	"a registry on Docker Hub is told by its text: a short name below it is not read back": {
+	"a registry on Docker Hub is compared as text: a short name below it is not read back": {
 		rewrite.Config{Registry: "docker.io/acme"}, "acme/quay.io/x/y:1", "docker.io/acme/quay.io/x/y:1", "acme/quay.io/x/y:1",
 	},
 	"the same for an alias": {
@@ -74,7 +74,7 @@ func TestThePolicyDiffersFromTheWebhookAsNamed(t *testing.T) {
 			if got := p.rules.Image(tc.image).Target; got != tc.webhook {
 				t.Errorf("the webhook writes %q, want %q", got, tc.webhook)
 			}
-			got, err := p.create("castai-agent", places(tc.image, "")["container"])
+			got, err := p.create("castai-agent", podsWith(tc.image, "")["container"])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestThePolicyWritesWhatTheWebhookWrites(t *testing.T) {
 				if j%share != 0 {
 					continue
 				}
-				pod, err := json.Marshal(places(image, "")["container"])
+				pod, err := json.Marshal(podsWith(image, "")["container"])
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -177,7 +177,7 @@ func withoutRecord(t *testing.T, pod corev1.Pod) string {
 
 func TestThePolicyRewritesOnlyNewEphemeralContainers(t *testing.T) {
 	p := startPolicies(t, rewrite.Config{Registry: corpus.Registry}, deploy.Options{FailurePolicy: "Fail"})
-	old := places("ghcr.io/castai/images/agent:1", "")["container"]
+	old := podsWith("ghcr.io/castai/images/agent:1", "")["container"]
 	old.Spec.EphemeralContainers = []corev1.EphemeralContainer{debugger("first", "busybox")}
 	pod := old.DeepCopy()
 	pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, debugger("second", "alpine:3"), debugger("third", corpus.Registry+"/x"))
@@ -201,7 +201,7 @@ func debugger(name, image string) corev1.EphemeralContainer {
 
 func TestThePolicyLeavesStaticPodsAndOtherNamespaces(t *testing.T) {
 	p := startPolicies(t, rewrite.Config{Registry: corpus.Registry}, deploy.Options{FailurePolicy: "Fail"})
-	public := places("busybox", "")["container"]
+	public := podsWith("busybox", "")["container"]
 	static := public.DeepCopy()
 	static.Annotations = map[string]string{podspec.MirrorPodAnnotation: "x"}
 	for name, tc := range map[string]struct {

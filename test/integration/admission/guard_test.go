@@ -21,7 +21,7 @@ import (
 // TestTheGuardSeesWhatIsPublicAndNothingElse shows each pod to the guard twice:
 // as it was written, and as the webhook leaves it. Every reference that was not
 // mapped is seen, and a pod without one passes. The false alarms are those of
-// the fence, named by superfluous.
+// the match conditions, named by superfluous.
 func TestTheGuardSeesWhatIsPublicAndNothingElse(t *testing.T) {
 	generated := corpus.Generated(2, 4_000/share)
 	for name, c := range configs() {
@@ -105,7 +105,7 @@ func references(t *testing.T, rules *rewrite.Rules, pod *corev1.Pod) (out []rewr
 			out = append(out, rules.Image(i.Value))
 		} else if r := rules.EnvValue(i.Value); r.Reason != rewrite.NoHost || strings.Contains(i.Value, "/") {
 			if r.Reason == rewrite.NoHost && rules.Image(i.Value).Reason != rewrite.NoHost {
-				continue // a value that is no reference: nobody looks at it
+				continue // not a reference
 			}
 			out = append(out, r)
 		}
@@ -128,7 +128,7 @@ func TestTheGuard(t *testing.T) {
 	const public = "ghcr.io/castai/images/agent:v1"
 	private := corpus.Registry + "/agent:v1"
 	of := func(image string, change func(*corev1.Pod)) *corev1.Pod {
-		p := places(image, "")["container"]
+		p := podsWith(image, "")["container"]
 		if change != nil {
 			change(p)
 		}

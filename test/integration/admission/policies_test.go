@@ -83,7 +83,7 @@ func startPolicies(t *testing.T, c rewrite.Config, o deploy.Options) *policies {
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		// The plugin reads the schemas in the background, and returns 503 until it has them.
-		_, err := p.create(rules.Namespaces()[0], places("probe", "")["container"])
+		_, err := p.create(rules.Namespaces()[0], podsWith("probe", "")["container"])
 		if err == nil {
 			return p
 		}
@@ -111,7 +111,7 @@ func wire[H any](t *testing.T, p *generic.Plugin[H], client kubernetes.Interface
 	p.SetExternalKubeInformerFactory(factory)
 	p.SetDynamicClient(dynamicfake.NewSimpleDynamicClient(clientscheme.Scheme))
 	p.SetRESTMapper(meta.NewDefaultRESTMapper(nil))
-	p.SetUnconditionalAuthorizer(nobody{})
+	p.SetUnconditionalAuthorizer(noAuthorizer{})
 	p.SetDrainedNotification(stop)
 	if err := p.ValidateInitialization(); err != nil {
 		t.Fatal(err)
@@ -130,9 +130,9 @@ type withSchemas struct{ discovery.DiscoveryInterfaces }
 
 func (withSchemas) OpenAPIV3() openapi.Client { return openapitest.NewEmbeddedFileClient() }
 
-type nobody struct{}
+type noAuthorizer struct{}
 
-func (nobody) Authorize(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+func (noAuthorizer) Authorize(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
 	return authorizer.DecisionNoOpinion, "", nil
 }
 

@@ -75,20 +75,20 @@ func TestWhatTheWebhookWouldPatchIsSentToIt(t *testing.T) {
 			}
 			sent, kept := 0, 0
 			for _, image := range images() {
-				for place, pod := range places(image, env) {
+				for field, pod := range podsWith(image, env) {
 					_, called, err := a.create("castai-agent", pod)
 					if err != nil {
-						t.Fatalf("%s %q: %v", place, image, err)
+						t.Fatalf("%s %q: %v", field, image, err)
 					}
 					result := a.rules.Image(image)
-					if place == "env" {
+					if field == "env" {
 						result = a.rules.EnvValue(image)
 					}
 					switch {
 					case result.Changed() && !called:
-						t.Errorf("%s %q would become %q, but is not sent", place, image, result.Target)
+						t.Errorf("%s %q would be rewritten to %q, but is not sent", field, image, result.Target)
 					case called && !result.Changed() && !superfluous(result, a.rules):
-						t.Errorf("%s %q is sent for nothing: %s", place, image, result.Rule)
+						t.Errorf("%s %q is sent for nothing: %s", field, image, result.Rule)
 					case called:
 						sent++
 					default:
@@ -103,8 +103,8 @@ func TestWhatTheWebhookWouldPatchIsSentToIt(t *testing.T) {
 	}
 }
 
-// places puts an image into each place of an otherwise private pod.
-func places(image, env string) map[string]*corev1.Pod {
+// podsWith puts an image into each field of an otherwise private pod.
+func podsWith(image, env string) map[string]*corev1.Pod {
 	private := func(change func(*corev1.PodSpec)) *corev1.Pod {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "123456789012.dkr.ecr.us-east-1.amazonaws.com/other/c:1"}}}}
 		p.Name = "p"
@@ -165,7 +165,7 @@ func TestEveryPodOfTheCorpusIsSentWhenItWouldBePatched(t *testing.T) {
 func TestOnlyNewEphemeralContainersAreSent(t *testing.T) {
 	a := start(t, rewrite.Config{Registry: corpus.Registry})
 	pod := func(images ...string) *corev1.Pod {
-		p := places("ghcr.io/castai/images/agent:1", "")["container"]
+		p := podsWith("ghcr.io/castai/images/agent:1", "")["container"]
 		for i, image := range images {
 			p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{
 				EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: fmt.Sprint("debug-", i), Image: image},
@@ -179,10 +179,10 @@ func TestOnlyNewEphemeralContainersAreSent(t *testing.T) {
 		called   bool
 		last     string // the last entry afterwards
 	}{
-		"a new public one is rewritten":                          {pod(), pod("busybox"), true, corpus.Registry + "/docker.io/library/busybox"},
-		"a new private one beside public containers is not sent": {pod(), pod(private), false, private},
-		"an old public one is not sent again":                    {pod("busybox"), pod("busybox", private), false, private},
-		"an old public one is not touched when a new one is":     {pod("busybox"), pod("busybox", "alpine"), true, corpus.Registry + "/docker.io/library/alpine"},
+		"a new public one is rewritten":                           {pod(), pod("busybox"), true, corpus.Registry + "/docker.io/library/busybox"},
+		"a new private one next to public containers is not sent": {pod(), pod(private), false, private},
+		"an old public one is not sent again":                     {pod("busybox"), pod("busybox", private), false, private},
+		"an old public one is not touched when a new one is":      {pod("busybox"), pod("busybox", "alpine"), true, corpus.Registry + "/docker.io/library/alpine"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, called, err := a.debug("castai-agent", tc.new, tc.old)
@@ -205,8 +205,8 @@ func TestOnlyNewEphemeralContainersAreSent(t *testing.T) {
 
 func TestScopeAndOutage(t *testing.T) {
 	a := start(t, rewrite.Config{Registry: corpus.Registry})
-	public := places("ghcr.io/castai/images/agent:v1", "")["container"]
-	private := places(corpus.Registry+"/agent:v1", "")["container"]
+	public := podsWith("ghcr.io/castai/images/agent:v1", "")["container"]
+	private := podsWith(corpus.Registry+"/agent:v1", "")["container"]
 	static := public.DeepCopy()
 	static.Annotations = map[string]string{podspec.MirrorPodAnnotation: "x"}
 
@@ -251,7 +251,7 @@ func TestAVeryLargePodStaysWithinTheCostBudget(t *testing.T) {
 	a := start(t, configs()["rules and keeps"])
 	for name, containers := range map[string]int{"100 containers of 500 variables": 100, "500 containers": 500} {
 		t.Run(name, func(t *testing.T) {
-			pod := places(corpus.Registry+"/c:1", "")["container"]
+			pod := podsWith(corpus.Registry+"/c:1", "")["container"]
 			for i := range containers {
 				c := corev1.Container{Name: fmt.Sprint("c-", i), Image: corpus.Registry + "/widget:v1@" + corpus.Digest}
 				for j := range 50_000 / containers {
