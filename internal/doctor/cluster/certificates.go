@@ -168,7 +168,7 @@ func (k *cluster) caBundle(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return unseen("asking for the served certificate", err)
 	}
-	remedy := k.restarts() + "\nThe webhook publishes its CA every ten seconds; if that does not help, see its log and the check cluster/rbac."
+	remedy := k.restarts() + "\nThe webhook publishes its CA within two to three seconds; if that does not help, see its log and the check cluster/rbac."
 	if !self {
 		remedy = "publish the CA: cert-manager's cainjector does with the annotation cert-manager.io/inject-ca-from; with files of your own:\nkubectl patch mutatingwebhookconfiguration " + live.Name +
 			` --type=json -p '[{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":"'"$(base64 -w0 ca.crt)"'"},{"op":"replace","path":"/webhooks/1/clientConfig/caBundle","value":"'"$(base64 -w0 ca.crt)"'"}]'`

@@ -10,11 +10,16 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/castai/privatelink-webhook/test/e2e/framework/harness"
 	"github.com/castai/privatelink-webhook/test/integration/docs"
 )
+
+// parallel bounds the control planes that run at a time.
+const parallel = 3
 
 var (
 	programs harness.Programs
@@ -33,7 +38,22 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	total := 0
+	// Each page needs addresses of its own for the two pods of the webhook.
+	var sets [][]string
+	for set := range slices.Chunk(programs.Addresses, 2) {
+		sets = append(sets, set)
+	}
+	sets = sets[:min(len(sets), parallel)]
+	free := make(chan []string, len(sets))
+	for _, set := range sets {
+		free <- set
+	}
+	var total atomic.Int64
+	t.Cleanup(func() {
+		if total.Load() == 0 {
+			t.Error("no command ran")
+		}
+	})
 	for _, page := range pages {
 		fences, err := docs.Fences(programs.Root, page)
 		if err != nil {
@@ -42,11 +62,12 @@ func TestPages(t *testing.T) {
 		if !marked(fences) {
 			continue
 		}
-		t.Run(page, func(t *testing.T) { total += run(t, fences) })
-	}
-	t.Logf("%d commands", total)
-	if total == 0 {
-		t.Error("no command ran")
+		t.Run(page, func(t *testing.T) {
+			t.Parallel()
+			addresses := <-free
+			defer func() { free <- addresses }()
+			total.Add(int64(run(t, fences, addresses)))
+		})
 	}
 }
 
@@ -59,8 +80,10 @@ func marked(fences []docs.Fence) bool {
 	return false
 }
 
-func run(t *testing.T, fences []docs.Fence) int {
-	h, err := harness.Start(alive, programs, t.Output())
+func run(t *testing.T, fences []docs.Fence, addresses []string) int {
+	p := programs
+	p.Addresses = addresses
+	h, err := harness.Start(alive, p, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,5 +108,6 @@ func run(t *testing.T, fences []docs.Fence) int {
 	if err != nil {
 		t.Error(err)
 	}
+	t.Logf("%d commands", n)
 	return n
 }
