@@ -72,7 +72,7 @@ func (c *checker) checkClusterEndpoint(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
-	if !cluster.isPrivateAccess {
+	if !cluster.hasPrivateAccess {
 		return doctor.Failf(fmt.Sprintf("aws eks update-cluster-config --region %s --name %s --resources-vpc-config endpointPrivateAccess=true\nTerraform: vpc_config { endpoint_private_access = true }", c.region, c.Cluster),
 			"private access to the API server of %s is disabled", c.Cluster)
 	}

@@ -19,14 +19,14 @@ type cluster struct {
 	subnets []string
 	// securityGroups are those of the control plane: first the cluster security
 	// group, which EKS creates, then the additional ones.
-	securityGroups  []string
-	isPrivateAccess bool
+	securityGroups   []string
+	hasPrivateAccess bool
 }
 
 func newCluster(c *ekstypes.Cluster) cluster {
 	vpc := c.ResourcesVpcConfig
 	return cluster{
-		status: c.Status, vpc: aws.ToString(vpc.VpcId), subnets: vpc.SubnetIds, isPrivateAccess: vpc.EndpointPrivateAccess,
+		status: c.Status, vpc: aws.ToString(vpc.VpcId), subnets: vpc.SubnetIds, hasPrivateAccess: vpc.EndpointPrivateAccess,
 		securityGroups: append([]string{aws.ToString(vpc.ClusterSecurityGroupId)}, vpc.SecurityGroupIds...),
 	}
 }
@@ -101,7 +101,7 @@ type endpoint struct {
 	state          types.State
 	lastError      string
 	isGateway      bool
-	privateDNS     bool
+	hasPrivateDNS  bool
 	subnets        []string
 	securityGroups []string
 	routeTables    []string
@@ -111,7 +111,7 @@ type endpoint struct {
 func newEndpoint(e types.VpcEndpoint) endpoint {
 	n := endpoint{
 		id: aws.ToString(e.VpcEndpointId), service: aws.ToString(e.ServiceName), state: e.State,
-		isGateway: e.VpcEndpointType == types.VpcEndpointTypeGateway, privateDNS: aws.ToBool(e.PrivateDnsEnabled),
+		isGateway: e.VpcEndpointType == types.VpcEndpointTypeGateway, hasPrivateDNS: aws.ToBool(e.PrivateDnsEnabled),
 		subnets: e.SubnetIds, routeTables: e.RouteTableIds, policy: aws.ToString(e.PolicyDocument),
 	}
 	if e.LastError != nil {
@@ -133,4 +133,4 @@ func (e endpoint) isInterface() bool { return !e.isGateway }
 
 // hasServiceName reports whether the service's own name leads to the endpoint: by
 // private DNS, or by a route.
-func (e endpoint) hasServiceName() bool { return e.isGateway || e.privateDNS }
+func (e endpoint) hasServiceName() bool { return e.isGateway || e.hasPrivateDNS }

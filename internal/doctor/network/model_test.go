@@ -22,7 +22,7 @@ func TestNewCluster(t *testing.T) {
 	got := newCluster(&ekstypes.Cluster{Status: ekstypes.ClusterStatusActive, ResourcesVpcConfig: &ekstypes.VpcConfigResponse{
 		VpcId: aws.String("vpc-1"), SubnetIds: []string{"subnet-1"}, ClusterSecurityGroupId: aws.String("sg-1"), SecurityGroupIds: []string{"sg-2"}, EndpointPrivateAccess: true,
 	}})
-	want := cluster{status: "ACTIVE", vpc: "vpc-1", subnets: []string{"subnet-1"}, securityGroups: []string{"sg-1", "sg-2"}, isPrivateAccess: true}
+	want := cluster{status: "ACTIVE", vpc: "vpc-1", subnets: []string{"subnet-1"}, securityGroups: []string{"sg-1", "sg-2"}, hasPrivateAccess: true}
 	if d := diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -79,7 +79,7 @@ func TestNewEndpoint(t *testing.T) {
 		VpcEndpointId: aws.String("vpce-1"), ServiceName: aws.String("service"), State: "available", VpcEndpointType: types.VpcEndpointTypeInterface, PrivateDnsEnabled: aws.Bool(true),
 		SubnetIds: []string{"subnet-1"}, Groups: []types.SecurityGroupIdentifier{{GroupId: aws.String("sg-1")}}, PolicyDocument: aws.String("{}"), LastError: &types.LastError{Message: aws.String("no")},
 	})
-	want := endpoint{id: "vpce-1", service: "service", state: "available", privateDNS: true, subnets: []string{"subnet-1"}, securityGroups: []string{"sg-1"}, policy: "{}", lastError: "no"}
+	want := endpoint{id: "vpce-1", service: "service", state: "available", hasPrivateDNS: true, subnets: []string{"subnet-1"}, securityGroups: []string{"sg-1"}, policy: "{}", lastError: "no"}
 	if d := diff(want, got); d != "" {
 		t.Error(d)
 	}

@@ -86,7 +86,7 @@ func TestReportState(t *testing.T) {
 func TestReportPrivateDNS(t *testing.T) {
 	services := []serviceEndpoints{
 		{Service{Name: "s3"}, []endpoint{{state: "available", isGateway: true}}},
-		{Service{Name: "sts"}, []endpoint{{state: "available", privateDNS: true}}},
+		{Service{Name: "sts"}, []endpoint{{state: "available", hasPrivateDNS: true}}},
 		{Service{Name: "ec2"}, []endpoint{{state: "rejected"}}},
 	}
 	expect(t, reportPrivateDNS("us-east-1", services), doctor.OK, "enabled for all 2", "")
@@ -100,7 +100,7 @@ func TestZoneGaps(t *testing.T) {
 	vpcSubnets := append(testSubnets(), subnet{id: "subnet-other", zone: "us-east-1b"})
 	of := func(endpoints ...endpoint) []serviceEndpoints {
 		for i := range endpoints {
-			endpoints[i].state, endpoints[i].privateDNS = "available", true
+			endpoints[i].state, endpoints[i].hasPrivateDNS = "available", true
 		}
 		return []serviceEndpoints{{Service{Name: "api"}, endpoints}}
 	}

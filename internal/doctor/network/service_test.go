@@ -80,9 +80,9 @@ func TestNeededServices(t *testing.T) {
 
 func TestActiveEndpoints(t *testing.T) {
 	available := endpoint{id: "available", state: "available"}
-	named := endpoint{id: "named", state: "available", privateDNS: true}
+	named := endpoint{id: "named", state: "available", hasPrivateDNS: true}
 	gateway := endpoint{id: "gateway", state: types.StateAvailable, isGateway: true}
-	rejected := endpoint{id: "rejected", state: "rejected", privateDNS: true}
+	rejected := endpoint{id: "rejected", state: "rejected", hasPrivateDNS: true}
 	for name, c := range map[string]struct {
 		endpoints []endpoint
 		want      []string
