@@ -102,7 +102,7 @@ func (f *Files) GetCertificate(h *tls.ClientHelloInfo) (*tls.Certificate, error)
 func (f *Files) Ready() error {
 	cert, err := f.GetCertificate(nil)
 	if err != nil {
-		return fmt.Errorf("no certificate: neither %s and %s were there at the start, nor has a good pair come since; mount the Secret, or write both files", f.cfg.CertFile, f.cfg.KeyFile)
+		return fmt.Errorf("no certificate: %s and %s do not exist, or are not a valid pair; mount the Secret, or write both files", f.cfg.CertFile, f.cfg.KeyFile)
 	}
 	leaf, err := leafOf(cert)
 	if err != nil {

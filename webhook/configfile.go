@@ -17,9 +17,9 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// ConfigFile holds the rules of a configuration file and follows its changes.
-// A file with faults never takes effect: the last good one stays in force, and
-// the log and a metric say so.
+// ConfigFile loads the rules of a configuration file and reloads them when the
+// file changes. A file with faults does not take effect: the last valid rules stay
+// in use, and the log and a metric report it.
 type ConfigFile struct {
 	path     string
 	interval time.Duration
@@ -29,16 +29,16 @@ type ConfigFile struct {
 	last     []byte // as read most recently, good or not
 }
 
-// ConfigFileConfig is what a ConfigFile needs. Path and Metrics are required.
+// ConfigFileConfig configures ConfigFile. Path and Metrics are required.
 type ConfigFileConfig struct {
 	Path     string
-	Interval time.Duration // between looks at the file; default 2s
+	Interval time.Duration // how often the file is read; default 2s
 	Metrics  *Metrics
 	Log      *slog.Logger // default: discards
 }
 
-// NewConfigFile loads the file. Faults in it are an error: there is no last
-// good configuration at the start.
+// NewConfigFile loads the file. It returns an error if the file cannot be read or
+// has faults.
 func NewConfigFile(c ConfigFileConfig) (*ConfigFile, error) {
 	if c.Path == "" || c.Metrics == nil {
 		return nil, errors.New("config file: Path and Metrics are required")
@@ -57,12 +57,12 @@ func NewConfigFile(c ConfigFileConfig) (*ConfigFile, error) {
 	return f, f.load(data)
 }
 
-// Patcher returns the patcher of the rules in force.
+// Patcher returns the Patcher for the current rules.
 func (f *ConfigFile) Patcher() *Patcher { return f.patcher.Load() }
 
-// Watch follows the file until ctx ends. It compares contents: a ConfigMap
-// volume changes by renaming a symlink, which file events report poorly, and
-// two kilobytes are read faster than that is got right.
+// Watch reloads the file when it changes, until ctx ends. It compares contents: a
+// ConfigMap volume changes by renaming a symlink, which file events report
+// unreliably, and the file is small.
 func (f *ConfigFile) Watch(ctx context.Context) {
 	tick := time.NewTicker(f.interval)
 	defer tick.Stop()

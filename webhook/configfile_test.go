@@ -30,7 +30,7 @@ func write(t *testing.T, path, text string) {
 }
 
 // followed is a configuration file that is being watched, inside a bubble of
-// testing/synctest: look goes on to the watch's next look at the file.
+// testing/synctest: waitForRead returns after the watch has read the file again.
 type followed struct {
 	*ConfigFile
 	path    string
@@ -51,7 +51,7 @@ func follow(t *testing.T, path string) followed {
 	return f
 }
 
-func (f followed) look() {
+func (f followed) waitForRead() {
 	time.Sleep(time.Minute)
 	synctest.Wait()
 }
@@ -96,13 +96,13 @@ func TestAChangeTakesEffect(t *testing.T) {
 		f.inForce(t, config(ecrA), true, 1, 0)
 		first := f.loadedAt(t)
 
-		f.look()
-		f.look()
+		f.waitForRead()
+		f.waitForRead()
 		f.inForce(t, config(ecrA), true, 1, 0) // unchanged: not loaded again
 
 		write(t, path, config(ecrB))
 		f.inForce(t, config(ecrA), true, 1, 0) // not looked at yet
-		f.look()
+		f.waitForRead()
 		f.inForce(t, config(ecrB), true, 2, 0)
 		if got := f.loadedAt(t) - first; got != 180 {
 			t.Errorf("loaded %v s after the first load, want 180", got)
@@ -125,20 +125,20 @@ func TestFaultsNeverTakeEffect(t *testing.T) {
 				f := follow(t, path)
 
 				write(t, path, fault)
-				f.look()
+				f.waitForRead()
 				f.inForce(t, config(ecrA), false, 1, 1)
-				f.look()
-				f.inForce(t, config(ecrA), false, 1, 1) // said once, not at each look
+				f.waitForRead()
+				f.inForce(t, config(ecrA), false, 1, 1) // logged once, not at each read
 				if n := strings.Count(f.log.String(), "level=ERROR"); n != 1 || !strings.Contains(f.log.String(), "last good one stays in force") {
 					t.Errorf("the log:\n%s", f.log)
 				}
 
 				write(t, path, config(ecrA)) // taken back
-				f.look()
+				f.waitForRead()
 				f.inForce(t, config(ecrA), true, 2, 1)
 
 				write(t, path, config(ecrC))
-				f.look()
+				f.waitForRead()
 				f.inForce(t, config(ecrC), true, 3, 1)
 			})
 		})
@@ -164,13 +164,13 @@ func TestAFileThatVanishesAndReturns(t *testing.T) {
 				if err := os.Remove(path); err != nil {
 					t.Fatal(err)
 				}
-				f.look()
-				f.look()
+				f.waitForRead()
+				f.waitForRead()
 				f.inForce(t, config(ecrA), false, 1, 1)
 				write(t, path, tc.back)
-				f.look()
+				f.waitForRead()
 				f.inForce(t, tc.inForce, tc.good, tc.loads, tc.failures)
-				f.look()
+				f.waitForRead()
 				f.inForce(t, tc.inForce, tc.good, tc.loads, tc.failures)
 			})
 		})
@@ -210,13 +210,13 @@ func TestAConfigMapVolume(t *testing.T) {
 		f := follow(t, path)
 		f.inForce(t, config(ecrA), true, 1, 0)
 		publish("2", config(ecrB))
-		f.look()
+		f.waitForRead()
 		f.inForce(t, config(ecrB), true, 2, 0)
 		publish("3", "registry:")
-		f.look()
+		f.waitForRead()
 		f.inForce(t, config(ecrB), false, 2, 1)
 		publish("4", config(ecrC))
-		f.look()
+		f.waitForRead()
 		f.inForce(t, config(ecrC), true, 3, 1)
 	})
 }

@@ -18,14 +18,15 @@ import (
 	"github.com/slok/kubewebhook/v2/pkg/webhook"
 )
 
-// maxBody is four times what etcd takes for one object by default (1.5 MiB):
-// an update carries the object twice.
+// maxBody is four times the default limit of etcd for an object (1.5 MiB): an
+// update has the object twice.
 const maxBody = 6 << 20
 
-// maxPooled keeps rare, huge reviews from staying in memory.
+// maxPooled is the size of the largest buffer that is reused, so that rare, large
+// reviews do not stay in memory.
 const maxPooled = 256 << 10
 
-// handler answers admission reviews over HTTP with a kubewebhook Webhook.
+// handler serves admission reviews over HTTP with a kubewebhook Webhook.
 type handler struct {
 	webhook webhook.Webhook
 	metrics *Metrics
@@ -33,14 +34,15 @@ type handler struct {
 	buffers sync.Pool
 }
 
-// HandlerConfig is what a Handler needs. Patcher and Metrics are required.
+// HandlerConfig configures NewHandler. Patcher and Metrics are required.
 type HandlerConfig struct {
-	Patcher func() *Patcher // asked at each review, so that a reload takes effect at once
+	Patcher func() *Patcher // is called for each review, so that a reload takes effect at once
 	Metrics *Metrics
 	Log     *slog.Logger // default: discards
 }
 
-// NewHandler returns the handler of the path /mutate.
+// NewHandler returns the handler of admission reviews, for the path /mutate. It
+// returns an error if a required field is missing.
 func NewHandler(c HandlerConfig) (http.Handler, error) {
 	if c.Patcher == nil || c.Metrics == nil {
 		return nil, errors.New("webhook handler: Patcher and Metrics are required")
@@ -55,8 +57,8 @@ func newHandler(w webhook.Webhook, m *Metrics, log *slog.Logger) *handler {
 	return &handler{webhook: w, metrics: m, log: log, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 }
 
-// refusal is an answer to a request that is no admission review. The API server
-// never sends one; a person with curl, or a wrong configuration, does.
+// refusal is the response to a request that is not an admission review, such as
+// one of curl, or of a wrong configuration.
 type refusal struct {
 	status int
 	reason string // label of the metric
@@ -83,7 +85,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if _, err := w.Write(answer); err != nil {
-		h.log.Warn("the answer could not be sent; the API server may have given up waiting", "error", err)
+		h.log.Warn("the response could not be sent; the API server may have timed out", "error", err)
 	}
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 }
@@ -110,7 +112,7 @@ func read(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) *refusal {
 	return nil
 }
 
-// answer never lets a panic through: a bug of ours must not refuse a pod.
+// answer recovers panics: a bug must not reject a pod.
 func (h *handler) answer(ctx context.Context, body []byte) (answer []byte, refused *refusal) {
 	var uid string
 	defer func() {

@@ -104,16 +104,16 @@ func TestRequestsThatAreNoReviewsAreRefused(t *testing.T) {
 		"no body":                     {"POST", "application/json", "", 400, "not an AdmissionReview", "malformed"},
 		"no JSON":                     {"POST", "application/json", "kind: AdmissionReview", 400, "not an AdmissionReview", "malformed"},
 		"JSON that ends early":        {"POST", "application/json", good[:len(good)/2], 400, "not an AdmissionReview", "malformed"},
-		"a list":                      {"POST", "application/json", "[" + good + "]", 400, "cannot unmarshal", "malformed"},
+		"a list":                      {"POST", "application/json", "[" + good + "]", 400, " unmarshal JSON ", "malformed"},
 		"null":                        {"POST", "application/json", "null", 400, "want AdmissionReview", "malformed"},
 		"a pod":                       {"POST", "application/json", string(pod), 400, `"Pod" of "v1"`, "malformed"},
 		"v1beta1":                     {"POST", "application/json", strings.Replace(good, "admission.k8s.io/v1", "admission.k8s.io/v1beta1", 1), 400, "set admissionReviewVersions to [v1]", "malformed"},
 		"no request":                  {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`, 400, "no request", "malformed"},
 		"a null request":              {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":null}`, 400, "no request", "malformed"},
-		"a request that is a text":    {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":"x"}`, 400, "cannot unmarshal", "malformed"},
+		"a request that is a text":    {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":"x"}`, 400, " unmarshal JSON ", "malformed"},
 		"a request without uid":       {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{}}`, 400, "no uid", "malformed"},
-		"a uid that is a number":      {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":1}}`, 400, "cannot unmarshal", "malformed"},
-		"a resource that is a text":   {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"1","resource":"pods"}}`, 400, "cannot unmarshal", "malformed"},
+		"a uid that is a number":      {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":1}}`, 400, " unmarshal JSON ", "malformed"},
+		"a resource that is a text":   {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"1","resource":"pods"}}`, 400, " unmarshal JSON ", "malformed"},
 		"a key of 1 MB":               {"POST", "application/json", `{"` + strings.Repeat("k", 1<<20) + `":{"x"}}`, 400, "not an AdmissionReview", "malformed"},
 		"a version of 1 MB":           {"POST", "application/json", `{"kind":"` + strings.Repeat("k", 1<<20) + `"}`, 400, "kkkk", "malformed"},
 		"an answer, not a question":   {"POST", "application/json", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"1","allowed":true}}`, 400, "no request", "malformed"},
@@ -156,38 +156,38 @@ func TestRequestsThatAreNoReviewsAreRefused(t *testing.T) {
 
 func TestWhatIsNotOursIsAllowedUnchanged(t *testing.T) {
 	const spec = `"spec":{"containers":[{"name":"a","image":"busybox"}]}`
-	ask := func(operation, subresource, resource, object, old string) request {
+	newRequest := func(operation, subresource, resource, object, old string) request {
 		r := podRequest("1", operation, subresource)
 		r.Resource["resource"] = resource
 		r.Object, r.OldObject = []byte(object), []byte(old)
 		return r
 	}
-	group := ask("CREATE", "", "pods", "{"+spec+"}", "null")
+	group := newRequest("CREATE", "", "pods", "{"+spec+"}", "null")
 	group.Resource["group"] = "metrics.k8s.io"
 	for name, tc := range map[string]struct {
 		request request
 		warns   bool
 		series  string
 	}{
-		"a pod without containers":     {ask("CREATE", "", "pods", `{"metadata":{},"spec":{"containers":[]}}`, "null"), false, `operation="create",result="unchanged"`},
-		"a pod without spec":           {ask("CREATE", "", "pods", `{}`, "null"), false, `operation="create",result="unchanged"`},
-		"a pod that is null":           {ask("CREATE", "", "pods", `null`, "null"), false, `operation="create",result="unchanged"`},
-		"a static pod":                 {ask("CREATE", "", "pods", string(corpus.Pods()["mirror-pod"]), "null"), false, `operation="create",result="skipped"`},
-		"an update of a pod":           {ask("UPDATE", "", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"a deletion of a pod":          {ask("DELETE", "", "pods", "null", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"a connection to a pod":        {ask("CONNECT", "exec", "pods", `{"kind":"PodExecOptions"}`, "null"), false, `operation="other",result="skipped"`},
-		"an eviction":                  {ask("CREATE", "eviction", "pods", `{"kind":"Eviction"}`, "null"), false, `operation="other",result="skipped"`},
-		"a binding":                    {ask("CREATE", "binding", "pods", `{"kind":"Binding"}`, "null"), false, `operation="other",result="skipped"`},
-		"a resize":                     {ask("UPDATE", "resize", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"a status":                     {ask("UPDATE", "status", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"ephemeral containers created": {ask("CREATE", "ephemeralcontainers", "pods", "{"+spec+"}", "null"), false, `operation="other",result="skipped"`},
-		"a deployment":                 {ask("CREATE", "", "deployments", `{"spec":{"template":{`+spec+`}}}`, "null"), false, `operation="other",result="skipped"`},
+		"a pod without containers":     {newRequest("CREATE", "", "pods", `{"metadata":{},"spec":{"containers":[]}}`, "null"), false, `operation="create",result="unchanged"`},
+		"a pod without spec":           {newRequest("CREATE", "", "pods", `{}`, "null"), false, `operation="create",result="unchanged"`},
+		"a pod that is null":           {newRequest("CREATE", "", "pods", `null`, "null"), false, `operation="create",result="unchanged"`},
+		"a static pod":                 {newRequest("CREATE", "", "pods", string(corpus.Pods()["mirror-pod"]), "null"), false, `operation="create",result="skipped"`},
+		"an update of a pod":           {newRequest("UPDATE", "", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
+		"a deletion of a pod":          {newRequest("DELETE", "", "pods", "null", "{"+spec+"}"), false, `operation="other",result="skipped"`},
+		"a connection to a pod":        {newRequest("CONNECT", "exec", "pods", `{"kind":"PodExecOptions"}`, "null"), false, `operation="other",result="skipped"`},
+		"an eviction":                  {newRequest("CREATE", "eviction", "pods", `{"kind":"Eviction"}`, "null"), false, `operation="other",result="skipped"`},
+		"a binding":                    {newRequest("CREATE", "binding", "pods", `{"kind":"Binding"}`, "null"), false, `operation="other",result="skipped"`},
+		"a resize":                     {newRequest("UPDATE", "resize", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
+		"a status":                     {newRequest("UPDATE", "status", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
+		"ephemeral containers created": {newRequest("CREATE", "ephemeralcontainers", "pods", "{"+spec+"}", "null"), false, `operation="other",result="skipped"`},
+		"a deployment":                 {newRequest("CREATE", "", "deployments", `{"spec":{"template":{`+spec+`}}}`, "null"), false, `operation="other",result="skipped"`},
 		"a pod of another API group":   {group, false, `operation="other",result="skipped"`},
-		"a key twice in the pod":       {ask("CREATE", "", "pods", `{"metadata":{"x":1,"x":1},`+spec+`}`, "null"), true, `operation="create",result="skipped"`},
-		"broken UTF-8 in the pod":      {ask("CREATE", "", "pods", "{\"metadata\":{\"name\":\"\xff\xfe\"},"+spec+"}", "null"), true, `operation="create",result="skipped"`},
-		"broken UTF-8 in the old pod":  {ask("UPDATE", "ephemeralcontainers", "pods", "{}", "{\"x\":\"\xff\"}"), true, `operation="ephemeral",result="skipped"`},
-		"a list in place of the pod":   {ask("CREATE", "", "pods", `[]`, "null"), true, `operation="create",result="skipped"`},
-		"an image that is a number":    {ask("CREATE", "", "pods", `{"spec":{"containers":[{"image":5}]}}`, "null"), true, `operation="create",result="skipped"`},
+		"a key twice in the pod":       {newRequest("CREATE", "", "pods", `{"metadata":{"x":1,"x":1},`+spec+`}`, "null"), true, `operation="create",result="skipped"`},
+		"broken UTF-8 in the pod":      {newRequest("CREATE", "", "pods", "{\"metadata\":{\"name\":\"\xff\xfe\"},"+spec+"}", "null"), true, `operation="create",result="skipped"`},
+		"broken UTF-8 in the old pod":  {newRequest("UPDATE", "ephemeralcontainers", "pods", "{}", "{\"x\":\"\xff\"}"), true, `operation="ephemeral",result="skipped"`},
+		"a list in place of the pod":   {newRequest("CREATE", "", "pods", `[]`, "null"), true, `operation="create",result="skipped"`},
+		"an image that is a number":    {newRequest("CREATE", "", "pods", `{"spec":{"containers":[{"image":5}]}}`, "null"), true, `operation="create",result="skipped"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := endpointOf(t, nil)

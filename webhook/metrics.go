@@ -14,8 +14,8 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Metrics of the webhook. Every label comes from a closed set: image names in
-// labels would grow without bound.
+// Metrics are the Prometheus metrics of the webhook. Every label has a closed set
+// of values.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -33,7 +33,8 @@ type Metrics struct {
 	configTime  prometheus.Gauge
 }
 
-// NewMetrics returns metrics on a registry of their own.
+// NewMetrics returns metrics on their own registry. The version is the label of
+// privatelink_build_info.
 func NewMetrics(version string) *Metrics {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -71,11 +72,12 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
-// Expiry is when the serving certificate and its CA end; zero when unknown.
+// Expiry has the NotAfter times of the serving certificate and of its CA. A zero
+// time is not known.
 type Expiry struct{ Leaf, CA time.Time }
 
-// WatchCertificate exports the expiry of the serving certificate and its CA,
-// asked for at every scrape. A zero time is exported as 0.
+// WatchCertificate exports the expiry of the serving certificate and its CA. It
+// calls expiry at every scrape, and exports a zero time as 0.
 func (m *Metrics) WatchCertificate(expiry func() Expiry) {
 	gauge := func(which string, at func() time.Time) prometheus.GaugeFunc {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -94,7 +96,7 @@ func (m *Metrics) WatchCertificate(expiry func() Expiry) {
 	)
 }
 
-// Handler serves the metrics.
+// Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

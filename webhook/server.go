@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ServerConfig is what a Server needs. Handler, GetCertificate, Ready and
-// Metrics are required.
+// ServerConfig configures Server. Handler, GetCertificate, Ready and Metrics are
+// required.
 type ServerConfig struct {
 	Listen         string // of /mutate, HTTPS; default :9443
 	MetricsListen  string // of /metrics, /healthz and /readyz, plain HTTP; default :8080
@@ -30,16 +30,16 @@ type ServerConfig struct {
 	Metrics        *Metrics
 	Log            *slog.Logger // default: discards
 
-	// Drain is how long the server serves on after it was told to stop: the
-	// time that the removal of its endpoint may take to reach every API server.
+	// Drain is how long the server continues to serve after its context has ended:
+	// the time that the removal of its endpoint may take to reach every API server.
 	// Default 10s.
 	Drain time.Duration
-	// Grace is how long reviews that are under way then may take. Default 25s.
-	// Drain and Grace together stay below terminationGracePeriodSeconds.
+	// Grace is how long reviews in progress may then take. Default 25s. The sum of
+	// Drain and Grace must be below terminationGracePeriodSeconds.
 	Grace time.Duration
 }
 
-// Server serves admission reviews over HTTPS, and probes and metrics beside.
+// Server serves admission reviews over HTTPS, and probes and metrics over HTTP.
 type Server struct {
 	ServerConfig
 	draining         atomic.Bool
@@ -47,7 +47,7 @@ type Server struct {
 	reviews, metrics net.Listener
 }
 
-// NewServer opens both ports.
+// NewServer validates the configuration and listens on both addresses.
 func NewServer(c ServerConfig) (*Server, error) {
 	if c.Handler == nil || c.GetCertificate == nil || c.Ready == nil || c.Metrics == nil {
 		return nil, errors.New("webhook server: Handler, GetCertificate, Ready and Metrics are required")
@@ -80,16 +80,17 @@ func NewServer(c ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// ReviewAddr and MetricsAddr are the addresses that are listened on.
+// ReviewAddr is the address of the HTTPS listener.
 func (s *Server) ReviewAddr() string { return s.reviews.Addr().String() }
 
-// MetricsAddr is where probes and metrics are served.
+// MetricsAddr is the address of the listener for probes and metrics.
 func (s *Server) MetricsAddr() string { return s.metrics.Addr().String() }
 
-// Run serves until ctx ends, and then drains: it fails its readiness, answers
-// on with "Connection: close" for the time of Drain, and ends when the last
-// review is answered. Turning keep-alives off instead closes idle connections
-// at that instant, which races with a request on its way.
+// Run serves until ctx ends, and then drains: /readyz fails, responses have
+// "Connection: close" for the time of Drain, and Run returns when the last review
+// is answered. It returns the error of a listener that fails before. To disable
+// keep-alives instead would close idle connections at once, which races with
+// requests that are being sent.
 func (s *Server) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/mutate", s.Handler)
@@ -120,7 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			s.drain(failed, reviews)
-		case <-failed.Done(): // a listener broke: end the other
+		case <-failed.Done(): // a listener failed: close the other
 			_ = reviews.Close()
 		}
 		return probes.Close()
@@ -146,7 +147,7 @@ func (s *Server) drain(failed context.Context, reviews *http.Server) {
 	s.Log.Info("stopped")
 }
 
-// busy is the set of connections with a request under way.
+// busy is the set of connections with a request in progress.
 type busy struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -165,8 +166,8 @@ func (b *busy) changed(c net.Conn, state http.ConnState) {
 	b.conns[c] = true
 }
 
-// wait returns when no request is under way, or after the time given, with the
-// number of those that still are.
+// wait returns when no request is in progress, or after the limit, with the number
+// of requests that still are.
 func (b *busy) wait(limit time.Duration) int {
 	end := time.Now().Add(limit)
 	for {
@@ -219,9 +220,9 @@ func (s *Server) served(err error) error {
 	return err
 }
 
-// tlsErrors takes the lines of net/http's error log. A client that breaks off
-// because it distrusts our certificate is the one that matters: the API server
-// does so when its caBundle is wrong.
+// tlsErrors handles the lines of net/http's error log. The important one is of a
+// client that does not trust the serving certificate, as the API server does not
+// if its caBundle is wrong.
 type tlsErrors struct {
 	log     *slog.Logger
 	metrics *Metrics

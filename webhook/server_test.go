@@ -158,9 +158,9 @@ func (r *running) probe(t *testing.T, method, path string) (status int, text str
 	return response.StatusCode, string(body)
 }
 
-// ask sends one review.
+// send sends one review.
 
-func (r *running) ask() (closing bool, err error) {
+func (r *running) send() (closing bool, err error) {
 	response, err := r.client.Post("https://webhook/mutate", "application/json", bytes.NewReader(createReview("1", corpus.Pods()["minimal"])))
 	if err != nil {
 		return false, err
@@ -175,7 +175,7 @@ func (r *running) ask() (closing bool, err error) {
 
 func (r *running) mustAsk(t *testing.T, closing bool) {
 	t.Helper()
-	if got, err := r.ask(); err != nil || got != closing {
+	if got, err := r.send(); err != nil || got != closing {
 		t.Errorf("answered %v with Connection: close %v, want %v", err, got, closing)
 	}
 }
@@ -244,7 +244,7 @@ func TestAServerThatIsToldToStopDrains(t *testing.T) {
 		if <-r.ended; r.err != nil {
 			t.Errorf("Run returned %v", r.err)
 		}
-		if _, err := r.ask(); !errors.Is(err, errRefused) {
+		if _, err := r.send(); !errors.Is(err, errRefused) {
 			t.Errorf("a stopped server answered: %v", err)
 		}
 	})
@@ -277,7 +277,7 @@ func TestAReviewThatIsUnderWayIsAnswered(t *testing.T) {
 				})
 				answer := make(chan error, 1)
 				go func() {
-					_, err := r.ask()
+					_, err := r.send()
 					answer <- err
 				}()
 				synctest.Wait()
@@ -309,7 +309,7 @@ func TestABrokenListenerEndsTheServer(t *testing.T) {
 				if <-r.ended; !errors.Is(r.err, net.ErrClosed) {
 					t.Errorf("Run returned %v", r.err)
 				}
-				if _, err := r.ask(); err == nil {
+				if _, err := r.send(); err == nil {
 					t.Error("the other port still serves")
 				}
 			})
