@@ -14,9 +14,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// save writes the index as a tar of an OCI image layout. The file appears
-// whole or not at all.
-func save(index v1.ImageIndex, version, file string) (err error) {
+// writeArchive writes an OCI layout to a tar archive. It replaces the file only when
+// the archive is complete.
+func writeArchive(index v1.ImageIndex, version, file string) (err error) {
 	dir, err := os.MkdirTemp("", "oci-layout-")
 	if err != nil {
 		return err
@@ -40,14 +40,14 @@ func save(index v1.ImageIndex, version, file string) (err error) {
 		return err
 	}
 	defer os.Remove(out.Name())
-	if err := errors.Join(archive(dir, out), out.Chmod(0o644), out.Close()); err != nil {
+	if err := errors.Join(tarDir(dir, out), out.Chmod(0o644), out.Close()); err != nil {
 		return err
 	}
 	return os.Rename(out.Name(), file)
 }
 
-// archive writes the folder's files in lexical order, without owners or times.
-func archive(dir string, out *os.File) error {
+// tarDir writes the files of a directory in lexical order, without owners and times.
+func tarDir(dir string, out *os.File) error {
 	w := tar.NewWriter(out)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -22,11 +23,12 @@ import (
 
 const entrypoint = "/privatelink-webhook"
 
-// build makes an index with an image for each architecture, sorted by name.
-func build(binaries map[string]string, version string) (v1.ImageIndex, error) {
+// buildIndex returns an index with an image for each architecture, in the order of
+// their names.
+func buildIndex(binaries map[string]string, version string) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range slices.Sorted(maps.Keys(binaries)) {
-		image, err := pack(binaries[arch], arch, version)
+		image, err := buildImage(binaries[arch], arch, version)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", binaries[arch], err)
 		}
@@ -38,8 +40,9 @@ func build(binaries map[string]string, version string) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-// pack makes the image of one binary, the same as the Dockerfile's last stage.
-func pack(file, arch, version string) (v1.Image, error) {
+// buildImage returns the image of a binary, which corresponds to the last stage of
+// the Dockerfile.
+func buildImage(file, arch, version string) (v1.Image, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -47,7 +50,7 @@ func pack(file, arch, version string) (v1.Image, error) {
 	if err := checkStatic(data, arch); err != nil {
 		return nil, err
 	}
-	layerTar, err := layer(data)
+	layerTar, err := tarFile(data)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,8 @@ func pack(file, arch, version string) (v1.Image, error) {
 	return mutate.Append(image, mutate.Addendum{Layer: l, History: v1.History{CreatedBy: "COPY privatelink-webhook /"}})
 }
 
-// checkStatic refuses what could not start in an image without a file system.
+// checkStatic returns an error for binaries that cannot run in an image without
+// libraries or with another architecture.
 func checkStatic(data []byte, arch string) error {
 	f, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {
@@ -87,16 +91,17 @@ func checkStatic(data []byte, arch string) error {
 	}
 	machine, known := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]
 	if !known || f.Machine != machine {
-		return fmt.Errorf("is for %s, not for %s", f.Machine, arch)
+		return fmt.Errorf("the binary is for %s, not for %s", f.Machine, arch)
 	}
 	if libraries, _ := f.ImportedLibraries(); len(libraries) > 0 || f.Section(".interp") != nil {
-		return fmt.Errorf("is not static; build it with CGO_ENABLED=0")
+		return errors.New("the binary is not static; build it with CGO_ENABLED=0")
 	}
 	return nil
 }
 
-// layer is a tar with the one file, owned by root and without a time stamp.
-func layer(binary []byte) ([]byte, error) {
+// tarFile returns a tar archive with the binary, owned by root and without a time
+// stamp.
+func tarFile(binary []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if err := w.WriteHeader(&tar.Header{Name: entrypoint[1:], Mode: 0o555, Size: int64(len(binary)), Typeflag: tar.TypeReg}); err != nil {

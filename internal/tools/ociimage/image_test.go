@@ -6,7 +6,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,13 +13,14 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-// binary compiles a tiny static program, standing for the server.
-func binary(t *testing.T, arch string) string {
+// buildBinary compiles a static program in place of the server.
+func buildBinary(t *testing.T, arch string) string {
 	t.Helper()
 	dir := t.TempDir()
 	source := filepath.Join(dir, "main.go")
@@ -36,18 +36,16 @@ func binary(t *testing.T, arch string) string {
 	return out
 }
 
-func TestAPushedImageHasBothPlatformsAndNothingButTheBinary(t *testing.T) {
-	server := httptest.NewServer(registry.New())
-	defer server.Close()
-	ref := strings.TrimPrefix(server.URL, "http://") + "/castai/privatelink-webhook:v0.1.0"
-	files := map[string]string{"amd64": binary(t, "amd64"), "arm64": binary(t, "arm64")}
+func TestPush(t *testing.T) {
+	ref := fakeregistry.Start(t).Host + "/castai/privatelink-webhook:v0.1.0"
+	files := map[string]string{"amd64": buildBinary(t, "amd64"), "arm64": buildBinary(t, "arm64")}
 	args := []string{"--version", "v0.1.0", "--push", ref, "--binary", "amd64=" + files["amd64"], "--binary", "arm64=" + files["arm64"]}
 	var first, second bytes.Buffer
 	if err := run(t.Context(), args, &first); err != nil {
 		t.Fatal(err)
 	}
 	if err := run(t.Context(), args, &second); err != nil || first.String() != second.String() {
-		t.Errorf("the same binaries gave %q and %q, %v", first.String(), second.String(), err)
+		t.Errorf("two builds of the same binaries: %q and %q, %v", first.String(), second.String(), err)
 	}
 	for arch, file := range files {
 		r, err := name.ParseReference(ref)
@@ -66,7 +64,7 @@ func TestAPushedImageHasBothPlatformsAndNothingButTheBinary(t *testing.T) {
 			t.Errorf("%s: config %+v", arch, config.Config)
 		}
 		if got, want := onlyFile(t, image), read(t, file); !bytes.Equal(got, want) {
-			t.Errorf("%s: the image holds %d bytes, the binary has %d", arch, len(got), len(want))
+			t.Errorf("%s: the file in the image has %d bytes, the binary has %d", arch, len(got), len(want))
 		}
 	}
 }
@@ -106,8 +104,8 @@ func read(t *testing.T, file string) []byte {
 	return data
 }
 
-func TestAnArchiveIsAnOCILayoutAndReproducible(t *testing.T) {
-	dir, file := t.TempDir(), binary(t, "amd64")
+func TestArchive(t *testing.T) {
+	dir, file := t.TempDir(), buildBinary(t, "amd64")
 	var archives [2][]byte
 	for i := range archives {
 		out := filepath.Join(dir, "image.tar")
@@ -117,7 +115,7 @@ func TestAnArchiveIsAnOCILayoutAndReproducible(t *testing.T) {
 		archives[i] = read(t, out)
 	}
 	if !bytes.Equal(archives[0], archives[1]) {
-		t.Error("two runs gave two archives")
+		t.Error("two builds of the same binary differ")
 	}
 	names := map[string]bool{}
 	for r := tar.NewReader(bytes.NewReader(archives[0])); ; {
@@ -135,7 +133,7 @@ func TestAnArchiveIsAnOCILayoutAndReproducible(t *testing.T) {
 	}
 }
 
-func TestWhatCouldNotStartIsRefused(t *testing.T) {
+func TestErrors(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("no program"), 0o644); err != nil {
 		t.Fatal(err)
@@ -144,17 +142,17 @@ func TestWhatCouldNotStartIsRefused(t *testing.T) {
 		args []string
 		want string
 	}{
-		"a file that is no program":  {[]string{"--binary", "amd64=" + text, "--out", text + ".tar"}, "not a Linux binary"},
-		"a binary of the wrong kind": {[]string{"--binary", "arm64=" + binary(t, "amd64"), "--out", text + ".tar"}, "not for arm64"},
-		"nothing to do":              {[]string{"--binary", "amd64=" + text}, "--push"},
-		"a reference that is none":   {[]string{"--binary", "amd64=" + binary(t, "amd64"), "--push", "X Y"}, "push X Y"},
+		"not a binary":                      {[]string{"--binary", "amd64=" + text, "--out", text + ".tar"}, "not a Linux binary"},
+		"a binary for another architecture": {[]string{"--binary", "arm64=" + buildBinary(t, "amd64"), "--out", text + ".tar"}, "not for arm64"},
+		"neither archive nor registry":      {[]string{"--binary", "amd64=" + text}, "--push"},
+		"an invalid reference":              {[]string{"--binary", "amd64=" + buildBinary(t, "amd64"), "--push", "X Y"}, "push X Y"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := run(t.Context(), tc.args, io.Discard); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("err = %v, want mention of %q", err, tc.want)
+				t.Errorf("error %v does not contain %q", err, tc.want)
 			}
 			if _, err := os.Stat(text + ".tar"); err == nil {
-				t.Error("an archive was left behind")
+				t.Error("an incomplete archive was not removed")
 			}
 		})
 	}

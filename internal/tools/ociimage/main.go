@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command image packs the server's static binaries into an OCI image without
-// Docker: one layer with one file, nothing else, for each platform.
+// Command ociimage builds a multi-platform OCI image of the webhook server without
+// Docker. The image of each platform has one layer with one file, the static binary.
 //
-// It writes an OCI image layout as a tar archive, which `docker load`, `ctr
-// image import`, `skopeo copy oci-archive:` and others read, or pushes to a
-// registry with the credentials of the Docker configuration. The result depends
-// on its input alone: the same binaries give the same digest.
+// It writes the image to an OCI layout in a tar archive, as read by `docker load`,
+// `ctr image import` and `skopeo copy oci-archive:`, or pushes it to a registry with
+// the credentials of the Docker configuration. Builds are reproducible: the same
+// binaries result in the same digest.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "image:", err)
+		fmt.Fprintln(os.Stderr, "ociimage:", err)
 		os.Exit(1)
 	}
 }
@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		out, push string
 		version   string
 	)
-	f := pflag.NewFlagSet("image", pflag.ContinueOnError)
+	f := pflag.NewFlagSet("ociimage", pflag.ContinueOnError)
 	f.StringToStringVar(&binaries, "binary", nil, "`ARCH=FILE` of a static Linux binary; repeat for each architecture")
 	f.StringVar(&out, "out", "", "write an OCI layout to this tar `FILE`")
 	f.StringVar(&push, "push", "", "push to this `REFERENCE`, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/privatelink-webhook:v0.1.0")
@@ -48,9 +48,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if len(binaries) == 0 || out == "" && push == "" {
-		return errors.New("give --binary ARCH=FILE, and --out FILE or --push REFERENCE; see --help")
+		return errors.New("required: --binary ARCH=FILE, and --out FILE or --push REFERENCE; see --help")
 	}
-	index, err := build(binaries, version)
+	index, err := buildIndex(binaries, version)
 	if err != nil {
 		return err
 	}
@@ -59,13 +59,13 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if out != "" {
-		if err := save(index, version, out); err != nil {
+		if err := writeArchive(index, version, out); err != nil {
 			return fmt.Errorf("%s: %w", out, err)
 		}
 		fmt.Fprintf(stdout, "%s  %s\n", digest, out)
 	}
 	if push != "" {
-		if err := upload(ctx, index, push); err != nil {
+		if err := pushIndex(ctx, index, push); err != nil {
 			return fmt.Errorf("push %s: %w", push, err)
 		}
 		fmt.Fprintf(stdout, "%s  %s\n", digest, push)
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-func upload(ctx context.Context, index v1.ImageIndex, to string) error {
+func pushIndex(ctx context.Context, index v1.ImageIndex, to string) error {
 	ref, err := name.ParseReference(to)
 	if err != nil {
 		return err
