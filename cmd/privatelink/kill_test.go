@@ -4,10 +4,7 @@ package main
 
 import (
 	"context"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,11 +12,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	gcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
 // asProgram makes of this test binary the program itself.
@@ -43,16 +40,15 @@ func TestAKilledMirrorGoesOn(t *testing.T) {
 	images, file := pods(t, refs...), filepath.Join(t.TempDir(), "lock.yaml")
 	var requests, limit atomic.Int64
 	var kill atomic.Pointer[context.CancelFunc]
-	registry := gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	target := fakeregistry.Start(t)
+	target.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if n := requests.Add(1); limit.Load() > 0 && n == limit.Load() {
 			(*kill.Load())()
 			panic(http.ErrAbortHandler)
 		}
-		registry.ServeHTTP(w, r)
-	}))
-	defer server.Close()
-	prefix := strings.TrimPrefix(server.URL, "http://") + "/mirror"
+		next.ServeHTTP(w, r)
+	})
+	prefix := target.Host + "/mirror"
 
 	mirror := func(after int64) error {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -4,8 +4,6 @@ package chart
 
 import (
 	"fmt"
-	"io"
-	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -14,27 +12,19 @@ import (
 	"strings"
 	"testing"
 
-	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"helm.sh/helm/v4/pkg/registry"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-// pushed serves a registry that has charts/agent in three versions.
-func pushed(t *testing.T, wrap func(http.Handler) http.Handler) (host string) {
+// pushed starts a registry with charts/agent in three versions. The fault applies to
+// the requests of the test.
+func pushed(t *testing.T, fault fakeregistry.Fault) (host string) {
 	t.Helper()
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	t.Setenv("HELM_CONFIG_HOME", t.TempDir())
-	inner := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Push") != "" || wrap == nil {
-			inner.ServeHTTP(w, r)
-			return
-		}
-		wrap(inner).ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	host = server.Listener.Addr().String()
-
-	c, err := registry.NewClient(registry.ClientOptPlainHTTP(), registry.ClientOptHTTPClient(&http.Client{Transport: pushing{}}))
+	server := fakeregistry.Start(t)
+	c, err := registry.NewClient(registry.ClientOptPlainHTTP())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,20 +34,12 @@ func pushed(t *testing.T, wrap func(http.Handler) http.Handler) (host string) {
 			t.Fatal(err)
 		}
 		version := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "agent-"), ".tgz")
-		if _, err := c.Push(data, host+"/charts/agent:"+version); err != nil {
+		if _, err := c.Push(data, server.Host+"/charts/agent:"+version); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return host
-}
-
-// pushing marks the requests of the test's own pushes.
-type pushing struct{}
-
-func (pushing) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("X-Push", "1")
-	return http.DefaultTransport.RoundTrip(r)
+	server.SetFault(fault)
+	return server.Host
 }
 
 func TestVersionsOfARegistry(t *testing.T) {
@@ -102,15 +84,13 @@ func TestVersionsOfARegistry(t *testing.T) {
 }
 
 func TestARegistryThatAsksWhoIsThere(t *testing.T) {
-	host := pushed(t, func(inner http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
-				w.Header().Set("WWW-Authenticate", `Basic realm="charts"`)
-				w.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-			inner.ServeHTTP(w, r)
-		})
+	host := pushed(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="charts"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 	o := Options{Chart: "oci://" + host + "/charts/agent", Version: "1.1.0"}
 	_, err := Render(t.Context(), o)
@@ -126,34 +106,30 @@ func TestARegistryThatAsksWhoIsThere(t *testing.T) {
 }
 
 func TestARegistryThatSpoilsTheArchive(t *testing.T) {
-	host := pushed(t, func(inner http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			answer := httptest.NewRecorder()
-			inner.ServeHTTP(answer, r)
-			body := answer.Body.Bytes()
-			if strings.Contains(r.URL.Path, "/blobs/") && len(body) > 100 {
-				body[50] ^= 1
-			}
-			maps.Copy(w.Header(), answer.Header())
-			w.WriteHeader(answer.Code)
-			_, _ = w.Write(body)
-		})
+	host := pushed(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		response := httptest.NewRecorder()
+		next.ServeHTTP(response, r)
+		body := response.Body.Bytes()
+		if strings.Contains(r.URL.Path, "/blobs/") && len(body) > 100 {
+			body[50] ^= 1
+		}
+		maps.Copy(w.Header(), response.Header())
+		w.WriteHeader(response.Code)
+		_, _ = w.Write(body)
 	})
 	_, err := Render(t.Context(), Options{Chart: "oci://" + host + "/charts/agent", Version: "1.1.0"})
 	wantError(t, err, "charts/agent", "digest")
 }
 
 func TestARegistryThatPromisesTooMuch(t *testing.T) {
-	host := pushed(t, func(inner http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !strings.Contains(r.URL.Path, "/manifests/") {
-				inner.ServeHTTP(w, r)
-				return
-			}
-			layer := fmt.Sprintf(`{"mediaType":%q,"digest":"sha256:%064d","size":%d}`, registry.ChartLayerMediaType, 1, int64(1)<<50)
-			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-			_, _ = fmt.Fprintf(w, `{"schemaVersion":2,"config":{"mediaType":%q,"digest":"sha256:%064d","size":2},"layers":[%s]}`, registry.ConfigMediaType, 2, layer)
-		})
+	host := pushed(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !strings.Contains(r.URL.Path, "/manifests/") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		layer := fmt.Sprintf(`{"mediaType":%q,"digest":"sha256:%064d","size":%d}`, registry.ChartLayerMediaType, 1, int64(1)<<50)
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		_, _ = fmt.Fprintf(w, `{"schemaVersion":2,"config":{"mediaType":%q,"digest":"sha256:%064d","size":2},"layers":[%s]}`, registry.ConfigMediaType, 2, layer)
 	})
 	_, err := Render(t.Context(), Options{Chart: "oci://" + host + "/charts/agent", Version: "1.1.0"})
 	wantError(t, err, "this is no chart")
