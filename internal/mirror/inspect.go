@@ -54,7 +54,7 @@ func (p *Plan) collectBlobs() {
 }
 
 // findBlobs removes the blobs that the target has from those that are needed.
-// Repositories that have to be created are not asked.
+// Repositories that have to be created are skipped.
 func (m *Mirror) findBlobs(ctx context.Context, p *Plan) error {
 	type lookup struct {
 		blob       *blob

@@ -35,19 +35,15 @@ func (a *Archive) ImportEndpoints(ctx context.Context, r Registry, target func(s
 	if !a.IsDelta() {
 		return a, r, nil
 	}
-	repositories := make([]string, len(a.meta.Assumes.Images))
-	for i, image := range a.meta.Assumes.Images {
-		ref, err := target(image.Source, image.Target)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s, which the archive assumes to be present: %w", image.Source, err)
-		}
-		repositories[i] = rewrite.SplitReference(ref).Repository
+	repositories, err := a.assumedRepositories(target)
+	if err != nil {
+		return nil, nil, err
 	}
-	b := &deltaBase{archive: a, registry: r, repositories: map[digest.Digest]string{}}
-	found := make([]string, len(a.meta.Assumes.Blobs))
+	blobs := a.meta.Assumes.Blobs
+	found := make([]string, len(blobs))
 	all, group := errgroup.WithContext(ctx)
 	all.SetLimit(16)
-	for n, blob := range a.meta.Assumes.Blobs {
+	for n, blob := range blobs {
 		all.Go(func() (err error) {
 			found[n], err = findRepository(group, r, blob, repositories)
 			return err
@@ -56,21 +52,43 @@ func (a *Archive) ImportEndpoints(ctx context.Context, r Registry, target func(s
 	if err := all.Wait(); err != nil {
 		return nil, nil, err
 	}
-	var missing []string
-	for n, blob := range a.meta.Assumes.Blobs {
+	b := &deltaBase{archive: a, registry: r, repositories: map[digest.Digest]string{}}
+	var missing []assumedBlob
+	for n, blob := range blobs {
 		if b.repositories[blob.Digest] = found[n]; found[n] == "" {
-			missing = append(missing, fmt.Sprintf("%s (%s, of %s)", blob.Digest, formatSize(blob.Size), a.meta.Assumes.Images[blob.Images[0]].Source))
+			missing = append(missing, blob)
 		}
 	}
 	if len(missing) > 0 {
-		more := ""
-		if n := len(missing) - 10; n > 0 {
-			missing, more = missing[:10], fmt.Sprintf("\n  and %d more", n)
-		}
-		return nil, nil, fmt.Errorf("%s is a delta to the lock file %s, and the registry does not have all of its blobs; nothing was written. Import the archive of that lock file first, or a full one. Missing:\n  %s%s",
-			a.parts.stem, a.meta.Assumes.Lock, strings.Join(missing, "\n  "), more)
+		return nil, nil, a.missingBaseError(missing)
 	}
 	return (*deltaSource)(b), (*deltaTarget)(b), nil
+}
+
+// assumedRepositories returns the repository of each image of the older lock.
+func (a *Archive) assumedRepositories(target func(source, locked string) (string, error)) ([]string, error) {
+	repositories := make([]string, len(a.meta.Assumes.Images))
+	for i, image := range a.meta.Assumes.Images {
+		ref, err := target(image.Source, image.Target)
+		if err != nil {
+			return nil, fmt.Errorf("%s, which the archive assumes to be present: %w", image.Source, err)
+		}
+		repositories[i] = rewrite.SplitReference(ref).Repository
+	}
+	return repositories, nil
+}
+
+func (a *Archive) missingBaseError(missing []assumedBlob) error {
+	const listed = 10
+	var list strings.Builder
+	for _, b := range missing[:min(listed, len(missing))] {
+		fmt.Fprintf(&list, "\n  %s (%s, of %s)", b.Digest, formatSize(b.Size), a.meta.Assumes.Images[b.Images[0]].Source)
+	}
+	if n := len(missing) - listed; n > 0 {
+		fmt.Fprintf(&list, "\n  and %d more", n)
+	}
+	return fmt.Errorf("%s is a delta to the lock file %s, and the registry does not have all of its blobs; nothing was written. Import the archive of that lock file first, or a full one. Missing:%s",
+		a.parts.stem, a.meta.Assumes.Lock, list.String())
 }
 
 // findRepository returns a repository that has an assumed blob, or "".

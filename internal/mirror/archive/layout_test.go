@@ -96,3 +96,23 @@ func TestHeadersAreReproducible(t *testing.T) {
 		t.Errorf("%+v, %v", h, err)
 	}
 }
+
+func TestMissingBaseErrorIsShort(t *testing.T) {
+	blobs := make([]assumedBlob, 12)
+	for i := range blobs {
+		blobs[i] = assumedBlob{contentInfo{digest.FromString("x"), 100 << 20}, []int{0}}
+	}
+	a := &Archive{parts: &parts{stem: "x.tar"}, meta: meta{Assumes: &assumption{Images: []assumedImage{{Source: "a:v1"}}}}}
+	text := a.missingBaseError(blobs).Error()
+	if strings.Count(text, "(100.0 MiB, of a:v1)") != 10 || !strings.HasSuffix(text, "\n  and 2 more") {
+		t.Error(text)
+	}
+}
+
+func TestFormatSize(t *testing.T) {
+	for n, want := range map[int64]string{1023: "1023 bytes", 1024: "1.0 KiB", 3 << 30: "3.0 GiB", 5000 << 40: "5000.0 TiB"} {
+		if got := formatSize(n); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+}

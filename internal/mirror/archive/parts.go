@@ -165,30 +165,9 @@ func (p *parts) open(i int, name string) error {
 // findParts returns the names of all parts of a split archive. The error names those
 // that are missing.
 func findParts(path, stem string) ([]string, error) {
-	listed, err := listedSums(stem)
+	found, last, err := knownParts(stem)
 	if err != nil {
 		return nil, err
-	}
-	found := map[string]bool{}
-	last := -1
-	note := func(name string, exists bool) {
-		m := partPattern.FindStringSubmatch(name)
-		if m == nil || m[1] != stem {
-			return
-		}
-		n, _ := strconv.Atoi(m[2])
-		last = max(last, n)
-		found[name] = found[name] || exists
-	}
-	files, err := os.ReadDir(filepath.Dir(stem))
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range files {
-		note(filepath.Join(filepath.Dir(stem), f.Name()), true)
-	}
-	for name := range listed {
-		note(filepath.Join(filepath.Dir(stem), name), false)
 	}
 	var names, missing []string
 	for i := range last + 1 {
@@ -207,6 +186,37 @@ func findParts(path, stem string) ([]string, error) {
 		return nil, fmt.Errorf("the archive %s is missing %s: copy it to the directory of the other parts", stem, strings.Join(missing, ", "))
 	}
 	return names, nil
+}
+
+// knownParts returns the parts that exist, and the highest number of a part that exists
+// or is listed in FILE.sha256; -1 if there is none.
+func knownParts(stem string) (found map[string]bool, last int, err error) {
+	listed, err := listedSums(stem)
+	if err != nil {
+		return nil, 0, err
+	}
+	files, err := os.ReadDir(filepath.Dir(stem))
+	if err != nil {
+		return nil, 0, err
+	}
+	found, last = map[string]bool{}, -1
+	add := func(base string, exists bool) {
+		name := filepath.Join(filepath.Dir(stem), base)
+		m := partPattern.FindStringSubmatch(name)
+		if m == nil || m[1] != stem {
+			return
+		}
+		n, _ := strconv.Atoi(m[2]) // the pattern has digits only
+		last = max(last, n)
+		found[name] = found[name] || exists
+	}
+	for _, f := range files {
+		add(f.Name(), true)
+	}
+	for base := range listed {
+		add(base, false)
+	}
+	return found, last, nil
 }
 
 // unfinished reports whether an interrupted export left files.
