@@ -76,13 +76,13 @@ func (c *doctorRun) clusterFaults() []fault {
 		{"webhook scaled to 0", "cluster/replicas", "scaled to 0", "--replicas=2", patch("deployment", deploy.Name, `[{"op": "replace", "path": "/spec/replicas", "value": 0}]`)},
 		{"one replica only", "cluster/replicas", "only one replica", "--replicas=2", patch("deployment", deploy.Name, `[{"op": "replace", "path": "/spec/replicas", "value": 1}]`)},
 		{"webhook not installed", "cluster/replicas", "there is no Deployment", "privatelink install", remove("deployment", deploy.Name, in...)},
-		{"Service with a wrong target port", "cluster/service", "leads to port 9999", "privatelink install",
+		{"Service with a wrong target port", "cluster/service", "targets port 9999", "privatelink install",
 			patch("service", deploy.Name, `[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 9999}]`)},
 		{"Service that selects no pod", "cluster/service", "no ready pod is behind", service, func(t *testing.T) func() {
 			c.patched(t, "service", deploy.Name, `[{"op": "add", "path": "/spec/selector/color", "value": "blue"}]`)
 			return func() { c.patched(t, "service", deploy.Name, service) }
 		}},
-		{"NetworkPolicy without the webhook's port", "cluster/network-policy", "none lets port 9443 in", "privatelink install",
+		{"NetworkPolicy without the webhook's port", "cluster/network-policy", "none allows port 9443", "privatelink install",
 			patch("networkpolicy", deploy.Name, `[{"op": "replace", "path": "/spec/ingress/0/ports/0/port", "value": 8443}]`)},
 		{"Pod Security refuses the webhook's own pods", "cluster/pod-security", "hostNetwork", "enforce=privileged",
 			func(t *testing.T) func() {

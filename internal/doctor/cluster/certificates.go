@@ -23,21 +23,21 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-// served is what a replica shows to those who connect.
-type served struct {
+// replicaChain is the certificate chain that a replica serves.
+type replicaChain struct {
 	pod   string
 	chain []*x509.Certificate
 }
 
-// chains asks every ready replica for its certificate, over a port-forward:
-// whoever may use kubectl gets there, from wherever that is.
-func (k *cluster) chains(ctx context.Context) ([]served, error) {
-	return k.served.Get(ctx, func(ctx context.Context) (all []served, err error) {
-		d, err := k.theDeployment(ctx)
+// chains connects to each ready replica through a port-forward, which needs no
+// network route to the pods.
+func (k *checker) chains(ctx context.Context) ([]replicaChain, error) {
+	return k.chainsOnce.Get(ctx, func(ctx context.Context) (chains []replicaChain, err error) {
+		d, err := k.getDeployment(ctx)
 		if err != nil {
 			return nil, err
 		}
-		pods, err := k.ownPods(ctx)
+		pods, err := k.webhookPods(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -49,25 +49,16 @@ func (k *cluster) chains(ctx context.Context) ([]served, error) {
 			if err != nil {
 				return nil, fmt.Errorf("connecting to pod %s by port-forward: %w", p.Name, err)
 			}
-			all = append(all, served{p.Name, chain})
+			chains = append(chains, replicaChain{p.Name, chain})
 		}
-		if len(all) == 0 {
+		if len(chains) == 0 {
 			return nil, errors.New("no replica is ready")
 		}
-		return all, nil
+		return chains, nil
 	})
 }
 
-// presented are the chains, and whether the webhook makes them itself.
-func (k *cluster) presented(ctx context.Context) (all []served, self bool, err error) {
-	if all, err = k.chains(ctx); err != nil {
-		return nil, false, err
-	}
-	self, err = k.selfManaged(ctx)
-	return all, self, err
-}
-
-func (k *cluster) chain(ctx context.Context, p corev1.Pod, port int32) ([]*x509.Certificate, error) {
+func (k *checker) chain(ctx context.Context, p corev1.Pod, port int32) ([]*x509.Certificate, error) {
 	transport, upgrader, err := spdy.RoundTripperFor(k.REST)
 	if err != nil {
 		return nil, err
@@ -93,7 +84,7 @@ func (k *cluster) chain(ctx context.Context, p corev1.Pod, port int32) ([]*x509.
 	if err != nil {
 		return nil, err
 	}
-	// Whether it is to be trusted is decided afterwards, against the caBundle.
+	// The check ca-bundle verifies the chain.
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: k.serverName()}}
 	c, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", fmt.Sprint(ports[0].Local)))
 	if err != nil {
@@ -103,51 +94,55 @@ func (k *cluster) chain(ctx context.Context, p corev1.Pod, port int32) ([]*x509.
 	return c.(*tls.Conn).ConnectionState().PeerCertificates, nil
 }
 
-// serverName is the one that API servers verify.
-func (k *cluster) serverName() string { return k.Names.Service + "." + k.Names.Namespace + ".svc" }
+// serverName returns the name that API servers verify.
+func (k *checker) serverName() string { return k.Names.Service + "." + k.Names.Namespace + ".svc" }
 
-// restarts makes the webhook begin anew, and publish its CA again.
-func (k *cluster) restarts() string {
+// restartCommand restarts the webhook, which then publishes its CA.
+func (k *checker) restartCommand() string {
 	return fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", k.Names.Namespace, k.Names.Deployment)
 }
 
-func (k *cluster) certificate(ctx context.Context) doctor.Finding {
-	all, self, err := k.presented(ctx)
+func (k *checker) certificate(ctx context.Context) doctor.Finding {
+	chains, err := k.chains(ctx)
 	if err != nil {
-		return unseen("asking for the served certificate", err)
+		return requestFailed("reading the served certificate", err)
+	}
+	isSelfManaged, err := k.isSelfManaged(ctx)
+	if err != nil {
+		return requestFailed("reading the Deployment", err)
 	}
 	now, err := k.serverTime(ctx)
 	if err != nil {
-		return unseen("asking the API server for its time", err)
+		return requestFailed("reading the API server's clock", err)
 	}
-	remedy := k.restarts() + "\nand see its log; it should have renewed it by now"
-	if !self {
+	remedy := k.restartCommand() + "\nand read its log: the webhook renews its certificate long before it expires"
+	if !isSelfManaged {
 		remedy = "renew the certificate: with cert-manager, kubectl -n " + k.Names.Namespace + " describe certificates; else replace the files in its Secret"
 	}
-	var first time.Time
-	for _, s := range all {
+	var earliest time.Time
+	for _, s := range chains {
 		for _, c := range s.chain {
-			what := fmt.Sprintf("pod %s serves %q, valid from %s to %s", s.pod, c.Subject.CommonName, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
-			left := c.NotAfter.Sub(now)
+			detail := fmt.Sprintf("pod %s serves %q, valid from %s to %s", s.pod, c.Subject.CommonName, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
+			remaining := c.NotAfter.Sub(now)
 			switch {
 			case now.Before(c.NotBefore):
-				return doctor.Failf("set the clocks of the nodes and of the control plane right, then "+k.restarts(), "a certificate is not valid yet: the API server's clock says %s", now.UTC().Format(time.RFC3339)).With(what)
-			case left <= 0:
-				return doctor.Failf(remedy, "a certificate has expired").With(what)
-			case left < margin(c):
-				return doctor.Failf(remedy, "a certificate expires in %s", days(left)).With(what)
+				return doctor.Failf("correct the clocks of the nodes and of the control plane, then "+k.restartCommand(), "a certificate is not valid yet: the API server's clock says %s", now.UTC().Format(time.RFC3339)).With(detail)
+			case remaining <= 0:
+				return doctor.Failf(remedy, "a certificate has expired").With(detail)
+			case remaining < margin(c):
+				return doctor.Failf(remedy, "a certificate expires in %s", days(remaining)).With(detail)
 			}
-			if first.IsZero() || c.NotAfter.Before(first) {
-				first = c.NotAfter
+			if earliest.IsZero() || c.NotAfter.Before(earliest) {
+				earliest = c.NotAfter
 			}
 		}
 	}
-	return doctor.OKf("%d replicas; the first certificate expires in %s", len(all), days(first.Sub(now)))
+	return doctor.OKf("%d replicas; the first certificate expires in %s", len(chains), days(earliest.Sub(now)))
 }
 
-// margin is how long before its end a certificate should have been replaced: a
-// quarter of its life, 30 days at most. Ours are renewed at two thirds,
-// cert-manager's as the overlay says.
+// margin returns the time before its expiry at which a certificate should have
+// been renewed: a quarter of its lifetime, at most 30 days. The webhook renews at
+// two thirds of the lifetime, and cert-manager as the overlay configures it.
 func margin(c *x509.Certificate) time.Duration {
 	return min(c.NotAfter.Sub(c.NotBefore)/4, 30*24*time.Hour)
 }
@@ -159,105 +154,109 @@ func days(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-func (k *cluster) caBundle(ctx context.Context) doctor.Finding {
-	live, err := k.theConfiguration(ctx)
+func (k *checker) caBundle(ctx context.Context) doctor.Finding {
+	live, err := k.getConfiguration(ctx)
 	if err != nil {
-		return unseen("reading the MutatingWebhookConfiguration", err)
+		return requestFailed("reading the MutatingWebhookConfiguration", err)
 	}
-	all, self, err := k.presented(ctx)
+	chains, err := k.chains(ctx)
 	if err != nil {
-		return unseen("asking for the served certificate", err)
+		return requestFailed("reading the served certificate", err)
 	}
-	remedy := k.restarts() + "\nThe webhook publishes its CA within two to three seconds; if that does not help, see its log and the check cluster/rbac."
-	if !self {
-		remedy = "publish the CA: cert-manager's cainjector does with the annotation cert-manager.io/inject-ca-from; with files of your own:\nkubectl patch mutatingwebhookconfiguration " + live.Name +
+	isSelfManaged, err := k.isSelfManaged(ctx)
+	if err != nil {
+		return requestFailed("reading the Deployment", err)
+	}
+	remedy := k.restartCommand() + "\nThe webhook publishes its CA within two to three seconds; if that does not help, see its log and the check cluster/rbac."
+	if !isSelfManaged {
+		remedy = "publish the CA: cert-manager's cainjector does so with the annotation cert-manager.io/inject-ca-from; with your own files:\nkubectl patch mutatingwebhookconfiguration " + live.Name +
 			` --type=json -p '[{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":"'"$(base64 -w0 ca.crt)"'"},{"op":"replace","path":"/webhooks/1/clientConfig/caBundle","value":"'"$(base64 -w0 ca.crt)"'"}]'`
 	}
-	var wrong []string
+	var untrusted []string
 	for _, w := range live.Webhooks {
 		roots := x509.NewCertPool()
 		if len(w.ClientConfig.CABundle) == 0 {
-			wrong = append(wrong, w.Name+" has no caBundle")
+			untrusted = append(untrusted, w.Name+" has no caBundle")
 			continue
 		}
 		if !roots.AppendCertsFromPEM(w.ClientConfig.CABundle) {
-			wrong = append(wrong, w.Name+": its caBundle has no certificate")
+			untrusted = append(untrusted, w.Name+": its caBundle contains no certificate")
 			continue
 		}
-		for _, s := range all {
-			if err := k.trusts(roots, s.chain); err != nil {
-				wrong = append(wrong, fmt.Sprintf("%s does not trust pod %s: %v", w.Name, s.pod, err))
+		for _, s := range chains {
+			if err := k.verify(roots, s.chain); err != nil {
+				untrusted = append(untrusted, fmt.Sprintf("%s does not trust pod %s: %v", w.Name, s.pod, err))
 			}
 		}
 	}
-	if len(wrong) > 0 {
-		return doctor.Failf(remedy, "the API server does not trust the webhook").With(wrong...)
+	if len(untrusted) > 0 {
+		return doctor.Failf(remedy, "the API server does not trust the webhook").With(untrusted...)
 	}
-	return doctor.OKf("%d entries trust %d replicas", len(live.Webhooks), len(all))
+	return doctor.OKf("%d entries trust %d replicas", len(live.Webhooks), len(chains))
 }
 
-// trusts verifies as the API server does, at a time when the leaf is valid: its
-// dates are another check's.
-func (k *cluster) trusts(roots *x509.CertPool, chain []*x509.Certificate) error {
-	between := x509.NewCertPool()
+// verify verifies a chain as the API server does, but at a time when the leaf is
+// valid, because the check certificate covers its dates.
+func (k *checker) verify(roots *x509.CertPool, chain []*x509.Certificate) error {
+	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
-		between.AddCert(c)
+		intermediates.AddCert(c)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: k.serverName(), Roots: roots, Intermediates: between, CurrentTime: chain[0].NotAfter.Add(-time.Second)})
+	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: k.serverName(), Roots: roots, Intermediates: intermediates, CurrentTime: chain[0].NotAfter.Add(-time.Second)})
 	return err
 }
 
-func (k *cluster) caSecret(ctx context.Context) doctor.Finding {
-	switch self, err := k.selfManaged(ctx); {
+func (k *checker) caSecret(ctx context.Context) doctor.Finding {
+	switch isSelfManaged, err := k.isSelfManaged(ctx); {
 	case err != nil:
-		return unseen("reading the Deployment", err)
-	case !self:
-		return doctor.OKf("not needed: the certificate comes from files")
+		return requestFailed("reading the Deployment", err)
+	case !isSelfManaged:
+		return doctor.OKf("not needed: the certificate is read from files")
 	}
-	// Only that it exists: there is a private key in it.
+	// Only metadata is requested, because the Secret contains a private key.
 	err := k.Client.CoreV1().RESTClient().Get().Namespace(k.Names.Namespace).Resource("secrets").Name(k.Names.CASecret).
 		SetHeader("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1").Do(ctx).Into(&metav1.PartialObjectMetadata{})
-	where := named("Secret", k.Names.Namespace, k.Names.CASecret)
+	where := objectName("Secret", k.Names.Namespace, k.Names.CASecret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Failf(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	case err != nil:
-		return unseen("looking for the "+where, err)
+		return requestFailed("reading the "+where, err)
 	}
 	return doctor.OKf("%s", k.Names.CASecret)
 }
 
-func (k *cluster) rbac(ctx context.Context) doctor.Finding {
-	d, err := k.theDeployment(ctx)
+func (k *checker) rbac(ctx context.Context) doctor.Finding {
+	d, err := k.getDeployment(ctx)
 	if err != nil {
-		return unseen("reading the Deployment", err)
+		return requestFailed("reading the Deployment", err)
 	}
-	if self, err := k.selfManaged(ctx); err != nil {
-		return unseen("reading the Deployment", err)
-	} else if !self {
-		return doctor.OKf("not needed: the certificate comes from files")
+	if isSelfManaged, err := k.isSelfManaged(ctx); err != nil {
+		return requestFailed("reading the Deployment", err)
+	} else if !isSelfManaged {
+		return doctor.OKf("not needed: the certificate is read from files")
 	}
 	user := fmt.Sprintf("system:serviceaccount:%s:%s", d.Namespace, d.Spec.Template.Spec.ServiceAccountName)
-	var refused []string
-	for _, may := range []authorizationv1.ResourceAttributes{
+	var denied []string
+	for _, attributes := range []authorizationv1.ResourceAttributes{
 		{Verb: "get", Resource: "secrets", Namespace: d.Namespace, Name: k.Names.CASecret},
 		{Verb: "watch", Resource: "secrets", Namespace: d.Namespace, Name: k.Names.CASecret},
 		{Verb: "update", Resource: "secrets", Namespace: d.Namespace, Name: k.Names.CASecret},
 		{Verb: "get", Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Name: k.Expected.Name},
 		{Verb: "patch", Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations", Name: k.Expected.Name},
 	} {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &may,
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &attributes,
 			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + d.Namespace, "system:authenticated"}}}
-		answer, err := k.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		response, err := k.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
-			return unseen("asking what the webhook may do", err)
+			return requestFailed("reviewing the webhook's permissions", err)
 		}
-		if !answer.Status.Allowed {
-			refused = append(refused, fmt.Sprintf("%s %s/%s", may.Verb, may.Resource, may.Name))
+		if !response.Status.Allowed {
+			denied = append(denied, fmt.Sprintf("%s %s/%s", attributes.Verb, attributes.Resource, attributes.Name))
 		}
 	}
-	if len(refused) > 0 {
-		return doctor.Failf(k.installs(), "%s may not %s", user, doctor.List(refused, 5))
+	if len(denied) > 0 {
+		return doctor.Failf(k.installCommand(), "%s may not %s", user, doctor.List(denied, 5))
 	}
-	return doctor.OKf("%s may", user)
+	return doctor.OKf("%s has all permissions", user)
 }

@@ -27,51 +27,51 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// The checks on a whole cluster are tested on a real one, in test/isolated. Here is
-// what that one cannot be: old, mute, hostile; and what is pure.
+// test/isolated tests the checks on a real cluster. These tests cover API servers
+// that are old or return errors, and pure functions.
 
-func TestTheAPIServerItself(t *testing.T) {
+func TestAPI(t *testing.T) {
 	for name, tc := range map[string]struct {
-		answer func(http.ResponseWriter)
-		want   doctor.Status
-		says   string
+		respond func(http.ResponseWriter)
+		want    doctor.Status
+		found   string
 	}{
-		"a version that will do":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"v1.34.4-eks-113cf36"}`) }, doctor.OK, "v1.34.4-eks-113cf36"},
-		"a version that is old":   {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"v1.31.9-eks-1"}`) }, doctor.Failed, "v1.31.9"},
-		"a version that is none":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"main"}`) }, doctor.Unknown, `"main"`},
-		"a user that it refuses":  {func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }, doctor.Unknown, "refuses you"},
-		"something else entirely": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, doctor.Failed, "does not answer"},
+		"a supported version": {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"v1.34.4-eks-113cf36"}`) }, doctor.OK, "v1.34.4-eks-113cf36"},
+		"an old version":      {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"v1.31.9-eks-1"}`) }, doctor.Failed, "v1.31.9"},
+		"an invalid version":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"main"}`) }, doctor.Unknown, `"main"`},
+		"refused credentials": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }, doctor.Unknown, "refuses the credentials"},
+		"another error":       {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, doctor.Failed, "does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
-				tc.answer(w)
+				tc.respond(w)
 			}))
 			defer server.Close()
-			f := at(t, server.URL).api(t.Context())
-			if f.Status != tc.want || !strings.Contains(f.Found, tc.says) || (f.Remedy == "") != (tc.want == doctor.OK) {
-				t.Errorf("%+v, want %s with %q", f, tc.want, tc.says)
+			f := newChecker(t, server.URL).api(t.Context())
+			if f.Status != tc.want || !strings.Contains(f.Found, tc.found) || (f.Remedy == "") != (tc.want == doctor.OK) {
+				t.Errorf("%+v, want %s with %q", f, tc.want, tc.found)
 			}
 		})
 	}
-	if f := at(t, "https://127.0.0.1:1").api(t.Context()); f.Status != doctor.Failed || !strings.Contains(f.Remedy, "VPN") {
-		t.Errorf("nobody there: %+v", f)
+	if f := newChecker(t, "https://127.0.0.1:1").api(t.Context()); f.Status != doctor.Failed || !strings.Contains(f.Remedy, "VPN") {
+		t.Errorf("nothing listens: %+v", f)
 	}
 }
 
-func at(t *testing.T, url string) *cluster {
+func newChecker(t *testing.T, url string) *checker {
 	t.Helper()
 	config := &rest.Config{Host: url}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster{Config: Config{Client: client, REST: config, Names: Names{
+	return &checker{Config: Config{Client: client, REST: config, Names: Names{
 		Namespace: "castai-privatelink", Deployment: "privatelink-webhook", Service: "privatelink-webhook", ConfigMap: "privatelink-webhook", ConfigKey: "privatelink.yaml", CASecret: "ca",
 	}}}
 }
 
-func TestWhoMayNothingIsToldSo(t *testing.T) {
+func TestChecksWithoutPermissionAreUnknown(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/version" {
@@ -79,10 +79,10 @@ func TestWhoMayNothingIsToldSo(t *testing.T) {
 			return
 		}
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"nobody cannot get it"}`)
+		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"user cannot get it"}`)
 	}))
 	defer server.Close()
-	config := at(t, server.URL).Config
+	config := newChecker(t, server.URL).Config
 	rules, err := rewrite.New(rewrite.Config{Registry: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestWhoMayNothingIsToldSo(t *testing.T) {
 	}
 }
 
-func TestDifferences(t *testing.T) {
+func TestCompareWebhooks(t *testing.T) {
 	entry := func(name string, change func(*admissionv1.MutatingWebhook)) admissionv1.MutatingWebhook {
 		w := admissionv1.MutatingWebhook{Name: name, TimeoutSeconds: new(int32(3)), FailurePolicy: new(admissionv1.Fail), NamespaceSelector: &metav1.LabelSelector{}}
 		if change != nil {
@@ -123,16 +123,16 @@ func TestDifferences(t *testing.T) {
 		"an empty object selector":        {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.ObjectSelector = &metav1.LabelSelector{} }), want[1]}, nil, nil},
 		"a timeout":                       {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.TimeoutSeconds = new(int32(30)) }), want[1]}, []string{"pods: timeoutSeconds"}, nil},
 		"an entry less":                   {want[:1], []string{"ephemeral is missing"}, nil},
-		"an entry more":                   {append([]admissionv1.MutatingWebhook{entry("theirs", nil)}, want...), nil, []string{"theirs is not ours at /webhooks/0"}},
+		"an entry more":                   {append([]admissionv1.MutatingWebhook{entry("theirs", nil)}, want...), nil, []string{"theirs was not rendered at /webhooks/0"}},
 		"a selector": {[]admissionv1.MutatingWebhook{want[0], entry("ephemeral", func(w *admissionv1.MutatingWebhook) {
 			w.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 		})}, nil, []string{"ephemeral: objectSelector: a=b at /webhooks/1/objectSelector"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			different, more := differences(want, tc.got)
+			different, more := compareWebhooks(want, tc.got)
 			var added []string
 			for _, a := range more {
-				added = append(added, a.what+" at "+a.path)
+				added = append(added, a.name+" at "+a.path)
 			}
 			if diff := cmp.Diff(tc.different, different) + cmp.Diff(tc.added, added); diff != "" {
 				t.Error(diff)
@@ -141,7 +141,7 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-func TestWhichRulesOfANetworkPolicyLetTheControlPlaneIn(t *testing.T) {
+func TestNetworkPolicyAllows(t *testing.T) {
 	port := func(p intstr.IntOrString) []networkingv1.NetworkPolicyPort {
 		return []networkingv1.NetworkPolicyPort{{Port: &p}}
 	}
@@ -149,23 +149,23 @@ func TestWhichRulesOfANetworkPolicyLetTheControlPlaneIn(t *testing.T) {
 		rule networkingv1.NetworkPolicyIngressRule
 		want bool
 	}{
-		"everything":                 {networkingv1.NetworkPolicyIngressRule{}, true},
-		"the port":                   {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromInt32(9443))}, true},
-		"the port by its name":       {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromString("https"))}, true},
-		"another port":               {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromInt32(443))}, false},
-		"a range around it":          {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9000)), EndPort: new(int32(9999))}}}, true},
-		"a range below it":           {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9000)), EndPort: new(int32(9442))}}}, false},
-		"the port, for UDP":          {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9443)), Protocol: new(corev1.ProtocolUDP)}}}, false},
-		"from pods, which it is not": {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}}, false},
-		"from some addresses":        {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8"}}}}, true},
+		"everything":           {networkingv1.NetworkPolicyIngressRule{}, true},
+		"the port":             {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromInt32(9443))}, true},
+		"the port by its name": {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromString("https"))}, true},
+		"another port":         {networkingv1.NetworkPolicyIngressRule{Ports: port(intstr.FromInt32(443))}, false},
+		"a range around it":    {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9000)), EndPort: new(int32(9999))}}}, true},
+		"a range below it":     {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9000)), EndPort: new(int32(9442))}}}, false},
+		"the port, for UDP":    {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9443)), Protocol: new(corev1.ProtocolUDP)}}}, false},
+		"from pods":            {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}}, false},
+		"from some addresses":  {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8"}}}}, true},
 	} {
-		if got := letsIn(tc.rule, 9443); got != tc.want {
+		if got := allows(tc.rule, 9443); got != tc.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
 }
 
-func TestWhenACertificateShouldHaveBeenRenewed(t *testing.T) {
+func TestMargin(t *testing.T) {
 	day := 24 * time.Hour
 	for life, want := range map[time.Duration]time.Duration{7 * day: 42 * time.Hour, 90 * day: 22*day + 12*time.Hour, 3650 * day: 30 * day} {
 		if got := margin(&x509.Certificate{NotBefore: time.Unix(0, 0), NotAfter: time.Unix(0, 0).Add(life)}); got != want {
@@ -174,7 +174,7 @@ func TestWhenACertificateShouldHaveBeenRenewed(t *testing.T) {
 	}
 }
 
-func TestWhetherCertificatesComeFromFiles(t *testing.T) {
+func TestHasFlag(t *testing.T) {
 	for name, tc := range map[string]struct {
 		container corev1.Container
 		want      bool
@@ -188,16 +188,16 @@ func TestWhetherCertificatesComeFromFiles(t *testing.T) {
 	} {
 		d := &appsv1.Deployment{}
 		d.Spec.Template.Spec.Containers = []corev1.Container{tc.container}
-		if got := given(d, "tls-cert-file"); got != tc.want {
+		if got := hasFlag(d, "tls-cert-file"); got != tc.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
 }
 
-func TestRemediesFitWhatWasSaid(t *testing.T) {
-	k := at(t, "http://127.0.0.1:1")
+func TestRemedies(t *testing.T) {
+	k := newChecker(t, "http://127.0.0.1:1")
 	for said, want := range map[string]string{
-		`admission webhook "x" denied the request: no`:                                                         "ask whoever refuses it",
+		`admission webhook "x" denied the request: no`:                                                         "correct the webhook or policy",
 		`failed calling webhook "pods": Post "https://x": context deadline exceeded`:                           "authorize-security-group-ingress",
 		`failed calling webhook "pods": Post "https://x": dial tcp: lookup x: Address is not allowed`:          "--overlay host-network",
 		`failed calling webhook "pods": Post "https://x": dial tcp 10.0.0.1:9443: connect: connection refused`: "logs deployment/privatelink-webhook",

@@ -15,21 +15,21 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-// creation finds owners that say that their pods are refused: as a condition,
-// or, where they have none for it, as an event.
-func (k *cluster) creation(ctx context.Context) doctor.Finding {
+// creation finds workloads whose pods are refused: ReplicaSets by a condition,
+// and the kinds that have no such condition by an event.
+func (k *checker) creation(ctx context.Context) doctor.Finding {
 	var refused []string
 	remedy := ""
 	add := func(kind, namespace, name, message string) {
-		refused = append(refused, fmt.Sprintf("%s: %s", named(kind, namespace, name), message))
+		refused = append(refused, fmt.Sprintf("%s: %s", objectName(kind, namespace, name), message))
 		if strings.Contains(message, "violates PodSecurity") && remedy == "" {
-			remedy = fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=privileged\n(some components of CAST AI work on the node itself)", namespace)
+			remedy = fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=privileged\n(some components of CAST AI need access to the node)", namespace)
 		}
 	}
 	for _, namespace := range k.Rules.Namespaces() {
 		sets, err := k.Client.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return unseen("listing ReplicaSets in "+namespace, err)
+			return requestFailed("listing ReplicaSets in "+namespace, err)
 		}
 		for _, s := range sets.Items {
 			for _, c := range s.Status.Conditions {
@@ -39,52 +39,52 @@ func (k *cluster) creation(ctx context.Context) doctor.Finding {
 			}
 		}
 		if err := k.refusedByEvents(ctx, namespace, add); err != nil {
-			return unseen("reading what became of DaemonSets, StatefulSets and Jobs in "+namespace, err)
+			return requestFailed("reading DaemonSets, StatefulSets and Jobs in "+namespace, err)
 		}
 	}
 	if len(refused) > 0 {
 		if remedy == "" {
-			remedy = "kubectl -n " + k.Rules.Namespaces()[0] + " describe the object that is named"
+			remedy = "kubectl -n " + k.Rules.Namespaces()[0] + " describe KIND NAME, of the workloads listed"
 		}
 		return doctor.Failf(remedy, "%d workloads have pods refused", len(refused)).With(refused...)
 	}
-	return doctor.OKf("none")
+	return doctor.OKf("no workload")
 }
 
-// refusedByEvents looks at owners that lack pods, and then at the newest event
-// of each.
-func (k *cluster) refusedByEvents(ctx context.Context, namespace string, add func(kind, namespace, name, message string)) error {
-	lacking := map[string]bool{}
+// refusedByEvents passes the newest FailedCreate event of each workload that has
+// fewer pods than desired to add.
+func (k *checker) refusedByEvents(ctx context.Context, namespace string, add func(kind, namespace, name, message string)) error {
+	isMissingPods := map[string]bool{}
 	daemons, err := k.Client.AppsV1().DaemonSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
 	for _, d := range daemons.Items {
-		lacking["DaemonSet/"+d.Name] = d.Status.CurrentNumberScheduled < d.Status.DesiredNumberScheduled
+		isMissingPods["DaemonSet/"+d.Name] = d.Status.CurrentNumberScheduled < d.Status.DesiredNumberScheduled
 	}
 	stateful, err := k.Client.AppsV1().StatefulSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
 	for _, s := range stateful.Items {
-		lacking["StatefulSet/"+s.Name] = s.Spec.Replicas != nil && s.Status.Replicas < *s.Spec.Replicas
+		isMissingPods["StatefulSet/"+s.Name] = s.Spec.Replicas != nil && s.Status.Replicas < *s.Spec.Replicas
 	}
 	jobs, err := k.Client.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
 	for _, j := range jobs.Items {
-		lacking["Job/"+j.Name] = j.Status.Active+j.Status.Succeeded+j.Status.Failed == 0 && (j.Spec.Suspend == nil || !*j.Spec.Suspend)
+		isMissingPods["Job/"+j.Name] = j.Status.Active+j.Status.Succeeded+j.Status.Failed == 0 && (j.Spec.Suspend == nil || !*j.Spec.Suspend)
 	}
 	events, err := k.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 	if err != nil {
 		return err
 	}
-	told := map[string]bool{}
+	added := map[string]bool{}
 	for _, e := range slices.Backward(events.Items) {
 		id := e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name
-		if lacking[id] && !told[id] {
-			told[id] = true
+		if isMissingPods[id] && !added[id] {
+			added[id] = true
 			add(e.InvolvedObject.Kind, namespace, e.InvolvedObject.Name, e.Message)
 		}
 	}

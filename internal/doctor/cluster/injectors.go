@@ -15,12 +15,12 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-// injectors finds webhooks that the API server calls after ours: it goes by the
-// names of the configurations.
-func (k *cluster) injectors(ctx context.Context) doctor.Finding {
+// injectors finds webhooks that the API server calls after the rewriting. It
+// calls them in the order of the names of their configurations.
+func (k *checker) injectors(ctx context.Context) doctor.Finding {
 	list, err := k.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return unseen("listing MutatingWebhookConfigurations", err)
+		return requestFailed("listing MutatingWebhookConfigurations", err)
 	}
 	var after []string
 	others := 0
@@ -29,11 +29,11 @@ func (k *cluster) injectors(ctx context.Context) doctor.Finding {
 			continue
 		}
 		for _, w := range c.Webhooks {
-			hit, err := k.sees(ctx, w)
+			called, err := k.isCalled(ctx, w)
 			if err != nil {
-				return unseen("reading the namespaces of the configuration", err)
+				return requestFailed("reading the namespaces of the configuration", err)
 			}
-			if hit {
+			if called {
 				if others++; c.Name > k.Expected.Name {
 					after = append(after, w.Name+" of "+c.Name)
 				}
@@ -41,31 +41,31 @@ func (k *cluster) injectors(ctx context.Context) doctor.Finding {
 		}
 	}
 	if len(after) > 0 {
-		return doctor.Warnf("give its MutatingWebhookConfiguration a name that sorts before "+k.Expected.Name+", or keep it from these namespaces by its namespaceSelector; mirror what it injects", "%s is called after the rewriting", doctor.List(after, 3)).With(after...)
+		return doctor.Warnf("give its MutatingWebhookConfiguration a name that sorts before "+k.Expected.Name+", or exclude these namespaces in its namespaceSelector; mirror the images that it injects", "%s is called after the rewriting", doctor.List(after, 3)).With(after...)
 	}
-	return doctor.OKf("%d webhooks see these pods, all of them before", others)
+	return doctor.OKf("%d other webhooks are called for these pods, all of them before", others)
 }
 
-// namespaceLabels are the labels of each namespace of ours. One that does not
-// exist yet will have that of its name.
-func (k *cluster) namespaceLabels(ctx context.Context) (all []labels.Set, err error) {
+// namespaceLabels returns the labels of each namespace of the configuration. A
+// namespace that does not exist yet will have the label with its name.
+func (k *checker) namespaceLabels(ctx context.Context) (sets []labels.Set, err error) {
 	for _, name := range k.Rules.Namespaces() {
 		n, err := k.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
-			all = append(all, labels.Set{corev1.LabelMetadataName: name})
+			sets = append(sets, labels.Set{corev1.LabelMetadataName: name})
 		case err != nil:
 			return nil, err
 		default:
-			all = append(all, n.Labels)
+			sets = append(sets, n.Labels)
 		}
 	}
-	return all, nil
+	return sets, nil
 }
 
-// sees tells whether a webhook is called for new pods of a namespace of ours.
-// Conditions and object selectors are taken to hold.
-func (k *cluster) sees(ctx context.Context, w admissionv1.MutatingWebhook) (bool, error) {
+// isCalled reports whether a webhook is called for new pods in a namespace of the
+// configuration. Match conditions and object selectors are assumed to match.
+func (k *checker) isCalled(ctx context.Context, w admissionv1.MutatingWebhook) (bool, error) {
 	if !slices.ContainsFunc(w.Rules, func(r admissionv1.RuleWithOperations) bool {
 		return (slices.Contains(r.Operations, admissionv1.Create) || slices.Contains(r.Operations, admissionv1.OperationAll)) &&
 			(slices.Contains(r.APIGroups, "") || slices.Contains(r.APIGroups, "*")) &&
@@ -81,6 +81,6 @@ func (k *cluster) sees(ctx context.Context, w admissionv1.MutatingWebhook) (bool
 	if err != nil {
 		return false, err
 	}
-	namespaces, err := k.ours.Get(ctx, k.namespaceLabels)
-	return slices.ContainsFunc(namespaces, func(of labels.Set) bool { return selector.Matches(of) }), err
+	namespaces, err := k.namespacesOnce.Get(ctx, k.namespaceLabels)
+	return slices.ContainsFunc(namespaces, func(set labels.Set) bool { return selector.Matches(set) }), err
 }

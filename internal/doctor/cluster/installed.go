@@ -18,20 +18,20 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// oldest is the first version that the bundle is for.
+// oldest is the oldest supported Kubernetes version.
 const oldest = "1.32"
 
-func (k *cluster) api(context.Context) doctor.Finding {
+func (k *checker) api(context.Context) doctor.Finding {
 	info, err := k.Client.Discovery().ServerVersion()
 	switch {
 	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
-		return doctor.Unknownf("log in to the cluster: aws eks update-kubeconfig --name CLUSTER", "%s refuses you: %v", k.REST.Host, err)
+		return doctor.Unknownf("log in to the cluster: aws eks update-kubeconfig --name CLUSTER", "%s refuses the credentials: %v", k.REST.Host, err)
 	case err != nil:
 		return doctor.Failf("reach the API server from here, by VPN or bastion where its endpoint is private; then: kubectl version", "%s does not answer: %v", k.REST.Host, err)
 	}
 	v, err := version.ParseGeneric(info.GitVersion)
 	if err != nil {
-		return doctor.Unknownf("kubectl version", "it says that its version is %q", info.GitVersion)
+		return doctor.Unknownf("kubectl version", "the API server reports the version %q", info.GitVersion)
 	}
 	if v.LessThan(version.MustParseGeneric(oldest)) {
 		return doctor.Failf("upgrade the cluster: aws eks update-cluster-version", "Kubernetes %s", info.GitVersion)
@@ -39,45 +39,45 @@ func (k *cluster) api(context.Context) doctor.Finding {
 	return doctor.OKf("Kubernetes %s at %s", info.GitVersion, k.REST.Host)
 }
 
-func (k *cluster) theConfiguration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
-	return k.live.Get(ctx, func(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
+func (k *checker) getConfiguration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
+	return k.configOnce.Get(ctx, func(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
 		return k.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, k.Expected.Name, metav1.GetOptions{})
 	})
 }
 
-func (k *cluster) configuration(ctx context.Context) doctor.Finding {
-	live, err := k.theConfiguration(ctx)
+func (k *checker) configuration(ctx context.Context) doctor.Finding {
+	live, err := k.getConfiguration(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Failf(k.installs(), "there is no MutatingWebhookConfiguration %s", k.Expected.Name)
+		return doctor.Failf(k.installCommand(), "there is no MutatingWebhookConfiguration %s", k.Expected.Name)
 	case err != nil:
-		return unseen("reading the MutatingWebhookConfiguration", err)
+		return requestFailed("reading the MutatingWebhookConfiguration", err)
 	}
-	different, added := differences(k.Expected.Webhooks, live.Webhooks)
-	switch where := fmt.Sprintf("%s differs in %d places from what is rendered", live.Name, len(different)+len(added)); {
-	case len(added) > 0: // kubectl apply leaves what it did not write
+	different, added := compareWebhooks(k.Expected.Webhooks, live.Webhooks)
+	switch where := fmt.Sprintf("%s differs in %d fields from the rendered one", live.Name, len(different)+len(added)); {
+	case len(added) > 0: // kubectl apply does not remove fields of other writers
 		var remove []string
-		for _, a := range slices.Backward(added) { // from the end, for the numbers to hold
+		for _, a := range slices.Backward(added) { // from the end, so that the indexes remain valid
 			remove = append(remove, fmt.Sprintf("{%q:%q,%q:%q}", "op", "remove", "path", a.path))
-			different = append(different, a.what)
+			different = append(different, a.name)
 		}
-		return doctor.Failf(fmt.Sprintf("kubectl patch mutatingwebhookconfiguration %s --type=json -p '[%s]'\n%s", live.Name, strings.Join(remove, ","), k.installs()), "%s", where).With(different...)
+		return doctor.Failf(fmt.Sprintf("kubectl patch mutatingwebhookconfiguration %s --type=json -p '[%s]'\n%s", live.Name, strings.Join(remove, ","), k.installCommand()), "%s", where).With(different...)
 	case len(different) > 0:
-		return doctor.Failf(k.installs()+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
+		return doctor.Failf(k.installCommand()+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
 	}
-	policies := ""
+	note := ""
 	if p := live.Webhooks[0].FailurePolicy; p != nil && *p == admissionv1.Ignore {
-		policies = "; failurePolicy Ignore: while the webhook is away, pods start with public images"
+		note = "; failurePolicy Ignore: while the webhook is unavailable, pods start with public images"
 	}
-	return doctor.OKf("%s, %d entries, as rendered%s", live.Name, len(live.Webhooks), policies)
+	return doctor.OKf("%s, %d entries, as rendered%s", live.Name, len(live.Webhooks), note)
 }
 
-// addition is something in the cluster that nobody rendered.
-type addition struct{ what, path string }
+// addition is a field or webhook in the cluster that was not rendered.
+type addition struct{ name, path string }
 
-// differences names the fields in which entries differ, and what was added. The
-// failure policy is a choice of the user, and the caBundle another check's.
-func differences(want, got []admissionv1.MutatingWebhook) (different []string, added []addition) {
+// compareWebhooks returns the fields that differ, and those that were added. The
+// failure policy is the user's choice, and ca-bundle checks the caBundle.
+func compareWebhooks(want, got []admissionv1.MutatingWebhook) (different []string, added []addition) {
 	for _, w := range want {
 		i := slices.IndexFunc(got, func(g admissionv1.MutatingWebhook) bool { return g.Name == w.Name })
 		if i < 0 {
@@ -108,7 +108,7 @@ func differences(want, got []admissionv1.MutatingWebhook) (different []string, a
 	for i, g := range got {
 		at := fmt.Sprintf("/webhooks/%d", i)
 		if !slices.ContainsFunc(want, func(w admissionv1.MutatingWebhook) bool { return g.Name == w.Name }) {
-			added = append(added, addition{g.Name + " is not ours", at})
+			added = append(added, addition{g.Name + " was not rendered", at})
 		} else if o := g.ObjectSelector; o != nil && (len(o.MatchLabels) > 0 || len(o.MatchExpressions) > 0) {
 			added = append(added, addition{g.Name + ": objectSelector: " + metav1.FormatLabelSelector(o), at + "/objectSelector"})
 		}
@@ -116,21 +116,21 @@ func differences(want, got []admissionv1.MutatingWebhook) (different []string, a
 	return different, added
 }
 
-func (k *cluster) config(ctx context.Context) doctor.Finding {
+func (k *checker) config(ctx context.Context) doctor.Finding {
 	m, err := k.Client.CoreV1().ConfigMaps(k.Names.Namespace).Get(ctx, k.Names.ConfigMap, metav1.GetOptions{})
-	where := named("ConfigMap", k.Names.Namespace, k.Names.ConfigMap)
+	where := objectName("ConfigMap", k.Names.Namespace, k.Names.ConfigMap)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Failf(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	case err != nil:
-		return unseen("reading the "+where, err)
+		return requestFailed("reading the "+where, err)
 	}
-	theirs, err := rewrite.Load(where, []byte(m.Data[k.Names.ConfigKey]))
+	installed, err := rewrite.Load(where, []byte(m.Data[k.Names.ConfigKey]))
 	if err != nil {
-		return doctor.Failf(k.installs(), "its configuration has a fault: %v", err)
+		return doctor.Failf(k.installCommand(), "its configuration is invalid: %v", err)
 	}
-	want, got := k.Rules.Config(), theirs.Config()
-	// How repositories are made is nothing that the webhook looks at.
+	want, got := k.Rules.Config(), installed.Config()
+	// The webhook does not use the settings of new repositories.
 	want.Repositories, got.Repositories = rewrite.Repositories{}, rewrite.Repositories{}
 	var different []string
 	for _, field := range []struct {
@@ -141,11 +141,11 @@ func (k *cluster) config(ctx context.Context) doctor.Finding {
 		{"keep", want.Keep, got.Keep}, {"envVars", want.EnvVars, got.EnvVars},
 	} {
 		if !equality.Semantic.DeepEqual(field.want, field.got) {
-			different = append(different, fmt.Sprintf("%s: the cluster has %v, you gave %v", field.name, field.got, field.want))
+			different = append(different, fmt.Sprintf("%s: the cluster has %v, the local configuration %v", field.name, field.got, field.want))
 		}
 	}
 	if len(different) > 0 {
-		return doctor.Failf("give the configuration that is meant with --config, or install it:\n"+k.installs(), "it differs in %d settings", len(different)).With(different...)
+		return doctor.Failf("select the intended configuration with --config, or install it:\n"+k.installCommand(), "it differs in %d settings", len(different)).With(different...)
 	}
-	return doctor.OKf("registry %s, namespaces %s", got.Registry, strings.Join(theirs.Namespaces(), ", "))
+	return doctor.OKf("registry %s, namespaces %s", got.Registry, strings.Join(installed.Namespaces(), ", "))
 }

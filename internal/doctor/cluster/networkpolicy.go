@@ -15,17 +15,17 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-func (k *cluster) networkPolicy(ctx context.Context) doctor.Finding {
-	d, err := k.theDeployment(ctx)
+func (k *checker) networkPolicy(ctx context.Context) doctor.Finding {
+	d, err := k.getDeployment(ctx)
 	if err != nil {
-		return unseen("reading the Deployment", err)
+		return requestFailed("reading the Deployment", err)
 	}
 	list, err := k.Client.NetworkingV1().NetworkPolicies(k.Names.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return unseen("listing NetworkPolicies in "+k.Names.Namespace, err)
+		return requestFailed("listing NetworkPolicies in "+k.Names.Namespace, err)
 	}
 	if d.Spec.Template.Spec.HostNetwork {
-		return doctor.OKf("the webhook is on the nodes' network, where none applies")
+		return doctor.OKf("the webhook uses the host network, to which no NetworkPolicy applies")
 	}
 	var selecting []string
 	for _, p := range list.Items {
@@ -33,24 +33,24 @@ func (k *cluster) networkPolicy(ctx context.Context) doctor.Finding {
 			continue
 		}
 		selecting = append(selecting, p.Name)
-		if slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return letsIn(r, servingPort(d)) }) {
-			return doctor.OKf("%s lets port %d in", p.Name, servingPort(d))
+		if slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return allows(r, servingPort(d)) }) {
+			return doctor.OKf("%s allows port %d", p.Name, servingPort(d))
 		}
 	}
 	if len(selecting) == 0 {
-		return doctor.OKf("none selects the webhook")
+		return doctor.OKf("no NetworkPolicy selects the webhook")
 	}
-	return doctor.Failf(k.installs(), "%s select the webhook, and none lets port %d in from everywhere", strings.Join(selecting, ", "), servingPort(d))
+	return doctor.Failf(k.installCommand(), "%s select the webhook, and none allows port %d from all addresses", strings.Join(selecting, ", "), servingPort(d))
 }
 
-func selects(p networkingv1.NetworkPolicy, of map[string]string) bool {
+func selects(p networkingv1.NetworkPolicy, podLabels map[string]string) bool {
 	s, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector)
-	return err == nil && s.Matches(labels.Set(of)) && (len(p.Spec.PolicyTypes) == 0 || slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeIngress))
+	return err == nil && s.Matches(labels.Set(podLabels)) && (len(p.Spec.PolicyTypes) == 0 || slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeIngress))
 }
 
-// letsIn tells whether a rule opens a port for senders that no selector of pods
-// or namespaces can name: all, or some addresses.
-func letsIn(r networkingv1.NetworkPolicyIngressRule, port int32) bool {
+// allows reports whether a rule opens a port to senders outside the cluster,
+// which pod and namespace selectors do not match.
+func allows(r networkingv1.NetworkPolicyIngressRule, port int32) bool {
 	if len(r.From) > 0 && !slices.ContainsFunc(r.From, func(p networkingv1.NetworkPolicyPeer) bool { return p.IPBlock != nil }) {
 		return false
 	}

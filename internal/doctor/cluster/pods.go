@@ -16,24 +16,24 @@ import (
 	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
-func (k *cluster) pods(ctx context.Context) doctor.Finding {
-	pods, err := k.theirPods(ctx)
+func (k *checker) pods(ctx context.Context) doctor.Finding {
+	pods, err := k.castaiPods(ctx)
 	if err != nil {
-		return unseen("listing pods", err)
+		return requestFailed("listing pods", err)
 	}
 	var public []string
 	remedy := ""
 	for _, p := range pods {
-		refs, err := k.public(p)
+		refs, err := k.publicImages(p)
 		if err != nil {
-			return unseen("reading pod "+p.Name, err)
+			return requestFailed("reading pod "+p.Name, err)
 		}
 		if len(refs) == 0 {
 			continue
 		}
-		public = append(public, fmt.Sprintf("%s: %s", named("Pod", p.Namespace, p.Name), doctor.List(refs, 3)))
+		public = append(public, fmt.Sprintf("%s: %s", objectName("Pod", p.Namespace, p.Name), doctor.List(refs, 3)))
 		if remedy == "" {
-			remedy = "have it made anew: " + again(p)
+			remedy = "recreate the pod: " + recreateCommand(p)
 		}
 	}
 	if len(public) > 0 {
@@ -42,8 +42,8 @@ func (k *cluster) pods(ctx context.Context) doctor.Finding {
 	return doctor.OKf("%d pods, none with a public image", len(pods))
 }
 
-// again is the command that makes a pod anew.
-func again(p corev1.Pod) string {
+// recreateCommand returns the command that recreates a pod.
+func recreateCommand(p corev1.Pod) string {
 	owner := metav1.GetControllerOf(&p)
 	switch {
 	case owner == nil:
@@ -54,20 +54,20 @@ func again(p corev1.Pod) string {
 	return fmt.Sprintf("kubectl -n %s delete pod %s", p.Namespace, p.Name)
 }
 
-// public lists the references of a pod that the rules map elsewhere.
-func (k *cluster) public(p corev1.Pod) (refs []string, err error) {
+// publicImages returns the references of a pod that the rules map to others.
+func (k *checker) publicImages(p corev1.Pod) (refs []string, err error) {
 	object, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := k.scanner.Scan(object)
+	scanned, err := k.scanner.Scan(object)
 	if err != nil {
 		return nil, err
 	}
-	if _, static := seen.Annotations[podspec.MirrorPodAnnotation]; static {
-		return nil, nil // the API object only shows a file on the node
+	if _, static := scanned.Annotations[podspec.MirrorPodAnnotation]; static {
+		return nil, nil // the kubelet runs the pod from a file on the node, not from the API object
 	}
-	for _, i := range seen.Images {
+	for _, i := range scanned.Images {
 		result := k.Rules.Image(i.Value)
 		if i.EnvIndex >= 0 {
 			result = k.Rules.EnvValue(i.Value)
@@ -79,31 +79,32 @@ func (k *cluster) public(p corev1.Pod) (refs []string, err error) {
 	return refs, nil
 }
 
-// waiting are the reasons of a container that waits for its image.
+// isPullFailure reports whether a container with this waiting reason waits for
+// its image.
 // https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/kubelet/images/types.go
-func waiting(reason string) bool {
+func isPullFailure(reason string) bool {
 	return slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}, reason)
 }
 
-func (k *cluster) pulls(ctx context.Context) doctor.Finding {
-	pods, err := k.theirPods(ctx)
+func (k *checker) pulls(ctx context.Context) doctor.Finding {
+	pods, err := k.castaiPods(ctx)
 	if err != nil {
-		return unseen("listing pods", err)
+		return requestFailed("listing pods", err)
 	}
 	var stuck []string
 	remedy := ""
 	for _, p := range pods {
-		if refs, err := k.public(p); err != nil {
-			return unseen("reading pod "+p.Name, err)
+		if refs, err := k.publicImages(p); err != nil {
+			return requestFailed("reading pod "+p.Name, err)
 		} else if len(refs) > 0 {
-			continue // of course it waits
+			continue // reported by the check pods
 		}
 		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses) {
 			w := s.State.Waiting
-			if w == nil || !waiting(w.Reason) {
+			if w == nil || !isPullFailure(w.Reason) {
 				continue
 			}
-			stuck = append(stuck, fmt.Sprintf("%s, container %s, %s: %s %s", named("Pod", p.Namespace, p.Name), s.Name, s.Image, w.Reason, w.Message))
+			stuck = append(stuck, fmt.Sprintf("%s, container %s, %s: %s %s", objectName("Pod", p.Namespace, p.Name), s.Name, s.Image, w.Reason, w.Message))
 			if remedy == "" {
 				remedy = remedyForPull(w.Message)
 			}
@@ -112,22 +113,22 @@ func (k *cluster) pulls(ctx context.Context) doctor.Finding {
 	if len(stuck) > 0 {
 		return doctor.Failf(remedy, "%d containers wait for their images", len(stuck)).With(stuck...)
 	}
-	return doctor.OKf("none waits")
+	return doctor.OKf("no container waits")
 }
 
-// remedyForPull reads what the container runtime says of a pull that failed.
+// remedyForPull selects a remedy by the container runtime's error message.
 func remedyForPull(message string) string {
-	has := func(words ...string) bool {
+	contains := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(message, w) })
 	}
 	switch {
-	case has("no match for platform"): // which goes on with "not found"
-		return "the image lacks the node's architecture: privatelink doctor --only registry/platforms"
-	case has("not found", "NAME_UNKNOWN", "MANIFEST_UNKNOWN"):
+	case contains("no match for platform"): // this message also contains "not found"
+		return "the image is missing for the node's architecture: privatelink doctor --only registry/platforms"
+	case contains("not found", "NAME_UNKNOWN", "MANIFEST_UNKNOWN"):
 		return "copy it: privatelink mirror --config privatelink.yaml --cluster"
-	case has("401", "403", "no basic auth", "unauthorized", "denied", "Forbidden"):
-		return "the node may not pull: privatelink doctor --only registry/node-role; for a registry of another account its repositories need a policy that lets this one pull"
-	case has("timeout", "no such host", "refused", "unreachable", "deadline exceeded", "no route"):
+	case contains("401", "403", "no basic auth", "unauthorized", "denied", "Forbidden"):
+		return "the node has no permission to pull: privatelink doctor --only registry/node-role; repositories in another account need a policy that allows this account to pull"
+	case contains("timeout", "no such host", "refused", "unreachable", "deadline exceeded", "no route"):
 		return "the node does not reach ECR: privatelink doctor --only network,inside"
 	}
 	return "kubectl describe pod"

@@ -15,14 +15,14 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-// field is one that is compared with what is rendered. Whether a failure, or a
-// public image, refuses the pod is a choice of the user and never among them.
+// field is a field that is compared with the rendered one. The failure policy and
+// the validation actions are the user's choice and not compared.
 type field struct {
 	name      string
 	want, got any
 }
 
-func unequal(fields []field) (names []string) {
+func differingFields(fields []field) (names []string) {
 	for _, f := range fields {
 		if !equality.Semantic.DeepEqual(f.want, f.got) {
 			names = append(names, f.name)
@@ -31,8 +31,8 @@ func unequal(fields []field) (names []string) {
 	return names
 }
 
-// matching are the fields that say for which pods a policy is evaluated.
-func matching(want, got *admissionv1.MatchResources) []field {
+// compareMatch returns the fields that select the pods of a policy.
+func compareMatch(want, got *admissionv1.MatchResources) []field {
 	if got == nil {
 		got = &admissionv1.MatchResources{}
 	}
@@ -48,8 +48,8 @@ func selectsAll(s *metav1.LabelSelector) bool {
 	return s == nil || len(s.MatchLabels)+len(s.MatchExpressions) == 0
 }
 
-// bound are the fields of a binding that would narrow the policy.
-func bound(policy, to string, resources *admissionv1.MatchResources, param *admissionv1.ParamRef) []field {
+// compareBinding returns the fields of a binding that could narrow the policy.
+func compareBinding(policy, to string, resources *admissionv1.MatchResources, param *admissionv1.ParamRef) []field {
 	return []field{
 		{"spec.policyName of the binding", policy, to},
 		{"spec.matchResources of the binding", true, resources == nil || len(resources.ResourceRules)+len(resources.ExcludeResourceRules) == 0 && selectsAll(resources.NamespaceSelector) && selectsAll(resources.ObjectSelector)},
@@ -57,62 +57,61 @@ func bound(policy, to string, resources *admissionv1.MatchResources, param *admi
 	}
 }
 
-func (k *cluster) guard(ctx context.Context) doctor.Finding {
+func (k *checker) guard(ctx context.Context) doctor.Finding {
 	api := k.Client.AdmissionregistrationV1()
 	name := k.Guard.Name
 	p, err := api.ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Warnf(k.installs(), "there is no ValidatingAdmissionPolicy %s: of a public image that is left nobody tells", name)
+		return doctor.Warnf(k.installCommand(), "there is no ValidatingAdmissionPolicy %s: remaining public images are not reported", name)
 	} else if err != nil {
-		return unseen("reading the ValidatingAdmissionPolicy", err)
+		return requestFailed("reading the ValidatingAdmissionPolicy", err)
 	}
 	b, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Warnf(k.installs(), "the ValidatingAdmissionPolicy %s has no binding, and so does nothing", name)
+		return doctor.Warnf(k.installCommand(), "the ValidatingAdmissionPolicy %s has no binding, and has no effect", name)
 	} else if err != nil {
-		return unseen("reading the ValidatingAdmissionPolicyBinding", err)
+		return requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
 	}
 	w, g := k.Guard.Spec, p.Spec
-	different := unequal(append(append(matching(w.MatchConstraints, g.MatchConstraints), bound(name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef)...),
+	different := differingFields(append(append(compareMatch(w.MatchConstraints, g.MatchConstraints), compareBinding(name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef)...),
 		field{"spec.variables", w.Variables, g.Variables}, field{"spec.validations", w.Validations, g.Validations}, field{"spec.matchConditions", w.MatchConditions, g.MatchConditions}))
 	if len(different) > 0 {
-		return doctor.Warnf(k.installs(), "the guard differs from what is rendered in %s", doctor.List(different, 3)).With(different...)
+		return doctor.Warnf(k.installCommand(), "the guard differs from the rendered one in %s", doctor.List(different, 3)).With(different...)
 	}
 	var actions []string
 	for _, a := range b.Spec.ValidationActions {
 		actions = append(actions, string(a))
 	}
-	return doctor.OKf("as rendered; of a public image it does: %s", strings.Join(actions, ", "))
+	return doctor.OKf("as rendered; actions for public images: %s", strings.Join(actions, ", "))
 }
 
-func (k *cluster) policy(ctx context.Context) doctor.Finding {
+func (k *checker) policy(ctx context.Context) doctor.Finding {
 	api := k.Client.AdmissionregistrationV1()
 	name := k.Policy.Name
 	p, err := api.MutatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Failf(k.installs(), "there is no MutatingAdmissionPolicy %s", name)
+		return doctor.Failf(k.installCommand(), "there is no MutatingAdmissionPolicy %s", name)
 	} else if err != nil {
-		return unseen("reading the MutatingAdmissionPolicy", err)
+		return requestFailed("reading the MutatingAdmissionPolicy", err)
 	}
 	b, err := api.MutatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Failf(k.installs(), "the MutatingAdmissionPolicy %s has no binding, and so does nothing", name)
+		return doctor.Failf(k.installCommand(), "the MutatingAdmissionPolicy %s has no binding, and has no effect", name)
 	} else if err != nil {
-		return unseen("reading the MutatingAdmissionPolicyBinding", err)
+		return requestFailed("reading the MutatingAdmissionPolicyBinding", err)
 	}
 	w, g := k.Policy.Spec, p.Spec
-	different := unequal(append(append(matching(w.MatchConstraints, g.MatchConstraints), bound(name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef)...),
+	different := differingFields(append(append(compareMatch(w.MatchConstraints, g.MatchConstraints), compareBinding(name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef)...),
 		field{"spec.variables", w.Variables, g.Variables}, field{"spec.mutations", w.Mutations, g.Mutations}, field{"spec.matchConditions", w.MatchConditions, g.MatchConditions},
 		field{"spec.reinvocationPolicy", w.ReinvocationPolicy, g.ReinvocationPolicy}))
 	if len(different) > 0 {
-		return doctor.Failf(k.installs(), "the policy differs from what is rendered in %s", doctor.List(different, 3)).With(different...)
+		return doctor.Failf(k.installCommand(), "the policy differs from the rendered one in %s", doctor.List(different, 3)).With(different...)
 	}
 	return doctor.OKf("%s, as rendered", name)
 }
 
-// installs is how the bundle of the engine is installed again, with what the
-// user has now.
-func (k *cluster) installs() string {
+// installCommand returns the command that installs the bundle of the engine.
+func (k *checker) installCommand() string {
 	engine := ""
 	if k.Engine == Policy {
 		engine = " --engine policy"

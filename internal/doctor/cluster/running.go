@@ -18,29 +18,29 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-func (k *cluster) podSecurity(ctx context.Context) doctor.Finding {
-	d, err := k.theDeployment(ctx)
+func (k *checker) podSecurity(ctx context.Context) doctor.Finding {
+	d, err := k.getDeployment(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
 		return doctor.OKf("not installed yet")
 	case err != nil:
-		return unseen("reading the Deployment", err)
+		return requestFailed("reading the Deployment", err)
 	}
 	pod := &corev1.Pod{ObjectMeta: *d.Spec.Template.ObjectMeta.DeepCopy(), Spec: *d.Spec.Template.Spec.DeepCopy()}
 	pod.GenerateName, pod.Namespace = d.Name+"-doctor-", d.Namespace
 	_, err = k.Client.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	switch {
 	case err == nil:
-		return doctor.OKf("a pod like theirs is admitted")
-	case notAllowed(err):
-		return unseen("sending a pod as a dry run", err)
+		return doctor.OKf("the pods of the Deployment are admitted")
+	case isUserForbidden(err):
+		return requestFailed("sending a pod as a dry run", err)
 	case strings.Contains(err.Error(), "violates PodSecurity"):
-		return doctor.Failf(fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=%s", d.Namespace, levelFor(pod)), "a pod like theirs is refused: %v", err)
+		return doctor.Failf(fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=%s", d.Namespace, levelFor(pod)), "the pods of the Deployment are refused: %v", err)
 	}
-	return doctor.Failf("kubectl -n "+d.Namespace+" describe replicasets", "a pod like theirs is refused: %v", err)
+	return doctor.Failf("kubectl -n "+d.Namespace+" describe replicasets", "the pods of the Deployment are refused: %v", err)
 }
 
-// levelFor is the Pod Security level that the bundle gives the namespace.
+// levelFor returns the Pod Security level that the bundle sets on the namespace.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/
 func levelFor(pod *corev1.Pod) string {
 	if pod.Spec.HostNetwork {
@@ -49,24 +49,24 @@ func levelFor(pod *corev1.Pod) string {
 	return "restricted"
 }
 
-// notAllowed tells a refusal of the user from one of the object: both are
-// "Forbidden".
-func notAllowed(err error) bool {
+// isUserForbidden reports whether the user has no permission. Admission refuses
+// objects with the same status, Forbidden.
+func isUserForbidden(err error) bool {
 	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ")
 }
 
-func (k *cluster) replicas(ctx context.Context) doctor.Finding {
-	d, err := k.theDeployment(ctx)
-	where := named("Deployment", k.Names.Namespace, k.Names.Deployment)
+func (k *checker) replicas(ctx context.Context) doctor.Finding {
+	d, err := k.getDeployment(ctx)
+	where := objectName("Deployment", k.Names.Namespace, k.Names.Deployment)
 	switch {
 	case apierrors.IsNotFound(err):
-		return doctor.Failf(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	case err != nil:
-		return unseen("reading the "+where, err)
+		return requestFailed("reading the "+where, err)
 	}
-	pods, err := k.ownPods(ctx)
+	pods, err := k.webhookPods(ctx)
 	if err != nil {
-		return unseen("listing its pods", err)
+		return requestFailed("listing the webhook's pods", err)
 	}
 	want, ready, nodes := *d.Spec.Replicas, 0, map[string]bool{}
 	var waiting []string
@@ -75,27 +75,27 @@ func (k *cluster) replicas(ctx context.Context) doctor.Finding {
 			ready++
 			nodes[p.Spec.NodeName] = true
 		} else if p.DeletionTimestamp == nil {
-			waiting = append(waiting, p.Name+": "+waitsFor(p))
+			waiting = append(waiting, p.Name+": "+waitReason(p))
 		}
 	}
-	look := fmt.Sprintf("kubectl -n %s describe pods -l %s", d.Namespace, metav1.FormatLabelSelector(d.Spec.Selector))
+	describe := fmt.Sprintf("kubectl -n %s describe pods -l %s", d.Namespace, metav1.FormatLabelSelector(d.Spec.Selector))
 	scale := fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", d.Namespace, d.Name)
 	switch {
 	case want == 0:
-		return doctor.Failf(scale, "it is scaled to 0")
+		return doctor.Failf(scale, "the Deployment is scaled to 0")
 	case ready == 0:
-		return doctor.Failf(look, "none of %d replicas is ready", want).With(waiting...)
+		return doctor.Failf(describe, "none of %d replicas is ready", want).With(waiting...)
 	case ready < int(want):
-		return doctor.Warnf(look, "%d of %d replicas are ready", ready, want).With(waiting...)
+		return doctor.Warnf(describe, "%d of %d replicas are ready", ready, want).With(waiting...)
 	case want == 1:
-		return doctor.Warnf(scale, "there is only one replica: while it moves, pods are refused")
+		return doctor.Warnf(scale, "there is only one replica: while it is rescheduled, pods are refused")
 	}
 	if len(nodes) == 1 {
 		all, err := k.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return unseen("listing nodes", err)
+			return requestFailed("listing nodes", err)
 		}
-		if usable := slices.DeleteFunc(all.Items, func(n corev1.Node) bool { return !usable(n) }); len(usable) > 1 {
+		if usable := slices.DeleteFunc(all.Items, func(n corev1.Node) bool { return !isUsable(n) }); len(usable) > 1 {
 			return doctor.Warnf(fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name), "all %d replicas are on one node", ready)
 		}
 		return doctor.OKf("%d of %d ready, on the only node", ready, want)
@@ -110,15 +110,15 @@ func IsReady(p corev1.Pod) bool {
 	})
 }
 
-// usable nodes are those that a replica could move to.
-func usable(n corev1.Node) bool {
+// isUsable reports whether a replica could be scheduled to a node.
+func isUsable(n corev1.Node) bool {
 	return !n.Spec.Unschedulable && slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
 }
 
-// waitsFor says why a pod is not ready.
-func waitsFor(p corev1.Pod) string {
+// waitReason returns the reason why a pod is not ready.
+func waitReason(p corev1.Pod) string {
 	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		if w := s.State.Waiting; w != nil {
 			return strings.TrimSpace(w.Reason + " " + w.Message)
@@ -132,7 +132,7 @@ func waitsFor(p corev1.Pod) string {
 	return string(p.Status.Phase)
 }
 
-// servingPort is the number of the port named https.
+// servingPort returns the number of the port with the name https.
 func servingPort(d *appsv1.Deployment) int32 {
 	for _, c := range d.Spec.Template.Spec.Containers {
 		for _, p := range c.Ports {
@@ -144,9 +144,9 @@ func servingPort(d *appsv1.Deployment) int32 {
 	return 9443
 }
 
-// given tells whether the webhook is given a flag, as an argument or in the
+// hasFlag reports whether a flag of the webhook is set, as an argument or in the
 // environment.
-func given(d *appsv1.Deployment, flag string) bool {
+func hasFlag(d *appsv1.Deployment, flag string) bool {
 	variable := "PRIVATELINK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 	return slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool {
 		return slices.ContainsFunc(c.Args, func(a string) bool { return a == "--"+flag || strings.HasPrefix(a, "--"+flag+"=") }) ||
@@ -154,32 +154,32 @@ func given(d *appsv1.Deployment, flag string) bool {
 	})
 }
 
-func (k *cluster) service(ctx context.Context) doctor.Finding {
-	d, err := k.theDeployment(ctx)
+func (k *checker) service(ctx context.Context) doctor.Finding {
+	d, err := k.getDeployment(ctx)
 	if err != nil {
-		return unseen("reading the Deployment", err)
+		return requestFailed("reading the Deployment", err)
 	}
-	where := named("Service", k.Names.Namespace, k.Names.Service)
+	where := objectName("Service", k.Names.Namespace, k.Names.Service)
 	if _, err := k.Client.CoreV1().Services(k.Names.Namespace).Get(ctx, k.Names.Service, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-		return doctor.Failf(k.installs(), "there is no %s", where)
+		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	} else if err != nil {
-		return unseen("reading the "+where, err)
+		return requestFailed("reading the "+where, err)
 	}
 	list, err := k.Client.DiscoveryV1().EndpointSlices(k.Names.Namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + k.Names.Service})
 	if err != nil {
-		return unseen("listing its EndpointSlices", err)
+		return requestFailed("listing its EndpointSlices", err)
 	}
 	port, ready, ports := servingPort(d), 0, []string{}
 	for _, s := range list.Items {
-		right := false
+		hasPort := false
 		for _, p := range s.Ports {
 			if p.Port != nil {
-				right = right || *p.Port == port
+				hasPort = hasPort || *p.Port == port
 				ports = append(ports, fmt.Sprint(*p.Port))
 			}
 		}
 		for _, e := range s.Endpoints {
-			if right && e.Conditions.Ready != nil && *e.Conditions.Ready {
+			if hasPort && e.Conditions.Ready != nil && *e.Conditions.Ready {
 				ready += len(e.Addresses)
 			}
 		}
@@ -188,11 +188,11 @@ func (k *cluster) service(ctx context.Context) doctor.Finding {
 	case ready > 0:
 		return doctor.OKf("%d addresses, port %d", ready, port)
 	case len(ports) > 0 && !slices.Contains(ports, fmt.Sprint(port)):
-		return doctor.Failf(k.installs(), "it leads to port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
+		return doctor.Failf(k.installCommand(), "it targets port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
 	}
 	selector, err := json.Marshal(d.Spec.Selector.MatchLabels)
 	if err != nil {
-		return unseen("reading the Deployment's selector", err)
+		return requestFailed("reading the Deployment's selector", err)
 	}
 	return doctor.Failf(fmt.Sprintf(`kubectl -n %s patch service %s --type=json -p '[{"op":"replace","path":"/spec/selector","value":%s}]'`, d.Namespace, k.Names.Service, selector), "no ready pod is behind the %s", where)
 }
