@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -59,7 +60,7 @@ func TestPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !marked(fences) {
+		if !hasMark(fences) {
 			continue
 		}
 		t.Run(page, func(t *testing.T) {
@@ -71,7 +72,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func marked(fences []docs.Fence) bool {
+func hasMark(fences []docs.Fence) bool {
 	for _, f := range fences {
 		if f.Mark == docs.E2E {
 			return true
@@ -95,6 +96,20 @@ func run(t *testing.T, fences []docs.Fence, addresses []string) int {
 			t.Error(err)
 		}
 	}()
+	version, err := h.Client.Discovery().ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	minor, err := strconv.Atoi(version.Minor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fences = slices.DeleteFunc(fences, func(f docs.Fence) bool {
+		if f.Since > minor {
+			t.Logf("%s: needs Kubernetes 1.%d", f, f.Since)
+		}
+		return f.Since > minor
+	})
 	dir := t.TempDir()
 	if err := docs.Checkout(programs.Root, programs.Bin, dir); err != nil {
 		t.Fatal(err)

@@ -78,6 +78,8 @@ func TestFaultyPages(t *testing.T) {
 		"unknown mark":          {"text\n\n```sh cluster\ntrue\n```\n", `page.md:3: mark "cluster"`},
 		"unknown language":      {"```bash local\ntrue\n```\n", "use sh"},
 		"unknown option":        {"```sh local exit=1\nfalse\n```\n", `option "exit=1"`},
+		"wrong exit code":       {"```console local exit=x\n$ false\n```\n", `option "exit=x"`},
+		"wrong version":         {"```sh e2e since=36\ntrue\n```\n", `option "since=36"`},
 		"no end":                {"```sh local\ntrue\n", "no end"},
 		"console, no command":   {"```console local\nout\n```\n", "begins with"},
 		"a command fails":       {"```sh local\ntrue\n```\n\n```sh local\nfalse\necho no\n```\n", "page.md:5: exit status 1"},
@@ -99,6 +101,13 @@ func TestFaultyPages(t *testing.T) {
 				t.Errorf("%v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestFenceForAKubernetesVersion(t *testing.T) {
+	fences, err := parse("page.md", []byte("```sh e2e since=1.36\ntrue\n```\n\n```sh e2e\ntrue\n```\n"))
+	if err != nil || len(fences) != 2 || fences[0].Since != 36 || fences[1].Since != 0 {
+		t.Errorf("%+v, %v", fences, err)
 	}
 }
 

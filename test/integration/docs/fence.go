@@ -7,6 +7,7 @@ package docs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -39,6 +40,7 @@ type Fence struct {
 	Lang  string // "sh" or "console"
 	Mark  string
 	Exit  int // expected exit code of the last command, from "exit=N"
+	Since int // minor version of Kubernetes that the commands need, from "since=1.N"
 	Lines []string
 }
 
@@ -133,12 +135,20 @@ func (f *Fence) setInfo(fields []string) error {
 		return fmt.Errorf("%s: mark %q: use one of local, e2e, node, aws, castai, example", f, f.Mark)
 	}
 	for _, option := range fields[min(2, len(fields)):] {
-		code, ok := strings.CutPrefix(option, "exit=")
-		n, err := strconv.Atoi(code)
-		if !ok || err != nil || f.Lang != "console" {
-			return fmt.Errorf("%s: option %q: only exit=N of a console fence is known", f, option)
+		name, value, _ := strings.Cut(option, "=")
+		minor, isVersion := strings.CutPrefix(value, "1.")
+		var err error
+		switch {
+		case name == "exit" && f.Lang == "console":
+			f.Exit, err = strconv.Atoi(value)
+		case name == "since" && f.Mark == E2E && isVersion:
+			f.Since, err = strconv.Atoi(minor)
+		default:
+			err = errors.New("use exit=N in a console fence, or since=1.N in an e2e fence")
 		}
-		f.Exit = n
+		if err != nil {
+			return fmt.Errorf("%s: option %q: %w", f, option, err)
+		}
 	}
 	if f.Lang == "console" && (len(f.Lines) == 0 || !strings.HasPrefix(f.Lines[0], "$ ")) {
 		return fmt.Errorf("%s: a console fence begins with a line \"$ command\"", f)
