@@ -12,7 +12,8 @@ import (
 )
 
 func newCerts() *cobra.Command {
-	c := &cobra.Command{Use: "certs", Short: "Look after the webhook's self-managed certificates", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "certs", Short: "Manage the webhook's self-managed certificates", Args: cobra.NoArgs,
+		Long: "Manage the webhook's self-managed certificates.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(newCertsReset())
 	return c
@@ -25,21 +26,26 @@ func newCertsReset() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "reset",
-		Short: "Revoke the webhook's CA and make a new one",
-		Long: `Revoke the webhook's CA and make a new one, for instance because its key leaked.
-Deleting the Secret is not enough: the API server would trust the old CA until it
-expires.
+		Short: "Replace the webhook's CA",
+		Long: `Replace the webhook's CA, for example because its key was disclosed. Deleting the
+Secret is not sufficient: the API server would trust the old CA until it expires.
 
-By default no review is lost: the API server trusts both CAs until the webhook's
-pods serve under the new one, some fifteen seconds. With --now the old CA is
-distrusted first; pods of the CAST AI namespaces are then refused for a second or
-two, and created again by their controllers.
+By default, no admission request fails: the API server trusts both CAs until the
+webhook's pods serve with the new one, about fifteen seconds. With --now, the old CA
+is removed first. Pods in the CAST AI namespaces are then refused for a second or two,
+and their controllers create them again.
 
-It does not apply to certificates of cert-manager or of your own.`,
-		Example: "  privatelink certs reset --context my-cluster",
-		Args:    cobra.NoArgs,
+Certificates of cert-manager and certificates from files are not affected.
+
+Exit codes:
+  0  the CA was replaced
+  1  the CA was not replaced
+  2  invalid usage, or no kubeconfig`,
+		Example: `  # Replace the CA of the webhook in another cluster
+  privatelink certs reset --context my-cluster`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := cluster.client()
+			client, err := cluster.Client()
 			if err != nil {
 				return err
 			}
@@ -50,6 +56,6 @@ It does not apply to certificates of cert-manager or of your own.`,
 		},
 	}
 	cluster.add(c.Flags())
-	c.Flags().BoolVar(&now, "now", false, "distrust the old CA at once, at the price of some refused pods")
+	c.Flags().BoolVar(&now, "now", false, "remove the old CA first; some pods are refused meanwhile")
 	return c
 }

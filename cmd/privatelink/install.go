@@ -3,13 +3,13 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
 )
 
 func newInstall() *cobra.Command {
@@ -20,40 +20,49 @@ func newInstall() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "install --registry PREFIX",
-		Short: "Print the webhook's install bundle for kubectl apply",
-		Long: `Print the webhook's install bundle, the same as kubectl kustomize deploy does in a
-checkout. With --config, the conditions under which the API server calls the
-webhook are generated from that file, and it becomes the webhook's configuration.
+		Short: "Print the install bundle for kubectl apply",
+		Long: `Print the install bundle of the webhook, for kubectl apply. It is the same as that of
+kubectl kustomize deploy in a checkout. With --config, the file becomes the webhook's
+configuration, and the match conditions of the API server are generated from it.
 
-Mirror the webhook's own image first: it is pulled from the registry, too. With
---engine policy there is none: a MutatingAdmissionPolicy rewrites the pods inside
-the API server, by the same rules.
+Mirror the webhook's own image first: it is pulled from the private registry, too.
+With --engine policy there is no webhook: a MutatingAdmissionPolicy rewrites the pods
+in the API server, by the same rules.
 
-Either way a guard, a ValidatingAdmissionPolicy, sees the pods as they will be
-stored, and warns of public images that are left.`,
-		Example: `  privatelink install --registry 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai | kubectl apply -f -
+In both cases the bundle contains a guard, a ValidatingAdmissionPolicy that warns if a
+pod would be stored with a public image.
+
+Exit codes:
+  0  the bundle was printed
+  1  the bundle could not be written
+  2  invalid usage or configuration`,
+		Example: `  # Install the webhook
+  privatelink install --registry 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai | kubectl apply -f -
+
+  # Show what would change, with certificates by cert-manager
   privatelink install --config privatelink.yaml --overlay cert-manager | kubectl diff -f -
+
+  # Install the policy engine, and refuse pods that still have a public image
   privatelink install --config privatelink.yaml --engine policy --guard deny | kubectl apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			o.Engine, o.Guard = deploy.Engine(engine), deploy.Guard(guard)
 			switch {
 			case !slices.Contains(deploy.Engines(), o.Engine):
-				return usageError{fmt.Errorf("--engine %q: use webhook or policy", engine)}
+				return exitcode.Usagef("--engine %q: use webhook or policy", engine)
 			case !slices.Contains(deploy.Guards(), o.Guard):
-				return usageError{fmt.Errorf("--guard %q: use warn, deny or off", guard)}
+				return exitcode.Usagef("--guard %q: use warn, deny or off", guard)
 			case o.FailurePolicy != "" && o.FailurePolicy != "Fail" && o.FailurePolicy != "Ignore":
-				return usageError{fmt.Errorf("--failure-policy %q: use Fail or Ignore", o.FailurePolicy)}
-			}
-			if o.Replicas < 0 {
-				return usageError{fmt.Errorf("--replicas %d: give 1 or more", o.Replicas)}
+				return exitcode.Usagef("--failure-policy %q: use Fail or Ignore", o.FailurePolicy)
+			case o.Replicas < 0:
+				return exitcode.Usagef("--replicas %d: give 1 or more", o.Replicas)
 			}
 			if o.Rules, o.Config, err = rules.rules(); err != nil {
 				return err
 			}
 			out, err := deploy.Render(o)
 			if err != nil {
-				return usageError{err}
+				return exitcode.AsUsage(err)
 			}
 			_, err = c.OutOrStdout().Write(out)
 			return err
@@ -62,13 +71,12 @@ stored, and warns of public images that are left.`,
 	rules.add(c.Flags())
 	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, "`NAME` of a variant: "+strings.Join(deploy.Overlays(), " or ")+"; may be repeated")
 	c.Flags().StringVar(&o.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
-	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook, or policy for CEL inside the API server (Kubernetes 1.36 or newer)")
-	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` over pods that still have a public image: warn, deny or off")
-	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", "`POLICY` while the webhook cannot be reached, or for what the policy cannot evaluate: Fail refuses such pods, Ignore lets them start unmapped (default Fail for the webhook, Ignore for the policy)")
+	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook, or policy for CEL in the API server (Kubernetes 1.36 or newer)")
+	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` for pods that still have a public image: warn, deny or off")
+	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", "`POLICY` while the webhook cannot be reached, or if the policy cannot be evaluated: Fail refuses such pods, Ignore admits them unchanged (default: Fail for the webhook, Ignore for the policy)")
 	c.Flags().IntVar(&o.Replicas, "replicas", 0, "`NUMBER` of webhook pods (default 2)")
-	_ = c.RegisterFlagCompletionFunc("overlay", cobra.FixedCompletions(deploy.Overlays(), cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions([]string{"webhook", "policy"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("guard", cobra.FixedCompletions([]string{"warn", "deny", "off"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("failure-policy", cobra.FixedCompletions([]string{"Fail", "Ignore"}, cobra.ShellCompDirectiveNoFileComp))
+	for flag, values := range map[string][]string{"overlay": deploy.Overlays(), "engine": {"webhook", "policy"}, "guard": {"warn", "deny", "off"}, "failure-policy": {"Fail", "Ignore"}} {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
 	return c
 }

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command privatelink is the operator's side: which images are needed, copy them
-// to the private registry, say what is missing; explain and apply the rewriting
-// without a cluster, render the install bundle, look after certificates.
+// Command privatelink mirrors the images of CAST AI to a private registry, renders
+// the install bundle of the webhook, and diagnoses a cluster.
 //
-// Exit codes: 0 done, 1 failed or some image could not be mapped or copied, 2
-// wrong usage or configuration, 3 a check found images missing or the doctor a
-// fault.
+// Its exit codes are those of package exitcode.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,77 +30,62 @@ func main() {
 	os.Exit(code)
 }
 
-// usageError is a fault in flags, arguments or configuration.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-// reported is a failure that was told on standard error already.
-type reported struct{ error }
-
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot(getenv)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	var wrong usageError
-	var told reported
-	var lacking incomplete
-
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &told):
-		return 1
-	case errors.As(err, &lacking):
-		return 3
-	case errors.As(err, &wrong):
-		fmt.Fprintln(stderr, "privatelink:", err)
-		return 2
-	}
-	return exitcode.Report(stderr, "privatelink", err)
+	return exitcode.Report(stderr, root.Name(), root.ExecuteContext(ctx))
 }
 
 func newRoot(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "privatelink",
-		Short: "Run CAST AI's images from a private registry",
-		Long: `Run CAST AI on clusters that reach no public registry: list the images it needs,
-copy them, see where each belongs, rewrite manifests, render the webhook's install
-bundle, find out what is wrong.
+		Short: "Run CAST AI from a private registry",
+		Long: `Run CAST AI on clusters that have no route to public registries.
 
-Each flag is also read from the environment: --registry from PRIVATELINK_REGISTRY,
-and so on.
+Every flag can also be set by an environment variable: --registry by
+PRIVATELINK_REGISTRY, and so on. A flag on the command line takes precedence.
 
-Exit codes: 0 done; 1 failed, or some image could not be mapped or copied; 2 wrong
-usage or configuration; 3 a check or a dry run found something to copy, or the
-doctor something to put right.`,
+Exit codes:
+  0  done
+  1  something could not be done, or could not be checked
+  2  invalid usage or configuration
+  3  found something that needs action, such as a missing image or a failed check`,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			if err := flagenv.Set(c.Flags(), getenv); err != nil {
-				return usageError{err}
-			}
-			return nil
+			return exitcode.AsUsage(flagenv.Set(c.Flags(), getenv))
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+		return exitcode.Usagef("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(newRewrite(), newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newInstall(), newExplain(), newDoctor(), newStatus(), newCerts(), newVersion())
+	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newRewrite())
+	addGroup(root, "Cluster", newInstall(), newStatus(), newCerts())
+	addGroup(root, "Diagnose", newDoctor(), newExplain())
+	root.AddCommand(newVersion())
 	wrapArgs(root)
 	return root
 }
 
-// wrapArgs makes wrong arguments a usage error, in every command.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title + " commands:"})
+	for _, c := range commands {
+		c.GroupID = title
+		_ = c.MarkFlagFilename("config", "yaml", "yml") // an error if it has no such flag
+	}
+	root.AddCommand(commands...)
+}
+
+// wrapArgs makes invalid arguments a usage error in every command.
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+				return exitcode.Usagef("%w; see %s --help", err, c.CommandPath())
 			}
 			return nil
 		}

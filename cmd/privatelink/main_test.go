@@ -53,8 +53,8 @@ func TestImages(t *testing.T) {
 		"the registry from the environment": {
 			env: map[string]string{"PRIVATELINK_REGISTRY": ecr}, args: []string{"ghcr.io/castai/images/a"}, stdout: "ghcr.io/castai/images/a\t" + ecr + "/a\n",
 		},
-		"what cannot be parsed: itself, a line on stderr, code 1, and the others all the same": {
-			args: []string{"--registry", ecr, "Not An Image", "nginx"}, code: 1,
+		"an image that cannot be parsed is printed unchanged and reported, with code 3": {
+			args: []string{"--registry", ecr, "Not An Image", "nginx"}, code: 3,
 			stdout: "Not An Image\tNot An Image\nnginx\t" + ecr + "/docker.io/library/nginx\n", stderr: `"Not An Image": not rewritten: not an image reference`,
 		},
 		"no registry":                       {args: []string{"nginx"}, code: 2, stderr: "give --registry PREFIX, or --config FILE"},
@@ -65,7 +65,7 @@ func TestImages(t *testing.T) {
 		"no image":                          {args: []string{"--registry", ecr}, code: 2, stderr: "name at least one image"},
 		"images and manifests":              {args: []string{"--registry", ecr, "-f", "-", "nginx"}, code: 2, stderr: "but not both"},
 		"an unknown flag":                   {args: []string{"--registri", ecr, "nginx"}, code: 2, stderr: "unknown flag"},
-		"an unknown output":                 {args: []string{"--registry", ecr, "-o", "xml", "nginx"}, code: 2, stderr: "there is only json"},
+		"an unknown output":                 {args: []string{"--registry", ecr, "-o", "xml", "nginx"}, code: 2, stderr: "use json"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, tc.env, "", append([]string{"rewrite"}, tc.args...)...)
@@ -79,7 +79,7 @@ func TestImages(t *testing.T) {
 func TestImagesAsJSON(t *testing.T) {
 	code, stdout, _ := call(t, nil, "", "rewrite", "--registry", ecr, "-o", "json", "nginx:1", "X")
 	var got []rewrite.Result
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 1 || len(got) != 2 {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 3 || len(got) != 2 {
 		t.Fatalf("code %d, %v, %s", code, err, stdout)
 	}
 	if got[0].Target != ecr+"/docker.io/library/nginx:1" || got[1].Reason != rewrite.Unparsable || got[1].Target != "X" {
@@ -109,7 +109,7 @@ func TestManifests(t *testing.T) {
 		"from a file":                           {args: []string{"-f", write(t, "pod.yaml", pod)}, stdout: rewritten},
 		"with what was done, on standard error": {stdin: pod, args: []string{"-f", "-", "--explain"}, stdout: rewritten, stderr: "alias ghcr.io/castai/images"},
 		"an image that cannot be mapped is named, the rest is done": {
-			stdin: pod + "  - {name: b, image: 'X Y'}\n", args: []string{"-f", "-"}, code: 1,
+			stdin: pod + "  - {name: b, image: 'X Y'}\n", args: []string{"-f", "-"}, code: 3,
 			stdout: rewritten + "  - {name: b, image: 'X Y'}\n", stderr: `standard input:8: Pod p: "X Y": not rewritten: not an image reference`,
 		},
 		"text that is no manifest gives nothing": {stdin: "a: [", args: []string{"-f", "-"}, code: 1, stderr: "standard input"},
@@ -185,9 +185,9 @@ func TestExplainCommand(t *testing.T) {
 	}{
 		"a pod that is rewritten":        {public, []string{"-"}, 0, []string{"busybox -> " + ecr + "/docker.io/library/busybox (default: source host and path)", "condition     has-public-image: true", "guard         passes"}, ""},
 		"the same by the policy":         {public, []string{"--engine", "policy", "-"}, 0, []string{"busybox -> " + ecr + "/docker.io/library/busybox", "not-a-static-pod: true"}, ""},
-		"one that stays public":          {left, []string{"-"}, 1, []string{"Widget (not rewritten: not an image reference)", `warns: privatelink: 1 public, first "Widget"`}, ""},
-		"for programs":                   {left, []string{"-o", "json", "--guard", "deny", "-"}, 1, []string{`"verdict": "denies"`, `"outcome": "unmapped"`, `"selected": true`}, ""},
-		"a namespace that is not listed": {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-"}, 0, []string{"default is not selected; it is about castai-agent", "guard         not asked"}, ""},
+		"one that stays public":          {left, []string{"-"}, 3, []string{"Widget (not rewritten: not an image reference)", `warns: privatelink: 1 public, first "Widget"`}, ""},
+		"for programs":                   {left, []string{"-o", "json", "--guard", "deny", "-"}, 3, []string{`"verdict": "denies"`, `"outcome": "unmapped"`, `"selected": true`}, ""},
+		"a namespace that is not listed": {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-"}, 0, []string{"default is not selected; selected are castai-agent", "guard         not asked"}, ""},
 		"the namespace by a flag":        {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-n", "castai-agent", "-"}, 0, []string{"castai-agent is selected"}, ""},
 		"nothing in it":                  {"kind: ConfigMap", []string{"-"}, 2, nil, "no pod and no workload"},
 		"no file":                        {"", nil, 2, nil, "--help"},

@@ -89,7 +89,11 @@ func TestMirrorAsJSON(t *testing.T) {
 		t.Fatalf("code %d\n%s%s", code, stdout, stderr)
 	}
 	var events []string
-	var last summary
+	var last struct {
+		Images      []struct{ State string }
+		Manifests   int
+		UploadBytes int64
+	}
 	for n, l := range lines {
 		var e struct{ Event string }
 		if err := json.Unmarshal([]byte(l), &e); err != nil {
@@ -102,7 +106,7 @@ func TestMirrorAsJSON(t *testing.T) {
 			}
 		}
 	}
-	if strings.Join(events, " ") != "planned copied summary" || len(last.Images) != 1 || last.Images[0].State != "copied" || last.Manifests != 3 || last.Upload == 0 {
+	if strings.Join(events, " ") != "planned copied summary" || len(last.Images) != 1 || last.Images[0].State != "copied" || last.Manifests != 3 || last.UploadBytes == 0 {
 		t.Errorf("%v %+v", events, last)
 	}
 }
@@ -135,9 +139,9 @@ func TestMirrorWronglyUsed(t *testing.T) {
 		"too parallel":              {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--parallel", "1000"}, "use 1 to 256"},
 		"settings that cannot be":   {[]string{"mirror", "--config", bad, "--set", "phase1", "--lock", missing}, "repositories.tagMutability"},
 		"an unknown set":            {[]string{"mirror", "--registry", ecr, "--set", "phase9", "--lock", missing}, "phase9"},
-		"prune without a rule":      {[]string{"prune", "--registry", ecr}, "say what stays"},
+		"prune without a rule":      {[]string{"prune", "--registry", ecr}, "nothing selects the images to keep"},
 		"prune of another kind":     {[]string{"prune", "--registry", "registry.example.com/x", "--keep", "1"}, "not a private ECR"},
-		"prune by a foreign lock":   {[]string{"prune", "--registry", ecr, "--not-in", foreign}, "all would go"},
+		"prune by a foreign lock":   {[]string{"prune", "--registry", ecr, "--not-in", foreign}, "all images would be deleted"},
 		"prune without a cluster":   {[]string{"prune", "--registry", ecr, "--keep", "1", "--kubeconfig", missing}, "--no-cluster"},
 		"prune, fewer than nothing": {[]string{"prune", "--registry", ecr, "--keep", "-1"}, "keep one or more"},
 	} {

@@ -1,186 +1,230 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package prune chooses which images of the private registry nobody needs any
-// more. It only chooses; nothing here deletes.
+// Package prune deletes images from a private ECR that are no longer needed.
 //
-// It errs on the side of keeping: an image stays if a rule keeps it, a pod uses
-// it, something that stays refers to it, or it is so young that somebody may be
-// in the middle of a push.
+// An image is retained if the policy retains it, a pod uses it, a retained image
+// lists or refers to it, or it may be part of a push that is not finished.
 package prune
 
 import (
-	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/progress"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Image is a manifest or an index of a repository.
-type Image struct {
-	Digest  digest.Digest
-	Tags    []string
-	Index   bool
-	Subject digest.Digest // of a referrer, what it refers to
-	Pushed  time.Time
-	Size    int64
+// minAge is how long an unfinished push may take.
+const minAge = 24 * time.Hour
+
+// Options are those of a run. Rules and Out are required, and KeepNewest or LockFiles.
+type Options struct {
+	Rules *rewrite.Rules
+	// KeepNewest is the number of tagged images to retain in each repository.
+	KeepNewest int
+	// LockFiles list images to retain.
+	LockFiles []string
+	// Protected are repositories in which everything is retained.
+	Protected []string
+	// Cluster is the one whose pods are considered, unless IgnoreCluster is set.
+	Cluster       kubeconfig.Options
+	IgnoreCluster bool
+	// Delete deletes; without it the images are only listed.
+	Delete  bool
+	Connect awsecr.ConnectOptions
+	Out     io.Writer
 }
 
-// Rule says what stays. One of the first two is required.
-type Rule struct {
-	// Keep is how many images stay in each repository, the newest; 0 for all that
-	// Locked does not name.
-	Keep int
-	// Locked are the images that stay, as repository@digest; nil to keep by number
-	// alone.
-	Locked map[string]bool
-	// Used says that a pod uses an image, by one of its tags or by its digest.
-	Used func(repository string, i Image) bool
-	// Young images stay that nothing refers to: a push writes them first.
-	Young time.Duration
-}
-
-// Validate returns what is wrong with the rule.
-func (r Rule) Validate() error {
-	switch {
-	case r.Keep < 0:
-		return fmt.Errorf("--keep %d: keep one or more", r.Keep)
-	case r.Keep == 0 && r.Locked == nil:
-		return errors.New("say what stays: --keep NUMBER of the newest in each repository, or --not-in LOCK for what a lock file names")
-	case r.Used == nil:
-		return errors.New("prune: Used is required")
+// Run lists the images below the registry prefix that are no longer needed, and
+// deletes them if Options.Delete is set.
+func Run(ctx context.Context, o Options) error {
+	if !o.Rules.OnECR() {
+		return exitcode.Usagef("%s is not a private ECR: prune supports no other registry", o.Rules.Registry())
 	}
-	return nil
+	policy, err := o.policy(ctx)
+	if err != nil {
+		return err
+	}
+	o.Connect.Prefix = o.Rules.Registry()
+	client, ecr, err := awsecr.Connect(ctx, o.Connect)
+	if err != nil {
+		return exitcode.AsUsage(err)
+	}
+	p := pruner{ecr: ecr, manifests: client, policy: policy, out: o.Out}
+	return p.run(ctx, o.Rules.Registry(), o.Delete)
 }
 
-// Choice is what can go from one repository, in the order in which a registry
-// lets it go: what refers to others before those.
-type Choice struct {
-	Repository string
-	Delete     []Image
-	Kept       int
-	Size       int64 // of what goes; layers that others share are counted although they stay
+func (o Options) policy(ctx context.Context) (Policy, error) {
+	locked, err := lockedImages(o.LockFiles, o.Rules.Registry())
+	if err != nil {
+		return Policy{}, exitcode.Usagef("--not-in: %w", err)
+	}
+	used := usage{}
+	for _, repository := range o.Protected {
+		used.protect(repository)
+	}
+	policy := Policy{KeepNewest: o.KeepNewest, Locked: locked, MinAge: minAge, InUse: used.contains}
+	if err := policy.Validate(); err != nil {
+		return Policy{}, exitcode.AsUsage(err)
+	}
+	if o.IgnoreCluster {
+		return policy, nil
+	}
+	client, err := o.Cluster.Client()
+	if err != nil {
+		return Policy{}, fmt.Errorf("images that pods use are retained: %w, or --no-cluster", err)
+	}
+	return policy, used.addPods(ctx, client)
 }
 
-// Children returns what an index names.
-type Children func(ctx context.Context, repository string, i Image) ([]digest.Digest, error)
-
-// Choose looks at the images of one repository.
-func Choose(ctx context.Context, repository string, images []Image, rule Rule, children Children, now time.Time) (Choice, error) {
-	c := &chooser{rule: rule, repository: repository, now: now, images: map[digest.Digest]Image{}, below: map[digest.Digest][]digest.Digest{}, stays: map[digest.Digest]bool{}}
-	for _, i := range images {
-		c.images[i.Digest] = i
-		if !i.Index {
-			continue
-		}
-		// Also of those that go: what they name goes with them, and not before.
-		below, err := children(ctx, repository, i)
+// lockedImages returns the images of all files as repository@digest, nil without a
+// file. A file for another registry is an error: it would retain nothing.
+func lockedImages(files []string, prefix string) (map[string]bool, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	all := map[string]bool{}
+	for _, file := range files {
+		l, err := lock.Read(file)
 		if err != nil {
-			return Choice{}, fmt.Errorf("what %s@%s consists of: %w", repository, i.Digest, err)
+			return nil, err
 		}
-		c.below[i.Digest] = below
+		if l.Registry != prefix {
+			return nil, fmt.Errorf("%s is for the registry %s, not for %s: all images would be deleted", file, l.Registry, prefix)
+		}
+		for _, e := range l.Images {
+			repository := rewrite.SplitReference(e.Target).Repository
+			all[repository+"@"+e.Digest.String()] = true
+		}
 	}
-	c.keep()
-	choice := Choice{Repository: repository}
-	for _, i := range images {
-		if c.stays[i.Digest] {
-			choice.Kept++
+	return all, nil
+}
+
+// ecrAPI is the part of awsecr.Registry that a run needs.
+type ecrAPI interface {
+	Repositories(ctx context.Context, prefix string) ([]string, error)
+	Images(ctx context.Context, repository string) ([]awsecr.Detail, error)
+	Delete(ctx context.Context, repository string, digests ...digest.Digest) ([]awsecr.NotDeleted, error)
+}
+
+// manifestReader is the part of registry.Client that a run needs.
+type manifestReader interface {
+	Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error)
+	Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error)
+}
+
+type pruner struct {
+	ecr       ecrAPI
+	manifests manifestReader
+	policy    Policy
+	out       io.Writer
+}
+
+func (p pruner) run(ctx context.Context, prefix string, del bool) error {
+	choices, err := p.choose(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	p.print(choices)
+	if !del {
+		fmt.Fprintln(p.out, "nothing was deleted; add --yes for that")
+		return nil
+	}
+	return p.delete(ctx, choices)
+}
+
+// choose applies the policy to every repository below the prefix.
+func (p pruner) choose(ctx context.Context, prefix string) (choices []Choice, err error) {
+	repositories, err := p.ecr.Repositories(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, repository := range repositories {
+		images, err := p.ecr.Images(ctx, repository)
+		if err != nil {
+			return nil, err
+		}
+		var candidates []Candidate
+		for _, i := range images {
+			// An archived image cannot be pulled, nor can its index be read.
+			isIndex := mirror.IsIndex(i.MediaType) && !i.Archived
+			candidates = append(candidates, Candidate{Digest: i.Digest, Tags: i.Tags, IsIndex: isIndex, Subject: i.Subject, Pushed: i.Pushed, Size: i.Size})
+		}
+		choice, err := Choose(ctx, repository, candidates, p.policy, p.children, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		choices = append(choices, choice)
+	}
+	return choices, nil
+}
+
+func (p pruner) children(ctx context.Context, repository string, c Candidate) (all []digest.Digest, err error) {
+	d, err := p.manifests.Resolve(ctx, repository, c.Digest.String())
+	if err != nil {
+		return nil, err
+	}
+	text, err := p.manifests.Manifest(ctx, repository, d)
+	if err != nil {
+		return nil, err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(text, &index); err != nil {
+		return nil, err
+	}
+	for _, m := range index.Manifests {
+		all = append(all, m.Digest)
+	}
+	return all, nil
+}
+
+func (p pruner) print(choices []Choice) {
+	var images, kept int
+	var size int64
+	for _, c := range choices {
+		for _, i := range c.Delete {
+			fmt.Fprintf(p.out, "%s@%s  %s  pushed %s\n", c.Repository, i.Digest, strings.Join(i.Tags, " "), i.Pushed.Format(time.DateOnly))
+		}
+		images, kept, size = images+len(c.Delete), kept+c.Kept, size+c.Size
+	}
+	fmt.Fprintf(p.out, "%d images of %d repositories can be deleted, %d are kept; at most %s\n", images, len(choices), kept, progress.FormatBytes(size))
+}
+
+// delete deletes one repository after the other. Images that ECR does not delete
+// are part of the error, and do not stop the others.
+func (p pruner) delete(ctx context.Context, choices []Choice) error {
+	var errs []error
+	deleted := 0
+	for _, c := range choices {
+		if len(c.Delete) == 0 {
 			continue
 		}
-		choice.Delete = append(choice.Delete, i)
-		choice.Size += i.Size
-	}
-	slices.SortFunc(choice.Delete, func(a, b Image) int {
-		return cmp.Or(cmp.Compare(c.turn(a), c.turn(b)), cmp.Compare(a.Digest, b.Digest))
-	})
-	return choice, nil
-}
-
-type chooser struct {
-	rule       Rule
-	repository string
-	now        time.Time
-	images     map[digest.Digest]Image
-	below      map[digest.Digest][]digest.Digest
-	stays      map[digest.Digest]bool
-}
-
-// turn is when an image can go: referrers, indexes, what they name.
-func (c *chooser) turn(i Image) int {
-	switch {
-	case i.Subject != "", signatureOf(i) != "":
-		return 0
-	case i.Index:
-		return 1
-	}
-	return 2
-}
-
-func (c *chooser) keep() {
-	named := map[digest.Digest]bool{}
-	for _, below := range c.below {
-		for _, d := range below {
-			named[d] = true
+		var digests []digest.Digest
+		for _, i := range c.Delete {
+			digests = append(digests, i.Digest)
+		}
+		left, err := p.ecr.Delete(ctx, c.Repository, digests...)
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		deleted += len(digests) - len(left)
+		for _, l := range left {
+			errs = append(errs, fmt.Errorf("%s@%s was not deleted: %w", c.Repository, l.Digest, l.Err))
 		}
 	}
-	var tops []Image // that a person would call an image
-	for _, i := range c.images {
-		top := len(i.Tags) > 0 && signatureOf(i) == ""
-		switch {
-		case c.rule.Used(c.repository, i), c.rule.Locked[c.repository+"@"+i.Digest.String()]:
-			c.stay(i.Digest)
-		case !top && i.Subject == "" && !named[i.Digest] && signatureOf(i) == "" && c.now.Sub(i.Pushed) < c.rule.Young:
-			c.stay(i.Digest)
-		}
-		if top {
-			tops = append(tops, i)
-		}
-	}
-	slices.SortFunc(tops, func(a, b Image) int { return cmp.Or(b.Pushed.Compare(a.Pushed), cmp.Compare(a.Digest, b.Digest)) })
-	for _, i := range tops[:min(c.rule.Keep, len(tops))] {
-		c.stay(i.Digest)
-	}
-	// A referrer stays with what it refers to, and may have referrers itself.
-	for again := true; again; {
-		again = false
-		for _, i := range c.images {
-			if subject := cmp.Or(i.Subject, signatureOf(i)); subject != "" && c.stays[subject] && !c.stays[i.Digest] {
-				c.stay(i.Digest)
-				again = true
-			}
-		}
-	}
-}
-
-// stay keeps an image with all that it names.
-func (c *chooser) stay(d digest.Digest) {
-	if c.stays[d] {
-		return
-	}
-	c.stays[d] = true
-	for _, below := range c.below[d] {
-		c.stay(below)
-	}
-}
-
-// signatureOf is what an image signs whose only tag is of the kind
-// sha256-….sig, as cosign 2 names them; else "".
-func signatureOf(i Image) digest.Digest {
-	if len(i.Tags) != 1 {
-		return ""
-	}
-	hex, ok := strings.CutPrefix(i.Tags[0], "sha256-")
-	if !ok {
-		return ""
-	}
-	hex, _, _ = strings.Cut(hex, ".")
-	d := digest.NewDigestFromEncoded(digest.SHA256, hex)
-	if d.Validate() != nil {
-		return ""
-	}
-	return d
+	fmt.Fprintf(p.out, "%d deleted\n", deleted)
+	return errors.Join(errs...)
 }

@@ -23,11 +23,11 @@ func hours(n int) time.Time { return now.Add(-time.Duration(n) * time.Hour) }
 
 // old, mid and new are indexes with two images each, one of which mid and new
 // share; old is signed in both ways.
-func repository() ([]Image, Children) {
-	images := []Image{
-		{Digest: id("new"), Tags: []string{"v3", "latest"}, Index: true, Pushed: hours(48), Size: 1},
-		{Digest: id("mid"), Tags: []string{"v2"}, Index: true, Pushed: hours(72), Size: 1},
-		{Digest: id("old"), Tags: []string{"v1"}, Index: true, Pushed: hours(96), Size: 1},
+func repository() ([]Candidate, Children) {
+	images := []Candidate{
+		{Digest: id("new"), Tags: []string{"v3", "latest"}, IsIndex: true, Pushed: hours(48), Size: 1},
+		{Digest: id("mid"), Tags: []string{"v2"}, IsIndex: true, Pushed: hours(72), Size: 1},
+		{Digest: id("old"), Tags: []string{"v1"}, IsIndex: true, Pushed: hours(96), Size: 1},
 		{Digest: id("new-amd64"), Pushed: hours(48)}, {Digest: id("shared-arm64"), Pushed: hours(72)},
 		{Digest: id("mid-amd64"), Pushed: hours(72)}, {Digest: id("old-amd64"), Pushed: hours(96)}, {Digest: id("old-arm64"), Pushed: hours(96)},
 		{Digest: id("old-sig"), Tags: []string{strings.Replace(id("old").String(), ":", "-", 1) + ".sig"}, Pushed: hours(96)},
@@ -39,33 +39,33 @@ func repository() ([]Image, Children) {
 	below := map[digest.Digest][]digest.Digest{
 		id("new"): {id("new-amd64"), id("shared-arm64")}, id("mid"): {id("mid-amd64"), id("shared-arm64")}, id("old"): {id("old-amd64"), id("old-arm64")},
 	}
-	return images, func(_ context.Context, _ string, i Image) ([]digest.Digest, error) { return below[i.Digest], nil }
+	return images, func(_ context.Context, _ string, c Candidate) ([]digest.Digest, error) { return below[c.Digest], nil }
 }
 
-func nobody(string, Image) bool { return false }
+func unused(string, Candidate) bool { return false }
 
 func TestChoose(t *testing.T) {
-	uses := func(names ...string) func(string, Image) bool {
-		return func(_ string, i Image) bool {
-			return slices.ContainsFunc(names, func(n string) bool { return id(n) == i.Digest })
+	uses := func(names ...string) func(string, Candidate) bool {
+		return func(_ string, c Candidate) bool {
+			return slices.ContainsFunc(names, func(n string) bool { return id(n) == c.Digest })
 		}
 	}
 	for name, tc := range map[string]struct {
-		rule Rule
-		want []string // in groups, by the order
+		policy Policy
+		want   []string // in groups, by the order
 	}{
-		"the newest stays":                                       {Rule{Keep: 1, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "old-arm64", "orphan"}},
-		"the newest two stay, with what they share":              {Rule{Keep: 2, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
-		"more than there are":                                    {Rule{Keep: 9, Used: nobody}, []string{"|", "|", "orphan"}},
-		"what a pod uses stays, with its signatures, and theirs": {Rule{Keep: 1, Used: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
-		"a pod uses one platform of it":                          {Rule{Keep: 1, Used: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
-		"what a lock names stays, and nothing else":              {Rule{Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
-		"both": {Rule{Keep: 1, Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, Used: nobody}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"the newest stays":                                       {Policy{KeepNewest: 1, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"the newest two stay, with what they share":              {Policy{KeepNewest: 2, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"more than there are":                                    {Policy{KeepNewest: 9, InUse: unused}, []string{"|", "|", "orphan"}},
+		"what a pod uses stays, with its signatures, and theirs": {Policy{KeepNewest: 1, InUse: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
+		"a pod uses one platform of it":                          {Policy{KeepNewest: 1, InUse: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
+		"what a lock names stays, and nothing else":              {Policy{Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"both": {Policy{KeepNewest: 1, Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			images, children := repository()
-			tc.rule.Young = 24 * time.Hour
-			c, err := Choose(t.Context(), "r", images, tc.rule, children, now)
+			tc.policy.MinAge = 24 * time.Hour
+			c, err := Choose(t.Context(), "r", images, tc.policy, children, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,10 +98,10 @@ func TestChoose(t *testing.T) {
 func TestWhatStaysIsWhole(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		var images []Image
+		var images []Candidate
 		below := map[digest.Digest][]digest.Digest{}
 		for n := range 2 + r.IntN(12) {
-			i := Image{Digest: id(fmt.Sprint(n)), Pushed: hours(r.IntN(100)), Index: n > 3 && r.IntN(2) == 0}
+			i := Candidate{Digest: id(fmt.Sprint(n)), Pushed: hours(r.IntN(100)), IsIndex: n > 3 && r.IntN(2) == 0}
 			if r.IntN(2) == 0 {
 				i.Tags = []string{fmt.Sprint("v", n)}
 			}
@@ -109,15 +109,15 @@ func TestWhatStaysIsWhole(t *testing.T) {
 				i.Subject = images[r.IntN(n)].Digest
 			}
 			for range r.IntN(4) {
-				if i.Index {
+				if i.IsIndex {
 					below[i.Digest] = append(below[i.Digest], images[r.IntN(n)].Digest)
 				}
 			}
 			images = append(images, i)
 		}
 		used := images[r.IntN(len(images))].Digest
-		rule := Rule{Keep: 1 + r.IntN(3), Young: 24 * time.Hour, Used: func(_ string, i Image) bool { return i.Digest == used }}
-		c, err := Choose(t.Context(), "r", images, rule, func(_ context.Context, _ string, i Image) ([]digest.Digest, error) { return below[i.Digest], nil }, now)
+		policy := Policy{KeepNewest: 1 + r.IntN(3), MinAge: 24 * time.Hour, InUse: func(_ string, c Candidate) bool { return c.Digest == used }}
+		c, err := Choose(t.Context(), "r", images, policy, func(_ context.Context, _ string, c Candidate) ([]digest.Digest, error) { return below[c.Digest], nil }, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,24 +145,24 @@ func TestWhatStaysIsWhole(t *testing.T) {
 
 func TestAnIndexThatCannotBeReadStopsAll(t *testing.T) {
 	images, _ := repository()
-	_, err := Choose(t.Context(), "r", images, Rule{Keep: 1, Used: nobody}, func(context.Context, string, Image) ([]digest.Digest, error) { return nil, errors.New("boom") }, now)
+	_, err := Choose(t.Context(), "r", images, Policy{KeepNewest: 1, InUse: unused}, func(context.Context, string, Candidate) ([]digest.Digest, error) { return nil, errors.New("boom") }, now)
 	if err == nil || !strings.Contains(err.Error(), "r@sha256:") {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestRule(t *testing.T) {
+func TestValidate(t *testing.T) {
 	for _, tc := range []struct {
-		rule Rule
-		want string
+		policy Policy
+		want   string
 	}{
-		{Rule{Used: nobody}, "say what stays"}, {Rule{Keep: -1, Used: nobody}, "keep one or more"}, {Rule{Keep: 1}, "Used"},
+		{Policy{InUse: unused}, "nothing selects the images to keep"}, {Policy{KeepNewest: -1, InUse: unused}, "keep one or more"}, {Policy{KeepNewest: 1}, "InUse"},
 	} {
-		if err := tc.rule.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%+v: error %v, want %q", tc.rule, err, tc.want)
+		if err := tc.policy.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%+v: error %v, want %q", tc.policy, err, tc.want)
 		}
 	}
-	if err := (Rule{Locked: map[string]bool{}, Used: nobody}).Validate(); err != nil {
+	if err := (Policy{Locked: map[string]bool{}, InUse: unused}).Validate(); err != nil {
 		t.Error(err)
 	}
 }

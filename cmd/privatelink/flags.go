@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/catalog/chart"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/progress"
+	"github.com/castai/privatelink-webhook/internal/selection"
+	"github.com/castai/privatelink-webhook/internal/transfer"
+)
+
+// addSourceFlags adds the flags that select images.
+func addSourceFlags(c *cobra.Command, s *selection.Sources) {
+	flags := c.Flags()
+	flags.StringSliceVar(&s.Sets, "set", nil, "`NAME` of a set of the embedded catalog: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
+	flags.StringArrayVarP(&s.Files, "filename", "f", nil, "manifest `FILE` with images, - for standard input; may be repeated")
+	flags.StringVar(&s.Chart.Chart, "chart", "", "Helm `CHART`: a name in CAST AI's repository, a folder, an archive or a URL")
+	flags.StringVar(&s.Chart.Repo, "repo", "", "`URL` of the Helm repository of the chart (default: "+chart.DefaultRepo+")")
+	flags.StringVar(&s.Chart.Version, "version", "", "`VERSION` of the chart (default: the newest)")
+	flags.StringArrayVar(&s.Chart.Values, "values", nil, "`FILE` with values for the chart; may be repeated")
+	flags.StringArrayVar(&s.Chart.Set, "chart-set", nil, "`KEY=VALUE` for the chart; may be repeated")
+	flags.BoolVar(&s.Cluster, "cluster", false, "read workloads, Helm releases and pods of the configured namespaces in the cluster")
+	addClusterFlags(flags, &s.Kubeconfig)
+	_ = c.RegisterFlagCompletionFunc("set", cobra.FixedCompletions(catalog.Sets(), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.MarkFlagFilename("filename", "yaml", "yml", "json")
+}
+
+// addLockFlags adds the flags for the lock file of a run.
+func addLockFlags(flags *pflag.FlagSet, f *selection.LockFile) {
+	flags.StringVar(&f.Name, "lock", lock.DefaultFile, "lock `FILE` with the digest of each image")
+	flags.BoolVar(&f.Update, "update", false, "resolve all tags at their source registries, and ignore the digests in the lock file")
+}
+
+// addRegistryFlags adds the flags for connections to registries.
+func addRegistryFlags(flags *pflag.FlagSet, o *transfer.Options) {
+	flags.BoolVar(&o.NoReferrers, "no-referrers", false, "exclude signatures, attestations and SBOMs")
+	flags.IntVar(&o.Parallel, "parallel", 32, "`NUMBER` of transfers at a time")
+	flags.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
+	flags.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. Loopback hosts are implied")
+}
+
+// addPlatformFlag adds the flag that selects platforms.
+func addPlatformFlag(flags *pflag.FlagSet, o *transfer.Options) {
+	flags.StringSliceVar(&o.Platforms, "platform", nil, "keep only this `PLATFORM`, such as linux/arm64; may be repeated. This changes the digest and invalidates signatures")
+}
+
+// addPushFlags adds the flags for writes to the private registry.
+func addPushFlags(flags *pflag.FlagSet, o *transfer.Options) {
+	flags.BoolVar(&o.Overwrite, "overwrite", false, "move tags of the private registry that refer to another image")
+	flags.BoolVar(&o.StrictReferrers, "strict-referrers", false, "fail an image if the private registry refuses its signatures, instead of a warning")
+}
+
+// newReporter returns a reporter for the output format, which is "" or json.
+func newReporter(c *cobra.Command, output string) (*progress.Reporter, error) {
+	if err := validateOutput(output, "json"); err != nil {
+		return nil, err
+	}
+	return progress.New(progress.Options{Out: c.OutOrStdout(), ErrOut: c.ErrOrStderr(), JSON: output == "json", Version: version}), nil
+}
+
+// validateOutput returns a usage error unless the format is "" or in the list.
+func validateOutput(output string, formats ...string) error {
+	if output == "" || slices.Contains(formats, output) {
+		return nil
+	}
+	if len(formats) == 1 {
+		return exitcode.Usagef("--output %q: use %s", output, formats[0])
+	}
+	return exitcode.Usagef("--output %q: use one of %s", output, strings.Join(formats, ", "))
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

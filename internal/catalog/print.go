@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+// maxWhy bounds the last column of the table, which follows two references.
+const maxWhy = 80
+
+// PrintTable writes a line for each image. The registry is printed once, in the
+// first line, and abbreviated below.
+func PrintTable(w io.Writer, registry string, images []Entry) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "# .../ is %s/\nSOURCE\tTARGET\tWHY\n", registry)
+	for _, i := range images {
+		source, target := i.Source, i.Target
+		switch i.Outcome {
+		case rewrite.Private:
+			source = "-"
+		case rewrite.Unmapped, rewrite.Kept:
+			target = "-"
+		}
+		if below, ok := strings.CutPrefix(target, registry+"/"); ok {
+			target = ".../" + below
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", source, target, why(i))
+	}
+	return table.Flush()
+}
+
+// why summarizes why an image is in the list.
+func why(i Entry) string {
+	text := i.Origins[0].String()
+	if i.Derived {
+		text = "derived from " + path.Base(i.Origins[0].Name)
+	}
+	if n := len(i.Origins) - 1; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	note := i.Note
+	if i.Unmapped() {
+		note = i.Rule
+	}
+	if note != "" {
+		text = note + " (" + text + ")"
+	}
+	if runes := []rune(text); len(runes) > maxWhy {
+		text = string(runes[:maxWhy-3]) + "..."
+	}
+	return text
+}
+
+// PrintSources writes the sources of the images to copy to w, for scripts, and to
+// log why others are not listed.
+func PrintSources(w, log io.Writer, images []Entry) error {
+	for _, i := range images {
+		if i.Copy {
+			if _, err := fmt.Fprintln(w, i.Source); err != nil {
+				return err
+			}
+		} else if i.Outcome == rewrite.Rewritten {
+			fmt.Fprintf(log, "privatelink: %s: not listed: %s\n", i.Source, i.Note)
+		}
+	}
+	return nil
+}
+
+// ReportUnmapped writes a line for each image that no rule maps, and returns their
+// number.
+func ReportUnmapped(w io.Writer, images []Entry) (count int) {
+	for _, i := range images {
+		if i.Unmapped() {
+			count++
+			fmt.Fprintf(w, "privatelink: %q: %s (%s)\n", i.Source, i.Rule, i.Origins[0])
+		}
+	}
+	return count
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package explain
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+)
+
+// ExplainAll explains every pod in the text of a manifest. A text that cannot be
+// parsed, or that has no pod, is a usage error. name and namespace are as for Pods.
+func (b *Bundle) ExplainAll(ctx context.Context, name string, text []byte, namespace string) ([]Report, error) {
+	pods, err := Pods(name, text, namespace)
+	if err != nil {
+		return nil, exitcode.AsUsage(err)
+	}
+	if len(pods) == 0 {
+		return nil, exitcode.Usagef("%s: no pod and no workload in it", name)
+	}
+	var reports []Report
+	for _, p := range pods {
+		r, err := b.Explain(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
+}
+
+// Print writes the reports as text. namespaces are those that the rules select.
+func Print(w io.Writer, reports []Report, namespaces []string) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for i, r := range reports {
+		if i > 0 {
+			fmt.Fprintln(t)
+		}
+		r.print(t, namespaces)
+	}
+	return t.Flush()
+}
+
+func (r Report) print(w io.Writer, namespaces []string) {
+	fmt.Fprintln(w, r.Pod)
+	if r.Selected {
+		fmt.Fprintf(w, "  namespace\t%s is selected\n", r.Namespace)
+	} else {
+		fmt.Fprintf(w, "  namespace\t%s is not selected; selected are %s\n", r.Namespace, strings.Join(namespaces, ", "))
+	}
+	for _, c := range r.Conditions {
+		fmt.Fprintf(w, "  condition\t%s: %t\n", c.Name, c.Value)
+	}
+	if r.Error != "" {
+		fmt.Fprintf(w, "  error\t%s\n", r.Error)
+	}
+	if r.Refused {
+		fmt.Fprint(w, "  refused\tthe failure policy is Fail\n")
+	}
+	for _, image := range r.Images {
+		change := image.Source
+		if image.Target != image.Source {
+			change += " -> " + image.Target
+		}
+		fmt.Fprintf(w, "  %s\t%s (%s)\n", image.Location, change, image.Rule)
+	}
+	fmt.Fprintf(w, "  patch\t%s\n", r.Patch)
+	fmt.Fprintf(w, "  guard\t%s\n", strings.TrimSuffix(r.Guard.Verdict+": "+r.Guard.Message, ": "))
+	if r.Cost > 0 {
+		fmt.Fprintf(w, "  cost\t%d for the %s, %d for the guard\n", r.Cost, r.Engine, r.Guard.Cost)
+	}
+}

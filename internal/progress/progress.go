@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package progress reports a run of privatelink mirror, check, export or import:
+// to a terminal with progress bars, to a log in lines, or to a program as JSON.
+package progress
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+)
+
+const (
+	logInterval = 5 * time.Second
+	barInterval = 100 * time.Millisecond
+)
+
+// Options configure a Reporter. Out and ErrOut are required.
+type Options struct {
+	Out    io.Writer // results
+	ErrOut io.Writer // progress and warnings
+	JSON   bool      // results and events are JSON, one object a line
+	// Version of the program, part of the JSON summary.
+	Version string
+}
+
+// Reporter writes the events and the result of a run. It is safe for concurrent use.
+type Reporter struct {
+	Options
+	terminal bool
+
+	mu   sync.Mutex
+	bars *mpb.Progress // nil unless they are displayed
+}
+
+// New returns a Reporter. It displays progress bars if ErrOut is a terminal.
+func New(o Options) *Reporter {
+	r := &Reporter{Options: o}
+	if f, ok := o.ErrOut.(*os.File); ok && !o.JSON {
+		r.terminal = term.IsTerminal(int(f.Fd()))
+	}
+	return r
+}
+
+// Event reports what happened to an image or a repository.
+func (r *Reporter) Event(e mirror.Event) {
+	switch {
+	case r.JSON:
+		r.line(e)
+	case e.Kind == mirror.EventFailed, e.Kind == mirror.EventWarning:
+		r.logf("%s: %s: %s", e.Kind, e.Source, e.Message)
+	case e.Kind == mirror.EventCreated:
+		r.logf("created the repository %s", e.Target)
+	case e.Kind == mirror.EventCopied && !r.terminal:
+		r.logf("copied %s to %s", e.Source, e.Target)
+	}
+}
+
+// Warn reports something that does not stop the run.
+func (r *Reporter) Warn(message string) { r.logf("privatelink: %s", message) }
+
+// Warnf is Warn with a format.
+func (r *Reporter) Warnf(format string, args ...any) { r.Warn(fmt.Sprintf(format, args...)) }
+
+// logf writes a line above the progress bars, if they are displayed.
+func (r *Reporter) logf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.ErrOut
+	if r.bars != nil {
+		w = r.bars
+	}
+	fmt.Fprintf(w, format+"\n", args...)
+}
+
+func (r *Reporter) line(v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(r.Out, "%s\n", text)
+}
+
+// Start displays the progress of a run until stop is called: bars on a terminal,
+// else a line every few seconds.
+func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) {
+	switch {
+	case r.JSON:
+		return func() {}
+	case r.terminal:
+		return r.startBars(ctx, p)
+	}
+	return every(ctx, logInterval, func() {
+		r.logf("%s of %s, %d of %d images", FormatBytes(p.Done.Load()), FormatBytes(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load())
+	})
+}
+
+// every calls f repeatedly, until stop is called or the context ends.
+func every(ctx context.Context, interval time.Duration, f func()) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				f()
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+func (r *Reporter) startBars(ctx context.Context, p *mirror.Progress) (stop func()) {
+	bars := mpb.New(mpb.WithOutput(r.ErrOut), mpb.WithWidth(40), mpb.WithRefreshRate(barInterval))
+	bytes := bars.AddBar(0, mpb.PrependDecorators(decor.Name("bytes  ")),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f "), decor.AverageETA(decor.ET_STYLE_GO)))
+	images := bars.AddBar(0, mpb.PrependDecorators(decor.Name("images ")), mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))
+	r.setBars(bars)
+	update := func() {
+		bytes.SetTotal(max(1, p.Total.Load()), false)
+		bytes.SetCurrent(p.Done.Load())
+		images.SetTotal(max(1, p.Images.Load()), false)
+		images.SetCurrent(p.ImagesDone.Load())
+	}
+	stopUpdates := every(ctx, barInterval, update)
+	return func() {
+		stopUpdates()
+		update()
+		// A run that failed leaves incomplete bars: they keep their last state.
+		bytes.Abort(false)
+		images.Abort(false)
+		bars.Wait()
+		r.setBars(nil)
+	}
+}
+
+func (r *Reporter) setBars(bars *mpb.Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bars = bars
+}
+
+// FormatBytes formats a number of bytes with a unit, such as 4.0 KiB.
+func FormatBytes(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("% .1f", decor.SizeB1024(n))
+}

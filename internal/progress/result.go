@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progress
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+)
+
+// summary is the last line of the JSON of a copy or a comparison.
+type summary struct {
+	Event     string         `json:"event"`
+	Version   string         `json:"version"`
+	Images    []summaryImage `json:"images"`
+	Create    []string       `json:"repositoriesToCreate,omitempty"`
+	Manifests int            `json:"manifests"`
+	Upload    int64          `json:"uploadBytes"`
+	Mount     int64          `json:"mountBytes"`
+	Read      int64          `json:"readBytes"`
+	Seconds   float64        `json:"seconds,omitempty"`
+}
+
+type summaryImage struct {
+	Source string       `json:"source"`
+	Target string       `json:"target"`
+	State  mirror.State `json:"state"`
+	Digest string       `json:"digest,omitempty"`
+	Found  string       `json:"found,omitempty"`
+	Error  string       `json:"error,omitempty"`
+}
+
+func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
+	s := summary{
+		Event: "summary", Version: r.Version, Create: p.Create, Manifests: p.Manifests,
+		Upload: p.Upload, Mount: p.Mount, Read: p.Read, Seconds: took.Seconds(), Images: []summaryImage{},
+	}
+	for _, i := range p.Items {
+		image := summaryImage{Source: i.Source, Target: i.Target, State: i.State, Digest: i.Digest().String(), Found: i.Found.String()}
+		if i.Err != nil {
+			image.Error = i.Err.Error()
+		}
+		s.Images = append(s.Images, image)
+	}
+	r.line(s)
+}
+
+// Compared reports a plan that will not be run. It returns an error with exit
+// code 3 if images are missing or differ, and 1 if any could not be compared.
+func (r *Reporter) Compared(p *mirror.Plan) error {
+	if r.JSON {
+		r.summary(p, 0)
+	} else {
+		r.printPlan(p)
+	}
+	if n := p.Count(mirror.StateFailed); n > 0 {
+		return exitcode.AlreadyPrintedf("%d images could not be compared", n)
+	}
+	if n := p.Count(mirror.StateMissing) + p.Count(mirror.StateDiffers); n > 0 {
+		return exitcode.ActionNeededf("%d images are missing or differ", n)
+	}
+	return nil
+}
+
+func (r *Reporter) printPlan(p *mirror.Plan) {
+	for _, i := range byState(p) {
+		switch i.State {
+		case mirror.StateMissing:
+			fmt.Fprintf(r.Out, "missing  %s\n         from %s\n", i.Target, i.Source)
+		case mirror.StateDiffers:
+			fmt.Fprintf(r.Out, "differs  %s is %s\n         and %s is %s\n", i.Target, i.Found, i.Source, i.Digest())
+		}
+	}
+	for _, repository := range p.Create {
+		fmt.Fprintf(r.Out, "to be created: repository %s\n", repository)
+	}
+	fmt.Fprintf(r.Out, "%d images: %d present, %d missing, %d differ, %d failed\n",
+		len(p.Items), p.Count(mirror.StatePresent), p.Count(mirror.StateMissing), p.Count(mirror.StateDiffers), p.Count(mirror.StateFailed))
+	if p.Upload+p.Mount > 0 {
+		fmt.Fprintf(r.Out, "to be written: %s in %d manifests and their layers; %s more is shared; read once: %s\n",
+			FormatBytes(p.Upload), p.Manifests, FormatBytes(p.Mount), FormatBytes(p.Read))
+	}
+}
+
+// byState sorts images that need action to the end, where the reader looks first.
+func byState(p *mirror.Plan) []*mirror.Item {
+	items := slices.Clone(p.Items)
+	slices.SortStableFunc(items, func(a, b *mirror.Item) int {
+		return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(a.Target, b.Target))
+	})
+	return items
+}
+
+// Copied reports a plan that was run. It returns an error with exit code 1 if an
+// image is not in the private registry.
+func (r *Reporter) Copied(p *mirror.Plan, progress *mirror.Progress, took time.Duration) error {
+	failed := p.Count(mirror.StateFailed) + p.Count(mirror.StateDiffers)
+	if r.JSON {
+		r.summary(p, took)
+	} else {
+		fmt.Fprintf(r.Out, "%d images: %d copied, %d present before, %d not copied; %s, of which %s is shared, in %s\n",
+			len(p.Items), p.Count(mirror.StateCopied), p.Count(mirror.StatePresent), failed,
+			FormatBytes(progress.Done.Load()), FormatBytes(progress.Mounted.Load()), took.Round(10*time.Millisecond))
+	}
+	if failed > 0 {
+		return exitcode.AlreadyPrintedf("%d images were not copied", failed)
+	}
+	return nil
+}
+
+// exportSummary is the JSON of an export.
+type exportSummary struct {
+	Event    string         `json:"event"`
+	Version  string         `json:"version"`
+	Files    []exportedFile `json:"files"`
+	Bytes    int64          `json:"bytes"`
+	Images   int            `json:"images"`
+	Blobs    int            `json:"blobs"`
+	Fetched  int64          `json:"fetchedBytes"`
+	Kept     int64          `json:"keptBytes"`
+	Assumed  int64          `json:"assumedBytes"`
+	Warnings []string       `json:"warnings,omitempty"`
+}
+
+type exportedFile struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	Digest string `json:"digest"`
+}
+
+// Exported reports the archive that an export wrote.
+func (r *Reporter) Exported(s archive.Summary) {
+	if r.JSON {
+		j := exportSummary{Event: "summary", Version: r.Version, Bytes: s.Size, Images: s.Images, Blobs: s.Blobs, Fetched: s.Fetched, Kept: s.Kept, Assumed: s.Assumed, Warnings: s.Unread}
+		for _, p := range s.Parts {
+			j.Files = append(j.Files, exportedFile{p.Name, p.Size, p.Digest.String()})
+		}
+		r.line(j)
+		return
+	}
+	for _, u := range s.Unread {
+		r.logf("warning: its layers were not left out: %s", u)
+	}
+	for _, p := range s.Parts {
+		fmt.Fprintf(r.Out, "%s  %s  %s\n", p.Name, FormatBytes(p.Size), p.Digest)
+	}
+	fmt.Fprintf(r.Out, "%d images, %s; %s were fetched", s.Images, FormatBytes(s.Size), FormatBytes(s.Fetched))
+	if s.Kept > 0 {
+		fmt.Fprintf(r.Out, ", %s were there from before", FormatBytes(s.Kept))
+	}
+	if s.Assumed > 0 {
+		fmt.Fprintf(r.Out, ", %s are left out: the private registry must have them", FormatBytes(s.Assumed))
+	}
+	fmt.Fprintln(r.Out)
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/selection"
+)
+
+// ExportOptions are those of Export.
+type ExportOptions struct {
+	Options
+	Sources selection.Sources
+	Lock    selection.LockFile
+	// File is the archive. With Split, a size such as 4G, it consists of several files.
+	File, Split string
+	// Since is the lock file of what the private registry has already, "" for none.
+	Since string
+}
+
+// Export writes the selected images to an archive, and the lock file.
+func Export(ctx context.Context, o ExportOptions) error {
+	if o.File == "" {
+		return exitcode.Usagef("give the file to be written, with --to FILE")
+	}
+	split, err := parseSize(o.Split)
+	if err != nil {
+		return exitcode.Usagef("--split %q: %w", o.Split, err)
+	}
+	var since *lock.Lock
+	if o.Since != "" {
+		// It may be the lock file that this run replaces.
+		if since, err = lock.Read(o.Since); err != nil {
+			return exitcode.Usagef("--since: %w", err)
+		}
+	}
+	jobs, known, err := o.Sources.Jobs(ctx, o.Rules, o.Lock)
+	if err != nil {
+		return err
+	}
+	if len(jobs) == 0 {
+		return exitcode.Usagef("none of the images has to be copied: there is nothing to export")
+	}
+	m, _, err := o.mirror(ctx)
+	if err != nil {
+		return err
+	}
+	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), known)
+	if err != nil {
+		return err
+	}
+	var p mirror.Progress
+	stop := o.Reporter.Start(ctx, &p)
+	summary, err := archive.Write(ctx, content, m.Source, archive.WriteOptions{File: o.File, Split: split, Since: since, Parallel: o.Parallel, Progress: &p})
+	stop()
+	if err != nil {
+		return err
+	}
+	o.Reporter.Exported(summary)
+	return content.Lock.Write(o.Lock.Name)
+}
+
+// ImportOptions are those of Import.
+type ImportOptions struct {
+	Options
+	// File is an archive, or any part of it.
+	File string
+	// Verify compares the whole archive with its digests before anything is copied.
+	Verify bool
+	// LockFile is the lock file to write.
+	LockFile string
+	// DryRun compares and copies nothing.
+	DryRun bool
+}
+
+// Import copies the images of an archive to the private registry.
+func Import(ctx context.Context, o ImportOptions) (err error) {
+	a, err := archive.Open(o.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return exitcode.AsUsage(err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	if o.Verify {
+		if err := a.Verify(ctx); err != nil {
+			return err
+		}
+	}
+	jobs, err := o.jobs(a.Lock())
+	if err != nil {
+		return err
+	}
+	m, client, err := o.mirror(ctx)
+	if err != nil {
+		return err
+	}
+	if m.Source, m.Target, err = a.ImportEndpoints(ctx, client, targets(a.Lock(), o.Rules)); err != nil {
+		return err
+	}
+	return o.copy(ctx, m, jobs, a.Lock(), o.LockFile, o.DryRun)
+}
+
+// jobs are the images of the archive, with their targets below the registry of the rules.
+func (o ImportOptions) jobs(l *lock.Lock) ([]mirror.Job, error) {
+	if l.Registry != o.Rules.Registry() {
+		o.Reporter.Warnf("the file was made for %s; its images go below %s, as the configuration says", l.Registry, o.Rules.Registry())
+	}
+	target := targets(l, o.Rules)
+	var jobs []mirror.Job
+	var errs []error
+	for _, e := range l.Images {
+		ref, err := target(e.Source, e.Target)
+		errs = append(errs, err)
+		// Platforms may have been left out on export: the digest of the source does
+		// not matter then.
+		jobs = append(jobs, mirror.Job{Source: e.Source, Target: ref, Locked: &mirror.Locked{Digest: e.Digest}, Why: e.Why})
+	}
+	return jobs, exitcode.AsUsage(errors.Join(errs...))
+}
+
+// targets returns a function that maps an image of the lock to its target. The
+// rules decide if the lock was made for another registry.
+func targets(l *lock.Lock, rules *rewrite.Rules) func(source, locked string) (string, error) {
+	if l.Registry == rules.Registry() {
+		return func(_, locked string) (string, error) { return locked, nil }
+	}
+	return func(source, _ string) (string, error) {
+		r := rules.Image(source)
+		if !r.Changed() {
+			return "", fmt.Errorf("%s has no target below %s (%s): change the configuration, or make a file for it with privatelink export", source, rules.Registry(), r.Rule)
+		}
+		return r.Target, nil
+	}
+}
+
+// parseSize parses a number of bytes such as 4G, in powers of 1024; "" is 0.
+func parseSize(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	errSize := errors.New("give a size such as 700M or 4G")
+	m := regexp.MustCompile(`^([0-9]+)([kmgtKMGT]?)(i?[bB])?$`).FindStringSubmatch(text)
+	if m == nil {
+		return 0, errSize
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	shift := 0
+	if m[2] != "" {
+		shift = 10 * (strings.Index("KMGT", strings.ToUpper(m[2])) + 1)
+	}
+	if err != nil || n == 0 || n > math.MaxInt64>>shift {
+		return 0, errSize
+	}
+	return n << shift, nil
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package transfer runs the commands that copy or compare images: it connects to
+// the registries, selects images, copies them and writes the lock file.
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/progress"
+	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/selection"
+)
+
+// maxParallel bounds the transfers of one run.
+const maxParallel = 256
+
+// Options are those of every run. Rules and Reporter are required.
+type Options struct {
+	Rules    *rewrite.Rules
+	Reporter *progress.Reporter
+
+	// Profile is the AWS profile for ECR, PlainHTTP the hosts without TLS.
+	Profile   string
+	PlainHTTP []string
+	// Parallel is the number of transfers at a time, from 1 to 256.
+	Parallel int
+	// Platforms, such as linux/arm64, are those that are kept; empty keeps all.
+	Platforms []string
+	// NoReferrers leaves out signatures, attestations and SBOMs. StrictReferrers
+	// fails an image whose referrers the private registry refuses.
+	NoReferrers, StrictReferrers bool
+	// Overwrite moves tags of the private registry that refer to another image.
+	Overwrite bool
+}
+
+// Connect returns a client for all registries, and the ECR API of the private
+// registry, nil if that is not ECR.
+func (o Options) Connect(ctx context.Context) (*registry.Client, *awsecr.Registry, error) {
+	c := awsecr.ConnectOptions{
+		Settings: awsecr.Settings(o.Rules.Config().Repositories), Profile: o.Profile, PlainHTTP: o.PlainHTTP,
+		UserAgent: "privatelink/" + o.Reporter.Version, Warn: o.Reporter.Warn,
+	}
+	if o.Rules.OnECR() {
+		c.Prefix = o.Rules.Registry()
+	}
+	client, ecr, err := awsecr.Connect(ctx, c)
+	return client, ecr, exitcode.AsUsage(err)
+}
+
+// mirror returns a Mirror between all registries, and its client.
+func (o Options) mirror(ctx context.Context) (*mirror.Mirror, *registry.Client, error) {
+	if o.Parallel < 1 || o.Parallel > maxParallel {
+		return nil, nil, exitcode.Usagef("--parallel %d: use 1 to %d", o.Parallel, maxParallel)
+	}
+	client, ecr, err := o.Connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &mirror.Mirror{
+		Source: client, Target: client, Parallel: o.Parallel, Platforms: o.Platforms, Overwrite: o.Overwrite,
+		Referrers: !o.NoReferrers, StrictReferrers: o.StrictReferrers, Events: o.Reporter.Event,
+	}
+	if ecr != nil {
+		m.Repositories = ecr
+	}
+	return m, client, nil
+}
+
+// CopyOptions are those of Mirror and Check.
+type CopyOptions struct {
+	Options
+	Sources selection.Sources
+	Lock    selection.LockFile
+	// DryRun compares and copies nothing.
+	DryRun bool
+}
+
+// Mirror copies the selected images and writes the lock file.
+func Mirror(ctx context.Context, o CopyOptions) error { return o.run(ctx, false) }
+
+// Check compares the selected images with the private registry.
+func Check(ctx context.Context, o CopyOptions) error {
+	o.DryRun = true
+	return o.run(ctx, true)
+}
+
+// run copies or compares. With compareOnly the content of images that differ is
+// not read, so that the amount of work is not known.
+func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
+	jobs, known, err := o.Sources.Jobs(ctx, o.Rules, o.Lock)
+	if err != nil {
+		return err
+	}
+	m, _, err := o.mirror(ctx)
+	if err != nil {
+		return err
+	}
+	m.CompareOnly = compareOnly
+	return o.copy(ctx, m, jobs, known, o.Lock.Name, o.DryRun)
+}
+
+// copy plans the jobs, runs the plan unless it is a dry run, and reports. The lock
+// file then lists the images of this run.
+func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, known *lock.Lock, lockFile string, dryRun bool) error {
+	begin := time.Now()
+	plan, err := m.Plan(ctx, jobs)
+	if err != nil {
+		return err
+	}
+	if dryRun {
+		return o.Reporter.Compared(plan)
+	}
+	var p mirror.Progress
+	stop := o.Reporter.Start(ctx, &p)
+	err = m.Run(ctx, plan, &p)
+	stop()
+	written := m.BuildLock(o.Rules.Registry(), plan, known)
+	if removed := written.RemovedSince(known); len(removed) > 0 {
+		o.Reporter.Warnf("%s lists the images of this run, and no longer %d others, such as %s; name all that belong together in one run", lockFile, len(removed), removed[0])
+	}
+	if err := errors.Join(err, written.Write(lockFile)); err != nil {
+		return err
+	}
+	return o.Reporter.Copied(plan, &p, time.Since(begin))
+}
+
+// PrintLock resolves the tags of the images at their source registries, and writes
+// a lock file to w.
+func PrintLock(ctx context.Context, o Options, s selection.Sources, images []catalog.Entry, w io.Writer) error {
+	m, _, err := o.mirror(ctx)
+	if err != nil {
+		return err
+	}
+	content, err := m.ReadContent(ctx, s.ToCopy(images), o.Rules.Registry(), nil)
+	if err != nil {
+		return err
+	}
+	text, err := content.Lock.Marshal()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
