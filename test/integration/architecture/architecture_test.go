@@ -22,49 +22,60 @@ const (
 	root   = "../../.."
 )
 
-// mayImport lists, for each package, the packages of ours that it may import.
-// cmd may import all; tests and what only they or the build use may import anything.
-var mayImport = map[string][]string{
-	"certs":   {},
-	"webhook": {"internal/rewrite", "internal/podspec", "internal/jsonpatch"},
-	"deploy":  {"internal/rewrite", "internal/cel", "internal/jsonpatch"},
+// row is a package and the packages of ours that it may import.
+type row struct {
+	pkg       string
+	mayImport []string
+}
 
-	"internal/exitcode":   {},
-	"internal/kubeconfig": {"internal/exitcode"},
-	"internal/jsonpatch":  {},
-
-	"internal/cel":      {"internal/rewrite", "internal/podspec"},
-	"internal/flagenv":  {},
-	"internal/podspec":  {},
-	"internal/rewrite":  {},
-	"internal/manifest": {"internal/rewrite", "internal/podspec"},
-	"internal/explain":  {"internal/rewrite", "internal/podspec", "internal/jsonpatch", "deploy", "webhook"},
-	"internal/status": {"deploy", "internal/doctor/cluster", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock",
-		"internal/registry", "internal/registry/awsecr", "internal/rewrite"},
-
-	"internal/catalog":       {"internal/rewrite", "internal/podspec", "internal/manifest"},
-	"internal/catalog/live":  {"internal/catalog", "internal/rewrite", "internal/podspec"},
-	"internal/catalog/chart": {},
-
-	"internal/registry":        {"internal/rewrite"},
-	"internal/registry/awsecr": {"internal/registry", "internal/rewrite"},
-
-	"internal/mirror":         {"internal/mirror/lock", "internal/registry", "internal/rewrite"},
-	"internal/mirror/lock":    {},
-	"internal/mirror/prune":   {},
-	"internal/mirror/archive": {"internal/mirror", "internal/mirror/lock", "internal/registry", "internal/rewrite"},
-
-	"internal/doctor":          {},
-	"internal/doctor/cluster":  {"internal/doctor", "internal/rewrite", "internal/podspec"},
-	"internal/doctor/registry": {"internal/doctor", "internal/registry", "internal/rewrite"},
-	"internal/doctor/awsapi":   {"internal/doctor"},
-	"internal/doctor/network":  {"internal/doctor", "internal/doctor/awsapi", "deploy"},
-	"internal/doctor/identity": {"internal/doctor", "internal/doctor/awsapi"},
-	"internal/doctor/probe":    {},
-	"internal/doctor/inside":   {"internal/doctor", "internal/doctor/probe"},
-	"internal/doctor/suite": {"deploy", "internal/catalog", "internal/catalog/live", "internal/doctor", "internal/doctor/awsapi", "internal/doctor/cluster",
-		"internal/doctor/identity", "internal/doctor/inside", "internal/doctor/network", "internal/doctor/probe", "internal/doctor/registry",
-		"internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite"},
+// tiers lists the packages from the top to the bottom. A row may list only rows
+// further down, so that the table itself cannot allow an arrow upwards. Packages
+// of cmd may import all rows; tests and build tools may import anything.
+var tiers = [][]row{
+	{ // what a command of privatelink runs
+		{"internal/transfer", []string{"internal/selection", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
+		{"internal/selection", []string{"deploy", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite"}},
+		{"internal/mirror/prune", []string{"internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite"}},
+		{"internal/progress", []string{"internal/exitcode", "internal/mirror", "internal/mirror/archive"}},
+		{"internal/explain", []string{"internal/exitcode", "internal/jsonpatch", "internal/podspec", "internal/rewrite", "deploy", "webhook"}},
+		{"internal/doctor/suite", []string{"deploy", "internal/catalog", "internal/catalog/live", "internal/doctor", "internal/doctor/awsapi", "internal/doctor/cluster", "internal/doctor/identity", "internal/doctor/inside", "internal/doctor/network", "internal/doctor/probe", "internal/doctor/registry", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite"}},
+		{"internal/status", []string{"deploy", "internal/doctor/cluster", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
+		{"internal/doctor/network", []string{"deploy", "internal/doctor", "internal/doctor/awsapi"}},
+		{"internal/doctor/cluster", []string{"internal/doctor", "internal/podspec", "internal/rewrite"}},
+		{"internal/doctor/registry", []string{"internal/doctor", "internal/registry", "internal/rewrite"}},
+		{"internal/doctor/identity", []string{"internal/doctor", "internal/doctor/awsapi"}},
+		{"internal/doctor/inside", []string{"internal/doctor", "internal/doctor/probe"}},
+		{"internal/doctor/awsapi", []string{"internal/doctor"}},
+		{"internal/doctor/probe", nil},
+		{"internal/doctor", nil},
+	},
+	{ // the catalog and the install bundle
+		{"internal/catalog/live", []string{"internal/catalog", "internal/podspec", "internal/rewrite"}},
+		{"internal/catalog/chart", nil},
+		{"internal/catalog", []string{"internal/manifest", "internal/rewrite"}},
+		{"deploy", []string{"internal/cel", "internal/jsonpatch", "internal/rewrite"}},
+	},
+	{ // the engines
+		{"internal/mirror/archive", []string{"internal/mirror", "internal/mirror/lock", "internal/registry", "internal/rewrite"}},
+		{"internal/mirror", []string{"internal/mirror/lock", "internal/registry", "internal/rewrite"}},
+		{"internal/mirror/lock", nil},
+		{"internal/manifest", []string{"internal/podspec", "internal/rewrite"}},
+		{"webhook", []string{"internal/jsonpatch", "internal/podspec", "internal/rewrite"}},
+		{"internal/cel", []string{"internal/podspec", "internal/rewrite"}},
+	},
+	{ // what they are built on
+		{"internal/registry/awsecr", []string{"internal/registry", "internal/rewrite"}},
+		{"internal/registry", []string{"internal/rewrite"}},
+		{"certs", nil},
+		{"internal/rewrite", nil},
+		{"internal/podspec", nil},
+		{"internal/jsonpatch", nil},
+	},
+	{ // the command line
+		{"internal/kubeconfig", []string{"internal/exitcode"}},
+		{"internal/exitcode", nil},
+		{"internal/flagenv", nil},
+	},
 }
 
 // onlyIn names the packages that alone may import a library, or what is below it.
@@ -78,7 +89,7 @@ var onlyIn = map[string][]string{
 	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec"},
 	"helm.sh/helm":                           {"internal/catalog/chart"},
 	"k8s.io/apiserver":                       {"internal/explain"},
-	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/doctor/suite", "internal/kubeconfig", "internal/status", "cmd/privatelink", "cmd/privatelink-webhook"},
+	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/doctor/suite", "internal/status", "internal/kubeconfig", "internal/mirror/prune", "cmd/privatelink-webhook"},
 }
 
 // imports reads the files in this process, so that the test's cache sees every
@@ -125,14 +136,27 @@ func unrestricted(pkg string) bool {
 	return slices.ContainsFunc([]string{"cmd/", "test/", "internal/testutil/", "internal/tools/"}, func(prefix string) bool { return strings.HasPrefix(pkg+"/", prefix) })
 }
 
-func TestArrowsPointOneWay(t *testing.T) {
-	for pkg, imported := range imports(t) {
+func TestArrowsPointDown(t *testing.T) {
+	table := map[string][]string{}
+	below := map[string]bool{}
+	for _, tier := range slices.Backward(tiers) {
+		for _, r := range slices.Backward(tier) {
+			for _, i := range r.mayImport {
+				if !below[i] {
+					t.Errorf("the table lets %s import %s, which is not further down in it", r.pkg, i)
+				}
+			}
+			table[r.pkg], below[r.pkg] = r.mayImport, true
+		}
+	}
+	found := imports(t)
+	for pkg, imported := range found {
 		if unrestricted(pkg) {
 			continue
 		}
-		allowed, known := mayImport[pkg]
+		allowed, known := table[pkg]
 		if !known {
-			t.Errorf("package %s is not in the table: say what it may import", pkg)
+			t.Errorf("package %s is not in the table of tiers", pkg)
 		}
 		for _, i := range imported {
 			ours, ok := strings.CutPrefix(i, module+"/")
@@ -141,9 +165,31 @@ func TestArrowsPointOneWay(t *testing.T) {
 			}
 		}
 	}
+	for pkg := range table {
+		if _, ok := found[pkg]; !ok {
+			t.Errorf("package %s is in the table and does not exist", pkg)
+		}
+	}
 }
 
-func TestLibrariesStayBehindTheirFence(t *testing.T) {
+// A command is flags and one call: the libraries of a domain belong in packages.
+func TestCommandsHaveNoDomainLogic(t *testing.T) {
+	kubeconfig := []string{"k8s.io/client-go/rest", "k8s.io/client-go/tools/clientcmd"}
+	for pkg, imported := range imports(t) {
+		if !strings.HasPrefix(pkg, "cmd/") {
+			continue
+		}
+		for _, i := range imported {
+			for _, library := range []string{"github.com/aws", "k8s.io/client-go", "k8s.io/api", "k8s.io/apiserver", "oras.land", "helm.sh"} {
+				if (i == library || strings.HasPrefix(i, library+"/")) && !slices.Contains(kubeconfig, i) {
+					t.Errorf("%s must not import %s: move the logic to a package below internal", pkg, i)
+				}
+			}
+		}
+	}
+}
+
+func TestLibrariesAreImportedInOnePlace(t *testing.T) {
 	for pkg, imported := range imports(t) {
 		if strings.HasPrefix(pkg, "test/") || strings.HasPrefix(pkg, "internal/testutil/") {
 			continue
