@@ -183,3 +183,36 @@ func TestWebhookImage(t *testing.T) {
 		t.Errorf("have %s", image)
 	}
 }
+
+func TestOptionsThatDoNotFitTogetherAreRefused(t *testing.T) {
+	for want, o := range map[string]Options{
+		"engine":        {Engine: "x"},
+		"guard":         {Guard: "x"},
+		"failure":       {FailurePolicy: "x"},
+		"overlay":       {Overlays: []string{"x"}},
+		"engine policy": {Engine: Policy, Replicas: 3},
+	} {
+		o.Rules = rules(t, rewrite.Config{})
+		if _, err := Objects(o); err == nil || !strings.HasPrefix(err.Error(), "render: "+want) {
+			t.Errorf("%s: error %v", want, err)
+		}
+	}
+	if _, err := Render(Options{}); err == nil {
+		t.Error("no error without rules")
+	}
+}
+
+func TestOptionsReachTheBundle(t *testing.T) {
+	config := rewrite.Config{Namespaces: []string{"elsewhere"}}
+	webhook := Options{Image: "example.com/webhook:1", Replicas: 3, FailurePolicy: "Ignore"}
+	policy := Options{Engine: Policy, FailurePolicy: "Fail"}
+	for want, o := range map[string]Options{
+		"image: example.com/webhook:1": webhook, "replicas: 3": webhook, "failurePolicy: Ignore\n  matchConditions": webhook, "- elsewhere": webhook,
+		"failurePolicy: Fail\n  matchConditions": policy,
+	} {
+		o.Rules, o.Config = rules(t, config), []byte("registry: "+registry)
+		if !strings.Contains(render(t, o), want) {
+			t.Errorf("the bundle lacks %q", want)
+		}
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +16,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
-// Pod is a pod that a manifest asks for, by itself or by a workload's template.
+// Pod is a pod in a manifest, or the pod that a workload's template creates.
 type Pod struct {
 	Document  int         `json:"document"` // in the text, from 1
 	Kind      string      `json:"kind"`     // of the workload
@@ -28,75 +27,43 @@ type Pod struct {
 
 func (p Pod) String() string { return p.Kind + " " + p.Namespace + "/" + p.Name }
 
-// Pods finds the pods in a stream of YAML or JSON: pods, the built-in workloads,
-// custom kinds that embed a pod template where those do, and all of these in
-// lists. name stands for the text in errors; namespace is that of objects that
-// name none.
+// Pods returns the pods in a stream of YAML or JSON, found as podspec.Walk does.
+// name stands for the text in errors; namespace is the one of objects without.
 func Pods(name string, text []byte, namespace string) (out []Pod, err error) {
 	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	for document := 1; ; document++ {
 		var object map[string]any
-		if err := d.Decode(&object); errors.Is(err, io.EOF) {
+		err := d.Decode(&object)
+		if errors.Is(err, io.EOF) {
 			return out, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("%s: document %d: %w", name, document, err)
 		}
-		found, err := pods(object, document, "", namespace)
+		if err == nil {
+			podspec.Walk(podspec.JSON{}, any(object), func(w podspec.Workload[any]) {
+				pod, errPod := newPod(w, namespace)
+				pod.Document = document
+				out, err = append(out, pod), errors.Join(err, errPod)
+			})
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: document %d: %w", name, document, err)
 		}
-		out = append(out, found...)
 	}
 }
 
-func pods(object map[string]any, document int, kind, namespace string) (out []Pod, err error) {
-	if k, ok := object["kind"].(string); ok {
-		kind = k
+// newPod decodes the pod of a workload.
+func newPod(w podspec.Workload[any], namespace string) (Pod, error) {
+	if w.Namespace != "" {
+		namespace = w.Namespace
 	}
-	if item, ok := strings.CutSuffix(kind, "List"); ok {
-		items, _ := object["items"].([]any)
-		for _, i := range items {
-			o, _ := i.(map[string]any)
-			found, err := pods(o, document, item, namespace)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, found...)
-		}
-		return out, nil
+	p := Pod{Kind: w.Kind, Name: w.Name, Namespace: namespace, Object: &corev1.Pod{}}
+	template, _ := w.Template.(map[string]any)
+	raw, err := json.Marshal(map[string]any{"metadata": template["metadata"], "spec": w.Spec})
+	if err == nil {
+		err = json.Unmarshal(raw, p.Object)
 	}
-	path := podspec.Template(kind)
-	if path == nil {
-		return nil, nil
-	}
-	template := inside(object, path[:len(path)-1]...)
-	spec, ok := template["spec"].(map[string]any)
-	if _, exists := spec["containers"]; !ok || !exists {
-		return nil, nil
-	}
-	raw, err := json.Marshal(map[string]any{"metadata": template["metadata"], "spec": spec})
 	if err != nil {
-		return nil, err
+		return p, fmt.Errorf("%s: %w", w.Kind, err)
 	}
-	p := Pod{Document: document, Kind: kind, Namespace: namespace, Object: &corev1.Pod{}}
-	if err := json.Unmarshal(raw, p.Object); err != nil {
-		return nil, fmt.Errorf("%s: %w", kind, err)
-	}
-	metadata := inside(object, "metadata")
-	if p.Name, ok = metadata["name"].(string); !ok {
-		p.Name, _ = metadata["generateName"].(string)
-	}
-	if n, _ := metadata["namespace"].(string); n != "" {
-		p.Namespace = n
-	}
-	p.Object.TypeMeta, p.Object.Namespace = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, p.Namespace
-	return []Pod{p}, nil
-}
-
-// inside is the map at the path; nil if there is none.
-func inside(o map[string]any, path ...string) map[string]any {
-	for _, field := range path {
-		o, _ = o[field].(map[string]any)
-	}
-	return o
+	p.Object.TypeMeta, p.Object.Namespace = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, namespace
+	return p, nil
 }

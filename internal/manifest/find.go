@@ -21,72 +21,43 @@ type imageField struct {
 
 // find returns the image fields of all documents.
 func find(s *stream, g *graph, rules *rewrite.Rules) []*imageField {
-	f := finder{graph: g, rules: rules, lists: podspec.Lists(), env: rules.EnvVars()}
-	for i, doc := range s.docs {
-		f.object(doc, Change{Document: i + 1})
+	f := finder{graph: g, rules: rules, env: rules.EnvVars()}
+	for i, document := range s.docs {
+		podspec.Walk(tree{g}, document, func(w podspec.Workload[*yaml.Node]) {
+			f.podSpec(w.Spec, Change{Document: i + 1, Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, Path: w.Path})
+		})
 	}
 	return f.found
+}
+
+// tree reads objects with aliases followed and merge keys applied.
+type tree struct{ *graph }
+
+// Fields implements podspec.Tree.
+func (t tree) Fields(n *yaml.Node, name string) []*yaml.Node { return t.fields(n, name) }
+
+// Items implements podspec.Tree.
+func (t tree) Items(n *yaml.Node) (items []*yaml.Node, ok bool) {
+	n = resolve(n)
+	return n.Content, n.Kind == yaml.SequenceNode
+}
+
+// Text implements podspec.Tree.
+func (t tree) Text(n *yaml.Node) string {
+	text, _ := textOf(n)
+	return text
 }
 
 type finder struct {
 	*graph
 	rules *rewrite.Rules
-	lists []podspec.List
 	env   []string
 	found []*imageField
 }
 
-// object looks at a Kubernetes object, or at the items of a list. The change at
-// carries where we are; its Kind is what the list says about its items, for the
-// API server omits the kind in the items of a typed list.
-func (f *finder) object(n *yaml.Node, at Change) {
-	if kind := f.text(n, "kind"); kind != "" {
-		at.Kind = kind
-	}
-	if item, ok := strings.CutSuffix(at.Kind, "List"); ok {
-		if lists := f.sequences(n, "items"); len(lists) > 0 {
-			for _, items := range lists {
-				for i, o := range items.Content {
-					f.object(o, Change{Document: at.Document, Kind: item, Path: fmt.Sprintf("%s/items/%d", at.Path, i)})
-				}
-			}
-			return
-		}
-	}
-	at.Namespace = f.text(n, "metadata", "namespace")
-	at.Name = f.text(n, "metadata", "name")
-	if at.Name == "" {
-		at.Name = f.text(n, "metadata", "generateName")
-	}
-	// Custom kinds embed a pod template as Deployments do, or a job template as
-	// CronJobs do.
-	if path := podspec.Template(at.Kind); path != nil && !f.template(n, path, at) {
-		f.template(n, podspec.Template("CronJob"), at)
-	}
-}
-
-// template looks at the pod spec at the path, and reports whether one is there.
-func (f *finder) template(n *yaml.Node, path []string, at Change) (found bool) {
-	at.Path += "/" + strings.Join(path, "/")
-	for _, spec := range f.descend(n, path) {
-		if f.isPodSpec(spec) {
-			found = true
-			f.podSpec(spec, at)
-		}
-	}
-	return found
-}
-
-// isPodSpec asks for a list of containers. In a custom kind, something else may
-// stand where we expect a pod spec, and have volumes of its own making.
-func (f *finder) isPodSpec(n *yaml.Node) bool {
-	return slices.ContainsFunc(f.lists, func(l podspec.List) bool {
-		return len(l.Image) == 1 && len(f.sequences(n, l.Name)) > 0
-	})
-}
-
+// podSpec adds the image fields of a pod spec; at has its path.
 func (f *finder) podSpec(spec *yaml.Node, at Change) {
-	for _, list := range f.lists {
+	for _, list := range podspec.Lists() {
 		for _, items := range f.sequences(spec, list.Name) {
 			for i, item := range items.Content {
 				here := at
@@ -97,7 +68,7 @@ func (f *finder) podSpec(spec *yaml.Node, at Change) {
 	}
 }
 
-// item looks at a container or volume.
+// item adds the image fields of a container or volume.
 func (f *finder) item(n *yaml.Node, list podspec.List, at Change) {
 	for _, token := range f.descend(n, list.Image) {
 		f.add(token, at, strings.Join(list.Image, "/"), f.rules.Image)
