@@ -148,7 +148,7 @@ func TestADeltaAndParts(t *testing.T) {
 	if err := os.Remove(file + ".001"); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := call(t, nil, "", "import", "--registry", to, file); code != 1 || !strings.Contains(stderr, "lacks "+file+".001") {
+	if code, _, stderr := call(t, nil, "", "import", "--registry", to, file); code != 1 || !strings.Contains(stderr, "is missing "+file+".001") {
 		t.Errorf("code %d, %s", code, stderr)
 	}
 }
