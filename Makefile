@@ -2,7 +2,7 @@
 VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/deployment.yaml)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Not test/e2e/framework/cluster/kube and test/isolated/containerd: to vet them is to vet Kubernetes and containerd.
-MODULES := . test/integration/oracle test/isolated/certmanager test/bench/peers/kubewebhook internal/tools/lint
+MODULES := . test/integration/oracle test/isolated/certmanager test/bench/peers/kubewebhook
 
 .DEFAULT_GOAL := help
 
@@ -44,7 +44,7 @@ lint: ## run vet, staticcheck, actionlint and the import rules
 	@test/lint.sh $(MODULES)
 
 verify: ## check generated files, module files, licenses and formatting
-	@test/verify.sh $(MODULES)
+	@test/verify.sh $(MODULES) internal/tools/lint
 
 generate: ## update generated files and golden files
 	go test ./deploy ./webhook ./internal/manifest ./cmd/privatelink -update

@@ -102,7 +102,7 @@ func (cfg ResetConfig) reset(ctx context.Context) error {
 	var stray error
 	v, err := p.write(ctx, false, func(old, now []byte) []byte {
 		if !bytes.Equal(now, ca) {
-			stray = fmt.Errorf("Secret %s/%s was changed in the meantime, perhaps back to the old CA", cfg.Namespace, cfg.SecretName)
+			stray = fmt.Errorf("the Secret %s/%s was changed in the meantime, perhaps back to the old CA", cfg.Namespace, cfg.SecretName)
 			return old
 		}
 		return union(time.Now(), ca)

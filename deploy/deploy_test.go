@@ -155,7 +155,7 @@ func TestObjectsAreTypedAndKeepTheOrderOfRender(t *testing.T) {
 			t.Fatal(err)
 		}
 		var want, have []string
-		for _, line := range strings.Split(render(t, o), "\n") {
+		for line := range strings.SplitSeq(render(t, o), "\n") {
 			if kind, ok := strings.CutPrefix(line, "kind: "); ok {
 				want = append(want, kind)
 			}

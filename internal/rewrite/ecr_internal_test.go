@@ -21,7 +21,7 @@ func TestECRPatternHasTheDomainsOfThePartitions(t *testing.T) {
 	_, rest, _ := strings.Cut(ECRPattern, "[a-z0-9-]+[.](")
 	list, _, _ := strings.Cut(rest, ")(:[0-9]+)?/")
 	var got []string
-	for _, domain := range strings.Split(strings.ReplaceAll(list, "[.]", "."), "|") {
+	for domain := range strings.SplitSeq(strings.ReplaceAll(list, "[.]", "."), "|") {
 		if short, ok := strings.CutSuffix(domain, "(.cn)?"); ok {
 			got = append(got, short+".cn")
 			domain = short

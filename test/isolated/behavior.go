@@ -24,7 +24,7 @@ import (
 //go:embed testdata/catalog.tsv
 var catalog string
 
-// Catalog lists the images that CAST AI's components name.
+// CatalogImages lists the images that CAST AI's components name.
 func CatalogImages() []string {
 	return slices.Sorted(maps.Keys(catalogBehaviors()))
 }
