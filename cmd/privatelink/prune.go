@@ -47,7 +47,7 @@ Exit codes:
 			if err != nil {
 				return err
 			}
-			o.Rules, o.Out, o.Protected = r, c.OutOrStdout(), []string{r.Registry() + "/" + deploy.Image}
+			o.Rules, o.Out, o.Protected = r, c.OutOrStdout(), []string{deploy.WebhookRepository(r)}
 			o.Connect.Warn, o.Connect.UserAgent = reporter.Warn, "privatelink/"+version
 			return prune.Run(c.Context(), o)
 		},
