@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package suite
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
+	"github.com/castai/privatelink-webhook/internal/doctor/registry"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+const privateRegistry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
+
+func newRules(t *testing.T) *rewrite.Rules {
+	t.Helper()
+	rules, err := rewrite.New(rewrite.Config{Registry: privateRegistry, Keep: []string{"registry.example.com/kept"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
+
+// newSuite returns a suite for a cluster with these objects and no lock file.
+func newSuite(t *testing.T, objects ...runtime.Object) *Suite {
+	t.Helper()
+	return &Suite{
+		Options: Options{
+			Rules: newRules(t), LockFile: filepath.Join(t.TempDir(), lock.DefaultFile), Run: doctor.Options{Timeout: 5 * time.Second},
+		},
+		client: fake.NewClientset(objects...),
+		bundle: bundle{image: privateRegistry + "/bundle:v1"},
+		engine: cluster.Webhook,
+	}
+}
+
+func TestFindEngine(t *testing.T) {
+	webhook := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: deploy.ConfigurationName}}
+	policy := &admissionv1.MutatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: deploy.PolicyName}}
+	for name, tc := range map[string]struct {
+		objects  []runtime.Object
+		selected string
+		want     cluster.Engine
+	}{
+		"none is installed":       {nil, "", cluster.Webhook},
+		"the webhook":             {[]runtime.Object{webhook}, "", cluster.Webhook},
+		"the policy":              {[]runtime.Object{policy}, "", cluster.Policy},
+		"both":                    {[]runtime.Object{webhook, policy}, "", cluster.Webhook},
+		"--engine has precedence": {[]runtime.Object{webhook}, "policy", cluster.Policy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSuite(t, tc.objects...)
+			s.Engine = tc.selected
+			if got, err := s.findEngine(t.Context()); got != tc.want || err != nil {
+				t.Errorf("engine %q (%v), want %q", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestReadConfig(t *testing.T) {
+	config := func(text string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: deploy.Namespace, Name: deploy.Name}, Data: map[string]string{deploy.ConfigKey: text}}
+	}
+	s := newSuite(t, config("registry: "+privateRegistry+"\n"))
+	s.Rules = nil
+	if err := s.readConfig(t.Context()); err != nil || s.Rules.Registry() != privateRegistry {
+		t.Errorf("rules %v (%v), want those of registry %s", s.Rules, err, privateRegistry)
+	}
+	for name, s := range map[string]*Suite{
+		"no ConfigMap":      newSuite(t),
+		"an empty file":     newSuite(t, config("")),
+		"an unknown key":    newSuite(t, config("registry: "+privateRegistry+"\nkeeps: []\n")),
+		"no cluster access": {clusterErr: errors.New("no kubeconfig")},
+	} {
+		if err := s.readConfig(t.Context()); exitcode.Of(err) != exitcode.Usage {
+			t.Errorf("%s: error %v, want a usage error", name, err)
+		}
+	}
+}
+
+func TestImagesOfTheWebhook(t *testing.T) {
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: deploy.Namespace, Name: deploy.Name}}
+	deployment.Spec.Template.Spec.Containers = []corev1.Container{{Name: "webhook", Image: privateRegistry + "/deployment:v1"}}
+	noAccess := newSuite(t)
+	noAccess.clusterErr = errors.New("no kubeconfig")
+	policy := newSuite(t)
+	policy.engine = cluster.Policy
+	for name, tc := range map[string]struct {
+		suite           *Suite
+		probe, expected string // "" for an error
+		namespace       string
+	}{
+		"installed":     {newSuite(t, deployment), "/deployment:v1", "/deployment:v1", deploy.Namespace},
+		"not installed": {newSuite(t), "", "/bundle:v1", deploy.Namespace},
+		"no access":     {noAccess, "", "/bundle:v1", deploy.Namespace},
+		"the policy":    {policy, "/bundle:v1", "/bundle:v1", policy.Rules.Namespaces()[0]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := ""
+			if tc.probe != "" {
+				want = privateRegistry + tc.probe
+			}
+			if got, err := tc.suite.webhookImage(t.Context()); got != want || (err != nil) != (want == "") {
+				t.Errorf("the probe runs %q (%v), want %q", got, err, want)
+			}
+			if got, err := tc.suite.expectedWebhookImage(t.Context()); got != privateRegistry+tc.expected || err != nil {
+				t.Errorf("expected image %q (%v), want %q", got, err, privateRegistry+tc.expected)
+			}
+			if got := tc.suite.probeNamespace(); got != tc.namespace {
+				t.Errorf("namespace %q, want %q", got, tc.namespace)
+			}
+		})
+	}
+}
+
+func TestRequiredImagesOfTheCluster(t *testing.T) {
+	rules := newRules(t)
+	pod := func(name, image string) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: rules.Namespaces()[0], Name: name},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: image}}},
+		}
+	}
+	const public = "us-docker.pkg.dev/castai-hub/library/agent:v1"
+	private := rules.Image(public).Target
+	s := newSuite(t, pod("agent", public), pod("rewritten", private), pod("kept", "registry.example.com/kept/app:v1"))
+	got, err := s.requiredImages(t.Context())
+	if diff := cmp.Diff([]registry.RequiredImage{{Target: private}}, got); diff != "" || err != nil {
+		t.Errorf("error %v, images (-want +got):\n%s", err, diff)
+	}
+
+	s.clusterErr = errors.New("no kubeconfig")
+	if _, err := s.requiredImages(t.Context()); !errors.Is(err, s.clusterErr) {
+		t.Errorf("without access: error %v, want %v", err, s.clusterErr)
+	}
+}
+
+func TestRequiredImagesOfTheLockFile(t *testing.T) {
+	const target = privateRegistry + "/agent:v1"
+	d, source := digest.FromString("manifest"), digest.FromString("index")
+	for name, tc := range map[string]struct {
+		lock         lock.Lock
+		allPlatforms bool
+	}{
+		"all platforms":                 {lock.Lock{Images: []lock.Entry{{Source: "docker.io/castai/agent:v1", Target: target, Digest: d, SourceDigest: d}}}, true},
+		"selected platforms":            {lock.Lock{Platforms: []string{"linux/amd64"}, Images: []lock.Entry{{Source: "docker.io/castai/agent:v1", Target: target, Digest: d}}}, false},
+		"an index with fewer manifests": {lock.Lock{Images: []lock.Entry{{Source: "docker.io/castai/agent:v1", Target: target, Digest: d, SourceDigest: source}}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSuite(t)
+			tc.lock.Registry = privateRegistry
+			if err := tc.lock.Write(s.LockFile); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.requiredImages(t.Context())
+			if diff := cmp.Diff([]registry.RequiredImage{{Target: target, Digest: d, AllPlatforms: tc.allPlatforms}}, got); diff != "" || err != nil {
+				t.Errorf("error %v, images (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	s := newSuite(t)
+	other := lock.Lock{Registry: "registry.example.com/other"}
+	if err := other.Write(s.LockFile); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.requiredImages(t.Context()); err == nil {
+		t.Error("a lock file for another registry is accepted")
+	}
+}
+
+func TestPlatforms(t *testing.T) {
+	node := func(name, architecture string) *corev1.Node {
+		return &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Status:     corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: architecture}},
+		}
+	}
+	s := newSuite(t, node("a", "arm64"), node("b", "amd64"), node("c", "arm64"))
+	got, err := s.platforms(t.Context())
+	if diff := cmp.Diff([]string{"linux/amd64", "linux/arm64"}, got); diff != "" || err != nil {
+		t.Errorf("error %v, platforms (-want +got):\n%s", err, diff)
+	}
+
+	forbidden := errors.New("nodes is forbidden")
+	s.client.(*fake.Clientset).PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, forbidden })
+	if _, err := s.platforms(t.Context()); !errors.Is(err, forbidden) {
+		t.Errorf("without permission: error %v, want %v", err, forbidden)
+	}
+	s.clusterErr = errors.New("no kubeconfig")
+	if _, err := s.platforms(t.Context()); !errors.Is(err, s.clusterErr) {
+		t.Errorf("without access: error %v, want %v", err, s.clusterErr)
+	}
+}
