@@ -16,14 +16,14 @@ import (
 
 const year = defaultCADuration
 
-func TestBegin(t *testing.T) {
+func TestNotBefore(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for name, tc := range map[string]struct{ lifetime, before time.Duration }{
-		"a CA begins five minutes ago":                    {year, 5 * time.Minute},
-		"a leaf does, too":                                {7 * 24 * time.Hour, 5 * time.Minute},
-		"what lives for minutes is not due at its birth":  {time.Minute, 5 * time.Second},
-		"what never lives is not made to live the longer": {-time.Hour, 0},
+		"a CA is backdated by five minutes":          {year, 5 * time.Minute},
+		"so is a leaf":                               {7 * 24 * time.Hour, 5 * time.Minute},
+		"a lifetime of minutes is backdated by less": {time.Minute, 5 * time.Second},
+		"a negative lifetime is not backdated":       {-time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := now.Sub(notBefore(now, tc.lifetime)); got != tc.before {
@@ -33,20 +33,20 @@ func TestBegin(t *testing.T) {
 	}
 }
 
-func TestLate(t *testing.T) {
+func TestNeedsBackdating(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for name, tc := range map[string]struct {
 		begins time.Duration // from now
 		want   bool
 	}{
-		"what the authority has just made is replaced": {0, true},
-		"our own is not":                                        {-backDate, false},
-		"nor that of a clock a minute ahead":                    {-backDate + time.Minute, false},
-		"that of a clock four minutes ahead is":                 {-backDate + 4*time.Minute, true},
-		"that of a clock an hour ahead is":                      {time.Hour - backDate, true},
-		"that of a clock an hour behind is not":                 {-time.Hour - backDate, false},
-		"that of a clock half a year ahead is left to a person": {year / 2, false},
+		"a CA that the authority has just issued is replaced": {0, true},
+		"a backdated CA is not":                               {-backDate, false},
+		"nor that of a clock a minute ahead":                  {-backDate + time.Minute, false},
+		"that of a clock four minutes ahead is":               {-backDate + 4*time.Minute, true},
+		"that of a clock an hour ahead is":                    {time.Hour - backDate, true},
+		"that of a clock an hour behind is not":               {-time.Hour - backDate, false},
+		"that of a clock half a year ahead is not":            {year / 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ca := &x509.Certificate{NotBefore: now.Add(tc.begins), NotAfter: now.Add(tc.begins + year)}
@@ -100,9 +100,9 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestAnAPIServerWhoseClockIsBehind trusts what replicas have just signed, at the
-// start and after each way to a new CA.
-func TestAnAPIServerWhoseClockIsBehind(t *testing.T) {
+// TestAPIServerClockBehind verifies new certificates with a clock that is behind,
+// at the start and after each kind of CA replacement.
+func TestAPIServerClockBehind(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods", "ephemeral")
@@ -123,7 +123,7 @@ func TestAnAPIServerWhoseClockIsBehind(t *testing.T) {
 		before := a.ca()
 		if way.change != nil {
 			way.change()
-			eventually(t, way.name+" there is a new CA for everybody", func() bool { return !bytes.Equal(a.ca(), before) && a.allHold(a.ca()) })
+			eventually(t, way.name+" all entries contain a new CA", func() bool { return !bytes.Equal(a.ca(), before) && a.allHold(a.ca()) })
 		}
 		for _, r := range replicas {
 			eventually(t, way.name+" the leaf is new", func() bool {
@@ -150,7 +150,7 @@ func TestAnAPIServerWhoseClockIsBehind(t *testing.T) {
 	}
 }
 
-// handshakeAt is handshake with a clock that says now.
+// handshakeAt is handshake with a fixed clock.
 func handshakeAt(now time.Time, addr string, v view) error {
 	for _, e := range v.entries {
 		pool := x509.NewCertPool()
@@ -177,7 +177,7 @@ func (a *api) ahead(t *testing.T, by time.Duration) []byte {
 	return ca
 }
 
-func TestACAFromTheFutureIsReplaced(t *testing.T) {
+func TestFutureCAIsReplaced(t *testing.T) {
 	t.Parallel()
 	for name, running := range map[string]bool{
 		"by a replica that starts": false,
@@ -199,7 +199,7 @@ func TestACAFromTheFutureIsReplaced(t *testing.T) {
 				replicas = []*replica{start(t, a, nil), start(t, a, nil)}
 			}
 			for _, r := range replicas {
-				eventually(t, "it is replaced and trusted", func() bool {
+				eventually(t, "the CA is replaced and trusted", func() bool {
 					if c, err := r.GetCertificate(nil); running && (err != nil || a.asOf(time.Now()).trusts(c.Leaf, dnsName) != nil) {
 						t.Fatal("a replica served an untrusted leaf")
 					}
@@ -210,7 +210,7 @@ func TestACAFromTheFutureIsReplaced(t *testing.T) {
 				}
 			}
 			settled := a.ca()
-			never(t, "the replicas replace each other's CA, or publish that of the future", time.Second, func() bool {
+			never(t, "the replicas replace each other's CA, or publish the future one", time.Second, func() bool {
 				return !bytes.Equal(a.ca(), settled) || a.anyHolds(future)
 			})
 			if logs := replicas[0].logs.String() + replicas[1].logs.String(); !strings.Contains(logs, "replaced a CA that is not valid yet") {
@@ -220,17 +220,17 @@ func TestACAFromTheFutureIsReplaced(t *testing.T) {
 	}
 }
 
-func TestACAThatBeginsInMonthsIsLeftToAPerson(t *testing.T) {
+func TestCAThatBeginsInMonthsIsKept(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
 	months := a.ahead(t, year/4)
 	r := start(t, a, nil)
-	eventually(t, "Ready says why", func() bool {
+	eventually(t, "Ready reports the cause", func() bool {
 		err := r.Ready()
 		return err != nil && strings.Contains(err.Error(), "expired or is not yet valid")
 	})
-	never(t, "it is replaced", 500*time.Millisecond, func() bool { return !bytes.Equal(a.ca(), months) })
+	never(t, "the CA is replaced", 500*time.Millisecond, func() bool { return !bytes.Equal(a.ca(), months) })
 	if err := Reset(t.Context(), a.reset(nil)); err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func subject(f *Files) string {
 	return c.Leaf.Subject.CommonName
 }
 
-func TestFilesAtTheStart(t *testing.T) {
+func TestFilesAtStart(t *testing.T) {
 	t.Parallel()
 	cert, key := testCA(t, "one", time.Hour)
 	_, otherKey := testCA(t, "two", time.Hour)
@@ -104,7 +104,7 @@ func TestFilesAtTheStart(t *testing.T) {
 	}
 }
 
-func TestFilesThatChange(t *testing.T) {
+func TestFilesReload(t *testing.T) {
 	t.Parallel()
 	f := folder(t.TempDir())
 	cert, key := testCA(t, "one", time.Hour)
@@ -145,7 +145,7 @@ func TestFilesThatChange(t *testing.T) {
 	never(t, "a removed file takes the certificate away", 100*time.Millisecond, func() bool { return src.Ready() != nil })
 }
 
-func TestFilesThatComeLate(t *testing.T) {
+func TestFilesCreatedLater(t *testing.T) {
 	t.Parallel()
 	f := folder(t.TempDir())
 	src, err := f.source(t)

@@ -33,7 +33,7 @@ func (a *api) setCA(t testing.TB, name string) (cert, key []byte) {
 	return cert, key
 }
 
-func TestTwoPublishersNeverLoseEachOthersCA(t *testing.T) {
+func TestConcurrentPublishersKeepBothCAs(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods", "ephemeral")
@@ -94,7 +94,7 @@ func TestTwoPublishersNeverLoseEachOthersCA(t *testing.T) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.conflicts == 0 {
-		t.Error("there was no conflict, so nothing was proved")
+		t.Error("there was no conflict, so the test proves nothing")
 	}
 }
 
@@ -106,8 +106,8 @@ func TestPublish(t *testing.T) {
 	}{
 		"has nothing to do without a configuration":             {func(t *testing.T, a *api) { a.setCA(t, "ca") }, ""},
 		"has nothing to do in a configuration without webhooks": {func(t *testing.T, a *api) { a.setCA(t, "ca"); a.create() }, ""},
-		"says so when the Secret is still empty":                {func(_ *testing.T, a *api) { a.create("pods") }, "Secret castai-privatelink/privatelink-webhook-ca: holds no CA yet"},
-		"says so when the Secret holds something else": {func(_ *testing.T, a *api) {
+		"fails if the Secret is still empty":                    {func(_ *testing.T, a *api) { a.create("pods") }, "Secret castai-privatelink/privatelink-webhook-ca: holds no CA yet"},
+		"fails if the Secret contains no certificate": {func(_ *testing.T, a *api) {
 			a.editSecret(func(s *corev1.Secret) { s.Data = map[string][]byte{caKey: []byte("x")} })
 		}, "holds no CA yet"},
 		"names the remedy when it may not read the configuration": {func(_ *testing.T, a *api) { a.forbid["GET mutatingwebhookconfigurations"] = true }, "apply the install bundle again"},
@@ -169,8 +169,8 @@ func TestSettling(t *testing.T) {
 		}
 		return cfg
 	}
-	unsaid := written(0, ca)
-	unsaid.ManagedFields = nil
+	withoutTime := written(0, ca)
+	withoutTime.ManagedFields = nil
 	for name, tc := range map[string]struct {
 		before view
 		cfg    *arv1.MutatingWebhookConfiguration
@@ -183,8 +183,8 @@ func TestSettling(t *testing.T) {
 		"a CA seen three seconds ago is waited for as long as is left": {view{ca: ca, since: now.Add(-3 * time.Second)}, written(3*time.Second, ca), 2 * time.Second},
 		"a CA seen long ago is not waited for":                         {view{ca: ca, since: now.Add(-time.Hour)}, written(0, ca), 0},
 		"after a restart an untouched configuration is not waited for": {view{}, written(time.Hour, ca), 0},
-		"nor does a clock five minutes ahead make an old one of it":    {view{}, written(backDate, ca), 5 * time.Second},
-		"a configuration that does not say its age is waited for":      {view{}, unsaid, 5 * time.Second},
+		"a CA published within the clock skew is waited for":           {view{}, written(backDate, ca), 5 * time.Second},
+		"a configuration without a write time is waited for":           {view{}, withoutTime, 5 * time.Second},
 		"a CA that had gone from the bundle is waited for again":       {view{ca: ca}, written(0, ca), 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,13 +201,13 @@ func TestSettling(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if (&publisher{}).observe(cfg, ca).published() {
-				t.Error("it is said to be")
+				t.Error("the CA counts as published")
 			}
 		})
 	}
 }
 
-func TestALeafIsOfTheCAThatTheSecretHolds(t *testing.T) {
+func TestSignUsesCurrentCA(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")

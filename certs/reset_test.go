@@ -27,11 +27,11 @@ func (a *api) reset(change func(*ResetConfig)) ResetConfig {
 	return cfg
 }
 
-func TestResetRevokesTheCAForGood(t *testing.T) {
+func TestResetRevokesCA(t *testing.T) {
 	t.Parallel()
 	for name, now := range map[string]bool{
-		"after the replicas changed over": false,
-		"at once":                         true,
+		"after the replicas have switched": false,
+		"immediately":                      true,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,8 +93,9 @@ func TestResetRevokesTheCAForGood(t *testing.T) {
 	}
 }
 
-// TestResetWinsEachRace lets replicas that repair all the time get old answers.
-func TestResetWinsEachRace(t *testing.T) {
+// TestResetWithConcurrentRepairs resets while publishers that repair in a loop read
+// stale objects.
+func TestResetWithConcurrentRepairs(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
@@ -122,9 +123,9 @@ func TestResetWinsEachRace(t *testing.T) {
 	}
 }
 
-// TestAPublisherOvertakenByReset holds a publisher in the worst place: it has
-// read the leaked CA, and Reset runs from start to end before it goes on.
-func TestAPublisherOvertakenByReset(t *testing.T) {
+// TestResetDuringPublish blocks a publisher after it has read the leaked CA, while
+// Reset runs from start to end before it continues.
+func TestResetDuringPublish(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
@@ -155,8 +156,9 @@ func TestAPublisherOvertakenByReset(t *testing.T) {
 	}
 }
 
-// TestAPublisherThatRemembersALeakedCA does not put back what it published once.
-func TestAPublisherThatRemembersALeakedCA(t *testing.T) {
+// TestRepairDoesNotRestoreRevokedCA covers a publisher that has published the
+// leaked CA before.
+func TestRepairDoesNotRestoreRevokedCA(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
@@ -173,11 +175,11 @@ func TestAPublisherThatRemembersALeakedCA(t *testing.T) {
 	}
 }
 
-func TestALeafWhoseCAWasRevokedWhileItSettledIsNeverServed(t *testing.T) {
+func TestLeafOfRevokedCAIsNotServed(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
-	a.onGot = func(string) { time.Sleep(30 * time.Millisecond) } // a wrong leaf would be gone too soon to be seen
+	a.onGot = func(string) { time.Sleep(30 * time.Millisecond) } // a wrong leaf would otherwise be replaced before the test sees it
 	// Signing is to publish, not the repair loop.
 	r := start(t, a, func(c *SelfManagedConfig) { c.Settle, c.RepairInterval = 2*time.Second, time.Hour })
 	eventually(t, "the first CA settles", func() bool { return a.ca() != nil && a.allHold(a.ca()) })
@@ -213,7 +215,7 @@ func TestReset(t *testing.T) {
 			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["PUT secrets"] = true },
 			want: "apply the install bundle again", fails: true,
 		},
-		"that is interrupted says that the old CA may be trusted": {
+		"reports on interruption that the old CA may be trusted": {
 			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },
 			change: func(_ *testing.T, _ *api, cancel context.CancelFunc, c *ResetConfig) {
 				c.Settle, c.Progress = time.Hour, func(s string) {
@@ -224,7 +226,7 @@ func TestReset(t *testing.T) {
 			},
 			want: "the old CA may still be trusted, run the reset again", fails: true,
 		},
-		"notices who puts the leaked CA back": {
+		"detects that the leaked CA was restored": {
 			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },
 			change: func(t *testing.T, a *api, _ context.CancelFunc, c *ResetConfig) {
 				before := a.secret.Data

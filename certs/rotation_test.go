@@ -20,8 +20,8 @@ const lag = 400 * time.Millisecond
 // tally is what an observer of two replicas saw.
 type tally struct{ checks, untrusted, handshakes, refused, unready, cas, pairs int }
 
-// TestRotation is the promise of this package: two replicas rotate leaf and CA
-// again and again, and never serve a certificate that an API server, which
+// TestRotation rotates leaf and CA of two replicas
+// repeatedly: they never serve a certificate that an API server, which
 // learns of each bundle some time after it was written, does not trust.
 func TestRotation(t *testing.T) {
 	t.Parallel()
@@ -32,18 +32,18 @@ func TestRotation(t *testing.T) {
 		t.Error("calls would have been lost")
 	}
 	if got.checks < checks || got.handshakes < handshakes || got.cas < cas {
-		t.Errorf("too little was seen to prove anything: %+v", got)
+		t.Errorf("too few observations: %+v", got)
 	}
 }
 
-// TestRotationWithoutSettling shows that the observer notices: the same
+// TestRotationWithoutSettling shows that TestRotation detects faults: the same
 // replicas, except that they do not wait for the API servers.
 func TestRotationWithoutSettling(t *testing.T) {
 	t.Parallel()
 	got := rotate(t, 0, 10*time.Second, 1, func(int, int, int) bool { return true })
 	t.Logf("%+v", got)
 	if got.untrusted == 0 {
-		t.Error("not one untrusted certificate: the observer is blind")
+		t.Error("no untrusted certificate was observed: the test detects nothing")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-func TestASelfManagedSourceNeeds(t *testing.T) {
+func TestNewSelfManagedValidatesConfig(t *testing.T) {
 	t.Parallel()
 	good := SelfManagedConfig{RESTConfig: &rest.Config{}, Namespace: "n", SecretName: "s", ConfigurationName: "c", ServiceName: "w"}
 	for name, tc := range map[string]struct {
@@ -47,7 +47,7 @@ func TestASelfManagedSourceNeeds(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatComesLater(t *testing.T) {
+func TestConfigurationCreatedLater(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	r := start(t, a, nil)
@@ -95,7 +95,7 @@ func TestAConfigurationThatComesLater(t *testing.T) {
 	}
 }
 
-func TestABundleThatIsNotOurs(t *testing.T) {
+func TestBundleRepair(t *testing.T) {
 	t.Parallel()
 	foreign, foreignKey := testCA(t, "foreign", time.Hour)
 	expired, _ := testCA(t, "expired", -time.Hour)
@@ -119,7 +119,7 @@ func TestABundleThatIsNotOurs(t *testing.T) {
 					t.Errorf("%s lost the foreign CA", e.name)
 				}
 				if tc.loses != nil && bytes.Contains(e.bundle, tc.loses) {
-					t.Errorf("%s kept what is of no use", e.name)
+					t.Errorf("%s kept an invalid entry", e.name)
 				}
 			}
 			eventually(t, "ready again", r.ready)
@@ -127,7 +127,7 @@ func TestABundleThatIsNotOurs(t *testing.T) {
 	}
 }
 
-func TestOneEntryWithoutTheCAIsRepaired(t *testing.T) {
+func TestEntryWithoutCAIsRepaired(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods", "ephemeral")
@@ -137,7 +137,7 @@ func TestOneEntryWithoutTheCAIsRepaired(t *testing.T) {
 	eventually(t, "the CA is back in each entry", func() bool { return a.allHold(a.ca()) })
 }
 
-func TestAConfigurationThatGoesAndComesBack(t *testing.T) {
+func TestConfigurationRecreated(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
@@ -146,10 +146,10 @@ func TestAConfigurationThatGoesAndComesBack(t *testing.T) {
 	a.set(func() { a.config, a.history = nil, append(a.history, moment{from: time.Now()}) })
 	never(t, "not ready without a configuration", 500*time.Millisecond, func() bool { return !r.ready() })
 	a.create("pods")
-	eventually(t, "the CA is in the new one", func() bool { return a.allHold(a.ca()) })
+	eventually(t, "the new configuration contains the CA", func() bool { return a.allHold(a.ca()) })
 }
 
-func TestAnAPIServerThatIsAway(t *testing.T) {
+func TestUnreachableAPIServer(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
@@ -161,10 +161,10 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 	fresh := start(t, a, nil)
 	for end := leaf.NotAfter.Add(-500 * time.Millisecond); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err := handshake(r.addr, trusted); err != nil {
-			t.Fatalf("the leaf in use was given up: %v", err)
+			t.Fatalf("the current leaf is no longer served: %v", err)
 		}
 		if err := r.Ready(); err != nil && time.Now().Before(end) {
-			t.Fatalf("an API server that is away made the replica unready: %v", err)
+			t.Fatalf("an unreachable API server made the replica unready: %v", err)
 		}
 	}
 	eventually(t, "an expired leaf is reported by Ready", func() bool {
@@ -174,7 +174,7 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 	if err := fresh.Ready(); err == nil {
 		t.Error("a new replica cannot be ready")
 	}
-	eventually(t, "it is logged", func() bool { return strings.Contains(r.logs.String(), "cannot verify that the CA is published") })
+	eventually(t, "the failure is logged", func() bool { return strings.Contains(r.logs.String(), "cannot verify that the CA is published") })
 	a.setDown(false)
 	eventually(t, "both are ready once it is back", func() bool { return r.ready() && fresh.ready() })
 	if err := handshake(r.addr, a.asOf(time.Now())); err != nil {
@@ -182,7 +182,7 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 	}
 }
 
-func TestRBACThatWasNotApplied(t *testing.T) {
+func TestMissingRBAC(t *testing.T) {
 	t.Parallel()
 	for name, verb := range map[string]string{
 		"without get on the configuration":   "GET mutatingwebhookconfigurations",
@@ -200,12 +200,12 @@ func TestRBACThatWasNotApplied(t *testing.T) {
 			})
 			never(t, "an untrusted leaf", 300*time.Millisecond, func() bool { _, err := r.GetCertificate(nil); return err == nil })
 			a.set(func() { clear(a.forbid) })
-			eventually(t, "ready once RBAC is there", r.ready)
+			eventually(t, "ready once RBAC is applied", r.ready)
 		})
 	}
 }
 
-func TestTheEndOfTheContext(t *testing.T) {
+func TestContextCancellation(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		change func(*SelfManagedConfig)
@@ -216,7 +216,7 @@ func TestTheEndOfTheContext(t *testing.T) {
 			func(c *SelfManagedConfig) { c.Settle = time.Hour },
 			func(a *api, _ *replica) bool { return a.ca() != nil && a.allHold(a.ca()) },
 		},
-		"stops a replica whose API server is away": {nil, func(a *api, r *replica) bool {
+		"stops a replica whose API server is unreachable": {nil, func(a *api, r *replica) bool {
 			a.setDown(true)
 			return strings.Contains(r.logs.String(), "cannot verify")
 		}},
@@ -226,7 +226,7 @@ func TestTheEndOfTheContext(t *testing.T) {
 			a := newAPI(t)
 			a.create("pods")
 			r := start(t, a, tc.change)
-			eventually(t, "the moment to stop", func() bool { return tc.when(a, r) })
+			eventually(t, "the condition for the stop", func() bool { return tc.when(a, r) })
 			began := time.Now()
 			r.stop()
 			if d := time.Since(began); d > 5*time.Second {
@@ -236,7 +236,7 @@ func TestTheEndOfTheContext(t *testing.T) {
 	}
 }
 
-func TestAnAuthorityThatStopsIsStartedAgain(t *testing.T) {
+func TestStoppedAuthorityIsRestarted(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	file := filepath.Join(t.TempDir(), "ca.crt")
@@ -284,6 +284,6 @@ func TestLogs(t *testing.T) {
 		return strings.Contains(l, `"level":"DEBUG"`) || strings.Contains(l, `"level":"INFO"`)
 	})
 	if len(warnings) > 8 {
-		t.Errorf("%d warnings, which is noise:\n%s", len(warnings), strings.Join(warnings, "\n"))
+		t.Errorf("%d warnings are too many:\n%s", len(warnings), strings.Join(warnings, "\n"))
 	}
 }

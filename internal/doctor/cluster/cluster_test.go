@@ -55,7 +55,7 @@ func TestAPI(t *testing.T) {
 		})
 	}
 	if f := newChecker(t, "https://127.0.0.1:1").api(t.Context()); f.Status != doctor.Failed || !strings.Contains(f.Remedy, "VPN") {
-		t.Errorf("nothing listens: %+v", f)
+		t.Errorf("connection refused: %+v", f)
 	}
 }
 
@@ -116,14 +116,14 @@ func TestCompareWebhooks(t *testing.T) {
 		got              []admissionv1.MutatingWebhook
 		different, added []string
 	}{
-		"the same":                        {want, nil, nil},
-		"in another order":                {[]admissionv1.MutatingWebhook{want[1], want[0]}, nil, nil},
-		"the failure policy is one's own": {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.FailurePolicy = new(admissionv1.Ignore) }), want[1]}, nil, nil},
-		"a caBundle is another check's":   {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.ClientConfig.CABundle = []byte("x") }), want[1]}, nil, nil},
-		"an empty object selector":        {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.ObjectSelector = &metav1.LabelSelector{} }), want[1]}, nil, nil},
-		"a timeout":                       {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.TimeoutSeconds = new(int32(30)) }), want[1]}, []string{"pods: timeoutSeconds"}, nil},
-		"an entry less":                   {want[:1], []string{"ephemeral is missing"}, nil},
-		"an entry more":                   {append([]admissionv1.MutatingWebhook{entry("theirs", nil)}, want...), nil, []string{"theirs was not rendered at /webhooks/0"}},
+		"the same":                              {want, nil, nil},
+		"in another order":                      {[]admissionv1.MutatingWebhook{want[1], want[0]}, nil, nil},
+		"another failure policy is allowed":     {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.FailurePolicy = new(admissionv1.Ignore) }), want[1]}, nil, nil},
+		"a caBundle belongs to check ca-bundle": {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.ClientConfig.CABundle = []byte("x") }), want[1]}, nil, nil},
+		"an empty object selector":              {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.ObjectSelector = &metav1.LabelSelector{} }), want[1]}, nil, nil},
+		"a timeout":                             {[]admissionv1.MutatingWebhook{entry("pods", func(w *admissionv1.MutatingWebhook) { w.TimeoutSeconds = new(int32(30)) }), want[1]}, []string{"pods: timeoutSeconds"}, nil},
+		"a missing entry":                       {want[:1], []string{"ephemeral is missing"}, nil},
+		"an added entry":                        {append([]admissionv1.MutatingWebhook{entry("theirs", nil)}, want...), nil, []string{"theirs was not rendered at /webhooks/0"}},
 		"a selector": {[]admissionv1.MutatingWebhook{want[0], entry("ephemeral", func(w *admissionv1.MutatingWebhook) {
 			w.ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 		})}, nil, []string{"ephemeral: objectSelector: a=b at /webhooks/1/objectSelector"}},
@@ -179,12 +179,12 @@ func TestHasFlag(t *testing.T) {
 		container corev1.Container
 		want      bool
 	}{
-		"as an argument":               {corev1.Container{Args: []string{"--tls-cert-file=/x"}}, true},
-		"as two arguments":             {corev1.Container{Args: []string{"--tls-cert-file", "/x"}}, true},
-		"in the environment":           {corev1.Container{Env: []corev1.EnvVar{{Name: "PRIVATELINK_TLS_CERT_FILE", Value: "/x"}}}, true},
-		"in the environment, empty":    {corev1.Container{Env: []corev1.EnvVar{{Name: "PRIVATELINK_TLS_CERT_FILE"}}}, false},
-		"another one that begins like": {corev1.Container{Args: []string{"--tls-cert-file-x=/x"}}, false},
-		"not at all":                   {corev1.Container{}, false},
+		"as an argument":                {corev1.Container{Args: []string{"--tls-cert-file=/x"}}, true},
+		"as two arguments":              {corev1.Container{Args: []string{"--tls-cert-file", "/x"}}, true},
+		"in the environment":            {corev1.Container{Env: []corev1.EnvVar{{Name: "PRIVATELINK_TLS_CERT_FILE", Value: "/x"}}}, true},
+		"in the environment, empty":     {corev1.Container{Env: []corev1.EnvVar{{Name: "PRIVATELINK_TLS_CERT_FILE"}}}, false},
+		"another flag with this prefix": {corev1.Container{Args: []string{"--tls-cert-file-x=/x"}}, false},
+		"not set":                       {corev1.Container{}, false},
 	} {
 		d := &appsv1.Deployment{}
 		d.Spec.Template.Spec.Containers = []corev1.Container{tc.container}
@@ -196,7 +196,7 @@ func TestHasFlag(t *testing.T) {
 
 func TestRemedies(t *testing.T) {
 	k := newChecker(t, "http://127.0.0.1:1")
-	for said, want := range map[string]string{
+	for message, want := range map[string]string{
 		`admission webhook "x" denied the request: no`:                                                         "correct the webhook or policy",
 		`failed calling webhook "pods": Post "https://x": context deadline exceeded`:                           "authorize-security-group-ingress",
 		`failed calling webhook "pods": Post "https://x": dial tcp: lookup x: Address is not allowed`:          "--overlay host-network",
@@ -204,11 +204,11 @@ func TestRemedies(t *testing.T) {
 		`failed calling webhook "pods": x509: certificate signed by unknown authority`:                         "rollout restart deployment/privatelink-webhook",
 		`failed calling webhook "pods": something new`:                                                         "logs deployment/privatelink-webhook",
 	} {
-		if got := k.remedyFor(errors.New(said)); !strings.Contains(got, want) {
-			t.Errorf("%q: %q, want %q", said, got, want)
+		if got := k.remedyFor(errors.New(message)); !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", message, got, want)
 		}
 	}
-	for said, want := range map[string]string{
+	for message, want := range map[string]string{
 		"rpc error: code = NotFound desc = failed to pull: x: not found":                  "privatelink mirror",
 		"no match for platform in manifest: not found":                                    "registry/platforms",
 		"unexpected status from HEAD request: 403 Forbidden":                              "node-role",
@@ -216,8 +216,8 @@ func TestRemedies(t *testing.T) {
 		"something new":                                                                   "kubectl describe pod",
 		"pull access denied, repository does not exist or may require authorization: 401": "node-role",
 	} {
-		if got := remedyForPull(said); !strings.Contains(got, want) {
-			t.Errorf("%q: %q, want %q", said, got, want)
+		if got := remedyForPull(message); !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", message, got, want)
 		}
 	}
 }

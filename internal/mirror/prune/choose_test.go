@@ -34,7 +34,7 @@ func repository() ([]Candidate, Children) {
 		{Digest: id("old-sbom"), Subject: id("old"), Pushed: hours(1)},
 		{Digest: id("old-sbom-sig"), Subject: id("old-sbom"), Pushed: hours(1)},
 		{Digest: id("orphan"), Pushed: hours(1000)},
-		{Digest: id("on-its-way"), Pushed: hours(1)},
+		{Digest: id("recent-push"), Pushed: hours(1)},
 	}
 	below := map[digest.Digest][]digest.Digest{
 		id("new"): {id("new-amd64"), id("shared-arm64")}, id("mid"): {id("mid-amd64"), id("shared-arm64")}, id("old"): {id("old-amd64"), id("old-arm64")},
@@ -54,13 +54,13 @@ func TestChoose(t *testing.T) {
 		policy Policy
 		want   []string // in groups, by the order
 	}{
-		"the newest stays":                                       {Policy{KeepNewest: 1, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "old-arm64", "orphan"}},
-		"the newest two stay, with what they share":              {Policy{KeepNewest: 2, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
-		"more than there are":                                    {Policy{KeepNewest: 9, InUse: unused}, []string{"|", "|", "orphan"}},
-		"what a pod uses stays, with its signatures, and theirs": {Policy{KeepNewest: 1, InUse: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
-		"a pod uses one platform of it":                          {Policy{KeepNewest: 1, InUse: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
-		"what a lock names stays, and nothing else":              {Policy{Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
-		"both": {Policy{KeepNewest: 1, Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"the newest is retained": {Policy{KeepNewest: 1, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"the newest two are retained, with the images that they share": {Policy{KeepNewest: 2, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"KeepNewest exceeds the number of images":                      {Policy{KeepNewest: 9, InUse: unused}, []string{"|", "|", "orphan"}},
+		"an image in use is retained, with its referrers and theirs":   {Policy{KeepNewest: 1, InUse: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
+		"one platform of an index is in use":                           {Policy{KeepNewest: 1, InUse: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
+		"only locked images are retained":                              {Policy{Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"newest and locked images are retained":                        {Policy{KeepNewest: 1, Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			images, children := repository()
@@ -93,9 +93,9 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// Whatever the repository looks like, what stays is whole: no index loses what
-// it names, and what goes is named by nothing that goes later.
-func TestWhatStaysIsWhole(t *testing.T) {
+// For random repositories, a retained index keeps all images that it lists, and
+// a retained image keeps the subject of its referrers.
+func TestRetainedImagesAreComplete(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var images []Candidate
@@ -121,29 +121,29 @@ func TestWhatStaysIsWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone := map[digest.Digest]bool{}
+		deleted := map[digest.Digest]bool{}
 		for _, i := range c.Delete {
-			gone[i.Digest] = true
+			deleted[i.Digest] = true
 		}
-		if gone[used] {
-			t.Fatalf("seed %d: the used image goes", seed)
+		if deleted[used] {
+			t.Fatalf("seed %d: the image in use is deleted", seed)
 		}
 		for index, names := range below {
 			for _, d := range names {
-				if gone[d] && !gone[index] {
-					t.Fatalf("seed %d: an index that stays loses an image", seed)
+				if deleted[d] && !deleted[index] {
+					t.Fatalf("seed %d: a retained index loses an image", seed)
 				}
 			}
 		}
 		for _, i := range images {
-			if gone[i.Digest] && i.Subject != "" && !gone[i.Subject] {
-				t.Fatalf("seed %d: an image that stays loses a referrer", seed)
+			if deleted[i.Digest] && i.Subject != "" && !deleted[i.Subject] {
+				t.Fatalf("seed %d: a referrer is deleted although its subject is retained", seed)
 			}
 		}
 	}
 }
 
-func TestAnIndexThatCannotBeReadStopsAll(t *testing.T) {
+func TestUnreadableIndexIsAnError(t *testing.T) {
 	images, _ := repository()
 	_, err := Choose(t.Context(), "r", images, Policy{KeepNewest: 1, InUse: unused}, func(context.Context, string, Candidate) ([]digest.Digest, error) { return nil, errors.New("boom") }, now)
 	if err == nil || !strings.Contains(err.Error(), "r@sha256:") {
