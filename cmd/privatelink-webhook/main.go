@@ -44,13 +44,13 @@ func main() {
 	}
 }
 
-// usageError is a fault in flags or configuration: starting again will not help.
+// usageError is an error in flags or configuration, which a restart does not fix.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// run wires the server: rules, certificates, handler, server. As "probe" it only
-// looks at hosts.
+// run assembles and runs the server. With the argument "probe", it runs the probe
+// instead.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "probe" {
 		return runProbe(ctx, args[1:], stdout)

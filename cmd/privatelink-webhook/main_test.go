@@ -53,7 +53,7 @@ func pair(t *testing.T) (cert, key string) {
 	return write(t, "tls.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), write(t, "tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}))
 }
 
-func TestWrongUsageIsToldWithARemedy(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	config, cert, key, otherKey := write(t, "c.yaml", []byte(registry)), "", "", ""
 	cert, key = pair(t)
 	_, otherKey = pair(t)
@@ -68,19 +68,19 @@ func TestWrongUsageIsToldWithARemedy(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no configuration":            {nil, nil, "--config is required"},
-		"an unknown flag":             {nil, []string{"--confg", "x"}, "see --help"},
-		"an argument":                 {nil, []string{"--config", config, "x"}, `unexpected argument "x"`},
-		"a configuration with a typo": {nil, append([]string{"--config", write(t, "t.yaml", []byte(registry+"keeps: []\n"))}, tls...), "t.yaml:2: keeps: unknown key; did you mean keep?"},
-		"a wrong prefix":              {nil, append([]string{"--config", write(t, "t.yaml", []byte("registry: https://x/y\n"))}, tls...), "begins with a scheme"},
-		"a duplicate rule":            {nil, append([]string{"--config", write(t, "t.yaml", []byte(registry+"rules: [{source: quay.io, target: p}, {source: quay.io, target: q}]\n"))}, tls...), "rules[1].source"},
-		"no such configuration":       {nil, append([]string{"--config", "/does/not/exist"}, tls...), "no such file"},
-		"a certificate without a key": {nil, []string{"--config", config, "--tls-cert-file", cert}, "go together"},
-		"a key of another":            {nil, []string{"--config", config, "--tls-cert-file", cert, "--tls-private-key-file", otherKey}, cert},
-		"a log level that is none":    {nil, []string{"--config", config, "--log-level", "loud"}, "use debug, info, warn or error"},
-		"the same by environment":     {map[string]string{"PRIVATELINK_LOG_LEVEL": "loud"}, []string{"--config", config}, "use debug, info, warn or error"},
-		"a port that is taken":        {nil, append([]string{"--config", config, "--listen", busy.Addr().String(), "--metrics-listen", "127.0.0.1:0"}, tls...), "--listen:"},
-		"no cluster around":           {nil, []string{"--config", config}, "--kubeconfig"},
+		"no configuration":             {nil, nil, "--config is required"},
+		"an unknown flag":              {nil, []string{"--confg", "x"}, "see --help"},
+		"an argument":                  {nil, []string{"--config", config, "x"}, `unexpected argument "x"`},
+		"a configuration with a typo":  {nil, append([]string{"--config", write(t, "t.yaml", []byte(registry+"keeps: []\n"))}, tls...), "t.yaml:2: keeps: unknown key; did you mean keep?"},
+		"a wrong prefix":               {nil, append([]string{"--config", write(t, "t.yaml", []byte("registry: https://x/y\n"))}, tls...), "begins with a scheme"},
+		"a duplicate rule":             {nil, append([]string{"--config", write(t, "t.yaml", []byte(registry+"rules: [{source: quay.io, target: p}, {source: quay.io, target: q}]\n"))}, tls...), "rules[1].source"},
+		"no such configuration":        {nil, append([]string{"--config", "/does/not/exist"}, tls...), "no such file"},
+		"a certificate without a key":  {nil, []string{"--config", config, "--tls-cert-file", cert}, "go together"},
+		"a key of another certificate": {nil, []string{"--config", config, "--tls-cert-file", cert, "--tls-private-key-file", otherKey}, cert},
+		"an unknown log level":         {nil, []string{"--config", config, "--log-level", "loud"}, "use debug, info, warn or error"},
+		"the same in the environment":  {map[string]string{"PRIVATELINK_LOG_LEVEL": "loud"}, []string{"--config", config}, "use debug, info, warn or error"},
+		"a port in use":                {nil, append([]string{"--config", config, "--listen", busy.Addr().String(), "--metrics-listen", "127.0.0.1:0"}, tls...), "--listen:"},
+		"no cluster":                   {nil, []string{"--config", config}, "--kubeconfig"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, log bytes.Buffer
@@ -122,7 +122,7 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func TestTheServerStartsWithStaticFilesAndStopsWhenItsListenerIsTold(t *testing.T) {
+func TestServeWithFilesUntilCanceled(t *testing.T) {
 	cert, key := pair(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer

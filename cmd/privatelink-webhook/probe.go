@@ -14,15 +14,15 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/probe"
 )
 
-const probeUsage = `privatelink-webhook probe looks at hosts from where it runs, and prints what it saw
-as JSON: addresses, TCP, the TLS chain, times. It is what privatelink doctor --probe
-runs in the cluster. What fails is in the report, and no error.
+const probeUsage = `privatelink-webhook probe connects to hosts and prints the results as JSON:
+addresses, TCP, the TLS chain, times. privatelink doctor --probe runs it in the
+cluster. Failed connections are part of the report, not errors.
 
 Usage: privatelink-webhook probe HOST:PORT...
 `
 
 // runProbe prints the report. Only wrong usage and a broken pipe are errors:
-// a pod that fails tells less than its report.
+// targets that cannot be reached are part of the report.
 func runProbe(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) == 0 {
 		return usageError{errors.New("probe: want HOST:PORT..., such as api.cast.ai:443; see probe --help")}

@@ -15,17 +15,17 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/probe"
 )
 
-func TestProbePrintsAReportAlsoOfWhatFails(t *testing.T) {
+func TestProbeReportsFailedTargets(t *testing.T) {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := closed.Addr().String()
+	refused := closed.Addr().String()
 	closed.Close()
 	var out, log bytes.Buffer
-	if err := run(t.Context(), []string{"probe", server.Listener.Addr().String(), nobody}, func(string) string { return "" }, &out, &log); err != nil {
+	if err := run(t.Context(), []string{"probe", server.Listener.Addr().String(), refused}, func(string) string { return "" }, &out, &log); err != nil {
 		t.Fatal(err)
 	}
 	if log.Len() > 0 || strings.Count(out.String(), "\n") != 1 {
@@ -38,12 +38,12 @@ func TestProbePrintsAReportAlsoOfWhatFails(t *testing.T) {
 	if len(results) != 2 || results[0].TLS == nil || !bytes.Equal(results[0].TLS.Chain[0], server.Certificate().Raw) {
 		t.Fatalf("%+v", results)
 	}
-	if r := results[1]; r.Connected() || r.String() != nobody || r.Dials[0].Fault != probe.Refused {
+	if r := results[1]; r.Connected() || r.String() != refused || r.Dials[0].Fault != probe.Refused {
 		t.Errorf("%+v", r)
 	}
 }
 
-func TestProbeTellsWrongUsage(t *testing.T) {
+func TestProbeUsageErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string
 		want string
