@@ -22,15 +22,15 @@ import (
 const deployment = `
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: patient, namespace: castai-agent}
+metadata: {name: workload, namespace: castai-agent}
 spec:
-  selector: {matchLabels: {app: patient}}
+  selector: {matchLabels: {app: workload}}
   template:
-    metadata: {labels: {app: patient}}
+    metadata: {labels: {app: workload}}
     spec: {containers: [{name: main, image: "` + public + `"}]}
 `
 
-func TestWithoutTheWebhook(t *testing.T) {
+func TestWebhookDown(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
 	namespace(t, plain)
@@ -49,9 +49,9 @@ func TestWithoutTheWebhook(t *testing.T) {
 			t.Errorf("image %q (%v), want %q", got, err, target)
 		}
 	})
-	t.Run("a pod with a kept image passes: the API server does not call the webhook", func(t *testing.T) {
+	t.Run("a pod with a kept image passes, because the API server does not call the webhook", func(t *testing.T) {
 		if got, err := try(testCtx, Namespace, "quay.io/acme/kept/a:1"); got != "quay.io/acme/kept/a:1" || err != nil {
-			t.Errorf("image %q (%v), want it as it was", got, err)
+			t.Errorf("image %q (%v), want it unchanged", got, err)
 		}
 		if _, err := try(testCtx, Namespace, "quay.io/acme/tools/b:1"); err == nil {
 			t.Error("an image with a rule passes, too")
@@ -74,23 +74,23 @@ func TestWithoutTheWebhook(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a controller tries on and heals when the webhook is back", func(t *testing.T) {
+	t.Run("a controller retries until the webhook is back", func(t *testing.T) {
 		kubectl(t, []byte(deployment), "apply", "-f", "-")
-		t.Cleanup(func() { kubectl(t, nil, "delete", "--namespace="+Namespace, "deployment/patient") })
-		patient := metav1.ListOptions{LabelSelector: "app=patient"}
+		t.Cleanup(func() { kubectl(t, nil, "delete", "--namespace="+Namespace, "deployment/workload") })
+		selector := metav1.ListOptions{LabelSelector: "app=workload"}
 		eventually(t, 10*time.Second, func() error {
-			out := kubectl(t, nil, "get", "--namespace="+Namespace, "deployment/patient", "-o", "jsonpath={.status.conditions[?(@.type=='ReplicaFailure')].message}")
+			out := kubectl(t, nil, "get", "--namespace="+Namespace, "deployment/workload", "-o", "jsonpath={.status.conditions[?(@.type=='ReplicaFailure')].message}")
 			if !strings.Contains(out, "pods.privatelink.cast.ai") {
-				return fmt.Errorf("the Deployment's status says %q, want that the webhook fails", out)
+				return fmt.Errorf("the Deployment's status is %q, want a failure of the webhook", out)
 			}
 			return nil
 		})
 		h.Kubelet.Recover()
 		webhookReady(t)
 		eventually(t, 60*time.Second, func() error {
-			pods, err := h.Client.CoreV1().Pods(Namespace).List(testCtx, patient)
+			pods, err := h.Client.CoreV1().Pods(Namespace).List(testCtx, selector)
 			if err != nil || len(pods.Items) != 1 {
-				return errors.Join(errors.New("the pod is not there"), err)
+				return errors.Join(errors.New("there is no pod"), err)
 			}
 			if got := pods.Items[0].Spec.Containers[0].Image; got != target {
 				t.Errorf("image %q, want %q", got, target)
@@ -116,12 +116,12 @@ func crash(t *testing.T) {
 	})
 }
 
-func TestWithoutItsConfigurationTheWebhookIsOutOfTheWay(t *testing.T) {
+func TestConfigurationDeletedWhileWebhookIsDown(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
 	crash(t)
 	kubectl(t, nil, "delete", "mutatingwebhookconfiguration", deploy.ConfigurationName)
-	eventually(t, 10*time.Second, func() error { // the API server learns of it by watch
+	eventually(t, 10*time.Second, func() error { // the API server sees the deletion by watch
 		got, err := try(testCtx, Namespace, public)
 		if err == nil && got != public {
 			err = fmt.Errorf("image %q, want %q", got, public)
@@ -134,13 +134,13 @@ func TestWithoutItsConfigurationTheWebhookIsOutOfTheWay(t *testing.T) {
 	eventually(t, 15*time.Second, rewritten)
 }
 
-func TestARestartOfTheAPIServerChangesNothing(t *testing.T) {
+func TestAPIServerRestart(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
 	if err := h.Restart(testCtx, cluster.APIServer); err != nil {
 		t.Fatal(err)
 	}
-	// Ready does not mean that it has read all webhook configurations.
+	// A ready API server may not have read all webhook configurations.
 	eventually(t, 10*time.Second, rewritten)
 	webhookReady(t)
 	p := create(t, Namespace, &corev1.Pod{

@@ -2,10 +2,9 @@
 
 // Package lag is a TCP proxy that delays what the server sends to its clients.
 //
-// Only that direction is delayed: what a client asks for happens at once, and it
-// learns of it later, like one that watches. Everything is delayed by the same
-// time, however much of it there is, since each chunk waits in a queue for a
-// time of its own and none waits for the sleep of another.
+// Only that direction is delayed: requests take effect immediately, and clients
+// see the result later, as with a slow watch. The delay does not depend on the
+// amount of data, because each chunk has its own due time in a queue.
 package lag
 
 import (
@@ -19,7 +18,7 @@ import (
 	"time"
 )
 
-// Proxy leads connections to one server until Close.
+// Proxy forwards connections to one server until Close.
 type Proxy struct {
 	target   string
 	listener net.Listener
@@ -32,11 +31,11 @@ type Proxy struct {
 	cancel context.CancelFunc
 }
 
-// Start leads connections to target. Nothing is delayed yet.
+// Start forwards connections to target. Nothing is delayed yet.
 func Start(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("a proxy of %s: %w", target, err)
+		return nil, fmt.Errorf("proxy for %s: %w", target, err)
 	}
 	p := &Proxy{target: target, listener: l}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -44,17 +43,16 @@ func Start(target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Port is where it listens, on 127.0.0.1.
+// Port returns the port on 127.0.0.1 that the proxy listens on.
 func (p *Proxy) Port() int { return p.listener.Addr().(*net.TCPAddr).Port }
 
-// Delay delays all that the server says from now on. What it said before comes
-// when it was due, and never after what it said later.
+// Delay sets the delay of data that the server sends from now on. The order of
+// the data is kept.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Break ends the connections that there are; new ones may come. Clients that
-// size their windows by the round trip they measured at first, as those of gRPC
-// do, need it when the delay grows: else the window they have lets so little
-// through that all is much later than it should be.
+// Break closes the current connections; new ones are accepted. Call it when the
+// delay grows: clients such as gRPC size their flow-control windows by the first
+// measured round trip, and a small window would add to the delay.
 func (p *Proxy) Break() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,8 +60,8 @@ func (p *Proxy) Break() {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 }
 
-// Close ends all connections and waits for their end. Calling it twice is
-// harmless.
+// Close closes all connections and waits for their goroutines. It may be called
+// twice.
 func (p *Proxy) Close() error {
 	err := p.listener.Close()
 	p.mu.Lock()
@@ -89,8 +87,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve leads one connection. The client notices
-// out, as without a proxy.
+// serve forwards one connection until both directions have ended.
 func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 	defer client.Close()
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.target)
@@ -104,31 +101,31 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 	stop := context.AfterFunc(ctx, func() { _, _ = client.Close(), server.Close() })
 	defer stop()
 
-	said := newQueue()
+	fromServer := newQueue()
 	var all sync.WaitGroup
-	all.Go(func() { // what the client says
+	all.Go(func() {
 		_, err := io.Copy(server, client)
 		if err = errors.Join(err, server.CloseWrite()); err != nil {
 			cancel()
 		}
 	})
-	all.Go(func() { p.listen(server, said) })
+	all.Go(func() { p.receive(server, fromServer) })
 	all.Go(func() {
-		if err := said.tell(ctx, client); err != nil {
+		if err := fromServer.send(ctx, client); err != nil {
 			cancel() // the connection is closed
 		}
 	})
 	all.Wait()
 }
 
-// listen queues what the server says, until it says no more.
-func (p *Proxy) listen(server io.Reader, said *queue) {
-	defer said.end()
+// receive queues data of the server until it closes the connection.
+func (p *Proxy) receive(server io.Reader, q *queue) {
+	defer q.end()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(buffer)
 		if n > 0 {
-			said.add(chunk{append([]byte(nil), buffer[:n]...), time.Now().Add(time.Duration(p.delay.Load()))})
+			q.add(chunk{append([]byte(nil), buffer[:n]...), time.Now().Add(time.Duration(p.delay.Load()))})
 		}
 		if err != nil {
 			return

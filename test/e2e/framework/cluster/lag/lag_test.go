@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// connect returns both ends of a connection that leads through a proxy.
+// connect returns both ends of a connection through a proxy.
 func connect(t *testing.T) (p *Proxy, client, server *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,7 +47,7 @@ func send(t *testing.T, to io.Writer, text []byte) {
 	}
 }
 
-// hear reads as much as was said, compares, and returns how long it took.
+// receive reads as data as is wanted, compares it, and returns the elapsed time.
 func receive(t *testing.T, from io.Reader, want []byte) time.Duration {
 	t.Helper()
 	begin, got := time.Now(), make([]byte, len(want))
@@ -55,29 +55,28 @@ func receive(t *testing.T, from io.Reader, want []byte) time.Duration {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%d bytes arrived as others than they were", len(want))
+		t.Errorf("%d bytes differ from those that were sent", len(want))
 	}
 	return time.Since(begin)
 }
 
 const lag = 300 * time.Millisecond
 
-func TestOnlyWhatTheServerSaysIsLate(t *testing.T) {
+func TestOnlyTheServersDataIsDelayed(t *testing.T) {
 	p, client, server := connect(t)
 	p.Delay(lag)
-	send(t, client, []byte("question"))
-	if took := receive(t, server, []byte("question")); took >= lag {
-		t.Errorf("the question took %s", took)
+	send(t, client, []byte("request"))
+	if took := receive(t, server, []byte("request")); took >= lag {
+		t.Errorf("the request took %s", took)
 	}
-	send(t, server, []byte("answer"))
-	if took := receive(t, client, []byte("answer")); took < lag*9/10 {
-		t.Errorf("the answer took %s, want %s", took, lag)
+	send(t, server, []byte("response"))
+	if took := receive(t, client, []byte("response")); took < lag*9/10 {
+		t.Errorf("the response took %s, want %s", took, lag)
 	}
 }
 
-// A hundred chunks one after the other would take half a minute if each waited
-// for the one before.
-func TestEachChunkIsLateByTheSame(t *testing.T) {
+// A hundred chunks would take half a minute if the delays added up.
+func TestDelaysOfChunksDoNotAddUp(t *testing.T) {
 	p, client, server := connect(t)
 	p.Delay(lag)
 	if err := server.SetNoDelay(true); err != nil {
@@ -99,24 +98,24 @@ func TestEachChunkIsLateByTheSame(t *testing.T) {
 	}
 }
 
-func TestMuchIsNoLaterThanLittle(t *testing.T) {
+func TestDelayDoesNotDependOnSize(t *testing.T) {
 	p, client, server := connect(t)
 	p.Delay(lag)
-	much := make([]byte, 32<<20)
-	_, _ = rand.Read(much)
+	data := make([]byte, 32<<20)
+	_, _ = rand.Read(data)
 	go func() {
-		_, _ = server.Write(much)
+		_, _ = server.Write(data)
 		_ = server.CloseWrite()
 	}()
-	if took := receive(t, client, much); took < lag*9/10 || took > 10*lag {
-		t.Errorf("%d MiB took %s, want a little more than %s", len(much)>>20, took, lag)
+	if took := receive(t, client, data); took < lag*9/10 || took > 10*lag {
+		t.Errorf("%d MiB took %s, want a little more than %s", len(data)>>20, took, lag)
 	}
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("after the end: %d bytes, %v; want the end", n, err)
+		t.Errorf("after the last byte: %d bytes, %v; want EOF", n, err)
 	}
 }
 
-func TestTheDelayCanBeSwitched(t *testing.T) {
+func TestDelayCanBeChanged(t *testing.T) {
 	p, client, server := connect(t)
 	for _, delay := range []time.Duration{0, lag, 0} {
 		p.Delay(delay)
@@ -128,49 +127,49 @@ func TestTheDelayCanBeSwitched(t *testing.T) {
 	}
 	p.Delay(lag)
 	send(t, server, []byte("first"))
-	time.Sleep(lag / 10) // else both may be one chunk
+	time.Sleep(lag / 10) // so that both are not one chunk
 	p.Delay(0)
 	send(t, server, []byte("second"))
 	receive(t, client, []byte("firstsecond"))
 }
 
-func TestTheEndOfEitherSideReachesTheOther(t *testing.T) {
+func TestCloseIsForwarded(t *testing.T) {
 	_, client, server := connect(t)
 	if err := client.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the server reads %v, want the end", err)
+		t.Errorf("the server reads %v, want EOF", err)
 	}
-	send(t, server, []byte("last words"))
+	send(t, server, []byte("last data"))
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, client, []byte("last words"))
+	receive(t, client, []byte("last data"))
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the client reads %v, want the end", err)
+		t.Errorf("the client reads %v, want EOF", err)
 	}
 }
 
-func TestABreakEndsTheConnectionsThatThereAre(t *testing.T) {
+func TestBreakClosesConnections(t *testing.T) {
 	p, client, server := connect(t)
 	p.Break()
 	for name, end := range map[string]*net.TCPConn{"client": client, "server": server} {
 		if _, err := end.Read(make([]byte, 1)); err == nil {
-			t.Errorf("the %s still hears", name)
+			t.Errorf("the %s is still connected", name)
 		}
 	}
 	another, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port())))
 	if err != nil {
-		t.Fatalf("a connection after it: %v", err)
+		t.Fatalf("a connection after Break: %v", err)
 	}
 	_ = another.Close()
 }
 
-func TestCloseEndsConnectionsThatAreLate(t *testing.T) {
+func TestCloseWithDelayedData(t *testing.T) {
 	p, client, server := connect(t)
 	p.Delay(time.Hour)
-	send(t, server, []byte("never heard"))
+	send(t, server, []byte("never received"))
 	begin := time.Now()
 	if err := p.Close(); err != nil {
 		t.Error(err)
@@ -179,6 +178,6 @@ func TestCloseEndsConnectionsThatAreLate(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	if _, err := client.Read(make([]byte, 1)); err == nil {
-		t.Error("the client still hears")
+		t.Error("the client is still connected")
 	}
 }

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// chunk is something that was said, and when it is to be heard.
+// chunk is data with the time at which the client receives it.
 type chunk struct {
-	text []byte
+	data []byte
 	due  time.Time
 }
 
-// queue holds what is under way. It has no limit: with one, the sender would wait
-// for the receiver, and the delay would grow.
+// queue holds data in transit. It has no limit: otherwise the server would wait
+// for the client, and the delay would grow.
 type queue struct {
 	mu     sync.Mutex
 	chunks []chunk
 	ended  bool
-	more   chan struct{} // holds a token after each change
+	more   chan struct{} // has a token after each change
 }
 
 func newQueue() *queue { return &queue{more: make(chan struct{}, 1)} }
@@ -55,16 +55,16 @@ func (q *queue) take() (chunks []chunk, ended bool) {
 	return chunks, q.ended
 }
 
-// tell passes on what is in the queue, in order and each when it is due, and in
-// the end that there is no more.
-func (q *queue) tell(ctx context.Context, client *net.TCPConn) error {
+// send sends each chunk to the client when it is due, in order, and then closes
+// the write side.
+func (q *queue) send(ctx context.Context, client *net.TCPConn) error {
 	for {
 		chunks, ended := q.take()
 		for _, c := range chunks {
 			if err := until(ctx, c.due); err != nil {
 				return err
 			}
-			if _, err := client.Write(c.text); err != nil {
+			if _, err := client.Write(c.data); err != nil {
 				return err
 			}
 		}
@@ -82,6 +82,7 @@ func (q *queue) tell(ctx context.Context, client *net.TCPConn) error {
 	}
 }
 
+// until waits for a time, and returns early with an error if the context ends.
 func until(ctx context.Context, due time.Time) error {
 	wait := time.Until(due)
 	if wait <= 0 {
