@@ -141,7 +141,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				needs(t, field.since)
 				if field.value == nil {
-					t.Error("it is gone")
+					t.Error("the field was dropped")
 				}
 			})
 		}

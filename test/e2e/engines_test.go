@@ -153,7 +153,7 @@ func TestNoPodIsLostWhenTheEngineIsChanged(t *testing.T) {
 	kubectl(t, privatelink(t, "install", "--registry", ecr, "--guard", "off"), "delete", "-f", "-")
 	tr.lost(t)
 	if _, err := h.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(testCtx, deploy.GuardName, metav1.GetOptions{}); err != nil {
-		t.Errorf("the guard is gone: %v", err)
+		t.Errorf("the guard was deleted: %v", err)
 	}
 
 	tr = startTraffic(t)
@@ -257,7 +257,7 @@ func TestAnOlderAPIServerRefusesThePolicyByItsName(t *testing.T) {
 	text := privatelink(t, "install", "--registry", ecr, "--engine", "policy")
 	out, err := h.Kubectl(testCtx, strings.NewReader(string(text)), "apply", "-f", "-")
 	if err == nil || !strings.Contains(err.Error(), `no matches for kind "MutatingAdmissionPolicy" in version "admissionregistration.k8s.io/v1"`) {
-		t.Errorf("kubectl says %v, want that the kind is not known", err)
+		t.Errorf("kubectl: error %v, want an unknown kind", err)
 	}
 	if !strings.Contains(string(out), "validatingadmissionpolicy.admissionregistration.k8s.io/"+deploy.GuardName) {
 		t.Errorf("the guard is not applied: %s", out)

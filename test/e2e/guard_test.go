@@ -213,7 +213,7 @@ func seen(t *testing.T, guard string, p *corev1.Pod, want string) {
 			return err
 		}
 		if !strings.Contains(text, deploy.GuardName) || !strings.Contains(text, want) {
-			return fmt.Errorf("it says %q, want %s", text, want)
+			return fmt.Errorf("message %q, want %s", text, want)
 		}
 		return nil
 	})

@@ -82,6 +82,6 @@ func TestAnImageThatCannotBeMappedIsLeftWithAWarning(t *testing.T) {
 	}
 	_, err = h.Kubectl(testCtx, nil, "run", "warned", "--namespace="+Namespace, "--image="+image, "--dry-run=server", "--warnings-as-errors")
 	if err == nil || !strings.Contains(err.Error(), "privatelink: 1 not rewritten") {
-		t.Errorf("kubectl says %v, want a warning", err)
+		t.Errorf("kubectl: error %v, want a warning", err)
 	}
 }

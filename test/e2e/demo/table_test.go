@@ -23,7 +23,7 @@ func TestTheReport(t *testing.T) {
 		pod, line, last string
 		want            error
 	}{
-		"the annotation tells the source": {
+		"the annotation contains the source": {
 			pod: `{"metadata":{"name":"p","annotations":{"privatelink.cast.ai/original-images":"{\"containers/a\":\"ghcr.io/castai/images/agent:v1\"}"}},
 				"spec":{"containers":[{"name":"a","image":"` + target + `"}]}}`,
 			line: "p a ghcr.io/castai/images/agent:v1 " + target, last: "1 pods, 1 images, 0 public",

@@ -53,9 +53,8 @@ func endpointAddress(all []net.Addr) (string, error) {
 	return v6, nil
 }
 
-// freePorts finds n free ports of 127.0.0.1. It looks below
-// the range from which systems number outgoing connections: a port from there
-// can be taken, by a client that is just dialling it, while its owner restarts.
+// freePorts finds n free ports of 127.0.0.1, below the range of ephemeral ports:
+// one of those could be taken by an outgoing connection while a server restarts.
 func freePorts(n int) ([]int, error) {
 	const first, last, tries = 15000, 29999, 200
 	var ports []int

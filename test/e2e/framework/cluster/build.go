@@ -161,12 +161,12 @@ func fingerprint(source string, r release) (string, error) {
 
 // compile runs go build. Its children share our fate as far as Linux allows.
 func compile(ctx context.Context, source string, r release, out string, log io.Writer, tags ...string) error {
-	var said bytes.Buffer
+	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, "go", "build", "-modfile", r.modfile, "-trimpath", "-buildvcs=false",
 		"-tags", strings.Join(tags, ","), "-ldflags", linkFlags(r.version), "-o", out, ".")
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	w := io.MultiWriter(log, &said)
+	w := io.MultiWriter(log, &output)
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go removes its own temporary files
 	cmd.WaitDelay = 10 * time.Second
@@ -184,7 +184,7 @@ func compile(ctx context.Context, source string, r release, out string, log io.W
 	case errors.Is(err, exec.ErrNotFound):
 		return fmt.Errorf("%w: install Go, or set KUBEBUILDER_ASSETS to a folder with released programs", err)
 	}
-	return fmt.Errorf("%w; the end of what it said:\n%s", err, lastLines(said.String()))
+	return fmt.Errorf("%w; the end of its output:\n%s", err, lastLines(output.String()))
 }
 
 // linkFlags strips the symbols, which halves the file, and names the version:

@@ -3,12 +3,13 @@
 // Package cluster builds, starts and breaks a real Kubernetes control plane on
 // the loopback interface: etcd, kube-apiserver and kube-controller-manager.
 //
-// It exists because what the webhook promises is decided by the API server:
-// when it calls, which certificate it accepts, how it applies a patch, what it
-// refuses while no webhook answers. A Deployment becomes pods as on any cluster; there is no node, so the pods stay Pending.
+// The API server decides when it calls the webhook, which certificate it accepts,
+// how it applies a patch, and which pods it refuses while the webhook is down, so
+// only a real one proves these guarantees. A Deployment gets pods as on any
+// cluster; there is no node, so they stay Pending.
 //
-// Only the standard library is used, and kubectl does the talking, so that a
-// test enters the cluster through the same door as its user.
+// Only the standard library and kubectl are used, so that a test has the same
+// access to the cluster as a user.
 package cluster
 
 import (
@@ -103,7 +104,7 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 			return err
 		}
 		if err := c.await(ctx, p); err != nil {
-			_ = p.stop() // err tells already how it ended
+			_ = p.stop() // err has the cause already
 			return err
 		}
 		c.running = append(c.running, p)

@@ -99,23 +99,23 @@ func TestAServiceAccountIsAnotherUser(t *testing.T) {
 	}
 	_, err = c.Kubectl(t.Context(), nil, "--kubeconfig", path, "get", "secrets")
 	if err == nil || !strings.Contains(err.Error(), "is forbidden") {
-		t.Errorf("reading secrets: error %v, want one that says it is forbidden", err)
+		t.Errorf("reading secrets: error %v, want Forbidden", err)
 	}
 }
 
-func TestAComponentThatCannotStartShowsItsLog(t *testing.T) {
+func TestStartErrorContainsLog(t *testing.T) {
 	begin := time.Now()
 	_, err := Start(t.Context(), Config{Bin: bin(t), APIServerArgs: []string{"--no-such-flag"}})
 	if err == nil || !strings.Contains(err.Error(), "unknown flag: --no-such-flag") {
-		t.Fatalf("error %v, want one with the API server's own words", err)
+		t.Fatalf("error %v, want the API server's message", err)
 	}
 	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("it took %s to notice", took)
+		t.Errorf("the error took %s", took)
 	}
 }
 
-// The child is this test again, told by a variable to hold a cluster.
-func TestAKilledTestLeavesNoProcessBehind(t *testing.T) {
+// The child process runs this test with a variable that makes it hold a cluster.
+func TestKilledTestLeavesNoProcess(t *testing.T) {
 	const variable = "PRIVATELINK_TEST_HOLD_CLUSTER"
 	if os.Getenv(variable) != "" {
 		c, err := Start(t.Context(), Config{Bin: bin(t), Dir: os.Getenv(variable)})

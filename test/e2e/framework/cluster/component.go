@@ -44,7 +44,8 @@ func (c *Component) Kill() error {
 	return nil
 }
 
-// Err is nil while it runs, and tells how it ended and the end of its log.
+// Err is nil while it runs; then it has the cause of its exit and the end of its
+// log.
 func (c *Component) Err() error {
 	select {
 	case <-c.p.done:

@@ -14,12 +14,12 @@ import (
 	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster/lag"
 )
 
-// LaggingAPIServer is what the second API server is called by LogFile.
+// LaggingAPIServer is the name of the second API server for LogFile.
 const LaggingAPIServer = "kube-apiserver-lagging"
 
 // Lagging is a second API server on the same etcd. A managed control plane has
 // two or more, and the others observe a write by their own watch,
-// some time later. Here that time can be set.
+// some time later. Lag sets that time.
 type Lagging struct {
 	Kubeconfig string // of an administrator
 
@@ -28,9 +28,8 @@ type Lagging struct {
 }
 
 // StartLagging starts a second API server, with the certificate, the users and
-// the keys of the first. It does not lag before Lag, because its start takes
-// hundreds of requests, one after the other. The caller stops it,
-// before the cluster.
+// the keys of the first. It does not lag before Lag, because its start sends
+// hundreds of sequential requests. The caller stops it before the cluster.
 func (c *Cluster) StartLagging(ctx context.Context) (*Lagging, error) {
 	ports, err := freePorts(1)
 	if err != nil {
@@ -63,20 +62,20 @@ func (s *Lagging) start(ctx context.Context, c *Cluster, l layout) (err error) {
 	c.probe.url[LaggingAPIServer] = l.apiServerURL() + "/readyz"
 	c.mu.Unlock()
 	if err := c.await(ctx, s.server.p); err != nil {
-		_ = s.server.Stop() // err tells already how it ended
+		_ = s.server.Stop() // err has the cause already
 		return err
 	}
 	return nil
 }
 
-// Lag sets the delay with which it observes all changes, its own writes included.
-// It reconnects, and is fast again after a few moments.
+// Lag sets the delay with which the server observes all changes, including its
+// own writes. Its connection to etcd is reestablished.
 func (s *Lagging) Lag(d time.Duration) {
 	s.etcd.Delay(d)
 	s.etcd.Break()
 }
 
-// Stop ends it.
+// Stop stops the server and its proxy.
 func (s *Lagging) Stop() error {
 	s.Lag(0) // else its end would be as slow as its start
 	return errors.Join(s.server.Stop(), s.etcd.Close())

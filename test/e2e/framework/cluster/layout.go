@@ -60,7 +60,7 @@ func (l layout) apiServerArgs(cfg Config) []string {
 		"--bind-address=127.0.0.1",
 		// It is not advertised: a loopback address is not allowed in an
 		// EndpointSlice, hence no reconciler. Without the flag the server
-		// looks for a default route, and a sealed machine has none.
+		// needs a default route, and an isolated machine has none.
 		"--advertise-address=127.0.0.1",
 		"--endpoint-reconciler-type=none",
 		fmt.Sprintf("--secure-port=%d", l.apiServer),

@@ -22,7 +22,7 @@ func TestALockIsWaitedFor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := lock(ctx, path, &log); err == nil {
-		t.Error("a held lock was given away")
+		t.Error("a held lock was acquired")
 	}
 	unlock()
 	unlockSecond, err := lock(t.Context(), path, &log)
@@ -31,6 +31,6 @@ func TestALockIsWaitedFor(t *testing.T) {
 	}
 	unlockSecond()
 	if n := strings.Count(log.String(), "waiting for another build"); n != 1 {
-		t.Errorf("the log tells %d times of the wait, want once: %q", n, log.String())
+		t.Errorf("the wait is logged %d times, want once: %q", n, log.String())
 	}
 }

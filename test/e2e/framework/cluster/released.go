@@ -39,8 +39,8 @@ const (
 	stallTimeout = 30 * time.Second
 )
 
-// errNoRelease says that released programs cannot be had: no release for this
-// platform, or a host that is out of reach or lacks the version.
+// errNoRelease is returned if there is no release for this platform, or if the
+// host cannot be reached or does not have the version.
 var errNoRelease = errors.New("no released programs")
 
 // released returns a folder with the released programs of r, which it downloads

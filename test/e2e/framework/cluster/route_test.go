@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// hook wants: port, address, caBundle.
+// hook has the arguments port, address and caBundle.
 const hook = `
 apiVersion: v1
 kind: Service
@@ -68,7 +68,7 @@ func TestAWebhookServiceIsCalledByItsEndpoint(t *testing.T) {
 	if _, err := c.Kubectl(t.Context(), strings.NewReader(manifest), "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	// A server needs a moment to learn of a new webhook and of its endpoint.
+	// A server observes a new webhook and its endpoint by watch.
 	for range 100 {
 		_, err = c.Kubectl(t.Context(), nil, "create", "configmap", "x", "--dry-run=server")
 		if err != nil && strings.Contains(err.Error(), "not today") {
@@ -78,7 +78,7 @@ func TestAWebhookServiceIsCalledByItsEndpoint(t *testing.T) {
 	t.Errorf("creating a ConfigMap: %v, want the refusal of the webhook", err)
 }
 
-// refuse serves a webhook that says no, and returns its port.
+// refuse serves a webhook that denies all requests, and returns its port.
 func refuse(t *testing.T, address string, l layout, why string) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))

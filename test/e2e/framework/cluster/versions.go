@@ -25,7 +25,7 @@ type release struct {
 	etcd    string // v3.6.8
 }
 
-// sumfile is where go looks for the sums of a module file.
+// sumfile is the go.sum of a module file.
 func (r release) sumfile() string { return strings.TrimSuffix(r.modfile, ".mod") + ".sum" }
 
 // choose finds the release for a minor version. The default is what go.mod
@@ -74,8 +74,8 @@ func number(minor string) int {
 	return n
 }
 
-// readRelease reads a module file, and looks for its sums: go itself would
-// complain of each of hundreds of modules.
+// readRelease reads a module file, and checks that its sums exist: go itself
+// would report each of hundreds of modules.
 func readRelease(source, modfile string) (release, error) {
 	path := filepath.Join(source, modfile)
 	text, err := os.ReadFile(path)

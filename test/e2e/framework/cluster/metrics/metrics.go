@@ -19,7 +19,7 @@ import (
 
 // The admission of an API server: by one webhook, and by all that may change an
 // object, webhooks included. Their first bucket ends at 5 ms: a quantile below
-// that is interpolated, and says no more than that it is below.
+// that is interpolated, and only shows that it is below.
 const (
 	Webhook = "apiserver_admission_webhook_admission_duration_seconds"
 	Step    = "apiserver_admission_step_admission_duration_seconds"
@@ -109,9 +109,9 @@ func (d Durations) Mean() time.Duration {
 	return seconds(d.sum / float64(d.Count()))
 }
 
-// Quantile is what PromQL's histogram_quantile says: within a bucket, values
-// are taken to be spread evenly, and beyond the last bound that bound is all
-// that is known. It is 0 where there are none.
+// Quantile returns the same as PromQL's histogram_quantile: values in a bucket
+// are assumed to be spread evenly, and those beyond the last bound count as that
+// bound. Without values it is 0.
 func (d Durations) Quantile(q float64) time.Duration {
 	rank := q * float64(d.Count())
 	i := slices.IndexFunc(d.buckets, func(b bucket) bool { return b.count > 0 && b.count >= rank })

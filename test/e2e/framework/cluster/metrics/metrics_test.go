@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// scrape wants, for each of two series: within 5 ms, within 25 ms, all, sum.
+// scrape has these arguments for each of two series: counts within 5 ms, within
+// 25 ms and in total, and the sum.
 const scrape = `# HELP other something else
 # TYPE other counter
 other{type="admit"} 7
