@@ -88,7 +88,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !has(t, imageVolumes) {
+		if !hasFeature(t, imageVolumes) {
 			want = regexp.MustCompile(`(?m)^\S+\tvolumes/.*\n`).ReplaceAll(want, nil)
 		}
 		if d := cmp.Diff(string(want), got); d != "" {
@@ -96,7 +96,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 		}
 	})
 	t.Run("nothing else differs from a namespace without the webhook", func(t *testing.T) {
-		stored := has(t, imageVolumes)
+		stored := hasFeature(t, imageVolumes)
 		for name, p := range rewritten {
 			want := untouched[name]
 			originals := map[string]string{}

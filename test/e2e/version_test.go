@@ -10,16 +10,15 @@ import (
 	"testing"
 )
 
-// feature is what the API server does by default from a minor version of
-// Kubernetes on. Only the version decides: a server that should have it and has
-// not fails the test.
+// feature is a feature of the API server that is on by default from a minor
+// version of Kubernetes on. A server of such a version without it fails the test.
 type feature struct {
 	minor  int
 	before string // what happens on an older server
 }
 
-// An API server drops the fields of a gate that is off when it stores the pod.
-// The webhooks were asked before that.
+// An API server drops the fields of a gate that is off when it stores the pod,
+// after it has called the webhooks.
 var (
 	imageVolumes      = feature{35, "the gate ImageVolume is off: the API server drops the image of a volume after the webhook rewrote and recorded it"}
 	hostnameOverride  = feature{35, "the gate HostnameOverride is off, or there is none: the API server drops the field"}
@@ -36,17 +35,17 @@ func needs(t *testing.T, f feature) {
 	}
 }
 
-// has is needs for a part of a test; the log says what is left out.
-func has(t *testing.T, f feature) bool {
+// hasFeature reports whether the server has a feature, and logs the reason if not.
+func hasFeature(t *testing.T, f feature) bool {
 	t.Helper()
 	have := minor(t)
 	if have < f.minor {
-		t.Logf("left out for Kubernetes 1.%d or newer; in 1.%d %s", f.minor, have, f.before)
+		t.Logf("part of the test skipped: needs Kubernetes 1.%d; in 1.%d %s", f.minor, have, f.before)
 	}
 	return have >= f.minor
 }
 
-// minor is the 36 of a server of Kubernetes 1.36.
+// minor returns the minor version of the server, such as 36 for Kubernetes 1.36.
 func minor(t *testing.T) int {
 	t.Helper()
 	v, err := h.Client.Discovery().ServerVersion()
@@ -55,7 +54,7 @@ func minor(t *testing.T) int {
 	}
 	n, err := strconv.Atoi(strings.TrimSuffix(v.Minor, "+")) // vendors append a plus
 	if err != nil || v.Major != "1" {
-		t.Fatalf("the API server is of version %q.%q (%v)", v.Major, v.Minor, err)
+		t.Fatalf("the API server has version %q.%q (%v)", v.Major, v.Minor, err)
 	}
 	return n
 }

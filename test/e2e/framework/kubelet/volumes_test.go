@@ -39,12 +39,12 @@ func TestAPodsArgumentsAreMadeToFitThisMachine(t *testing.T) {
 		VolumeMounts: []corev1.VolumeMount{{Name: "config", MountPath: "/etc/product"}, {Name: "tls", MountPath: "/etc/product-tls"}},
 	}
 	for name, tc := range map[string]struct{ in, want string }{
-		"a listener gets the pod's address":       {"--listen=:9443", "--listen=192.0.2.10:9443"},
-		"another port is left alone":              {"--other=:19443", "--other=:19443"},
-		"so is a listener that names its address": {"--listen=127.0.0.1:9443", "--listen=127.0.0.1:9443"},
-		"a path below a mount is where it is":     {"--config=/etc/product/file", "--config=/run/uid/config/file"},
-		"a mount's name may begin like another's": {"--cert=/etc/product-tls/crt", "--cert=/run/uid/tls/crt"},
-		"any other path is left alone":            {"--socket=/etc/other/file", "--socket=/etc/other/file"},
+		"a listener gets the pod's address":               {"--listen=:9443", "--listen=192.0.2.10:9443"},
+		"another port is not changed":                     {"--other=:19443", "--other=:19443"},
+		"nor is a listener with an address":               {"--listen=127.0.0.1:9443", "--listen=127.0.0.1:9443"},
+		"a path below a mount becomes a path on the host": {"--config=/etc/product/file", "--config=/run/uid/config/file"},
+		"a mount path may be a prefix of another":         {"--cert=/etc/product-tls/crt", "--cert=/run/uid/tls/crt"},
+		"another path is not changed":                     {"--socket=/etc/other/file", "--socket=/etc/other/file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := p.bound(p.paths(c).Replace(tc.in), c); got != tc.want {
