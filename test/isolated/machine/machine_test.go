@@ -20,10 +20,10 @@ import (
 	"time"
 )
 
-// The program that runs again is this test.
+// The program on the machine is this test binary.
 func TestMain(m *testing.M) {
 	if Enter() {
-		os.Exit(map[string]func() int{"look": look, "wait": wait, "crash": crash}[os.Getenv("MACHINE_TEST")]())
+		os.Exit(map[string]func() int{"check": check, "wait": wait, "crash": crash}[os.Getenv("MACHINE_TEST")]())
 	}
 	if os.Getenv("MACHINE_TEST") != "" {
 		code, err := Run()
@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// look says what is not as it has to be on the machine.
-func look() int {
+// check prints each fault of the machine, and returns 42 if there is none.
+func check() int {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if err := Bridge("test0", "198.51.100.1/24"); err != nil {
@@ -89,11 +89,12 @@ func crash() int {
 	return 0
 }
 
-// again starts this test on a machine, and returns what it says and its end.
-func again(t *testing.T, what string) (*bufio.Reader, *exec.Cmd) {
+// startOnMachine starts a function of this test on a machine, and returns its
+// output and the command.
+func startOnMachine(t *testing.T, what string) (*bufio.Reader, *exec.Cmd) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("a machine of its own needs root")
+		t.Skip("an isolated machine needs root")
 	}
 	runtime.LockOSThread() // with which the child would die
 	cmd := exec.Command("/proc/self/exe")
@@ -122,16 +123,16 @@ func again(t *testing.T, what string) (*bufio.Reader, *exec.Cmd) {
 
 func ends(t *testing.T, out *bufio.Reader, cmd *exec.Cmd, want int) {
 	t.Helper()
-	var said strings.Builder
-	_, _ = out.WriteTo(&said)
-	_ = cmd.Wait() // the exit code tells
+	var output strings.Builder
+	_, _ = out.WriteTo(&output)
+	_ = cmd.Wait() // the exit code is checked
 	if code := cmd.ProcessState.ExitCode(); code != want {
-		t.Errorf("exit code %d, want %d; it says: %s", code, want, &said)
+		t.Errorf("exit code %d, want %d; output: %s", code, want, &output)
 	}
 }
 
-func TestNothingIsSharedAndNothingIsLeft(t *testing.T) {
-	out, cmd := again(t, "look")
+func TestMachineIsIsolatedAndRemoved(t *testing.T) {
+	out, cmd := startOnMachine(t, "check")
 	ends(t, out, cmd, 42)
 	if _, err := os.Stat("/var/lib/machine-test"); err == nil {
 		t.Error("a file is left")
@@ -141,13 +142,13 @@ func TestNothingIsSharedAndNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestACrashInsideIsAFailure(t *testing.T) {
-	out, cmd := again(t, "crash")
+func TestCrashIsAFailure(t *testing.T) {
+	out, cmd := startOnMachine(t, "crash")
 	ends(t, out, cmd, 1)
 }
 
-func TestTheMachineDiesWithItsMaker(t *testing.T) {
-	out, cmd := again(t, "wait")
+func TestMachineEndsWithItsParent(t *testing.T) {
+	out, cmd := startOnMachine(t, "wait")
 	if line, err := out.ReadString('\n'); line != "waiting\n" {
 		t.Fatal(line, err)
 	}
@@ -160,7 +161,7 @@ func TestTheMachineDiesWithItsMaker(t *testing.T) {
 	}
 }
 
-func TestSignalsArrive(t *testing.T) {
+func TestSignalsAreForwarded(t *testing.T) {
 	for name, tc := range map[string]struct {
 		signal syscall.Signal
 		want   int
@@ -169,7 +170,7 @@ func TestSignalsArrive(t *testing.T) {
 		"termination": {syscall.SIGTERM, 44},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, cmd := again(t, "wait")
+			out, cmd := startOnMachine(t, "wait")
 			if line, err := out.ReadString('\n'); line != "waiting\n" {
 				t.Fatal(line, err)
 			}
