@@ -66,7 +66,7 @@ func (f followed) inForce(t *testing.T, text string, good bool, loads, failures 
 	}
 	sum := sha256.Sum256([]byte(text))
 	value := map[bool]float64{true: 1}[good]
-	counted(t, f.metrics, map[string]float64{
+	expectMetrics(t, f.metrics, map[string]float64{
 		"privatelink_config_last_load_successful":                                 value,
 		`privatelink_config_loads_total{result="success"}`:                        loads,
 		`privatelink_config_loads_total{result="failure"}`:                        failures,
@@ -79,7 +79,7 @@ func (f followed) inForce(t *testing.T, text string, good bool, loads, failures 
 		}
 	}
 	if infos != 1 {
-		t.Errorf("%d configurations are said to be in force", infos)
+		t.Errorf("%d configurations are reported as in force", infos)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestAConfigMapVolume(t *testing.T) {
 	})
 }
 
-func TestTheFirstConfigurationMustBeGood(t *testing.T) {
+func TestTheFirstConfigurationMustBeValid(t *testing.T) {
 	dir := t.TempDir()
 	faulty := filepath.Join(dir, "faulty.yaml")
 	write(t, faulty, "registry: 5\nregistri: x\n")

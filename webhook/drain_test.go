@@ -65,8 +65,8 @@ type replica struct {
 	done chan error
 }
 
-// start runs a replica and, like a kubelet, puts it into the service while it
-// says that it is ready.
+// start runs a replica and, like a kubelet, adds it to the service while its
+// readiness probe succeeds.
 func (s *service) start(t *testing.T, cert *tls.Certificate, drain, grace time.Duration) replica {
 	t.Helper()
 	m := NewMetrics("test")
@@ -109,7 +109,7 @@ const workers = 8
 
 // apiServer calls the service as the API server calls a webhook: HTTP/1.1 kept
 // alive over TLS, several calls at a time, three seconds for each, none twice.
-// But for one thing: it keeps no more connections than it needs. One that lies
+// Unlike the API server it keeps no more connections than it needs. One that is
 // idle for all of the drain is closed at its end, which a call that starts at
 // that instant can always lose; it takes a busy machine and a short drain.
 type apiServer struct {

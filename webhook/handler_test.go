@@ -143,7 +143,7 @@ func TestRequestsThatAreNoReviewsAreRefused(t *testing.T) {
 			if tc.status == http.StatusMethodNotAllowed && response.Header.Get("Allow") != http.MethodPost {
 				t.Errorf("Allow: %q", response.Header.Get("Allow"))
 			}
-			counted(t, e.metrics, map[string]float64{
+			expectMetrics(t, e.metrics, map[string]float64{
 				`privatelink_requests_rejected_total{reason="` + tc.reason + `"}`: 1, "privatelink_panics_total": 0, "privatelink_review_duration_seconds_count": 0,
 			})
 			e.Close()
@@ -154,7 +154,7 @@ func TestRequestsThatAreNoReviewsAreRefused(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotOursIsAllowedUnchanged(t *testing.T) {
+func TestUnrelatedRequestsAreAllowedUnchanged(t *testing.T) {
 	const spec = `"spec":{"containers":[{"name":"a","image":"busybox"}]}`
 	newRequest := func(operation, subresource, resource, object, old string) request {
 		r := podRequest("1", operation, subresource)
@@ -186,7 +186,7 @@ func TestWhatIsNotOursIsAllowedUnchanged(t *testing.T) {
 		"a key twice in the pod":       {newRequest("CREATE", "", "pods", `{"metadata":{"x":1,"x":1},`+spec+`}`, "null"), true, `operation="create",result="skipped"`},
 		"broken UTF-8 in the pod":      {newRequest("CREATE", "", "pods", "{\"metadata\":{\"name\":\"\xff\xfe\"},"+spec+"}", "null"), true, `operation="create",result="skipped"`},
 		"broken UTF-8 in the old pod":  {newRequest("UPDATE", "ephemeralcontainers", "pods", "{}", "{\"x\":\"\xff\"}"), true, `operation="ephemeral",result="skipped"`},
-		"a list in place of the pod":   {newRequest("CREATE", "", "pods", `[]`, "null"), true, `operation="create",result="skipped"`},
+		"a list instead of the pod":    {newRequest("CREATE", "", "pods", `[]`, "null"), true, `operation="create",result="skipped"`},
 		"an image that is a number":    {newRequest("CREATE", "", "pods", `{"spec":{"containers":[{"image":5}]}}`, "null"), true, `operation="create",result="skipped"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestWhatIsNotOursIsAllowedUnchanged(t *testing.T) {
 			if warned := len(r.Warnings) > 0; warned != tc.warns {
 				t.Errorf("warnings %q", r.Warnings)
 			}
-			counted(t, e.metrics, map[string]float64{"privatelink_reviews_total{" + tc.series + "}": 1, "privatelink_panics_total": 0})
+			expectMetrics(t, e.metrics, map[string]float64{"privatelink_reviews_total{" + tc.series + "}": 1, "privatelink_panics_total": 0})
 		})
 	}
 	t.Run("a review without a pod", func(t *testing.T) {
@@ -233,7 +233,7 @@ func TestReviewsAreAnsweredWithThePatch(t *testing.T) {
 			t.Errorf("patch %s\nwant %s", got.Patch, want)
 		}
 	})
-	t.Run("content types, ours and one with parameters", func(t *testing.T) {
+	t.Run("content types with and without parameters", func(t *testing.T) {
 		r, err := e.Client().Post(e.URL, "application/json; charset=utf-8", bytes.NewReader(createReview("1", pods["agent"])))
 		if err != nil {
 			t.Fatal(err)
@@ -265,21 +265,21 @@ func TestLargePods(t *testing.T) {
 		containers := items(after, "containers")
 		for _, c := range containers {
 			if c["image"] != registry+"/quay.io/acme/widget:v1" {
-				t.Fatalf("left: %v", c["image"])
+				t.Fatalf("not rewritten: %v", c["image"])
 			}
 		}
 		if size := len(encoded(t, recorded(after))); len(containers) != 5000 || size > maxRecord+100 {
 			t.Errorf("%d containers, a record of %d bytes", len(containers), size)
 		}
-		counted(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="rewritten"}`: 5000})
+		expectMetrics(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="rewritten"}`: 5000})
 	})
-	t.Run("an image of 10 kB is left, with a short warning", func(t *testing.T) {
+	t.Run("an image of 10 kB is not rewritten, with a short warning", func(t *testing.T) {
 		e := endpointOf(t, nil)
 		r := e.review(t, createReview("1", podOf(1, "quay.io/"+strings.Repeat("a", 10_000))))
 		if string(r.Patch) != "[]" || len(r.Warnings) != 1 || len(r.Warnings[0]) >= 120 {
 			t.Errorf("patch %s, warnings %q", r.Patch, r.Warnings)
 		}
-		counted(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="unparsable"}`: 1})
+		expectMetrics(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="unparsable"}`: 1})
 		if e.Close(); len(e.log.String()) > 1500 {
 			t.Errorf("a log of %d bytes", len(e.log.String()))
 		}
@@ -290,7 +290,7 @@ func TestLargePods(t *testing.T) {
 
 // fake is a kubewebhook Webhook that does what a test wants.
 
-func TestTheRulesInForceAreAskedForAtEachReview(t *testing.T) {
+func TestEachReviewUsesTheCurrentRules(t *testing.T) {
 	other, err := rewrite.New(rewrite.Config{Registry: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/other"})
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +313,7 @@ func TestTheRulesInForceAreAskedForAtEachReview(t *testing.T) {
 	}
 }
 
-func TestAHandlerNeedsPatcherAndMetrics(t *testing.T) {
+func TestAHandlerRequiresPatcherAndMetrics(t *testing.T) {
 	for name, c := range map[string]HandlerConfig{"without Patcher": {Metrics: NewMetrics("")}, "without Metrics": {Patcher: fixed(nil)}} {
 		if _, err := NewHandler(c); err == nil {
 			t.Errorf("%s a handler was made", name)

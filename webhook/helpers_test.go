@@ -71,7 +71,7 @@ func createRequest(uid string, pod []byte) request {
 	return r
 }
 
-// review puts a request into an AdmissionReview.
+// review encodes a request as an AdmissionReview.
 func review(r request) []byte {
 	orNull := func(b []byte) []byte {
 		if b == nil {
@@ -116,8 +116,8 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s, "", false
 }
 
-// counted compares the named series with what they must be.
-func counted(t testing.TB, m *Metrics, want map[string]float64) {
+// expectMetrics compares the named series with their expected values.
+func expectMetrics(t testing.TB, m *Metrics, want map[string]float64) {
 	t.Helper()
 	got := scrape(t, m)
 	for _, series := range slices.Sorted(maps.Keys(want)) {

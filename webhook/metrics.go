@@ -121,8 +121,8 @@ func (m *Metrics) image(r rewrite.Result) {
 	}
 }
 
-// otherSource stands for all hosts that are not known beforehand. Anybody who may
-// create a pod can write any host into it, and each would be a series for ever.
+// otherSource stands for all hosts that are not known beforehand. Every user who
+// may create pods can write any host into them, and each would be a series.
 const otherSource = "other"
 
 // sources are the registries where the images of the catalog are published.

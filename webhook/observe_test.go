@@ -55,7 +55,7 @@ func TestEveryOutcomeIsCountedUnderAClosedSetOfLabels(t *testing.T) {
 	if reviews != want {
 		t.Errorf("%v reviews counted, want %v", reviews, want)
 	}
-	counted(t, e.metrics, map[string]float64{"privatelink_review_duration_seconds_count": want, `privatelink_requests_rejected_total{reason="malformed"}`: 1})
+	expectMetrics(t, e.metrics, map[string]float64{"privatelink_review_duration_seconds_count": want, `privatelink_requests_rejected_total{reason="malformed"}`: 1})
 }
 
 func TestImagesAreCountedByOutcome(t *testing.T) {
@@ -71,7 +71,7 @@ func TestImagesAreCountedByOutcome(t *testing.T) {
 				if o == outcome {
 					want = 1
 				}
-				counted(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="` + o + `"}`: want})
+				expectMetrics(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="` + o + `"}`: want})
 			}
 		})
 	}
@@ -92,7 +92,7 @@ func TestRewrittenImagesAreCountedBySource(t *testing.T) {
 				want[`privatelink_images_rewritten_total{source="`+s+`"}`] = 0
 			}
 			want[`privatelink_images_rewritten_total{source="`+source+`"}`] = 1
-			counted(t, e.metrics, want)
+			expectMetrics(t, e.metrics, want)
 		})
 	}
 }
@@ -137,7 +137,7 @@ func logged(t *testing.T, log *journal) (lines []logLine) {
 	return lines
 }
 
-func TestTheLogSaysWhatBecameOfAPod(t *testing.T) {
+func TestLogLineOfAReview(t *testing.T) {
 	pod := []byte(`{"metadata":{"generateName":"agent-","labels":{"canary":"C1"}},"spec":{"containers":[{"name":"a","image":"busybox:1","args":["canary C2"],
 		"env":[{"name":"PASSWORD","value":"canary C3"},{"name":"SCANNERS_IMAGE","value":"canary-C4"},{"name":"JMX_EXPORTER_INIT_IMAGE","value":"ghcr.io/castai/images/jmx-exporter-init:1"}]},
 		{"name":"b","image":"canary::C5"},{"name":"c","image":"` + registry + `/c:1"}]}}`)
@@ -150,9 +150,9 @@ func TestTheLogSaysWhatBecameOfAPod(t *testing.T) {
 		"one line at Info for a pod that changed": {dry, logLine{
 			Level: "INFO", Msg: "images rewritten", UID: "u-1", Namespace: "castai-agent", Pod: "agent-*", Count: 2, DryRun: true, Images: []line{
 				{Location: "containers/a", Source: "busybox:1", Target: registry + "/docker.io/library/busybox:1"},
-				{Location: "containers/a/env/SCANNERS_IMAGE", Source: "(not shown)", Left: "no_host"},
+				{Location: "containers/a/env/SCANNERS_IMAGE", Source: "(not shown)", Unmapped: "no_host"},
 				{Location: "containers/a/env/JMX_EXPORTER_INIT_IMAGE", Source: "ghcr.io/castai/images/jmx-exporter-init:1", Target: registry + "/jmx-exporter-init:1"},
-				{Location: "containers/b", Source: "canary::C5", Left: "unparsable"},
+				{Location: "containers/b", Source: "canary::C5", Unmapped: "unparsable"},
 			},
 		}},
 		"one line at Debug for a pod that did not": {createRequest("u-2", podOf(1, registry+"/c:1")), logLine{
@@ -188,7 +188,7 @@ func TestTheExpiryOfCertificatesIsExported(t *testing.T) {
 	m.WatchCertificate(func() Expiry { return now })
 	expect := func(leaf, ca float64) {
 		t.Helper()
-		counted(t, m, map[string]float64{
+		expectMetrics(t, m, map[string]float64{
 			`privatelink_certificate_not_after_seconds{certificate="leaf"}`: leaf, `privatelink_certificate_not_after_seconds{certificate="ca"}`: ca,
 		})
 	}

@@ -94,22 +94,22 @@ func TestTheRecordOfOriginals(t *testing.T) {
 		"a pod with null metadata gets its images, and no record": {pod("null", public), nil},
 		"no annotations":   {pod("{}", public), map[string]string{"containers/new": "busybox"}},
 		"null annotations": {pod(`{"annotations":null}`, public), map[string]string{"containers/new": "busybox"}},
-		"what round one recorded is kept": {
+		"the record of the first invocation is kept": {
 			pod(annotated(`{"containers/a":"`+old+`"}`), public, container("a", registry+"/agent:v1")),
 			map[string]string{"containers/new": "busybox", "containers/a": old},
 		},
-		"what does not lead to the image of now is dropped": {
+		"an entry that does not map to the current image is dropped": {
 			pod(annotated(`{"containers/a":"`+old+`"}`), public, container("a", registry+"/agent:v2")),
 			map[string]string{"containers/new": "busybox"},
 		},
-		"what names no place of the pod is dropped": {
+		"entries that name no field of the pod are dropped": {
 			pod(annotated(`{"containers/gone":"`+old+`","x":"y"}`), public), map[string]string{"containers/new": "busybox"},
 		},
 		"a private image as an original is dropped": {
 			pod(annotated(`{"containers/a":"`+registry+`/agent:v1"}`), public, container("a", registry+"/agent:v1")),
 			map[string]string{"containers/new": "busybox"},
 		},
-		"an image that changes is recorded anew": {
+		"the record of a changed image is replaced": {
 			pod(annotated(`{"containers/new":"nginx"}`), public), map[string]string{"containers/new": "busybox"},
 		},
 		"a record that is no JSON is replaced":             {pod(annotated(`{"containers/new`), public), map[string]string{"containers/new": "busybox"}},
@@ -162,10 +162,10 @@ func TestTheRecordIsBounded(t *testing.T) {
 func TestEphemeralContainers(t *testing.T) {
 	pod := func(containers string) string { return `{"spec":{"ephemeralContainers":` + containers + `}}` }
 	for name, tc := range map[string]struct{ pod, old, patch string }{
-		"one that is new is rewritten":                                      {pod(`[{"name":"a","image":"busybox"}]`), pod(`null`), `[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"` + registry + `/docker.io/library/busybox"}]`},
-		"one that is there already stays":                                   {pod(`[{"name":"a","image":"busybox"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
-		"one that was moved stays":                                          {pod(`[{"name":"b","image":"` + registry + `/b:1"},{"name":"a","image":"busybox"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
-		"one that names its image anew stays, for the API server to refuse": {pod(`[{"name":"a","image":"nginx"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
+		"one that is new is rewritten":                                   {pod(`[{"name":"a","image":"busybox"}]`), pod(`null`), `[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"` + registry + `/docker.io/library/busybox"}]`},
+		"one that is there already stays":                                {pod(`[{"name":"a","image":"busybox"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
+		"one that was moved stays":                                       {pod(`[{"name":"b","image":"` + registry + `/b:1"},{"name":"a","image":"busybox"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
+		"an entry with a changed image stays: the API server rejects it": {pod(`[{"name":"a","image":"nginx"}]`), pod(`[{"name":"a","image":"busybox"}]`), `[]`},
 		"containers and volumes stay": {
 			`{"spec":{"containers":[{"name":"a","image":"busybox"}],"volumes":[{"name":"v","image":{"reference":"busybox"}}]}}`, `{}`, `[]`,
 		},
@@ -190,7 +190,7 @@ func TestEphemeralContainers(t *testing.T) {
 	}
 }
 
-func TestPodsThatAreNotUnderstoodAreLeftAlone(t *testing.T) {
+func TestInvalidPodsAreNotPatched(t *testing.T) {
 	const spec = `"spec":{"containers":[{"name":"a","image":"busybox"}]}`
 	for name, pod := range map[string]string{
 		"nothing":                           "",
@@ -232,17 +232,17 @@ func TestPodsThatAreNotUnderstoodAreLeftAlone(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	long := strings.Repeat("x", 63)
 	for name, tc := range map[string]struct{ containers, want string }{
-		"nothing to say about a public image":   {`{"name":"a","image":"busybox"}`, ""},
-		"nothing to say about a private image":  {`{"name":"a","image":"` + registry + `/a:1"}`, ""},
-		"nothing to say about a kept image":     {`{"name":"a","image":"` + corpus.Kept + `/a:1"}`, ""},
-		"nothing to say about an empty image":   {`{"name":"a","image":""}`, ""},
-		"an image that was left is named":       {`{"name":"a","image":"a:b:c"}`, `privatelink: 1 not rewritten: "a:b:c": not an image reference`},
+		"no warning about a public image":       {`{"name":"a","image":"busybox"}`, ""},
+		"no warning about a private image":      {`{"name":"a","image":"` + registry + `/a:1"}`, ""},
+		"no warning about a kept image":         {`{"name":"a","image":"` + corpus.Kept + `/a:1"}`, ""},
+		"no warning about an empty image":       {`{"name":"a","image":""}`, ""},
+		"an unmapped image is named":            {`{"name":"a","image":"a:b:c"}`, `privatelink: 1 not rewritten: "a:b:c": not an image reference`},
 		"of several the first is named":         {`{"name":"a","image":"x"},{"name":"b","image":"a:b:c"},{"name":"c","image":"::"}`, `privatelink: 2 not rewritten: "a:b:c": not an image reference`},
 		"a value of the environment is not":     {`{"name":"a","env":[{"name":"SCANNERS_IMAGE","value":"hunter2"}]}`, `privatelink: 1 not rewritten: "containers/a/env/SCANNERS_IMAGE": no registry host`},
 		"a long image is cut":                   {`{"name":"a","image":"` + strings.Repeat("/", 10_000) + `"}`, `privatelink: 1 not rewritten: "/////////////////////...": not an image reference`},
 		"a long reason is cut":                  {`{"name":"a","image":"Ghcr.IO/x:1"}`, `privatelink: 1 not rewritten: "Ghcr.IO/x:1": upper case in the host has no legal n...`},
 		"a long location is cut":                {`{"name":"` + long + `","env":[{"name":"SCANNERS_IMAGE","value":"Ghcr.IO/x:1"}]}`, `privatelink: 1 not rewritten: "containers/xxxxxxxxxxxxxxxxxxxxxxxxxx...": upper case in the host has no legal n...`},
-		"what is not ASCII is escaped":          {`{"name":"a","image":"ghсr.io/x"}`, `privatelink: 1 not rewritten: "gh\u0441r.io/x": not an image reference`},
+		"non-ASCII text is escaped":             {`{"name":"a","image":"ghсr.io/x"}`, `privatelink: 1 not rewritten: "gh\u0441r.io/x": not an image reference`},
 		"control characters are escaped":        {`{"name":"a\n","env":[{"name":"SCANNERS_IMAGE","value":"v1"}]}`, `privatelink: 1 not rewritten: "containers/a\n/env/SCANNERS_IMAGE": no registry host`},
 		"a cut through a character is no issue": {`{"name":"a","image":"` + strings.Repeat("ü", 5000) + `"}`, `privatelink: 1 not rewritten: "\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u...: not an image reference`},
 	} {
@@ -256,7 +256,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-func TestAStaticPodIsLeftAlone(t *testing.T) {
+func TestStaticPodsAreNotPatched(t *testing.T) {
 	patch, report := testPatcher(t).Create(corpus.Pods()["mirror-pod"])
 	if string(patch) != "[]" || report.Skipped != SkippedStaticPod || report.Warning() != "" {
 		t.Errorf("patch %s, skipped %q, warning %q", patch, report.Skipped, report.Warning())
@@ -265,9 +265,9 @@ func TestAStaticPodIsLeftAlone(t *testing.T) {
 
 func TestPodsAreNamedForTheLog(t *testing.T) {
 	for name, tc := range map[string]struct{ metadata, want string }{
-		"by their name":            {`{"name":"a","generateName":"b-"}`, "a"},
-		"by what names them later": {`{"generateName":"b-"}`, "b-*"},
-		"not at all":               {`{}`, ""},
+		"by their name":   {`{"name":"a","generateName":"b-"}`, "a"},
+		"by generateName": {`{"generateName":"b-"}`, "b-*"},
+		"not at all":      {`{}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, r := testPatcher(t).Create([]byte(`{"metadata":` + tc.metadata + `}`)); r.Pod != tc.want {

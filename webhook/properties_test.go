@@ -171,7 +171,7 @@ func checkCreate(t *testing.T, p *Patcher, pod []byte) {
 	checkReinvocation(t, p, after)
 }
 
-// checkReinvocation puts a container in front, as an injector does between two
+// checkReinvocation inserts a container at the front, as an injector does between two
 // rounds: what the first round recorded must survive the second.
 func checkReinvocation(t *testing.T, p *Patcher, afterOne []byte) {
 	t.Helper()

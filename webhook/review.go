@@ -108,7 +108,7 @@ type line struct {
 	Location string `json:"location"`
 	Source   string `json:"source"`
 	Target   string `json:"target,omitempty"`
-	Left     string `json:"left,omitempty"`
+	Unmapped string `json:"unmapped,omitempty"` // the reason
 }
 
 // maxLogged is the maximum number of images in a log line. The count is of all.
@@ -123,9 +123,9 @@ func sourcesAndTargets(report Report) (lines []line) {
 		case c.Changed():
 			lines = append(lines, line{Location: c.Location(), Source: c.Source, Target: c.Target})
 		case c.Reason != "" && c.EnvIndex >= 0:
-			lines = append(lines, line{Location: c.Location(), Source: "(not shown)", Left: string(c.Reason)})
+			lines = append(lines, line{Location: c.Location(), Source: "(not shown)", Unmapped: string(c.Reason)})
 		case c.Reason != "":
-			lines = append(lines, line{Location: c.Location(), Source: cut(c.Source, 300), Left: string(c.Reason)})
+			lines = append(lines, line{Location: c.Location(), Source: cut(c.Source, 300), Unmapped: string(c.Reason)})
 		}
 	}
 	return lines

@@ -33,7 +33,7 @@ func (f fake) Review(ctx context.Context, r model.AdmissionReview) (model.Admiss
 	return f(ctx, r)
 }
 
-func TestABugOfOursDoesNotRefuseAPod(t *testing.T) {
+func TestAPanicDoesNotRejectAPod(t *testing.T) {
 	for name, bug := range map[string]fake{
 		"a panic": func(context.Context, model.AdmissionReview) (model.AdmissionResponse, error) {
 			panic("oh")
@@ -55,7 +55,7 @@ func TestABugOfOursDoesNotRefuseAPod(t *testing.T) {
 					t.Errorf("patch %s for %q, warnings %q", r.Patch, r.UID, r.Warnings)
 				}
 			}
-			counted(t, e.metrics, map[string]float64{"privatelink_panics_total": 2, `privatelink_reviews_total{operation="other",result="panic"}`: 2})
+			expectMetrics(t, e.metrics, map[string]float64{"privatelink_panics_total": 2, `privatelink_reviews_total{operation="other",result="panic"}`: 2})
 			e.Close()
 			if lines := logged(t, e.log); len(lines) != 2 || lines[0].Level != "ERROR" || lines[0].UID != "0" {
 				t.Errorf("log: %s", e.log)
@@ -79,7 +79,7 @@ func TestAPatcherThatPanicsIsCaughtInTheProductItself(t *testing.T) {
 	if got := responseIn(t, w.Body.Bytes()); string(got.Patch) != "[]" || got.UID != "1" {
 		t.Errorf("patch %s for %q", got.Patch, got.UID)
 	}
-	counted(t, m, map[string]float64{"privatelink_panics_total": 1})
+	expectMetrics(t, m, map[string]float64{"privatelink_panics_total": 1})
 }
 
 func (e endpoint) raw(t *testing.T, size int, begin []byte) *tls.Conn {
@@ -105,11 +105,11 @@ func TestABodyThatEndsEarly(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), "ended early") {
 		t.Errorf("%v: %s", err, answer)
 	}
-	counted(t, e.metrics, map[string]float64{`privatelink_requests_rejected_total{reason="unreadable"}`: 1})
+	expectMetrics(t, e.metrics, map[string]float64{`privatelink_requests_rejected_total{reason="unreadable"}`: 1})
 	e.review(t, body)
 }
 
-func TestAClientThatGoesAway(t *testing.T) {
+func TestAClientThatDisconnects(t *testing.T) {
 	t.Run("while it sends", func(t *testing.T) {
 		e, done := endpointOf(t, nil), make(chan struct{}, 1)
 		inner := e.Config.Handler
@@ -120,7 +120,7 @@ func TestAClientThatGoesAway(t *testing.T) {
 		body := createReview("1", corpus.Pods()["agent"])
 		_ = e.raw(t, len(body), body[:len(body)/2]).NetConn().Close()
 		<-done
-		counted(t, e.metrics, map[string]float64{`privatelink_requests_rejected_total{reason="unreadable"}`: 1, "privatelink_panics_total": 0})
+		expectMetrics(t, e.metrics, map[string]float64{`privatelink_requests_rejected_total{reason="unreadable"}`: 1, "privatelink_panics_total": 0})
 		e.review(t, body)
 	})
 	t.Run("while it waits", func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestAClientThatGoesAway(t *testing.T) {
 		_ = c.NetConn().Close()
 		close(gone)
 		<-done
-		counted(t, e.metrics, map[string]float64{"privatelink_panics_total": 0})
+		expectMetrics(t, e.metrics, map[string]float64{"privatelink_panics_total": 0})
 		e.review(t, createReview("next", corpus.Pods()["agent"]))
 	})
 }
@@ -215,6 +215,6 @@ func FuzzReview(f *testing.F) {
 			return
 		}
 		responseIn(t, answer)
-		counted(t, m, map[string]float64{"privatelink_panics_total": 0})
+		expectMetrics(t, m, map[string]float64{"privatelink_panics_total": 0})
 	})
 }

@@ -181,8 +181,8 @@ func (b *busy) wait(limit time.Duration) int {
 	}
 }
 
-// closing asks clients, while draining, to take a new connection, which leads
-// to another replica.
+// closing sets "Connection: close" while draining, so that clients open a new
+// connection, to another replica.
 func (s *Server) closing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
@@ -212,7 +212,7 @@ func (s *Server) probes() http.Handler {
 	return mux
 }
 
-// served passes on why a listener ended, unless we ended it.
+// served returns the error that ended a listener, nil if the server closed it.
 func (s *Server) served(err error) error {
 	if errors.Is(err, http.ErrServerClosed) || s.draining.Load() && errors.Is(err, net.ErrClosed) {
 		return nil

@@ -138,7 +138,7 @@ func run(t *testing.T, cert tls.Certificate, roots *x509.CertPool, change func(*
 	return r
 }
 
-// probe asks for a path on the port of probes and metrics.
+// probe requests a path on the port of probes and metrics.
 
 func (r *running) probe(t *testing.T, method, path string) (status int, text string) {
 	t.Helper()
@@ -217,7 +217,7 @@ func TestProbesAndMetricsHaveAPortOfTheirOwn(t *testing.T) {
 	})
 }
 
-func TestAServerThatIsToldToStopDrains(t *testing.T) {
+func TestServerDrainsWhenItsContextEnds(t *testing.T) {
 	cert, roots := identity(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, cert, roots, nil)
@@ -341,7 +341,7 @@ func TestAPortThatIsTakenIsNamedByItsFlag(t *testing.T) {
 	}
 }
 
-func TestAServerNeedsItsParts(t *testing.T) {
+func TestAServerRequiresItsFields(t *testing.T) {
 	whole := ServerConfig{
 		Handler: http.NotFoundHandler(), Metrics: NewMetrics(""), Ready: func() error { return nil },
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil },

@@ -50,7 +50,7 @@ func TestClientsThatDistrustTheCertificateAreCounted(t *testing.T) {
 		counts float64
 	}{
 		"one with another CA":           {&tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com"}, 1},
-		"one that wants another name":   {&tls.Config{RootCAs: roots, ServerName: "webhook.other.svc"}, 1},
+		"one that expects another name": {&tls.Config{RootCAs: roots, ServerName: "webhook.other.svc"}, 1},
 		"one with another CA, TLS 1.2":  {&tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com", MaxVersion: tls.VersionTLS12}, 1},
 		"not one that trusts it":        {&tls.Config{RootCAs: roots, ServerName: "example.com"}, 0},
 		"not one that speaks no TLS":    {nil, 0},
@@ -72,7 +72,7 @@ func TestClientsThatDistrustTheCertificateAreCounted(t *testing.T) {
 				}
 				_ = c.Close()
 				synctest.Wait()
-				counted(t, r.Metrics, map[string]float64{"privatelink_tls_distrusted_total": tc.counts})
+				expectMetrics(t, r.Metrics, map[string]float64{"privatelink_tls_distrusted_total": tc.counts})
 				if warned := strings.Contains(r.log.String(), "does not trust the serving certificate"); warned != (tc.counts == 1) {
 					t.Errorf("the log:\n%s", r.log)
 				}
