@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-func TestWhatCannotBeReadIsAnErrorWithPlaceAndRemedy(t *testing.T) {
+func TestReadErrorsNamePositionAndRemedy(t *testing.T) {
 	for name, tc := range map[string]struct{ in, want string }{
 		"a line that is indented too little": {
 			"kind: Pod\nspec:\n  containers:\n  - name: x\n   image: y\nstatus: {}\n",
 			"in.yaml:5: not YAML: did not find expected key; correct that line or the one before",
 		},
-		"a tab as indentation, after a good document": {
+		"a tab as indentation, after a valid document": {
 			"kind: Pod\n---\nspec:\n\tcontainers: []\n",
 			"in.yaml:4: not YAML: found character that cannot start any token; correct that line or the one before",
 		},

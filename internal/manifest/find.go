@@ -16,7 +16,7 @@ import (
 // imageField is a field of a document that holds an image reference.
 type imageField struct {
 	Change
-	token *yaml.Node // as written: the scalar, or the alias in its place
+	token *yaml.Node // as written: the scalar, or the alias that stands for it
 }
 
 // find returns the image fields of all documents.
@@ -88,13 +88,13 @@ func (f *finder) item(n *yaml.Node, list podspec.List, at Change) {
 	}
 }
 
-func (f *finder) add(token *yaml.Node, at Change, path string, answer func(string) rewrite.Result) {
+func (f *finder) add(token *yaml.Node, at Change, path string, mapText func(string) rewrite.Result) {
 	text, ok := textOf(token)
 	if !ok {
 		return
 	}
 	at.Path += "/" + path
-	at.Line, at.Result = token.Line, answer(text)
+	at.Line, at.Result = token.Line, mapText(text)
 	f.found = append(f.found, &imageField{Change: at, token: token})
 }
 

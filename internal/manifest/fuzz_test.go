@@ -65,12 +65,12 @@ func checkProperties(t *testing.T, in []byte, r *rewrite.Rules) {
 		}
 		return
 	}
-	again, _, err := Rewrite("in", out, r)
+	second, _, err := Rewrite("in", out, r)
 	if err != nil {
 		t.Fatalf("the output is not read: %v\n%s", err, out)
 	}
-	if !bytes.Equal(out, again) {
-		t.Errorf("a second pass changes the text\nfirst:  %q\nsecond: %q", out, again)
+	if !bytes.Equal(out, second) {
+		t.Errorf("a second pass changes the text\nfirst:  %q\nsecond: %q", out, second)
 	}
 	checkBytes(t, in, out, changes, r)
 	if !parsed || bytes.Contains(in, []byte("binary")) {
@@ -82,10 +82,10 @@ func checkProperties(t *testing.T, in []byte, r *rewrite.Rules) {
 	if !ok {
 		t.Fatalf("the output cannot be decoded:\n%s", out)
 	}
-	o := oracle{rules: r, left: map[string]bool{}}
+	o := oracle{rules: r, obstacles: map[string]bool{}}
 	for _, c := range changes {
 		if c.Obstacle != "" {
-			o.left[fmt.Sprint(c.Document, c.Path)] = true
+			o.obstacles[fmt.Sprint(c.Document, c.Path)] = true
 		}
 	}
 	for i := range before {
@@ -208,9 +208,9 @@ func decodeJSON(text []byte) (docs []any, ok bool) {
 // oracle rewrites decoded values. It shares with the package only the knowledge
 // of podspec and the rules.
 type oracle struct {
-	rules *rewrite.Rules
-	left  map[string]bool // what was reported as left
-	found int
+	rules     *rewrite.Rules
+	obstacles map[string]bool // paths that were reported with an obstacle
+	found     int
 }
 
 func (o *oracle) object(v any, kind, path string) {
@@ -228,11 +228,11 @@ func (o *oracle) object(v any, kind, path string) {
 		}
 		return
 	}
-	own := podspec.Template(kind)
-	if own == nil {
+	standard := podspec.Template(kind)
+	if standard == nil {
 		return
 	}
-	for _, template := range [][]string{own, {"spec", "jobTemplate", "spec", "template", "spec"}} {
+	for _, template := range [][]string{standard, {"spec", "jobTemplate", "spec", "template", "spec"}} {
 		var at any = m
 		for _, key := range template {
 			in, _ := at.(map[string]any)
@@ -285,7 +285,7 @@ func (o *oracle) set(m map[string]any, key, path string, answer func(string) rew
 		return
 	}
 	o.found++
-	if !o.left[path] {
+	if !o.obstacles[path] {
 		m[key] = answer(text).Target
 	}
 }

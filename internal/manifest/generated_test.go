@@ -95,11 +95,11 @@ func (g *generator) container(indent string) string {
 		merge = "<<: *" + g.pick(g.containers...)
 	}
 	anchor := ""
-	var own []string
+	var names []string
 	if g.IntN(3) == 0 {
-		anchor = g.anchor(&own)
+		anchor = g.anchor(&names)
 	}
-	defer func() { g.containers = append(g.containers, own...) }()
+	defer func() { g.containers = append(g.containers, names...) }()
 	// Aliases need their anchors before them: the texts are made in order.
 	block := g.IntN(2) == 0
 	fields := []func() string{

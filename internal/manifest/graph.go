@@ -12,9 +12,8 @@ import (
 // nested aliases could otherwise stand for billions.
 const maxExpansion = 1 << 20
 
-// graph answers what a stream means once aliases are followed and merge keys
-// (<<) are applied. An alias makes one text appear in several places, so it also
-// knows how often each text is read.
+// graph resolves the aliases and merge keys (<<) of a stream. An alias makes one
+// text appear in several places, so it also counts how often each text is read.
 type graph struct {
 	s       *stream
 	aliases []*yaml.Node
@@ -144,7 +143,7 @@ func (g *graph) count(n *yaml.Node, open map[*yaml.Node]bool) error {
 	return nil
 }
 
-// readsOf counts the places of the stream whose value is this very token.
+// readsOf counts the fields of the stream whose value is this token.
 func (g *graph) readsOf(token *yaml.Node) int {
 	if g.reads == nil {
 		return 1

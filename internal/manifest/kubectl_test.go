@@ -34,9 +34,9 @@ func TestKubectlReadsTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, after := kubectl(t, in), kubectl(t, out)
-			o := oracle{rules: r, left: map[string]bool{}}
+			o := oracle{rules: r, obstacles: map[string]bool{}}
 			for _, c := range changes {
-				o.left[c.Path] = c.Obstacle != ""
+				o.obstacles[c.Path] = c.Obstacle != ""
 			}
 			for i := range before {
 				o.object(before[i], "", "")

@@ -26,9 +26,9 @@ type claim struct {
 	target string
 }
 
-// plan decides what to write where. With anchors one text stands for several
-// values, so the two rules are: a text is replaced only if all who read it agree,
-// and an alias that would change its meaning by that becomes a literal.
+// plan returns the edits. With anchors one text stands for several values, so the
+// two rules are: a text is replaced only if all its fields have the same target, and
+// an alias whose value that would change is replaced by a literal.
 func plan(s *stream, g *graph, fields []*imageField) ([]edit, error) {
 	p := planner{stream: s, graph: g, position: newPosition(s), claims: map[*yaml.Node]*claim{}, final: map[*yaml.Node]string{}}
 	var scalars []*yaml.Node
@@ -100,7 +100,7 @@ func (p *planner) scalar(token *yaml.Node) {
 }
 
 // alias keeps an alias whose anchor will read as it should, and otherwise writes
-// the value in its place.
+// the value instead of it.
 func (p *planner) alias(token *yaml.Node) error {
 	anchor := resolve(token)
 	if anchor.Kind != yaml.ScalarNode {

@@ -86,7 +86,7 @@ func (s *stream) checkEncoding() error {
 	return nil
 }
 
-// notYAML puts the place before a fault of the parser and the likely remedy
+// notYAML adds the position before a fault of the parser and the likely remedy
 // behind it.
 func (s *stream) notYAML(fault error) error {
 	message := strings.TrimPrefix(fault.Error(), "yaml: ")
@@ -103,9 +103,8 @@ func (s *stream) notYAML(fault error) error {
 	return s.errorf(s.faultLine(), "not YAML: %s; %s", message, remedy)
 }
 
-// faultLine is the line that the parser was at when it gave up: it is given one
-// line at a time, and the last one it asked for is where the fault is, or the
-// one after.
+// faultLine is the line at which the parser stopped: it is given one line at a
+// time, and the fault is in the last one that it has read, or the one before.
 func (s *stream) faultLine() int {
 	lines := &lineReader{rest: s.text}
 	for decoder := yaml.NewDecoder(lines); ; {

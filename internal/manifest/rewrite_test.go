@@ -201,7 +201,7 @@ func testTexts(t *testing.T, cases map[string]struct{ in, want string }) {
 			}
 			for _, c := range changes {
 				if c.Obstacle != "" {
-					t.Errorf("left: %s", c.Obstacle)
+					t.Errorf("not rewritten: %s", c.Obstacle)
 				}
 			}
 		})

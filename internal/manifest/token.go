@@ -51,7 +51,7 @@ func (p *position) locate(n *yaml.Node) (span, error) {
 	return locatePlain(text, start, n)
 }
 
-// locateAlias asks for quotes where a plain text would run into what follows,
+// locateAlias requires quotes where a plain text would run into what follows,
 // as in {*key:value}.
 func locateAlias(text []byte, start int, name string) (span, error) {
 	if !hasPrefix(text[start:], "*"+name) {

@@ -21,7 +21,7 @@ type Pod struct {
 	HasMetadata     bool              // metadata is an object
 	HasAnnotations  bool              // metadata.annotations is an object, even an empty one
 	AnnotationsSize int               // of the annotations object in the JSON, in bytes
-	Annotations     map[string]string // only the keys that the scan was asked for
+	Annotations     map[string]string // only the keys that were given to NewScanner
 	Images          []ImageField
 }
 
@@ -41,8 +41,8 @@ type ImageField struct {
 	field []string
 }
 
-// OriginalImages decodes the annotation OriginalImages, which the scan must have
-// been asked for. The map is nil if the pod does not have it.
+// OriginalImages decodes the annotation OriginalImages, whose key must have
+// been given to NewScanner. The map is nil if the pod does not have it.
 func (p Pod) OriginalImages() (map[string]string, error) {
 	text, ok := p.Annotations[OriginalImages]
 	if !ok {

@@ -113,7 +113,7 @@ func TestScanReadsMetadata(t *testing.T) {
 	}
 }
 
-func TestScanSaysWhereAPodIsWrong(t *testing.T) {
+func TestScanErrorsNameTheField(t *testing.T) {
 	for pod, says := range map[string]string{
 		``:                                      "pod: EOF",
 		`7`:                                     "pod: want an object, have number",

@@ -46,7 +46,7 @@ repositories:
 	}
 }
 
-func TestDefaultsAreFilledInAndAnEmptyListIsAChoice(t *testing.T) {
+func TestDefaultsReplaceAbsentListsOnly(t *testing.T) {
 	r, err := rewrite.Load("f", []byte("registry: "+corpus.Registry+"\nenvVars: []\n"))
 	if err != nil {
 		t.Fatal(err)

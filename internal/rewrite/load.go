@@ -29,8 +29,8 @@ func Load(file string, data []byte) (*Rules, error) {
 	return rules, nil
 }
 
-// add takes the faults of meaning beside those of form, but for the fields that
-// could not be read in the first place.
+// add appends the faults of the rules to those of the file, except for fields
+// that could not be read.
 func (d *decoder) add(faults Faults) {
 	unread := map[string]bool{}
 	for _, f := range d.faults {

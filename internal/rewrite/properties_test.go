@@ -72,32 +72,32 @@ func canonical(t *testing.T, source string) string {
 	return name
 }
 
-func TestNoTwoImagesShareATargetAndASecondPassChangesNothing(t *testing.T) {
+func TestTargetsAreUniqueAndMappingIsIdempotent(t *testing.T) {
 	for name, c := range configs() {
 		t.Run(name, func(t *testing.T) {
 			r := rules(t, c)
-			owner, groups := map[string]string{}, map[string]string{}
+			sourceOf, targetOf := map[string]string{}, map[string]string{}
 			rewritten := 0
 			for _, s := range sources(c.Registry) {
 				got := r.Image(s)
-				if again := r.Image(got.Target); again.Target != got.Target {
-					t.Fatalf("%q becomes %q, and then %q", s, got.Target, again.Target)
+				if second := r.Image(got.Target); second.Target != got.Target {
+					t.Fatalf("%q is mapped to %q, and that to %q", s, got.Target, second.Target)
 				}
 				if !got.Changed() || strings.HasPrefix(s, c.Registry+"/") {
 					continue
 				}
 				rewritten++
 				id := canonical(t, s)
-				if other, ok := owner[got.Target]; ok && other != id {
+				if other, ok := sourceOf[got.Target]; ok && other != id {
 					t.Fatalf("%q and %q share the target %q", id, other, got.Target)
 				}
-				if target, ok := groups[id]; ok && target != got.Target {
-					t.Fatalf("two spellings of %q become %q and %q", id, target, got.Target)
+				if target, ok := targetOf[id]; ok && target != got.Target {
+					t.Fatalf("two spellings of %q are mapped to %q and %q", id, target, got.Target)
 				}
-				owner[got.Target], groups[id] = id, got.Target
+				sourceOf[got.Target], targetOf[id] = id, got.Target
 			}
 			if rewritten < 5000 {
-				t.Fatalf("only %d references were rewritten; the enumeration lost its teeth", rewritten)
+				t.Fatalf("only %d references were rewritten, want 5000", rewritten)
 			}
 		})
 	}
@@ -118,14 +118,14 @@ func FuzzImage(f *testing.F) {
 		for _, r := range all {
 			got := r.Image(source)
 			if got.Source != source {
-				t.Fatalf("the source %q came back as %q", source, got.Source)
+				t.Fatalf("the source %q is reported as %q", source, got.Source)
 			}
-			if again := r.Image(got.Target); again.Target != got.Target {
-				t.Fatalf("%q becomes %q, and then %q", source, got.Target, again.Target)
+			if second := r.Image(got.Target); second.Target != got.Target {
+				t.Fatalf("%q is mapped to %q, and that to %q", source, got.Target, second.Target)
 			}
 			if !got.Changed() {
 				if got.Target != source {
-					t.Fatalf("%q was left, as %q", source, got.Target)
+					t.Fatalf("%q was not rewritten, but the target is %q", source, got.Target)
 				}
 				continue
 			}
@@ -143,10 +143,10 @@ func check(t *testing.T, r *rewrite.Rules, source, target string) {
 	}
 	to, err := reference.ParseNormalizedNamed(target)
 	if err != nil || to.String() != target || !strings.HasPrefix(target, r.Registry()+"/") || len(to.Name()) > 255 {
-		t.Fatalf("%q became %q, which is no legal reference below the registry: %v", source, target, err)
+		t.Fatalf("%q was mapped to %q, which is no legal reference below the registry: %v", source, target, err)
 	}
 	if a, b := strings.TrimPrefix(from.String(), from.Name()), strings.TrimPrefix(target, to.Name()); a != b {
-		t.Fatalf("%q became %q: tag and digest %q became %q", source, target, a, b)
+		t.Fatalf("%q was mapped to %q: tag and digest %q, then %q", source, target, a, b)
 	}
 }
 
@@ -161,13 +161,13 @@ func FuzzLoad(f *testing.F) {
 		r, err := rewrite.Load("f", []byte(text))
 		if err != nil {
 			if err.Error() == "" || r != nil {
-				t.Fatal("refused without a word, or with rules")
+				t.Fatal("an error without text, or with rules")
 			}
 			return
 		}
 		got := r.Image("quay.io/acme/widget:v7")
-		if again := r.Image(got.Target); again.Target != got.Target {
-			t.Fatalf("%q becomes %q, and then %q under\n%s", got.Source, got.Target, again.Target, text)
+		if second := r.Image(got.Target); second.Target != got.Target {
+			t.Fatalf("%q is mapped to %q, and that to %q under\n%s", got.Source, got.Target, second.Target, text)
 		}
 	})
 }

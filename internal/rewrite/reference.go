@@ -60,8 +60,8 @@ func SplitReference(ref string) Reference {
 // Host is the registry host of the repository, with its port if it has one.
 func (r Reference) Host() string { return RegistryHost(r.Repository) }
 
-// Identifier is what a registry is asked for: the digest, or else the tag, or
-// else "latest".
+// Identifier is what a client requests from a registry: the digest, or else the
+// tag, or else "latest".
 func (r Reference) Identifier() string {
 	switch {
 	case r.Digest != "":

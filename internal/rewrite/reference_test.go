@@ -82,8 +82,8 @@ func FuzzParseReference(f *testing.F) {
 		if got.String() != named.String() || got.Repository != named.Name() || got.Host() != reference.Domain(named) {
 			t.Fatalf("%q is %+v, the parser has %q", text, got, named)
 		}
-		if again, err := rewrite.ParseReference(got.String()); err != nil || again != got {
-			t.Fatalf("%q is %+v, then %+v, %v", text, got, again, err)
+		if reparsed, err := rewrite.ParseReference(got.String()); err != nil || reparsed != got {
+			t.Fatalf("%q is %+v, then %+v, %v", text, got, reparsed, err)
 		}
 	})
 }

@@ -24,7 +24,7 @@ func rules(t testing.TB, c rewrite.Config) *rewrite.Rules {
 	return r
 }
 
-func TestEveryClassOfReferenceGetsItsAnswer(t *testing.T) {
+func TestImageOfEveryClassOfReference(t *testing.T) {
 	r := rules(t, rewrite.Config{})
 	rows := corpus.References()
 	if len(rows) < 115 {
@@ -36,8 +36,8 @@ func TestEveryClassOfReferenceGetsItsAnswer(t *testing.T) {
 			if got.Target != row.Target || string(got.Reason) != row.Reason {
 				t.Errorf("Image(%.200q) = %.200q, reason %q, by %s\nwant %.200q, reason %q", row.Source, got.Target, got.Reason, got.Rule, row.Target, row.Reason)
 			}
-			if again := r.Image(got.Target); again.Target != got.Target {
-				t.Errorf("a second pass changes %q to %q", got.Target, again.Target)
+			if second := r.Image(got.Target); second.Target != got.Target {
+				t.Errorf("a second pass changes %q to %q", got.Target, second.Target)
 			}
 		})
 	}
@@ -115,8 +115,8 @@ func TestRulesAndKeeps(t *testing.T) {
 				if got.Target != want {
 					t.Errorf("Image(%q) = %q by %s, want %q", in, got.Target, got.Rule, want)
 				}
-				if again := r.Image(got.Target); again.Target != got.Target {
-					t.Errorf("a second pass changes %q to %q", got.Target, again.Target)
+				if second := r.Image(got.Target); second.Target != got.Target {
+					t.Errorf("a second pass changes %q to %q", got.Target, second.Target)
 				}
 			}
 		})
@@ -129,13 +129,13 @@ func TestAnEnvValueMustNameItsHost(t *testing.T) {
 		in, want string
 		reason   rewrite.Reason
 	}{
-		"a reference with a host is rewritten":       {"ghcr.io/castai/images/jmx:1", corpus.Registry + "/jmx:1", ""},
-		"a host with a port counts":                  {"registry:5000/a", corpus.Registry + "/registry_5000/a", ""},
-		"a bare tag is left, with a word":            {"v0.21.0", "v0.21.0", rewrite.NoHost},
-		"a Docker short name is left, with a word":   {"acme/widget:v1", "acme/widget:v1", rewrite.NoHost},
-		"an empty value is left, without a word":     {"", "", ""},
-		"text that begins with a dot has no host":    {"./a/b", "./a/b", rewrite.NoHost},
-		"a private reference is left without a word": {corpus.Registry + "/a:1", corpus.Registry + "/a:1", ""},
+		"a reference with a host is rewritten":        {"ghcr.io/castai/images/jmx:1", corpus.Registry + "/jmx:1", ""},
+		"a host with a port counts":                   {"registry:5000/a", corpus.Registry + "/registry_5000/a", ""},
+		"a bare tag is unmapped, with a reason":       {"v0.21.0", "v0.21.0", rewrite.NoHost},
+		"a Docker short name is unmapped":             {"acme/widget:v1", "acme/widget:v1", rewrite.NoHost},
+		"an empty value is unchanged, without reason": {"", "", ""},
+		"text that begins with a dot has no host":     {"./a/b", "./a/b", rewrite.NoHost},
+		"a private reference is unchanged":            {corpus.Registry + "/a:1", corpus.Registry + "/a:1", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := r.EnvValue(tc.in); got.Target != tc.want || got.Reason != tc.reason {

@@ -34,7 +34,7 @@ func Aliases() []string {
 	}
 }
 
-// Rule sends what lies at or below Source to Target, a path below the registry.
+// Rule maps names at or below Source to Target, a path below the registry.
 type Rule struct {
 	Source string `json:"source"`
 	Target string `json:"target"`
@@ -108,7 +108,7 @@ func build(c Config) *Rules {
 	return r
 }
 
-// matched is what the rules say about a name; source is empty when none spoke.
+// matched is the result of matching a name; source is empty if no rule matches.
 // layout is then the name to lay out by default, the canonical spelling.
 type matched struct {
 	source, kind, target string

@@ -114,7 +114,7 @@ func (v *validator) envVars() {
 }
 
 // source checks a prefix that rules and keeps match by. One that can never
-// match is a fault: it would do nothing and say nothing.
+// match is a fault: it would have no effect, silently.
 func (v *validator) source(field, s string) {
 	host, path, hasPath := strings.Cut(s, "/")
 	switch {
@@ -159,19 +159,19 @@ func (v *validator) target(i int, t string) {
 	}
 }
 
-// duplicates refuses one source in two places; the spellings of an alias count
+// duplicates refuses one source in two fields; the spellings of an alias count
 // as one.
 func (v *validator) duplicates() {
-	type place struct{ field, source string }
-	var places []place
+	type prefix struct{ field, source string }
+	var prefixes []prefix
 	for i, r := range v.config.Rules {
-		places = append(places, place{fmt.Sprintf("rules[%d].source", i), r.Source})
+		prefixes = append(prefixes, prefix{fmt.Sprintf("rules[%d].source", i), r.Source})
 	}
 	for i, k := range v.config.Keep {
-		places = append(places, place{fmt.Sprintf("keep[%d]", i), k})
+		prefixes = append(prefixes, prefix{fmt.Sprintf("keep[%d]", i), k})
 	}
 	first := map[string]string{}
-	for _, p := range places {
+	for _, p := range prefixes {
 		s := v.rules.foldSource(p.source)
 		if at, ok := first[s]; ok && s != "" {
 			v.fault(p.field, fmt.Sprintf("%q has the same source as %s", p.source, at), "remove one of the two")
