@@ -32,7 +32,7 @@ const (
 	Bundle   From = "bundle"   // the webhook's own install bundle
 )
 
-// Origin is one place that names an image.
+// Origin is one source that names an image.
 type Origin struct {
 	From From `json:"from"`
 	// Name is the component of the embedded catalog, the file, the chart's template,
@@ -40,7 +40,7 @@ type Origin struct {
 	Name string `json:"name"`
 	// Line is where in the file, 0 where lines mean nothing.
 	Line int `json:"line,omitempty"`
-	// Object is the place inside, such as "Deployment castai-agent"; for the
+	// Object is the object inside, such as "Deployment castai-agent"; for the
 	// embedded catalog the sets that install the image.
 	Object string `json:"object,omitempty"`
 }
@@ -84,7 +84,7 @@ type Entry struct {
 	Derived bool `json:"derived"`
 	// Note explains the entry to the user.
 	Note string `json:"note,omitempty"`
-	// Origins are all places that name the image, sorted.
+	// Origins are all sources that name the image, sorted.
 	Origins []Origin `json:"origins"`
 }
 

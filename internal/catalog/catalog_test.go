@@ -77,18 +77,18 @@ func TestList(t *testing.T) {
 			add:  []string{ecr + "/" + gar + "/agent:v1", ecr + "/quay.io/acme/x:1"},
 			want: []brief{copied(gar+"/agent:v1", "agent:v1"), copied("quay.io/acme/x:1", "quay.io/acme/x:1")},
 		},
-		"what is private already has no known source": {
+		"a private image has no known source": {
 			add:  []string{ecr + "/otel/ebpf-instrument:v1", another},
 			want: []brief{{Source: ecr + "/otel/ebpf-instrument:v1", Target: "ECR/otel/ebpf-instrument:v1", Note: notePrivate}, {Source: another, Target: another, Note: notePrivate}},
 		},
 		"unless another source names it": {
 			add: []string{ecr + "/agent:v1", ghcr + "/agent:v1"}, want: []brief{copied(ghcr+"/agent:v1", "agent:v1")},
 		},
-		"what the configuration keeps is not copied": {
+		"a kept image is not copied": {
 			add: []string{"quay.io/acme/x:1"}, config: rewrite.Config{Keep: []string{"quay.io"}},
 			want: []brief{{Source: "quay.io/acme/x:1", Target: "quay.io/acme/x:1", Note: noteKept}},
 		},
-		"what no rule maps stays, with the reason": {
+		"an unmapped image is listed with the reason": {
 			add: []string{"Not An Image"}, want: []brief{{Source: "Not An Image", Target: "Not An Image"}},
 		},
 	} {
@@ -104,7 +104,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-func TestUnmappedImagesSayWhy(t *testing.T) {
+func TestUnmappedImagesHaveTheReason(t *testing.T) {
 	l := New(rules(t, rewrite.Config{}))
 	l.Add("X Y", here)
 	i := l.Images()[0]
@@ -125,7 +125,7 @@ func TestEveryOriginIsKeptOnceAndSorted(t *testing.T) {
 	}
 }
 
-func TestOriginsReadWell(t *testing.T) {
+func TestOriginString(t *testing.T) {
 	for want, o := range map[string]Origin{
 		"a.yaml:7 Pod a":                    here,
 		"catalog castai-agent (phase1)":     {From: Embedded, Name: "castai-agent", Object: "(phase1)"},
@@ -165,7 +165,7 @@ func TestTheOrderOfAddingDoesNotMatter(t *testing.T) {
 			t.Fatalf("seed %d: -first +this\n%s", seed, d)
 		}
 		if d := cmp.Diff(images, l.Images()); d != "" {
-			t.Fatalf("the list changes when it is asked for again:\n%s", d)
+			t.Fatalf("a second call returns another list:\n%s", d)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (l *List) contains(name string) bool {
 // first "-controller" in it:
 // https://github.com/castai/kvisor/blob/main/cmd/controller/kube/client.go
 func (l *List) deriveScanners(from Entry) {
-	origin := Origin{From: Rule, Name: from.Source, Object: "asks for " + scanners + " of its own tag"}
+	origin := Origin{From: Rule, Name: from.Source, Object: "requests " + scanners + " with its own tag"}
 	source := rewrite.SplitReference(from.Source)
 	image := rewrite.Reference{Repository: strings.TrimSuffix(source.Repository, controller) + scanners, Tag: source.Tag}
 	if source.Tag == "" && source.Digest != "" {
@@ -78,8 +78,8 @@ func (l *List) deriveScanners(from Entry) {
 	}
 	derived := l.public(l.rules.Image(image.String()))
 	e := l.add(l.tagged, derived, origin)
-	if asked := strings.Replace(from.Target, "-controller", "-scanners", 1); asked != derived.Target {
-		e.notes["kvisor will ask for "+asked+" instead: set SCANNERS_IMAGE on the controller"] = true
+	if requested := strings.Replace(from.Target, "-controller", "-scanners", 1); requested != derived.Target {
+		e.notes["kvisor will request "+requested+" instead: set SCANNERS_IMAGE on the controller"] = true
 	}
 }
 

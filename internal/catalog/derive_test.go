@@ -9,7 +9,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-func TestImagesThatFollowFromOthers(t *testing.T) {
+func TestDerivedImages(t *testing.T) {
 	type want struct {
 		copy, derived bool
 		note          string // part of it
@@ -36,12 +36,12 @@ func TestImagesThatFollowFromOthers(t *testing.T) {
 		"a digest alone has no tag": {
 			add: []string{gar + "/kvisor-controller@" + digest}, want: map[string]want{gar + "/kvisor-scanners": {false, true, "no tag is known"}},
 		},
-		"nor is it asked for where the scanners are known": {
+		"a digest alone adds no scanners where they are known": {
 			add: []string{gar + "/kvisor-controller@" + digest, gar + "/kvisor-scanners:v6"}, want: map[string]want{gar + "/kvisor-scanners:v6": {true, false, ""}},
 		},
-		"a target with another -controller in it breaks kvisor's rule, which is said": {
+		"a target with another -controller in it breaks kvisor's rule, with a note": {
 			rule: rewrite.Rule{Source: gar, Target: "x-controller"}, add: []string{gar + "/kvisor-controller:v7"},
-			want: map[string]want{gar + "/kvisor-scanners:v7": {true, true, "kvisor will ask for " + ecr + "/x-scanners/kvisor-controller:v7 instead"}},
+			want: map[string]want{gar + "/kvisor-scanners:v7": {true, true, "kvisor will request " + ecr + "/x-scanners/kvisor-controller:v7 instead"}},
 		},
 		"a private controller of unknown source brings private scanners": {
 			add: []string{ecr + "/kvisor-controller:v7"}, want: map[string]want{ecr + "/kvisor-scanners:v7": {false, true, notePrivate}},

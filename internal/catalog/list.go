@@ -172,8 +172,8 @@ func also(e *candidate, sources []string) (others []string) {
 	return others
 }
 
-// compareSpellings puts first what a copy is best made from: a public reference
-// rather than a private one, and the vendor's first registry before its others.
+// compareSpellings orders by preference as the source of a copy: a public reference
+// before a private one, and the vendor's first registry before its others.
 func (l *List) compareSpellings(a, b rewrite.Result) int {
 	rank := func(r rewrite.Result) int {
 		if !r.Changed() {

@@ -58,7 +58,7 @@ func TestTheSetsOfTheCatalog(t *testing.T) {
 }
 
 // All that a set yields is a row's own name and tag, or follows from one.
-func TestASetInventsNoTag(t *testing.T) {
+func TestASetAddsNoUnknownTag(t *testing.T) {
 	tags := map[string]bool{}
 	for _, row := range Rows() {
 		tags[row.Repository+":"+row.Tag] = true

@@ -97,7 +97,7 @@ func TestTheListOfImagesOfACluster(t *testing.T) {
 		fmt.Sprintf("quay.io/acme/asleep:%d", cronJobs-1):         fmt.Sprintf("workload images CronJob asleep-%d", cronJobs-1),
 		"quay.io/acme/released:1":                                 "release images/agent revision 2 Deployment released",
 		"quay.io/acme/hook:1":                                     "release images/agent revision 2 Job hook",
-		"us-docker.pkg.dev/castai-hub/library/kvisor-scanners:v7": "rule us-docker.pkg.dev/castai-hub/library/kvisor-controller:v7 asks for kvisor-scanners of its own tag",
+		"us-docker.pkg.dev/castai-hub/library/kvisor-scanners:v7": "rule us-docker.pkg.dev/castai-hub/library/kvisor-controller:v7 requests kvisor-scanners with its own tag",
 	} {
 		i, ok := found[source]
 		if !ok || !i.Copy || i.Origins[0].String() != origin {

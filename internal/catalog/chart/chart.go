@@ -66,11 +66,11 @@ type Manifest struct {
 
 // Render finds the chart, fetches it if it is not a local file, and renders it.
 // Neither notes nor subcharts that are switched off are part of the result, and
-// functions that ask the cluster find nothing.
+// functions that query the cluster find nothing.
 //
-// It fails if the chart cannot be had, is damaged, is not what the repository's
-// index promised, lacks a dependency, or does not render; then the error says in
-// which template and for which value. An umbrella chart whose parts are all off
+// It fails if the chart cannot be fetched, is damaged, differs from the repository's
+// index, misses a dependency, or does not render; then the error names the template
+// and the value. An umbrella chart whose parts are all off
 // renders to nothing, which is no error.
 func Render(ctx context.Context, o Options) (Rendered, error) {
 	kube, err := o.kubeVersion()

@@ -78,7 +78,7 @@ func named(text string) string {
 // remedy returns how to set a value.
 func remedy(value, expression, scope string) string {
 	switch {
-	case value == "" && !strings.HasPrefix(expression, "."): // a function, whose message has said it
+	case value == "" && !strings.HasPrefix(expression, "."): // a function, whose message names the value
 		return "change the values with --chart-set KEY=… or --values FILE"
 	case value == "": // within a with or a range
 		return fmt.Sprintf("see <%s> there, and give the value with --chart-set KEY=… or --values FILE", expression)

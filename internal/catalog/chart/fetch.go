@@ -18,8 +18,8 @@ const (
 	maxArchive = 100 << 20 // what Helm allows a chart to unpack to
 )
 
-// client gives requests that end with ctx, and answers that end after limit
-// bytes. It obeys HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and tries again when a
+// client gives requests that end with ctx, and responses that end after limit
+// bytes. It obeys HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and retries when a
 // server is busy, both through Helm's transport.
 func client(ctx context.Context, limit int64) *http.Client {
 	return &http.Client{Transport: bounded{ctx, limit, registry.NewTransport(false)}}
@@ -35,15 +35,15 @@ type bounded struct {
 
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := b.next.RoundTrip(r.WithContext(b.ctx))
+	response, err := b.next.RoundTrip(r.WithContext(b.ctx))
 	if err != nil {
 		return nil, err
 	}
-	answer.Body = http.MaxBytesReader(nil, answer.Body, b.limit)
-	return answer, nil
+	response.Body = http.MaxBytesReader(nil, response.Body, b.limit)
+	return response, nil
 }
 
-// get fetches a file. It fails on any answer but 200, on one that is larger than
+// get fetches a file. It fails on any response but 200, on one that is larger than
 // limit, and on one that is cut off.
 func get(ctx context.Context, from string, limit int64) ([]byte, error) {
 	r, err := http.NewRequest(http.MethodGet, from, http.NoBody)
@@ -51,22 +51,22 @@ func get(ctx context.Context, from string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	r.Header.Set("User-Agent", "privatelink")
-	answer, err := client(ctx, limit).Do(r)
+	response, err := client(ctx, limit).Do(r)
 	if err != nil {
 		return nil, err // names the method and the URL
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("get %s: %w", redacted(from), status(answer.StatusCode))
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("get %s: %w", redacted(from), status(response.StatusCode))
 	}
-	data, err := io.ReadAll(answer.Body)
+	data, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", redacted(from), tooLarge(err))
 	}
 	return data, nil
 }
 
-// status is an answer other than 200.
+// status is a response other than 200.
 type status int
 
 func (s status) Error() string {
@@ -77,7 +77,7 @@ func (s status) Error() string {
 // too large".
 func tooLarge(err error) error {
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return fmt.Errorf("the answer is larger than %d MiB: this is no chart", e.Limit>>20)
+		return fmt.Errorf("the response is larger than %d MiB: this is no chart", e.Limit>>20)
 	}
 	return err
 }

@@ -33,7 +33,7 @@ func TestArchives(t *testing.T) {
 		switch r.URL.Path {
 		case "/whole.tgz":
 			_, _ = w.Write(data)
-		case "/short.tgz": // says what it has, and then hangs up
+		case "/short.tgz": // sends half of its Content-Length
 			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 			_, _ = w.Write(data[:len(data)/2])
 		case "/endless.tgz":
@@ -103,7 +103,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 }
 
 // The standard library reads the proxy's variables once for each process, and
-// never asks a proxy for a loopback host: hence a process, and hosts that do not
+// never uses a proxy for a loopback host: hence a process, and hosts that do not
 // exist.
 func TestTheProxyIsUsed(t *testing.T) {
 	if os.Getenv("RENDER_BY_PROXY") != "" {
@@ -117,11 +117,11 @@ func TestTheProxyIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var asked bytes.Buffer
+	var requests bytes.Buffer
 	var mu sync.Mutex
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
-		fmt.Fprintln(&asked, r.Method, r.RequestURI)
+		fmt.Fprintln(&requests, r.Method, r.RequestURI)
 		mu.Unlock()
 		if r.Method == http.MethodConnect {
 			http.Error(w, "only plain HTTP here", http.StatusForbidden)
@@ -150,8 +150,8 @@ func TestTheProxyIsUsed(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"GET http://charts.example.invalid/charts/index.yaml", "GET http://charts.example.invalid/charts/agent-1.10.0.tgz", "CONNECT registry.example.invalid:443"} {
-		if !strings.Contains(asked.String(), want) {
-			t.Errorf("the proxy was not asked %q, but\n%s", want, asked.String())
+		if !strings.Contains(requests.String(), want) {
+			t.Errorf("the proxy received no %q, but\n%s", want, requests.String())
 		}
 	}
 }

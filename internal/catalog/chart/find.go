@@ -74,7 +74,7 @@ func fromDisk(name, version string) (*v2.Chart, error) {
 	return c, versionFits(c, name, version)
 }
 
-// fromURL fetches an archive that no index vouches for.
+// fromURL fetches an archive that is in no index.
 func fromURL(ctx context.Context, url, version string) (*v2.Chart, error) {
 	data, err := get(ctx, url, maxArchive)
 	if err != nil {
@@ -97,8 +97,8 @@ func unpack(from string, data []byte) (*v2.Chart, error) {
 	return c, nil
 }
 
-// damage adds what to do about an archive that ends too early: gzip's own words
-// for it tell nothing.
+// damage adds the remedy for an archive that ends too early: the error of gzip has
+// none.
 func damage(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return fmt.Errorf("the archive is cut off (%w): fetch it again", err)
@@ -106,8 +106,8 @@ func damage(err error) error {
 	return err
 }
 
-// versionFits fails if a chart that was named by its place has another version
-// than was asked for.
+// versionFits fails if a chart that was named by path or URL has another version
+// than the requested one.
 func versionFits(c *v2.Chart, from, version string) error {
 	if version == "" || version == c.Metadata.Version || chartutil.IsCompatibleRange(version, c.Metadata.Version) {
 		return nil

@@ -26,7 +26,7 @@ func installable(c *v2.Chart, kube *common.KubeVersion) error {
 // switchOff removes the subcharts whose conditions or tags the values do not
 // fulfil, and names those of the chart itself.
 func switchOff(c *v2.Chart, given map[string]any) (off []string, err error) {
-	declared := c.Metadata.Dependencies // Helm puts a shorter list in its place
+	declared := c.Metadata.Dependencies // Helm replaces it with a shorter list
 	if err := chartutil.ProcessDependencies(c, given); err != nil {
 		return nil, fmt.Errorf("dependencies: %w", err)
 	}
@@ -43,8 +43,8 @@ func switchOff(c *v2.Chart, given map[string]any) (off []string, err error) {
 }
 
 // complete fails if a dependency that is on is not in the folder charts/, of the
-// chart or of a subchart. Helm asks this of the chart alone: CAST AI's umbrella
-// from its sources renders to nothing there, without a word.
+// chart or of a subchart. Helm checks the chart alone: CAST AI's umbrella
+// from its sources renders to nothing there, without an error.
 func complete(c *v2.Chart) error {
 	there := map[string]bool{}
 	for _, d := range c.Dependencies() {

@@ -35,14 +35,14 @@ func pull(ctx context.Context, ref, version string) ([]byte, error) {
 		return nil, err
 	}
 	options := []registry.ClientOption{registry.ClientOptHTTPClient(client(ctx, maxArchive)), registry.ClientOptEnableCache(true)}
-	if loopback(u.Hostname()) {
+	if isLoopback(u.Hostname()) {
 		options = append(options, registry.ClientOptPlainHTTP())
 	}
 	c, err := registry.NewClient(options...)
 	if err != nil {
 		return nil, err
 	}
-	// This asks for the tags if no version is named, and takes the newest.
+	// This lists the tags if no version is named, and takes the newest.
 	_, u, err = c.ValidateReference(ref, version, u)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func pull(ctx context.Context, ref, version string) ([]byte, error) {
 }
 
 // layer fetches the archive alone, and refuses a size that no chart has before
-// room is made for it.
+// memory is allocated for it.
 func layer(c *registry.GenericClient, ref string) ([]byte, error) {
 	types := append([]string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex}, layers...)
 	got, err := c.PullGeneric(ref, registry.GenericPullOptions{
@@ -74,14 +74,15 @@ func layer(c *registry.GenericClient, ref string) ([]byte, error) {
 	return nil, fmt.Errorf("it is no chart: it has no layer of type %s", registry.ChartLayerMediaType)
 }
 
-// loopback hosts speak plain HTTP, as for docker and crane.
-func loopback(host string) bool {
+// isLoopback reports whether a host is on the loopback interface. Such registries are
+// used with plain HTTP, as by docker and crane.
+func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// login adds what to do when the registry wants to know who asks. oras has no one
-// error for it, only these words.
+// login adds the remedy if the registry requires credentials. oras has no error
+// type for it, only these texts.
 func login(err error, ref string) error {
 	for _, words := range []string{"status code 401", "status code 403", "credential not found"} {
 		if strings.Contains(err.Error(), words) {

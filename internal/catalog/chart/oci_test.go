@@ -83,7 +83,7 @@ func TestVersionsOfARegistry(t *testing.T) {
 	}
 }
 
-func TestARegistryThatAsksWhoIsThere(t *testing.T) {
+func TestARegistryThatRequiresCredentials(t *testing.T) {
 	host := pushed(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
 			w.Header().Set("WWW-Authenticate", `Basic realm="charts"`)
@@ -105,7 +105,7 @@ func TestARegistryThatAsksWhoIsThere(t *testing.T) {
 	}
 }
 
-func TestARegistryThatSpoilsTheArchive(t *testing.T) {
+func TestARegistryThatServesADamagedArchive(t *testing.T) {
 	host := pushed(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		response := httptest.NewRecorder()
 		next.ServeHTTP(response, r)
@@ -135,12 +135,12 @@ func TestARegistryThatPromisesTooMuch(t *testing.T) {
 	wantError(t, err, "this is no chart")
 }
 
-func TestOnlyThisMachineSpeaksPlainHTTP(t *testing.T) {
+func TestPlainHTTPIsForLoopbackHostsOnly(t *testing.T) {
 	for host, want := range map[string]bool{
 		"localhost": true, "127.0.0.1": true, "::1": true, "ghcr.io": false, "10.0.0.1": false, "localhost.example": false,
 	} {
-		if got := loopback(host); got != want {
-			t.Errorf("loopback(%q) = %v", host, got)
+		if got := isLoopback(host); got != want {
+			t.Errorf("isLoopback(%q) = %v", host, got)
 		}
 	}
 }

@@ -108,7 +108,7 @@ func crds(c *v2.Chart) []Manifest {
 	return all
 }
 
-// sorted puts hooks and other manifests in the order of their templates, so that
+// sorted returns hooks and other manifests in the order of their templates, so that
 // equal charts give equal results.
 func sorted(hooks []*release.Hook, others []releaseutil.Manifest) []Manifest {
 	var all []Manifest

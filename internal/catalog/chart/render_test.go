@@ -59,7 +59,7 @@ func TestRender(t *testing.T) {
 				a[4] = "agent/templates/tests/ping.yaml test busybox:2"
 			}),
 		},
-		"API versions switch on what asks for them": {
+		"API versions enable templates that require them": {
 			Options{APIVersions: []string{"monitoring.coreos.com/v1"}},
 			[]string{all[0], all[1], all[2], all[3], "agent/templates/lookup.yaml quay.io/prometheus/prometheus:v3.0.0", all[4]},
 		},
@@ -153,7 +153,7 @@ func TestErrorsNameTheValue(t *testing.T) {
 			"fault=nothing",
 			[]string{"_helpers.tpl:8: nil pointer evaluating interface {}.main", "--chart-set database.main.host=…"},
 		},
-		"what the chart says when it fails": {
+		"the message of the function fail": {
 			"fault=fail",
 			[]string{"config.yaml:16: mode must be one of: a, b", "--chart-set mode=…"},
 		},
@@ -165,7 +165,7 @@ func TestErrorsNameTheValue(t *testing.T) {
 			"fault=with,castai.other=x",
 			[]string{"config.yaml:20: nil pointer evaluating interface {}.name: see <.region.name> there", "--chart-set KEY=…"},
 		},
-		"a demand on a line that names no value is not repeated": {
+		"a requirement on a line without a value is not repeated": {
 			"fault=elsewhere",
 			[]string{"config.yaml:22: no mode fits: change the values with --chart-set KEY=…"},
 		},
@@ -201,7 +201,7 @@ func TestChartsThatCannotBeInstalled(t *testing.T) {
 		"a library has nothing to install":  {Options{Chart: "testdata/library"}, []string{"chart library 1.0.0: it is a library"}},
 		"dependencies must be in charts/":   {Options{Chart: "testdata/undone"}, []string{"undone/charts lacks agent, kvisor", "helm dependency build"}},
 		"so must those of a subchart":       {Options{Chart: "testdata/halfdone"}, []string{"halfdone/charts/part/charts lacks kvisor", "helm dependency build"}},
-		"a chart can ask for a Kubernetes":  {Options{Chart: "testdata/agent", KubeVersion: "1.20"}, []string{"wants Kubernetes >=1.28.0-0, not v1.20"}},
+		"a chart can require a version":     {Options{Chart: "testdata/agent", KubeVersion: "1.20"}, []string{"wants Kubernetes >=1.28.0-0, not v1.20"}},
 		"a version of Kubernetes has a dot": {Options{Chart: "testdata/agent", KubeVersion: "new"}, []string{`version "new" of Kubernetes`, "1.37"}},
 		"no chart":                          {Options{}, []string{"no chart is named"}},
 		"a file of values that is not there": {

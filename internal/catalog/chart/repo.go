@@ -34,7 +34,7 @@ func fromRepo(ctx context.Context, from, name, version string) (*v2.Chart, error
 		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
 	}
 	if registry.IsOCI(address) {
-		return fromRegistry(ctx, address, entry.Version) // whose digests vouch for it
+		return fromRegistry(ctx, address, entry.Version) // which verifies digests
 	}
 	data, err := get(ctx, address, maxArchive)
 	if err != nil {
@@ -92,8 +92,8 @@ func choose(index *repo.IndexFile, name, version string) (*repo.ChartVersion, er
 	return entry, nil
 }
 
-// verify holds an archive against the index. Helm does not, so that a damaged
-// copy would show, if at all, as an image that is missing.
+// verify compares an archive with the index. Helm does not: a damaged copy would
+// appear, if at all, as a missing image.
 func verify(archive []byte, digest string) error {
 	want := strings.TrimPrefix(digest, "sha256:")
 	if want == "" {

@@ -64,11 +64,11 @@ func repository(t *testing.T, change func(dir string, index *repo.IndexFile)) *h
 func TestVersionsOfARepository(t *testing.T) {
 	server := repository(t, nil)
 	for name, tc := range map[string]struct{ repo, version, want string }{
-		"the newest is taken, but no pre-release":   {"/charts", "", "1.10.0"},
-		"a slash at the end does no harm":           {"/charts/", "", "1.10.0"},
-		"a version is taken as it is":               {"/charts", "1.1.0", "1.1.0"},
-		"the newest of a range is taken":            {"/charts", "~1.1", "1.1.0"},
-		"a pre-release is taken if it is asked for": {"/charts", "2.0.0-rc.1", "2.0.0-rc.1"},
+		"the newest is taken, but no pre-release": {"/charts", "", "1.10.0"},
+		"a slash at the end does no harm":         {"/charts/", "", "1.10.0"},
+		"a version is taken as it is":             {"/charts", "1.1.0", "1.1.0"},
+		"the newest of a range is taken":          {"/charts", "~1.1", "1.1.0"},
+		"a pre-release is taken if it is named":   {"/charts", "2.0.0-rc.1", "2.0.0-rc.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Render(t.Context(), Options{Chart: "agent", Repo: server.URL + tc.repo, Version: tc.version})

@@ -5,7 +5,7 @@
 // and pods.
 //
 // Running pods alone would not do: hooks and tests are short-lived, CronJobs are
-// asleep, and some Deployments begin with no replicas. Templates alone would not
+// idle, and some Deployments begin with no replicas. Templates alone would not
 // do either, since other webhooks and controllers add containers to pods.
 //
 // It only lists, and only in the namespaces of the configuration. Of what a
@@ -87,7 +87,7 @@ func (r *reader) template(kind string, meta metav1.ObjectMeta, t corev1.PodTempl
 // annotations.
 func (r *reader) pod(from catalog.From, kind string, meta metav1.ObjectMeta, pod corev1.Pod) error {
 	r.seen++
-	// podspec alone knows where images stand, and it reads JSON.
+	// The image fields are known to podspec, which reads JSON.
 	text, err := json.Marshal(pod)
 	if err != nil {
 		return fmt.Errorf("%s %s/%s: %w", kind, meta.Namespace, meta.Name, err)

@@ -102,11 +102,11 @@ func TestEveryKindOfWorkloadIsRead(t *testing.T) {
 	}
 }
 
-func TestWhatTheWebhookRewroteGoesBackToItsOriginal(t *testing.T) {
+func TestRewrittenImagesAreListedByTheirOriginals(t *testing.T) {
 	const public, private = "ghcr.io/castai/images/agent:v1", ecr + "/agent:v1"
 	for name, tc := range map[string]struct{ image, annotation, want string }{
 		"by the annotation":                                    {private, `{"containers/main":"` + public + `"}`, public},
-		"not by the annotation of another place":               {private, `{"containers/other":"` + public + `"}`, private},
+		"not by the annotation of another field":               {private, `{"containers/other":"` + public + `"}`, private},
 		"not by an annotation that the rules contradict":       {private, `{"containers/main":"quay.io/acme/x:1"}`, private},
 		"not by one that is no JSON":                           {private, `{`, private},
 		"an image changed since then is taken as it is":        {"quay.io/acme/new:1", `{"containers/main":"` + public + `"}`, "quay.io/acme/new:1"},
@@ -145,7 +145,7 @@ func store(t *testing.T, client *fake.Clientset, name string, version int, statu
 	}
 }
 
-func TestOfAReleaseThatHelmStoredTheRevisionThatCountsIsRead(t *testing.T) {
+func TestTheCurrentRevisionsOfAReleaseAreRead(t *testing.T) {
 	client := fake.NewClientset(&corev1.Secret{ObjectMeta: meta("other"), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"release": []byte("x")}})
 	store(t, client, "plain", 2, releasecommon.StatusSuperseded)
 	store(t, client, "plain", 9, releasecommon.StatusSuperseded)
@@ -201,15 +201,15 @@ func TestAllMissingRightsAreNamedAtOnce(t *testing.T) {
 }
 
 func TestAllPagesAreRead(t *testing.T) {
-	var asked []string
+	var tokens []string
 	s := source{page: func(_ context.Context, o metav1.ListOptions) (string, error) {
-		asked = append(asked, o.Continue)
+		tokens = append(tokens, o.Continue)
 		return map[string]string{"": "b", "b": "c"}[o.Continue], nil
 	}}
 	if err := s.read(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{"", "b", "c"}, asked); d != "" {
+	if d := cmp.Diff([]string{"", "b", "c"}, tokens); d != "" {
 		t.Error(d)
 	}
 }

@@ -51,7 +51,7 @@ func (r *releases) keep(s corev1.Secret) error {
 
 // done adds the latest deployed revision of each release. A later one that is
 // pending or failed is added as well: on a cluster without a way out it often
-// failed for want of its images, and its owner will try again.
+// failed because its images are missing, and will be retried.
 func (r *releases) done() error {
 	for _, name := range slices.Sorted(maps.Keys(r.revisions)) {
 		revisions := r.revisions[name]

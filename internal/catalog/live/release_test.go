@@ -24,7 +24,7 @@ func pack(text []byte) []byte {
 
 const secret = "SECRET-VALUE"
 
-func TestWhatHelmDidNotStoreIsRefusedWithoutQuotingIt(t *testing.T) {
+func TestInvalidReleasesAreRejectedWithoutQuotingThem(t *testing.T) {
 	whole := pack([]byte(`{"manifest":"` + strings.Repeat(secret, 100) + `"}`))
 	for name, tc := range map[string]struct {
 		data []byte
@@ -48,7 +48,7 @@ func TestWhatHelmDidNotStoreIsRefusedWithoutQuotingIt(t *testing.T) {
 	}
 }
 
-func TestTheFirstVersionsOfHelmDidNotPack(t *testing.T) {
+func TestUncompressedReleasesAreRead(t *testing.T) {
 	r, err := decode([]byte(base64.StdEncoding.EncodeToString([]byte(`{"manifest":"m","hooks":[{"manifest":"h"}]}`))))
 	if err != nil || r.Manifest != "m" || r.hooks()[0] != "h" {
 		t.Errorf("%+v, %v", r, err)
