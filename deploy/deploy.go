@@ -82,8 +82,8 @@ func Guards() []Guard { return []Guard{GuardWarn, GuardDeny, GuardOff} }
 // Options choose what is rendered. Rules are required.
 type Options struct {
 	Rules *rewrite.Rules
-	// Engine is Webhook if empty. Overlays, Image and Replicas are the webhook's
-	// alone.
+	// Engine is Webhook if empty. Overlays, Image and Replicas are for
+	// Webhook only.
 	Engine Engine
 	// Guard is GuardWarn if empty.
 	Guard Guard
@@ -192,9 +192,9 @@ func build(o Options) (resmap.ResMap, error) {
 // bundle is where the tree lies in memory.
 const bundle = "/bundle"
 
-// edit does to the top-level kustomization what its comments ask of a person,
-// and puts another one around it that patches what has no line there. Patches
-// inside would come before the registry is filled in.
+// edit sets in the top-level kustomization what its comments describe, and wraps it
+// in another one that has the patches. Patches inside would be applied before the
+// registry is filled in.
 func edit(disk filesys.FileSystem, o Options) error {
 	data, err := disk.ReadFile(bundle + "/kustomization.yaml")
 	if err != nil {
@@ -224,14 +224,14 @@ func edit(disk filesys.FileSystem, o Options) error {
 	if o.Guard == GuardDeny || o.Guard == GuardOff {
 		k.Components = append(k.Components, "components/guard-"+string(o.Guard))
 	}
-	around := types.Kustomization{Resources: []string{"bundle"}}
-	if around.Patches, err = patches(o); err != nil {
+	outer := types.Kustomization{Resources: []string{"bundle"}}
+	if outer.Patches, err = patches(o); err != nil {
 		return err
 	}
-	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", around))
+	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", outer))
 }
 
-// check refuses what does not fit together.
+// check refuses options that exclude each other.
 func (o Options) check() error {
 	switch {
 	case o.Engine != "" && !slices.Contains(Engines(), o.Engine):

@@ -121,7 +121,7 @@ func TestTheRegistryReachesConfigConditionsAndImage(t *testing.T) {
 		`["` + registry + `"].exists(registry,`,
 	} {
 		if !strings.Contains(out, want) {
-			t.Errorf("the bundle lacks %q", want)
+			t.Errorf("the bundle does not have %q", want)
 		}
 	}
 	if n := strings.Count(out, `["`+registry+`"].exists(registry,`); n != 2 {
@@ -212,7 +212,7 @@ func TestOptionsReachTheBundle(t *testing.T) {
 	} {
 		o.Rules, o.Config = rules(t, config), []byte("registry: "+registry)
 		if !strings.Contains(render(t, o), want) {
-			t.Errorf("the bundle lacks %q", want)
+			t.Errorf("the bundle does not have %q", want)
 		}
 	}
 }

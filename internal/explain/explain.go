@@ -72,7 +72,7 @@ type Guard struct {
 }
 
 // Public reports whether the pod would be stored with a public image, as far as
-// the guard can tell, or refused.
+// the guard can determine, or refused.
 func (r Report) Public() bool {
 	return r.Refused || slices.Contains([]string{"warns", "denies", "error"}, r.Guard.Verdict)
 }

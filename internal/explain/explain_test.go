@@ -120,7 +120,7 @@ func TestTheConditionsAreReportedWithTheirValues(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoManifestIsAnErrorWithItsPlace(t *testing.T) {
+func TestInvalidManifestsAreErrorsWithTheirPosition(t *testing.T) {
 	for text, want := range map[string]string{
 		"a: [":                              "f.yaml: document 1",
 		"kind: Pod\nspec: {containers: 3}":  "f.yaml: document 1: Pod",
