@@ -13,7 +13,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/jsonpatch"
 )
 
-// A check says what is wrong with an answer to the request with this uid.
+// A check returns an error if an answer to the request with this uid is wrong.
 type check func(answer, uid []byte) error
 
 // registry is the private registry of the benchmark's configuration.
@@ -53,7 +53,7 @@ func patchOf(answer, uid []byte) ([]jsonpatch.Operation, error) {
 }
 
 // checkOurs wants the two images, each under its own name in the registry, and
-// beside them nothing but an annotation.
+// no other change but an annotation.
 func checkOurs(answer, uid []byte) error {
 	others, err := imagesReplaced(answer, uid)
 	if err != nil {

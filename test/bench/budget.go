@@ -2,13 +2,13 @@
 
 package main
 
-// A budget is one measured figure beside what was promised.
+// A budget is one measured figure and its documented limit.
 type budget struct {
 	What    string  `json:"what"`
 	Value   float64 `json:"value"`
 	Unit    string  `json:"unit"`
 	Budget  string  `json:"budget"`
-	Verdict string  `json:"verdict"` // met, missed, or empty: no promise
+	Verdict string  `json:"verdict"` // met, missed, or empty: no limit
 }
 
 const (
@@ -33,22 +33,22 @@ func verdict(ok bool) string {
 	return missed
 }
 
-func noPromise(float64) string { return "" }
+func noLimit(float64) string { return "" }
 
-// budgets are ours against what the design promises. A ratio to a server that
-// was not run is left out.
+// budgets compares our figures with their documented limits. A ratio to a server
+// that was not run is omitted.
 func (r *report) budgets() []budget {
 	var out []budget
-	figure := func(what string, v float64, unit, promise string, judge func(float64) string) {
-		out = append(out, budget{what, v, unit, promise, judge(v)})
+	figure := func(what string, v float64, unit, limit string, judge func(float64) string) {
+		out = append(out, budget{what, v, unit, limit, judge(v)})
 	}
-	ratio := func(what, to string, of func(round) float64, promise string, judge func(float64) string) {
+	ratio := func(what, to string, of func(round) float64, limit string, judge func(float64) string) {
 		if v, ok := r.ratio(ours, to, of); ok {
-			figure(what, v, "×", promise, judge)
+			figure(what, v, "×", limit, judge)
 		}
 	}
 	ratio("requests, "+ours+" / "+echoName, echoName, perSecond, "≥ 0.35, aim 0.50", atLeast(0.35))
-	ratio("requests, "+ours+" / "+stock, stock, perSecond, "", noPromise)
+	ratio("requests, "+ours+" / "+stock, stock, perSecond, "", noLimit)
 	ratio("p99, "+ours+" / "+echoName, echoName, p99, "≤ 2.50", atMost(2.5))
 	if i := r.find(ours); i >= 0 && r.Servers[i].PeakMiB > 0 {
 		figure("memory, peak", r.Servers[i].PeakMiB, "MiB", "≤ 32", atMost(32))

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// echoName is the argument that makes this binary the floor instead of the
-// harness: what TLS and net/http cost when nobody looks at the review.
+// echoName is the argument that makes this binary the lower bound instead of the
+// harness: the cost of TLS and net/http without decoding the review.
 const echoName = "echo"
 
 // echoAnswer is about as long as the answer with two images.

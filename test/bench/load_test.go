@@ -32,7 +32,7 @@ func TestLoad(t *testing.T) {
 		"the uid of another request is found out": {
 			func(w http.ResponseWriter, _ string) { fmt.Fprint(w, answerWith(noUID, rightPatch)) }, "uid",
 		},
-		"an image left alone is found out": {
+		"an image that is not rewritten is an error": {
 			func(w http.ResponseWriter, uid string) { fmt.Fprint(w, answerWith(uid, "[]")) }, "does not replace",
 		},
 		"one operation too many is found out": {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures the webhook beside its floor and its peers.
+// Command bench measures the webhook, an echo server as its lower bound, and its peers.
 //
-// Absolute figures say more about the machine than about the program. So the
-// servers take turns in one run, under the same load, and what counts is the
-// ratios. A slow figure is reported, never an error: the exit code is 1 only
+// Absolute figures depend on the machine more than on the program. So the servers
+// alternate in one run, under the same load, and the ratios are compared. A slow figure is reported, never an error: the exit code is 1 only
 // when a server did not run or gave a wrong answer.
 package main
 
@@ -69,7 +68,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // main prints errors
 	fs.StringVar(&o.server, "server", "", "measure this `binary` (default: built from the module)")
-	fs.StringVar(&o.peers, "peers", "stock", "peers beside the echo: none or stock")
+	fs.StringVar(&o.peers, "peers", "stock", "peers in addition to the echo: none or stock")
 	fs.StringVar(&o.output, "o", "table", "output: table or json")
 	fs.DurationVar(&o.duration, "duration", 5*time.Second, "measured time of a server in a round")
 	fs.DurationVar(&o.warmUp, "warm-up", time.Second, "time before it, not counted")

@@ -16,8 +16,8 @@ import (
 // starts is how often the time from start to ready is taken.
 const starts = 5
 
-// measure gives each server its turn in each round, one process at a time.
-// The turns interleave, so that a machine that slows down slows all of them.
+// measure runs each server once in each round, one process at a time. The
+// servers alternate, so that a machine that slows down slows all of them.
 func (s session) measure(ctx context.Context, o options, log io.Writer) (*report, error) {
 	req, err := newRequest()
 	if err != nil {
@@ -35,31 +35,31 @@ func (s session) measure(ctx context.Context, o options, log io.Writer) (*report
 	for n := range o.rounds {
 		for i, srv := range s.servers {
 			fmt.Fprintf(log, "round %d/%d: %s\n", n+1, o.rounds, srv.name)
-			got, err := s.turn(ctx, srv, req, o)
+			got, err := s.runRound(ctx, srv, req, o)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", srv.name, err)
 			}
 			r.Servers[i].Rounds = append(r.Servers[i].Rounds, got)
 		}
 	}
-	own := s.servers[len(s.servers)-1]
+	webhook := s.servers[len(s.servers)-1]
 	fmt.Fprintln(log, "start to ready")
 	for range starts {
-		d, err := s.startToReady(ctx, own)
+		d, err := s.startToReady(ctx, webhook)
 		if err != nil {
 			return nil, err
 		}
 		r.StartsMillis = append(r.StartsMillis, millis(d))
 	}
-	if r.BinaryMiB, r.BinaryGzipMiB, err = sizes(own.path); err != nil {
+	if r.BinaryMiB, r.BinaryGzipMiB, err = sizes(webhook.path); err != nil {
 		return nil, err
 	}
 	r.summarize()
 	return r, nil
 }
 
-// turn is one server in one round, in a fresh process.
-func (s session) turn(ctx context.Context, srv server, req request, o options) (round, error) {
+// runRound measures one server in one round, in a fresh process.
+func (s session) runRound(ctx context.Context, srv server, req request, o options) (round, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return round{}, err

@@ -10,7 +10,7 @@ import (
 )
 
 // stopAndPeak stops the process and returns the most memory that it had
-// resident, in bytes; 0 where the system does not tell.
+// resident, in bytes; 0 where the system does not report it.
 func (p *process) stopAndPeak() int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	p.stop()

@@ -33,7 +33,7 @@ const (
 func start(path string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(path, args...), name: filepath.Base(path), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.SysProcAttr = diesWithUs()
+	p.cmd.SysProcAttr = killWithParent()
 	p.began = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func start(path string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// stop kills the server: a polite end would be its time to drain.
+// stop kills the server: a graceful stop would take its time to drain.
 func (p *process) stop() {
 	_ = p.cmd.Process.Kill() // an error means that it has ended already
 	<-p.ended
@@ -72,7 +72,7 @@ func (p *process) await(ctx context.Context, probe func(context.Context) error) 
 	}
 }
 
-// freeAddr is a loopback address that nobody listens on at the moment.
+// freeAddr returns a loopback address whose port is free at the moment.
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -100,7 +100,7 @@ func ready(client *http.Client, addr string) func(context.Context) error {
 	}
 }
 
-// A tail keeps the end of what a server says, to be shown if it fails.
+// A tail keeps the end of the output of a server, to be shown if it fails.
 type tail struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

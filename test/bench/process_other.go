@@ -6,6 +6,6 @@ package main
 
 import "syscall"
 
-// diesWithUs: only Linux can bind a child's life to ours. Elsewhere stop does
+// killWithParent: only Linux can kill a child when its parent ends. Elsewhere stop does
 // it, on every path but a kill of the harness itself.
-func diesWithUs() *syscall.SysProcAttr { return nil }
+func killWithParent() *syscall.SysProcAttr { return nil }

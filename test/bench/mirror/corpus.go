@@ -21,10 +21,10 @@ import (
 // platforms each. Eight share one base, eight another. 590 MB are unique; counted
 // once for each repository it is 1,148 MB.
 const (
-	images    = 16
-	baseLayer = 9_965_000 // two of them for a platform
-	ownLarge  = 11_950_000
-	ownSmall  = 3_990_000
+	images      = 16
+	baseLayer   = 9_965_000 // two of them for a platform
+	uniqueLarge = 11_950_000
+	uniqueSmall = 3_990_000
 )
 
 // corpus pushes the images to a registry, as library/image-0:v1 and so on.
@@ -56,9 +56,9 @@ func build(i, n int, arch string) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, own := 1000+100*(i%2)+10*n, 10_000+100*i+10*n
+	base, unique := 1000+100*(i%2)+10*n, 10_000+100*i+10*n
 	return mutate.AppendLayers(mutate.ConfigMediaType(image, types.OCIConfigJSON),
-		random(base, baseLayer), random(base+1, baseLayer), random(own, ownLarge), random(own+1, ownSmall))
+		random(base, baseLayer), random(base+1, baseLayer), random(unique, uniqueLarge), random(unique+1, uniqueSmall))
 }
 
 // random is a layer that cannot be compressed, as real ones are already.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// link is a TCP proxy that is as slow as a way to another data centre: what is
+// link is a TCP proxy that is as slow as a way to another data center: what is
 // sent arrives later, and each connection carries so much a second each way.
 type link struct {
 	net.Listener

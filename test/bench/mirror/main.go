@@ -47,7 +47,7 @@ type bench struct {
 	dir     string // for everything that is written
 	ours    string // the program
 	peers   string // the folder of the others
-	address string // of this machine, not loopback: that the rules leave alone
+	address string // of this machine, not loopback, which the rules do not rewrite
 	runs    int
 	source  string // host and port of the source itself
 }
@@ -110,7 +110,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// memory is where a disk would not be measured along, if there is such a place.
+// memory is a directory in memory, so that no disk is measured, if there is one.
 func memory() string {
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		return "/dev/shm"
@@ -131,8 +131,8 @@ func buildPeers(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return "", err
 	}
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the peers: %w: %s", err, said)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the peers: %w: %s", err, out)
 	}
 	return bin, nil
 }
@@ -150,7 +150,7 @@ func (b *bench) programs() []program {
 	return []program{{"ours", b.copyOurs}, {"crane", b.copyCrane}, {"regsync", b.copyRegsync}}
 }
 
-// targetRef is where the rules put an image: every program copies to there.
+// targetRef is the target that the rules give an image: every program copies to it.
 func (b *bench) targetRef(source, target string, i int) string {
 	return b.targetRepository(source, target, i) + ":v1"
 }
@@ -159,7 +159,7 @@ func (b *bench) targetRepository(source, target string, i int) string {
 	return fmt.Sprintf("%s/castai/%s/library/image-%d", target, strings.Replace(source, ":", "_", 1), i)
 }
 
-// compare measures all programs, taking turns.
+// compare measures all programs, alternating.
 func (b *bench) compare(ctx context.Context, p profile, shares bool) (times, error) {
 	source, err := listenLink(b.address, b.source, p.roundTrip, p.rate)
 	if err != nil {

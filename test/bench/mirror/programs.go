@@ -69,8 +69,8 @@ func id(s string) string {
 }
 
 func execute(ctx context.Context, program string, args ...string) error {
-	if said, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(program), err, said)
+	if out, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", filepath.Base(program), err, out)
 	}
 	return nil
 }

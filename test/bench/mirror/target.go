@@ -51,8 +51,8 @@ func (b *bench) startTarget(source string, shares bool) (*target, error) {
 
 func (t *target) stop() { _, _ = t.server.Close(), os.RemoveAll(t.dir) }
 
-// floor measures ours on loopback beside a raw copy: each unique blob read and
-// written once over the same connections, and nothing else, not even a digest.
+// floor measures ours on loopback, and as its lower bound a raw copy: each unique
+// blob is read and written once over the same connections, without digests.
 func (b *bench) floor(ctx context.Context, p profile) (raw, ours float64, err error) {
 	source, err := listenLink(b.address, b.source, p.roundTrip, p.rate)
 	if err != nil {
