@@ -132,23 +132,21 @@ func eachPod(text string, f func(kind string, spec corev1.PodSpec)) error {
 		} else if err != nil {
 			return err
 		}
-		kind, _ := object["kind"].(string)
-		at, fields := any(object), podspec.Template(kind)
-		for _, field := range fields {
-			inner, _ := at.(map[string]any)
-			at = inner[field]
+		var faults []error
+		podspec.Walk(podspec.JSON{}, any(object), func(w podspec.Workload[any]) {
+			var spec corev1.PodSpec
+			raw, err := json.Marshal(w.Spec)
+			if err == nil {
+				err = json.Unmarshal(raw, &spec)
+			}
+			if err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", w.Kind, err))
+				return
+			}
+			f(w.Kind, spec)
+		})
+		if len(faults) > 0 {
+			return errors.Join(faults...)
 		}
-		if at == nil || len(fields) == 0 {
-			continue
-		}
-		raw, err := json.Marshal(at)
-		if err != nil {
-			return err
-		}
-		var spec corev1.PodSpec
-		if err := json.Unmarshal(raw, &spec); err != nil {
-			return fmt.Errorf("%s: %w", kind, err)
-		}
-		f(kind, spec)
 	}
 }

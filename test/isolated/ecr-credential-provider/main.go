@@ -49,14 +49,14 @@ func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) != 1 {
 		return errors.New("give the file with the password as the only argument")
 	}
-	var asked request
-	if err := json.NewDecoder(stdin).Decode(&asked); err != nil {
+	var in request
+	if err := json.NewDecoder(stdin).Decode(&in); err != nil {
 		return err
 	}
-	if asked.APIVersion != apiVersion || asked.Kind != "CredentialProviderRequest" {
-		return fmt.Errorf("unknown request %s %s", asked.APIVersion, asked.Kind)
+	if in.APIVersion != apiVersion || in.Kind != "CredentialProviderRequest" {
+		return fmt.Errorf("unknown request %s %s", in.APIVersion, in.Kind)
 	}
-	host := rewrite.RegistryHost(asked.Image)
+	host := rewrite.RegistryHost(in.Image)
 	if !rewrite.IsECRHost(host) {
 		return fmt.Errorf("%s is no private ECR", host)
 	}

@@ -62,8 +62,8 @@ func Run(env ...string) (code int, err error) {
 		return 1, err
 	}
 	defer func() {
-		if left := removeCgroup(name); err == nil {
-			err = left
+		if errRemove := removeCgroup(name); err == nil {
+			err = errRemove
 		}
 	}()
 	self, err := os.Executable()
@@ -98,9 +98,9 @@ func Run(env ...string) (code int, err error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	if said, err := io.ReadAll(entered); err != nil || string(said) != ok {
+	if message, err := io.ReadAll(entered); err != nil || string(message) != ok {
 		<-done
-		return 1, fmt.Errorf("setting up a machine: %s", strings.TrimSpace(string(said)))
+		return 1, fmt.Errorf("setting up a machine: %s", strings.TrimSpace(string(message)))
 	}
 	for {
 		select {
