@@ -62,10 +62,10 @@ func superfluous(r rewrite.Result, rules *rewrite.Rules) bool {
 	return false
 }
 
-// TestWhatTheWebhookWouldPatchIsSentToIt is the one property that must hold
+// TestPodsToPatchAreSentToTheWebhook is the one property that must hold
 // without exception: a reference that would be rewritten, but is not sent,
 // starts a pod that cannot pull.
-func TestWhatTheWebhookWouldPatchIsSentToIt(t *testing.T) {
+func TestPodsToPatchAreSentToTheWebhook(t *testing.T) {
 	for name, c := range configs() {
 		t.Run(name, func(t *testing.T) {
 			a := start(t, c)
@@ -103,7 +103,7 @@ func TestWhatTheWebhookWouldPatchIsSentToIt(t *testing.T) {
 	}
 }
 
-// podsWith puts an image into each field of an otherwise private pod.
+// podsWith sets an image in each field of an otherwise private pod.
 func podsWith(image, env string) map[string]*corev1.Pod {
 	private := func(change func(*corev1.PodSpec)) *corev1.Pod {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "123456789012.dkr.ecr.us-east-1.amazonaws.com/other/c:1"}}}}
@@ -154,8 +154,8 @@ func TestEveryPodOfTheCorpusIsSentWhenItWouldBePatched(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if again, _ := patcher.Create(persisted); string(again) != "[]" {
-					t.Errorf("%s: what is persisted would be patched again: %s", name, again)
+				if second, _ := patcher.Create(persisted); string(second) != "[]" {
+					t.Errorf("%s: the persisted pod would be patched again: %s", name, second)
 				}
 			}
 		})
@@ -218,11 +218,11 @@ func TestScopeAndOutage(t *testing.T) {
 		namespace string
 		pod       *corev1.Pod
 	}{
-		"a private pod":                        {"castai-agent", private},
-		"a static pod":                         {"castai-agent", static},
-		"a public pod of another namespace":    {"default", public},
-		"a public pod in the webhook's own":    {"castai-privatelink", public},
-		"what was rewritten, a second time in": {"castai-agent", got},
+		"a private pod":                     {"castai-agent", private},
+		"a static pod":                      {"castai-agent", static},
+		"a public pod of another namespace": {"default", public},
+		"a public pod in the webhook's own": {"castai-privatelink", public},
+		"a rewritten pod, a second time in": {"castai-agent", got},
 	} {
 		if _, called, err := a.create(tc.namespace, tc.pod); err != nil || called {
 			t.Errorf("%s: called %v, %v; want it to pass", name, called, err)

@@ -15,9 +15,9 @@ import (
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
-// TestExplainSaysWhatTheAPIServerDoes compares what privatelink explain says
+// TestExplainEqualsTheAPIServer compares what privatelink explain says
 // with what the plugins do.
-func TestExplainSaysWhatTheAPIServerDoes(t *testing.T) {
+func TestExplainEqualsTheAPIServer(t *testing.T) {
 	for name, c := range configs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,7 +38,7 @@ func TestExplainSaysWhatTheAPIServerDoes(t *testing.T) {
 						t.Fatal(err)
 					}
 					pod.Namespace = "castai-agent"
-					said, err := b.Explain(t.Context(), explain.Pod{Kind: "Pod", Name: pod.Name, Namespace: pod.Namespace, Object: &pod})
+					report, err := b.Explain(t.Context(), explain.Pod{Kind: "Pod", Name: pod.Name, Namespace: pod.Namespace, Object: &pod})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -48,12 +48,12 @@ func TestExplainSaysWhatTheAPIServerDoes(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					if d := cmp.Diff(withoutRecord(t, *done), withoutRecord(t, *inNamespace(apply(t, raw, said.Patch)))); d != "" {
-						t.Errorf("%s, %s: -done +said\n%s", engine, pod.Name, d)
+					if d := cmp.Diff(withoutRecord(t, *done), withoutRecord(t, *inNamespace(apply(t, raw, report.Patch)))); d != "" {
+						t.Errorf("%s, %s: -done +report\n%s", engine, pod.Name, d)
 					}
 					warned := len(p.watch("castai-agent", done, nil, "").warnings) > 0
-					if warned != (said.Guard.Verdict == "warns") || warned != said.Public() {
-						t.Errorf("%s, %s: the guard warned: %v, and is said to: %s", engine, pod.Name, warned, said.Guard.Verdict)
+					if warned != (report.Guard.Verdict == "warns") || warned != report.Public() {
+						t.Errorf("%s, %s: the guard warned: %v, and is reported as: %s", engine, pod.Name, warned, report.Guard.Verdict)
 					}
 				}
 			}

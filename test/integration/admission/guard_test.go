@@ -18,11 +18,11 @@ import (
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
-// TestTheGuardSeesWhatIsPublicAndNothingElse shows each pod to the guard twice:
+// TestTheGuardReportsPublicImagesOnly shows each pod to the guard twice:
 // as it was written, and as the webhook leaves it. Every reference that was not
 // mapped is seen, and a pod without one passes. The false alarms are those of
 // the match conditions, named by superfluous.
-func TestTheGuardSeesWhatIsPublicAndNothingElse(t *testing.T) {
+func TestTheGuardReportsPublicImagesOnly(t *testing.T) {
 	generated := corpus.Generated(2, 4_000/share)
 	for name, c := range configs() {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestTheGuardSeesWhatIsPublicAndNothingElse(t *testing.T) {
 
 // beginsPrivate names what is passed although it is no reference: a text that
 // begins as a private or kept one does, and has a fault further on. The kubelet
-// refuses it, and no registry is asked.
+// refuses it, and no registry is contacted.
 func beginsPrivate(text string, rules *rewrite.Rules) bool {
 	host, _, _ := strings.Cut(rules.Registry(), "/")
 	for _, prefix := range append(rules.Config().Keep, rules.Registry(), host) {
@@ -142,19 +142,19 @@ func TestTheGuard(t *testing.T) {
 	for name, tc := range map[string]struct {
 		namespace, subresource string
 		pod, old               *corev1.Pod
-		says                   string // "" if it is silent
+		want                   string // part of the warning or error, "" for none
 	}{
-		"a public image is named, with what to do":                 {"castai-agent", "", of(public, nil), nil, `privatelink: 1 public, first "` + public + `": nodes cannot pull it`},
-		"a private one passes":                                     {"castai-agent", "", of(private, nil), nil, ""},
-		"another namespace is none of its business":                {"default", "", of(public, nil), nil, ""},
-		"a static pod runs already":                                {"castai-agent", "", of(public, static), nil, ""},
-		"an update that brings a public image back":                {"castai-agent", "", of(public, nil), of(private, nil), `first "` + public + `"`},
-		"an update of a pod that was public passes, it is no news": {"castai-agent", "", of(public, labelled), of(public, nil), ""},
-		"a new debug container":                                    {"castai-agent", "ephemeralcontainers", of(private, debugged), of(private, nil), `first "busybox"`},
-		"one that was there passes":                                {"castai-agent", "ephemeralcontainers", of(private, debugged), of(private, debugged), ""},
-		"what cannot be parsed is public all the same":             {"castai-agent", "", of("{{ .Values.image }}", nil), nil, `first "{{ .Values.image }}"`},
-		"a line break cannot break the warning":                    {"castai-agent", "", of("a\nb", nil), nil, `first "a\nb": nodes`},
-		"a long one is cut":                                        {"castai-agent", "", of("quay.io/"+strings.Repeat("a", 100_000), nil), nil, strings.Repeat("a", 109) + `...": nodes`},
+		"a public image is named, with the remedy":       {"castai-agent", "", of(public, nil), nil, `privatelink: 1 public, first "` + public + `": nodes cannot pull it`},
+		"a private one passes":                           {"castai-agent", "", of(private, nil), nil, ""},
+		"another namespace is not matched":               {"default", "", of(public, nil), nil, ""},
+		"a static pod is not matched":                    {"castai-agent", "", of(public, static), nil, ""},
+		"an update that brings a public image back":      {"castai-agent", "", of(public, nil), of(private, nil), `first "` + public + `"`},
+		"an update of a pod that was public passes":      {"castai-agent", "", of(public, labelled), of(public, nil), ""},
+		"a new debug container":                          {"castai-agent", "ephemeralcontainers", of(private, debugged), of(private, nil), `first "busybox"`},
+		"one that was there passes":                      {"castai-agent", "ephemeralcontainers", of(private, debugged), of(private, debugged), ""},
+		"a value that cannot be parsed counts as public": {"castai-agent", "", of("{{ .Values.image }}", nil), nil, `first "{{ .Values.image }}"`},
+		"a line break cannot break the warning":          {"castai-agent", "", of("a\nb", nil), nil, `first "a\nb": nodes`},
+		"a long one is cut":                              {"castai-agent", "", of("quay.io/"+strings.Repeat("a", 100_000), nil), nil, strings.Repeat("a", 109) + `...": nodes`},
 		"all are counted": {"castai-agent", "", of(public, func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "i", Image: "busybox", Env: []corev1.EnvVar{{Name: "SCANNERS_IMAGE", Value: "quay.io/a/b"}}}}
 		}), nil, "3 public, first"},
@@ -163,15 +163,15 @@ func TestTheGuard(t *testing.T) {
 			t.Parallel()
 			for _, guard := range []deploy.Guard{deploy.GuardWarn, deploy.GuardDeny} {
 				v := startPolicies(t, rewrite.Config{Registry: corpus.Registry}, deploy.Options{Guard: guard}).watch(tc.namespace, tc.pod, tc.old, tc.subresource)
-				said := strings.Join(v.warnings, "\n")
-				if (v.denied != nil) != (tc.says != "" && guard == deploy.GuardDeny) {
+				message := strings.Join(v.warnings, "\n")
+				if (v.denied != nil) != (tc.want != "" && guard == deploy.GuardDeny) {
 					t.Errorf("%s: denied: %v", guard, v.denied)
 				}
 				if v.denied != nil {
-					said += v.denied.Error()
+					message += v.denied.Error()
 				}
-				if (said == "") != (tc.says == "") || !strings.Contains(said, tc.says) || len(said) > 1000 {
-					t.Errorf("%s: it says %q, want %q", guard, said, tc.says)
+				if (message == "") != (tc.want == "") || !strings.Contains(message, tc.want) || len(message) > 1000 {
+					t.Errorf("%s: the message is %q, want %q", guard, message, tc.want)
 				}
 			}
 		})

@@ -118,8 +118,8 @@ func wire[H any](t *testing.T, p *generic.Plugin[H], client kubernetes.Interface
 	}
 }
 
-// schemas is a client that knows the API server's OpenAPI schemas, which the
-// mutating plugin asks for.
+// schemas is a client that has the API server's OpenAPI schemas, which the
+// mutating plugin requests.
 type schemas struct{ kubernetes.Interface }
 
 func (s schemas) Discovery() discovery.DiscoveryInterfaces {
@@ -136,7 +136,7 @@ func (noAuthorizer) Authorize(context.Context, authorizer.Attributes) (authorize
 	return authorizer.DecisionNoOpinion, "", nil
 }
 
-// verdict is what the guard said.
+// verdict is the result of the guard.
 type verdict struct {
 	warnings []string
 	denied   error

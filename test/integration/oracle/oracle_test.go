@@ -55,7 +55,7 @@ func mirrors(t *testing.T, rules []rewrite.Rule) *types.SystemContext {
 	return &types.SystemContext{SystemRegistriesConfPath: file, SystemRegistriesConfDirPath: t.TempDir()}
 }
 
-func TestPrefixesMeanWhatSysregistriesSays(t *testing.T) {
+func TestPrefixesMatchAsInSysregistries(t *testing.T) {
 	for name, rules := range map[string][]rewrite.Rule{
 		"the built-in rules": nil,
 		"with extra rules":   {{Source: "quay.io/acme", Target: "p"}, {Source: "quay.io/acme/deep", Target: "q"}, {Source: "registry.k8s.io", Target: "k8s"}},
