@@ -127,7 +127,7 @@ func every(ctx context.Context, interval time.Duration, f func()) (stop func()) 
 }
 
 func (r *Reporter) startBars(ctx context.Context, p *mirror.Progress) (stop func()) {
-	bars := mpb.New(mpb.WithOutput(r.ErrOut), mpb.WithWidth(40), mpb.WithRefreshRate(barInterval))
+	bars := mpb.New(mpb.WithOutput(r.ErrOut), mpb.WithAutoRefresh(), mpb.WithWidth(40), mpb.WithRefreshRate(barInterval))
 	bytes := bars.AddBar(0, mpb.PrependDecorators(decor.Name("bytes  ")),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f "), decor.AverageETA(decor.ET_STYLE_GO)))
 	images := bars.AddBar(0, mpb.PrependDecorators(decor.Name("images ")), mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))

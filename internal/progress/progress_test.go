@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progress
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+)
+
+func TestEvent(t *testing.T) {
+	copied := mirror.Event{Kind: mirror.EventCopied, Source: "ghcr.io/a:1", Target: "r/a:1"}
+	failed := mirror.Event{Kind: mirror.EventFailed, Source: "ghcr.io/a:1", Message: "HTTP 500"}
+	for name, tc := range map[string]struct {
+		event          mirror.Event
+		json, terminal bool
+		out, errOut    string
+	}{
+		"copied":               {event: copied, errOut: "copied ghcr.io/a:1 to r/a:1\n"},
+		"copied, with bars":    {event: copied, terminal: true},
+		"copied, as JSON":      {event: copied, json: true, out: `{"event":"copied","source":"ghcr.io/a:1","target":"r/a:1"}` + "\n"},
+		"failed":               {event: failed, errOut: "failed: ghcr.io/a:1: HTTP 500\n"},
+		"failed, with bars":    {event: failed, terminal: true, errOut: "failed: ghcr.io/a:1: HTTP 500\n"},
+		"a created repository": {event: mirror.Event{Kind: mirror.EventCreated, Target: "castai/a"}, errOut: "created the repository castai/a\n"},
+		"planned":              {event: mirror.Event{Kind: mirror.EventPlanned, Source: "ghcr.io/a:1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			r := New(Options{Out: &out, ErrOut: &errOut, JSON: tc.json})
+			r.terminal = tc.terminal
+			r.Event(tc.event)
+			if out.String() != tc.out || errOut.String() != tc.errOut {
+				t.Errorf("out %q, want %q\nerrOut %q, want %q", &out, tc.out, &errOut, tc.errOut)
+			}
+		})
+	}
+}
+
+func TestAFileIsNoTerminal(t *testing.T) {
+	f, err := os.Create(t.TempDir() + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if New(Options{ErrOut: f}).terminal {
+		t.Error("bars would be displayed in a file")
+	}
+}
+
+func TestStartReportsAtIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var errOut bytes.Buffer
+		var p mirror.Progress
+		p.Total.Store(4096)
+		p.Images.Store(2)
+		r := New(Options{ErrOut: &errOut})
+		stop := r.Start(t.Context(), &p)
+		time.Sleep(logInterval + time.Second)
+		p.Done.Store(1024)
+		p.ImagesDone.Store(1)
+		time.Sleep(logInterval)
+		stop()
+		r.Warnf("%d images", 3)
+		const want = "0 B of 4.0 KiB, 0 of 2 images\n1.0 KiB of 4.0 KiB, 1 of 2 images\nprivatelink: 3 images\n"
+		if errOut.String() != want {
+			t.Errorf("%q, want %q", &errOut, want)
+		}
+	})
+}
+
+func TestStartWritesNothingWithJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out, errOut bytes.Buffer
+		stop := New(Options{Out: &out, ErrOut: &errOut, JSON: true}).Start(t.Context(), &mirror.Progress{})
+		time.Sleep(2 * logInterval)
+		stop()
+		if out.Len()+errOut.Len() > 0 {
+			t.Errorf("out %q, errOut %q", &out, &errOut)
+		}
+	})
+}
+
+func TestBarsKeepTheStateOfAFailedRun(t *testing.T) {
+	var errOut bytes.Buffer
+	var p mirror.Progress
+	p.Total.Store(4096)
+	p.Done.Store(1024)
+	p.Images.Store(2)
+	r := New(Options{ErrOut: &errOut})
+	r.terminal = true
+	stop := r.Start(t.Context(), &p)
+	r.Warn("a warning above the bars")
+	stop()
+	for _, want := range []string{"privatelink: a warning above the bars\n", "1.0 KiB / 4.0 KiB", "0 / 2"} {
+		if !strings.Contains(errOut.String(), want) {
+			t.Errorf("%q does not contain %q", &errOut, want)
+		}
+	}
+	errOut.Reset()
+	if r.Warn("after the run"); errOut.String() != "privatelink: after the run\n" {
+		t.Errorf("%q", &errOut)
+	}
+}
+
+func TestFormatBytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 4096: "4.0 KiB", 3 << 29: "1.5 GiB"} {
+		if got := FormatBytes(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progress
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+)
+
+// With -update the golden files are updated.
+var update = flag.Bool("update", false, "update golden files")
+
+func item(name string, state mirror.State) *mirror.Item {
+	return &mirror.Item{Job: mirror.Job{Source: "ghcr.io/" + name, Target: "r/" + name}, State: state}
+}
+
+// plan has an image in each state that can precede a run.
+func plan() *mirror.Plan {
+	failed, differs := item("failed:1", mirror.StateFailed), item("differs:1", mirror.StateDiffers)
+	failed.Err = errors.New("HTTP 500")
+	differs.Found = "sha256:ba98"
+	return &mirror.Plan{
+		Items:  []*mirror.Item{item("missing:1", mirror.StateMissing), failed, item("present:1", mirror.StatePresent), differs},
+		Create: []string{"castai/missing"}, Manifests: 3, Upload: 2048, Mount: 1024, Read: 3072,
+	}
+}
+
+// TestResults compares what is printed with testdata/<result>.txt and .json.
+func TestResults(t *testing.T) {
+	var done mirror.Progress
+	done.Done.Store(4096)
+	done.Mounted.Store(1024)
+	summary := archive.Summary{
+		Parts: []archive.Part{{Name: "a.tar", Size: 2048, Digest: "sha256:0123"}}, Size: 2048, Images: 2, Blobs: 5,
+		Fetched: 1024, Kept: 512, Assumed: 4096, Unread: []string{"ghcr.io/old:1: not found"},
+	}
+	for name, tc := range map[string]struct {
+		report func(*Reporter) error
+		code   int
+	}{
+		"compared": {func(r *Reporter) error { return r.Compared(plan()) }, exitcode.Failed},
+		"missing": {func(r *Reporter) error {
+			return r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateMissing)}})
+		}, exitcode.ActionNeeded},
+		"present": {func(r *Reporter) error {
+			return r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StatePresent)}})
+		}, exitcode.OK},
+		"not-copied": {func(r *Reporter) error { return r.Copied(plan(), &done, 1234*time.Millisecond) }, exitcode.Failed},
+		"copied": {func(r *Reporter) error {
+			return r.Copied(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateCopied)}}, &done, time.Second)
+		}, exitcode.OK},
+		"exported": {func(r *Reporter) error { r.Exported(summary); return nil }, exitcode.OK},
+	} {
+		for _, json := range []bool{false, true} {
+			file := name + map[bool]string{false: ".txt", true: ".json"}[json]
+			t.Run(file, func(t *testing.T) {
+				var out bytes.Buffer
+				err := tc.report(New(Options{Out: &out, ErrOut: &out, JSON: json, Version: "v1"}))
+				if exitcode.Of(err) != tc.code {
+					t.Errorf("exit code %d, want %d: %v", exitcode.Of(err), tc.code, err)
+				}
+				golden(t, filepath.Join("testdata", file), out.Bytes())
+			})
+		}
+	}
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s: -want +got:\n%s", path, diff)
+	}
+}
+
+func TestAFirstExportOmitsEmptyFields(t *testing.T) {
+	var out bytes.Buffer
+	New(Options{Out: &out, ErrOut: &out}).Exported(archive.Summary{Images: 1, Size: 1024, Fetched: 1024})
+	if got := strings.TrimSpace(out.String()); got != "1 images, 1.0 KiB; 1.0 KiB were fetched" {
+		t.Errorf("%q", got)
+	}
+}
