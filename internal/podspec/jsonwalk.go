@@ -22,11 +22,7 @@ func readObject(d *jsontext.Decoder, f func(name []byte) error) error {
 		return fmt.Errorf("want an object, have %s", t.Kind())
 	}
 	for d.PeekKind() != '}' {
-		quoted, err := d.ReadValue()
-		if err != nil {
-			return err
-		}
-		name, err := unquote(quoted)
+		name, err := readBytes(d)
 		if err != nil {
 			return err
 		}
