@@ -10,7 +10,6 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/explain"
-	"github.com/castai/privatelink-webhook/internal/manifest"
 )
 
 type explainFlags struct {
@@ -66,17 +65,9 @@ func (f *explainFlags) run(c *cobra.Command, files []string) error {
 	if err != nil {
 		return exitcode.AsUsage(err)
 	}
-	reports := []explain.Report{}
-	for _, file := range files {
-		name, manifests, err := manifest.ReadFile(file, c.InOrStdin())
-		if err != nil {
-			return exitcode.AsUsage(err)
-		}
-		found, err := bundle.ExplainAll(c.Context(), name, manifests, f.namespace)
-		if err != nil {
-			return err
-		}
-		reports = append(reports, found...)
+	reports, err := bundle.ExplainFiles(c.Context(), files, c.InOrStdin(), f.namespace)
+	if err != nil {
+		return err
 	}
 	if f.output == "json" {
 		err = printJSON(c.OutOrStdout(), reports)

@@ -10,11 +10,29 @@ import (
 	"text/tabwriter"
 
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/manifest"
 )
 
-// ExplainAll explains every pod in the text of a manifest. A text that cannot be
-// parsed, or that has no pod, is a usage error. name and namespace are as for Pods.
-func (b *Bundle) ExplainAll(ctx context.Context, name string, text []byte, namespace string) ([]Report, error) {
+// ExplainFiles explains every pod in manifests; the file "-" is stdin. A file that
+// cannot be read or parsed, or that has no pod, is a usage error. namespace is the
+// one of objects that do not specify one.
+func (b *Bundle) ExplainFiles(ctx context.Context, files []string, stdin io.Reader, namespace string) ([]Report, error) {
+	reports := []Report{}
+	for _, file := range files {
+		name, text, err := manifest.ReadFile(file, stdin)
+		if err != nil {
+			return nil, exitcode.AsUsage(err)
+		}
+		found, err := b.explainText(ctx, name, text, namespace)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, found...)
+	}
+	return reports, nil
+}
+
+func (b *Bundle) explainText(ctx context.Context, name string, text []byte, namespace string) (reports []Report, err error) {
 	pods, err := Pods(name, text, namespace)
 	if err != nil {
 		return nil, exitcode.AsUsage(err)
@@ -22,7 +40,6 @@ func (b *Bundle) ExplainAll(ctx context.Context, name string, text []byte, names
 	if len(pods) == 0 {
 		return nil, exitcode.Usagef("%s: no pod and no workload in it", name)
 	}
-	var reports []Report
 	for _, p := range pods {
 		r, err := b.Explain(ctx, p)
 		if err != nil {
