@@ -5,10 +5,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/test/e2e"
 	"github.com/castai/privatelink-webhook/test/e2e/framework/harness"
 )
 
@@ -31,6 +33,22 @@ func TestTheReport(t *testing.T) {
 		"an image counts once": {
 			pod:  `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"` + target + `"},{"name":"b","image":"` + target + `"}]}}`,
 			line: "p b (as it is) " + target, last: "1 pods, 1 images, 0 public",
+		},
+		"the list is named unless it is containers": {
+			pod:  `{"metadata":{"name":"p"},"spec":{"initContainers":[{"name":"i","image":"` + target + `"}]}}`,
+			line: "p i (init) (as it is) " + target, last: "1 pods, 1 images, 0 public",
+		},
+		"a volume": {
+			pod:  `{"metadata":{"name":"p"},"spec":{"volumes":[{"name":"v","image":{"reference":"` + target + `"}}]}}`,
+			line: "p v (volume) (as it is) " + target, last: "1 pods, 1 images, 0 public",
+		},
+		"an ephemeral container has the source of the demo": {
+			pod:  `{"metadata":{"name":"p"},"spec":{"ephemeralContainers":[{"name":"e","image":"` + target + `"}]}}`,
+			line: "p e (ephemeral) " + e2e.DebugImage + " " + target, last: "1 pods, 1 images, 0 public",
+		},
+		"digests are shortened": {
+			pod:  `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"` + target + `@sha256:` + strings.Repeat("0", 64) + `"}]}}`,
+			line: "p a (as it is) " + target + "@sha256:000000000000...", last: "1 pods, 1 images, 0 public",
 		},
 		"a public image is an error": {
 			pod:  `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"quay.io/acme/x:1"}]}}`,
@@ -63,5 +81,20 @@ func TestTheReport(t *testing.T) {
 				t.Errorf("last line %q, want %q", got, tc.last)
 			}
 		})
+	}
+}
+
+func TestTheReportRefusesInvalidPods(t *testing.T) {
+	rules, err := rewrite.New(rewrite.Config{Registry: harness.Registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pod, want := range map[string]string{
+		`{"spec":{"containers":3}}`: "pod/spec/containers: want an array",
+		`{"metadata":{"name":"p","annotations":{"privatelink.cast.ai/original-images":"x"}}}`: "pod p: annotation",
+	} {
+		if err := report(io.Discard, rules, []json.RawMessage{json.RawMessage(pod)}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: error %v, want %s", pod, err, want)
+		}
 	}
 }
