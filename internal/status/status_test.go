@@ -159,3 +159,15 @@ func TestScreen(t *testing.T) {
 		})
 	}
 }
+
+func TestSumCountsVersionsWithoutSources(t *testing.T) {
+	s := status.Status{Replicas: []status.Replica{
+		{Images: map[string]int{"rewritten": 3}},
+		{Images: map[string]int{"rewritten": 2}, Rewritten: map[string]int{"ghcr.io": 2, "other": 0}},
+		{},
+	}}
+	s.Sum()
+	if diff := cmp.Diff(map[string]int{"unknown": 3, "ghcr.io": 2}, s.Rewritten); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -8,6 +8,10 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 )
 
 func pack(text []byte) []byte {
@@ -52,6 +56,31 @@ func TestUncompressedReleasesAreRead(t *testing.T) {
 	r, err := decode([]byte(base64.StdEncoding.EncodeToString([]byte(`{"manifest":"m","hooks":[{"manifest":"h"}]}`))))
 	if err != nil || r.Manifest != "m" || r.hooks()[0] != "h" {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestARevisionWithoutANumberComesLast(t *testing.T) {
+	for label, want := range map[string]int{"10": 10, "": -1, "x": -1} {
+		if got := revision(corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"version": label}}}); got != want {
+			t.Errorf("%q: %d, want %d", label, got, want)
+		}
+	}
+}
+
+func TestOtherSecretsAreNoReleases(t *testing.T) {
+	var r releases
+	if err := r.keep(corev1.Secret{Type: corev1.SecretTypeOpaque}); err != nil || r.revisions != nil {
+		t.Errorf("%v, %v", r.revisions, err)
+	}
+}
+
+func TestAReleaseWithAnInvalidManifestIsNamed(t *testing.T) {
+	m := meta("sh.helm.release.v1.agent.v1")
+	m.Labels = map[string]string{"owner": "helm", "name": "agent", "status": "deployed", "version": "1"}
+	text := pack([]byte(`{"manifest":"a: ["}`))
+	_, err := Read(t.Context(), fake.NewClientset(&corev1.Secret{ObjectMeta: m, Type: releaseType, Data: map[string][]byte{"release": text}}), newList(t))
+	if err == nil || !strings.Contains(err.Error(), "release castai-agent/agent revision 1") {
+		t.Error(err)
 	}
 }
 
