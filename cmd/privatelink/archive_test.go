@@ -63,20 +63,20 @@ func pods(t *testing.T, refs ...string) (file string) {
 }
 
 func TestExportAndImport(t *testing.T) {
-	from, to, other := public(t), inMemory(t), inMemory(t)
+	from, to := public(t), inMemory(t)
 	images := pods(t, from+"/castai/a:v1", from+"/castai/b:v1")
 	dir := t.TempDir()
 	file, locked := filepath.Join(dir, "images.tar"), filepath.Join(dir, "privatelink.lock.yaml")
-	must := func(want int, args ...string) (stdout, stderr string) {
+	must := func(want int, args ...string) (stdout string) {
 		t.Helper()
 		code, stdout, stderr := call(t, nil, "", args...)
 		if code != want {
 			t.Fatalf("%v: code %d, want %d\n%s%s", args, code, want, stdout, stderr)
 		}
-		return stdout, stderr
+		return stdout
 	}
 
-	stdout, _ := must(0, "export", "--registry", to+"/mirror", "--plain-http", from, "-f", images, "--to", file, "--lock", locked, "-o", "json")
+	stdout := must(0, "export", "--registry", to+"/mirror", "--plain-http", from, "-f", images, "--to", file, "--lock", locked, "-o", "json")
 	var s struct {
 		Files                []any
 		Bytes, Images, Blobs int64
@@ -91,65 +91,22 @@ func TestExportAndImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := func(host string) {
-		t.Helper()
-		for _, i := range l.Images {
-			ref := host + strings.TrimPrefix(i.Target, to)
-			if d, err := remote.Head(reference(t, ref)); err != nil || d.Digest.String() != i.Digest.String() {
-				t.Errorf("%s is %v, %v", ref, d, err)
-			}
-		}
-	}
-
 	imported := filepath.Join(dir, "imported.lock.yaml")
-	if stdout, _ := must(3, "import", "--registry", to+"/mirror", file, "--dry-run", "--lock", imported); !strings.Contains(stdout, "2 missing") {
+	if stdout := must(3, "import", "--registry", to+"/mirror", file, "--dry-run", "--lock", imported); !strings.Contains(stdout, "2 missing") {
 		t.Error(stdout)
 	}
 	if _, err := os.Stat(imported); err == nil {
 		t.Error("a dry run wrote the lock file")
 	}
 	must(0, "import", "--registry", to+"/mirror", file, "--lock", imported, "--verify")
-	there(to)
+	for _, i := range l.Images {
+		if d, err := remote.Head(reference(t, i.Target)); err != nil || d.Digest.String() != i.Digest.String() {
+			t.Errorf("%s is %v, %v", i.Target, d, err)
+		}
+	}
 	got, err := lock.Read(imported)
 	if err != nil || len(got.Images) != 2 || got.Images[0].Digest != l.Images[0].Digest {
 		t.Errorf("%v, %v", got, err)
-	}
-	if stdout, _ := must(0, "import", "--registry", to+"/mirror", file, "--lock", imported); !strings.Contains(stdout, "0 copied, 2 present before") {
-		t.Error(stdout)
-	}
-
-	_, stderr := must(0, "import", "--registry", other+"/mirror", file, "--lock", filepath.Join(dir, "other.lock.yaml"))
-	if !strings.Contains(stderr, "the file was made for "+to+"/mirror; its images go below "+other+"/mirror") {
-		t.Error(stderr)
-	}
-	there(other)
-}
-
-func TestADeltaAndParts(t *testing.T) {
-	from, to := public(t), inMemory(t)
-	images := pods(t, from+"/castai/a:v1")
-	dir := t.TempDir()
-	locked := filepath.Join(dir, "privatelink.lock.yaml")
-	file, delta := filepath.Join(dir, "images.tar"), filepath.Join(dir, "delta.tar")
-	for _, args := range [][]string{
-		{"export", "--registry", to, "--plain-http", from, "-f", images, "--to", file, "--split", "10k", "--lock", locked},
-		{"import", "--registry", to, file + ".000", "--lock", locked},
-		{"export", "--registry", to, "--plain-http", from, "-f", images, "--to", delta, "--since", locked, "--lock", locked},
-		{"import", "--registry", to, delta, "--lock", locked},
-	} {
-		code, stdout, stderr := call(t, nil, "", args...)
-		if code != 0 {
-			t.Fatalf("%v: code %d\n%s%s", args, code, stdout, stderr)
-		}
-		if args[0] == "export" && args[8] == delta && !strings.Contains(stdout, "are left out") {
-			t.Error(stdout)
-		}
-	}
-	if err := os.Remove(file + ".001"); err != nil {
-		t.Fatal(err)
-	}
-	if code, _, stderr := call(t, nil, "", "import", "--registry", to, file); code != 1 || !strings.Contains(stderr, "is missing "+file+".001") {
-		t.Errorf("code %d, %s", code, stderr)
 	}
 }
 
@@ -161,8 +118,6 @@ func TestWrongUseOfArchives(t *testing.T) {
 	}{
 		"no file to export to": {[]string{"export", "--registry", ecr}, "--to FILE"},
 		"a bad size":           {[]string{"export", "--registry", ecr, "--to", "x", "--split", "4 G"}, "give a size such as"},
-		"too large a size":     {[]string{"export", "--registry", ecr, "--to", "x", "--split", "99999999999T"}, "give a size such as"},
-		"a size of nothing":    {[]string{"export", "--registry", ecr, "--to", "x", "--split", "0"}, "give a size such as"},
 		"no older lock file":   {[]string{"export", "--registry", ecr, "--to", "x", "--since", filepath.Join(dir, "none.yaml")}, "--since"},
 		"no file to import":    {[]string{"import", "--registry", ecr}, "accepts 1 arg"},
 		"it does not exist":    {[]string{"import", "--registry", ecr, filepath.Join(dir, "none.tar")}, "none.tar"},

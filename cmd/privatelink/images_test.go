@@ -43,16 +43,12 @@ func TestTheListOfImages(t *testing.T) {
 		"an image that cannot be mapped is listed and reported, with code 3": {
 			args: []string{"-f", unmapped}, code: 3, has: []string{"X Y  ", "not rewritten: not an image reference", "agent:v1"}, stderr: `"X Y": not rewritten: not an image reference (` + unmapped + ":8 Pod p)",
 		},
-		"a manifest without images is told":             {stdin: "kind: ConfigMap\n", args: []string{"-f", "-"}, has: []string{"/privatelink-webhook:v"}, stderr: "standard input names no image"},
-		"text that is no manifest gives nothing":        {stdin: "a: [", args: []string{"-f", "-"}, code: 1, stderr: "standard input:1: not YAML"},
-		"a file that is not there":                      {args: []string{"-f", "/does/not/exist"}, code: 1, stderr: "/does/not/exist"},
-		"no source":                                     {code: 2, stderr: "one or more of --set NAME (phase1, "},
-		"an unknown set":                                {args: []string{"--set", "phase3"}, code: 2, stderr: "there are only phase1, "},
-		"an unknown output":                             {args: []string{"--set", "phase1", "-o", "xml"}, code: 2, stderr: "use one of json, sources, lock"},
-		"standard input twice":                          {args: []string{"-f", "-", "-f", "-"}, code: 2, stderr: "can be read once"},
-		"values without a chart":                        {args: []string{"--set", "phase1", "--values", "v.yaml"}, code: 2, stderr: "name it with --chart"},
-		"a cluster that is not there":                   {args: []string{"--cluster", "--kubeconfig", filepath.Join(t.TempDir(), "none")}, code: 2, stderr: "see --kubeconfig and --context"},
-		"an argument":                                   {args: []string{"nginx"}, code: 2, stderr: "--help"},
+		"a manifest without images is told": {stdin: "kind: ConfigMap\n", args: []string{"-f", "-"}, has: []string{"/privatelink-webhook:v"}, stderr: "standard input names no image"},
+		"no source":                         {code: 2, stderr: "one or more of --set NAME (phase1, "},
+		"an unknown set":                    {args: []string{"--set", "phase3"}, code: 2, stderr: "there are only phase1, "},
+		"an unknown output":                 {args: []string{"--set", "phase1", "-o", "xml"}, code: 2, stderr: "use one of json, sources, lock"},
+		"a cluster that is not there":       {args: []string{"--cluster", "--kubeconfig", filepath.Join(t.TempDir(), "none")}, code: 2, stderr: "see --kubeconfig and --context"},
+		"an argument":                       {args: []string{"nginx"}, code: 2, stderr: "--help"},
 		"no registry is asked for, even without source": {env: map[string]string{"PRIVATELINK_REGISTRY": "https://x"}, code: 2, stderr: "leave out everything up to ://"},
 	} {
 		t.Run(name, func(t *testing.T) {

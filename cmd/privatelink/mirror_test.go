@@ -20,22 +20,22 @@ func TestMirrorAndCheck(t *testing.T) {
 	images := pods(t, from+"/castai/a:v1", from+"/castai/b:v1")
 	locked := filepath.Join(t.TempDir(), "lock.yaml")
 	target := to + "/mirror/" + strings.Replace(from, ":", "_", 1) + "/castai/a:v1"
-	must := func(want int, args ...string) (stdout, stderr string) {
+	must := func(want int, args ...string) (stdout string) {
 		t.Helper()
 		code, stdout, stderr := call(t, nil, "", append(args, "--registry", to+"/mirror", "--plain-http", from, "--lock", locked)...)
 		if code != want {
 			t.Fatalf("%v: code %d, want %d\n%s%s", args, code, want, stdout, stderr)
 		}
-		return stdout, stderr
+		return stdout
 	}
-	if out, _ := must(3, "mirror", "-f", images, "--dry-run"); !strings.Contains(out, "missing  "+target) || !strings.Contains(out, "2 missing") {
+	if out := must(3, "mirror", "-f", images, "--dry-run"); !strings.Contains(out, "missing  "+target) || !strings.Contains(out, "2 missing") {
 		t.Error(out)
 	}
 	if _, err := os.Stat(locked); err == nil {
 		t.Error("a dry run wrote the lock file")
 	}
 	must(3, "check", "-f", images)
-	if out, _ := must(0, "mirror", "-f", images); !strings.Contains(out, "2 images: 2 copied, 0 present before, 0 not copied") {
+	if out := must(0, "mirror", "-f", images); !strings.Contains(out, "2 images: 2 copied, 0 present before, 0 not copied") {
 		t.Error(out)
 	}
 	l, err := lock.Read(locked)
@@ -46,16 +46,12 @@ func TestMirrorAndCheck(t *testing.T) {
 	if err != nil || head.Digest.String() != l.Images[0].Digest.String() {
 		t.Errorf("%v %v", err, head)
 	}
-	before, _ := os.ReadFile(locked)
 	must(0, "check")
-	if out, _ := must(0, "mirror"); !strings.Contains(out, "2 present before") {
+	if out := must(0, "mirror"); !strings.Contains(out, "2 present before") {
 		t.Error(out)
 	}
-	if after, _ := os.ReadFile(locked); string(after) != string(before) {
-		t.Errorf("a run without work changed the lock file:\n%s\n%s", before, after)
-	}
 
-	// The public tag moves: the lock file holds, until somebody asks anew.
+	// The public tag moves: the lock file holds, until --update.
 	moved, err := random.Index(100, 1, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -64,20 +60,11 @@ func TestMirrorAndCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(0, "check")
-	if out, _ := must(3, "check", "--update"); !strings.Contains(out, "differs  "+target) {
+	if out := must(3, "check", "--update"); !strings.Contains(out, "differs  "+target) {
 		t.Error(out)
-	}
-	if _, errs := must(1, "mirror", "--update"); !strings.Contains(errs, "use --overwrite to move the tag") {
-		t.Error(errs)
 	}
 	must(0, "mirror", "--update", "--overwrite")
 	must(0, "check", "--update")
-
-	// A smaller list makes a smaller lock file, and says so.
-	one := write(t, "one.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: "+from+"/castai/b:v1}]}\n")
-	if _, errs := must(0, "mirror", "-f", one); !strings.Contains(errs, "no longer 1 others") {
-		t.Error(errs)
-	}
 }
 
 func TestMirrorAsJSON(t *testing.T) {
@@ -111,20 +98,6 @@ func TestMirrorAsJSON(t *testing.T) {
 	}
 }
 
-func TestOneImageThatIsNotThere(t *testing.T) {
-	from, to := public(t), inMemory(t)
-	images := pods(t, from+"/castai/a:v1")
-	more := write(t, "more.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: "+from+"/castai/nothing:v1}]}\n")
-	locked := filepath.Join(t.TempDir(), "l")
-	code, stdout, stderr := call(t, nil, "", "mirror", "-f", images, "-f", more, "--registry", to+"/mirror", "--plain-http", from, "--lock", locked)
-	if code != 1 || !strings.Contains(stdout, "1 copied, 0 present before, 1 not copied") || !strings.Contains(stderr, "castai/nothing:v1: not found") {
-		t.Errorf("code %d\n%s%s", code, stdout, stderr)
-	}
-	if l, err := lock.Read(locked); err != nil || len(l.Images) != 1 {
-		t.Errorf("%v %+v", err, l)
-	}
-}
-
 func TestMirrorWronglyUsed(t *testing.T) {
 	foreign := write(t, "foreign.yaml", "apiVersion: privatelink.cast.ai/v1alpha1\nkind: Lock\nregistry: registry.example.com/x\nimages: []\n")
 	bad := write(t, "privatelink.yaml", "registry: "+ecr+"\nrepositories: {tagMutability: SOMETIMES, scanOnPush: true, tags: {team: a}}\n")
@@ -134,11 +107,9 @@ func TestMirrorWronglyUsed(t *testing.T) {
 		want string
 	}{
 		"no image and no lock":    {[]string{"mirror", "--registry", ecr, "--lock", missing}, "name some, for instance with --set phase1,phase2"},
-		"check without a lock":    {[]string{"check", "--registry", ecr, "--lock", missing}, "name some"},
 		"a lock of another place": {[]string{"mirror", "--registry", ecr, "--lock", foreign}, "is for the registry registry.example.com/x"},
 		"too parallel":            {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--parallel", "1000"}, "use 1 to 256"},
 		"settings that cannot be": {[]string{"mirror", "--config", bad, "--set", "phase1", "--lock", missing}, "repositories.tagMutability"},
-		"an unknown set":          {[]string{"mirror", "--registry", ecr, "--set", "phase9", "--lock", missing}, "phase9"},
 		"prune without a rule":    {[]string{"prune", "--registry", ecr}, "nothing selects the images to keep"},
 		"prune by a foreign lock": {[]string{"prune", "--registry", ecr, "--not-in", foreign}, "all images would be deleted"},
 		"prune without a cluster": {[]string{"prune", "--registry", ecr, "--keep", "1", "--kubeconfig", missing}, "--no-cluster"},
