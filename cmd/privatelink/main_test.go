@@ -189,10 +189,8 @@ func TestExplainCommand(t *testing.T) {
 		"for programs":                   {left, []string{"-o", "json", "--guard", "deny", "-"}, 3, []string{`"verdict": "denies"`, `"outcome": "unmapped"`, `"selected": true`}, ""},
 		"a namespace that is not listed": {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-"}, 0, []string{"default is not selected; selected are castai-agent", "guard         not asked"}, ""},
 		"the namespace by a flag":        {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-n", "castai-agent", "-"}, 0, []string{"castai-agent is selected"}, ""},
-		"nothing in it":                  {"kind: ConfigMap", []string{"-"}, 2, nil, "no pod and no workload"},
 		"no file":                        {"", nil, 2, nil, "--help"},
 		"an unknown engine":              {public, []string{"--engine", "x", "-"}, 2, nil, "there are only webhook and policy"},
-		"a file that is not there":       {"", []string{"/does/not/exist"}, 2, nil, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, nil, tc.stdin, append([]string{"explain", "--registry", ecr}, tc.args...)...)

@@ -88,6 +88,23 @@ func checkPrinted(t *testing.T, file string, reports []Report) {
 	}
 }
 
+func TestNewRefusesInvalidOptions(t *testing.T) {
+	rules, err := rewrite.New(rewrite.Config{Registry: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, o := range map[string]deploy.Options{
+		"there are only webhook and policy": {Engine: "x"},
+		"there are only warn, deny and off": {Guard: "x"},
+		"there are only Fail and Ignore":    {FailurePolicy: "fail"},
+	} {
+		o.Rules = rules
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
 func TestExplainFilesUsageErrors(t *testing.T) {
 	b := newBundle(t, deploy.Options{})
 	for text, want := range map[string]string{
