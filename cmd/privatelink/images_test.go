@@ -15,35 +15,35 @@ func TestTheListOfImages(t *testing.T) {
 	file := write(t, "pod.yaml", pod)
 	unmapped := write(t, "unmapped.yaml", pod+"  - {name: b, image: 'X Y'}\n")
 	for name, tc := range map[string]struct {
-		env      map[string]string
-		stdin    string
-		args     []string
-		code     int
-		has, not []string
-		stderr   string
+		env       map[string]string
+		stdin     string
+		args      []string
+		code      int
+		want, not []string
+		stderr    string
 	}{
 		"a table, with the registry above it": {
-			args: []string{"--set", "phase1"}, has: []string{"# .../ is " + ecr + "/\nSOURCE ", agent + " ", " .../agent:v0.161.1 ", " catalog castai-agent (phase1,"},
+			args: []string{"--set", "phase1"}, want: []string{"# .../ is " + ecr + "/\nSOURCE ", agent + " ", " .../agent:v0.161.1 ", " catalog castai-agent (phase1,"},
 		},
 		"the webhook's own image is always there, and not to be copied": {
-			args: []string{"-f", file}, has: []string{"\n-  ", " .../privatelink-webhook:v", " the webhook itself: push it with make push"},
+			args: []string{"-f", file}, want: []string{"\n-  ", " .../privatelink-webhook:v", " the webhook itself: push it with make push"},
 		},
 		"sets as a list, from the environment": {
-			env: map[string]string{"PRIVATELINK_SET": "phase1,phase2"}, has: []string{agent, "kvisor-scanners:", "cluster-controller:"}, args: []string{},
+			env: map[string]string{"PRIVATELINK_SET": "phase1,phase2"}, want: []string{agent, "kvisor-scanners:", "cluster-controller:"}, args: []string{},
 		},
-		"an image without a known tag says how to get one, and a derived one says from what": {args: []string{"--set", "umbrella"}, has: []string{"derived from kvisor-controller:", "ghcr.io/castai/live/kubectl  ", "no tag is known: see the chart"}},
-		"manifests from a file":                       {args: []string{"-f", file}, has: []string{"ghcr.io/castai/images/agent:v1  .../agent:v1  "}},
-		"manifests from standard input, beside a set": {stdin: pod, args: []string{"-f", "-", "--set", "phase1"}, has: []string{"agent:v1 ", "standard input:7 Pod p", agent}},
+		"an image without a known tag says how to get one, and a derived one says from what": {args: []string{"--set", "umbrella"}, want: []string{"derived from kvisor-controller:", "ghcr.io/castai/live/kubectl  ", "no tag is known: see the chart"}},
+		"manifests from a file":                               {args: []string{"-f", file}, want: []string{"ghcr.io/castai/images/agent:v1  .../agent:v1  "}},
+		"manifests from standard input, in addition to a set": {stdin: pod, args: []string{"-f", "-", "--set", "phase1"}, want: []string{"agent:v1 ", "standard input:7 Pod p", agent}},
 		"sources for scripts": {
-			args: []string{"-f", file, "-o", "sources"}, has: []string{"ghcr.io/castai/images/agent:v1\n"}, not: []string{"privatelink-webhook", "SOURCE"},
+			args: []string{"-f", file, "-o", "sources"}, want: []string{"ghcr.io/castai/images/agent:v1\n"}, not: []string{"privatelink-webhook", "SOURCE"},
 		},
 		"sources leave out what has no tag, and say so": {
 			args: []string{"--set", "umbrella", "-o", "sources"}, not: []string{"live/kubectl", "WHY"}, stderr: "ghcr.io/castai/live/kubectl: not listed: no tag is known",
 		},
 		"an image that cannot be mapped is listed and reported, with code 3": {
-			args: []string{"-f", unmapped}, code: 3, has: []string{"X Y  ", "not rewritten: not an image reference", "agent:v1"}, stderr: `"X Y": not rewritten: not an image reference (` + unmapped + ":8 Pod p)",
+			args: []string{"-f", unmapped}, code: 3, want: []string{"X Y  ", "not rewritten: not an image reference", "agent:v1"}, stderr: `"X Y": not rewritten: not an image reference (` + unmapped + ":8 Pod p)",
 		},
-		"a manifest without images is told": {stdin: "kind: ConfigMap\n", args: []string{"-f", "-"}, has: []string{"/privatelink-webhook:v"}, stderr: "standard input names no image"},
+		"a manifest without images is told": {stdin: "kind: ConfigMap\n", args: []string{"-f", "-"}, want: []string{"/privatelink-webhook:v"}, stderr: "standard input names no image"},
 		"no source":                         {code: 2, stderr: "one or more of --set NAME (phase1, "},
 		"an unknown set":                    {args: []string{"--set", "phase3"}, code: 2, stderr: "there are only phase1, "},
 		"an unknown output":                 {args: []string{"--set", "phase1", "-o", "xml"}, code: 2, stderr: "use one of json, sources, lock"},
@@ -58,7 +58,7 @@ func TestTheListOfImages(t *testing.T) {
 			if code != tc.code || !strings.Contains(stderr, tc.stderr) || (tc.stderr == "") != (stderr == "") {
 				t.Errorf("code %d, want %d; stderr %q, want %q", code, tc.code, stderr, tc.stderr)
 			}
-			for _, h := range tc.has {
+			for _, h := range tc.want {
 				if !strings.Contains(stdout, h) {
 					t.Errorf("lacks %q:\n%s", h, stdout)
 				}

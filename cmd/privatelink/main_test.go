@@ -127,24 +127,24 @@ func TestManifests(t *testing.T) {
 func TestInstall(t *testing.T) {
 	config := write(t, "privatelink.yaml", "registry: "+ecr+"\nnamespaces: [castai-agent, castai-omni]\nkeep: [quay.io/acme]\n")
 	for name, tc := range map[string]struct {
-		args     []string
-		code     int
-		has, not []string
-		stderr   string
+		args      []string
+		code      int
+		want, not []string
+		stderr    string
 	}{
-		"by registry": {args: []string{"--registry", ecr}, has: []string{"kind: MutatingWebhookConfiguration", "image: " + ecr + "/privatelink-webhook:v", "failurePolicy: Fail"}, not: []string{"REGISTRY", "cert-manager.io"}},
+		"by registry": {args: []string{"--registry", ecr}, want: []string{"kind: MutatingWebhookConfiguration", "image: " + ecr + "/privatelink-webhook:v", "failurePolicy: Fail"}, not: []string{"REGISTRY", "cert-manager.io"}},
 		"by configuration: namespaces and keeps reach the conditions": {
-			args: []string{"--config", config}, has: []string{"- castai-omni", "quay[.]io/acme", "keep: [quay.io/acme]"},
+			args: []string{"--config", config}, want: []string{"- castai-omni", "quay[.]io/acme", "keep: [quay.io/acme]"},
 		},
 		"cert-manager: no rights at all": {
-			args: []string{"--registry", ecr, "--overlay", "cert-manager"}, has: []string{"cert-manager.io/inject-ca-from"}, not: []string{"ClusterRole", "kind: Secret\n", "automountServiceAccountToken: true"},
+			args: []string{"--registry", ecr, "--overlay", "cert-manager"}, want: []string{"cert-manager.io/inject-ca-from"}, not: []string{"ClusterRole", "kind: Secret\n", "automountServiceAccountToken: true"},
 		},
-		"host network":                         {args: []string{"--registry", ecr, "--overlay", "host-network"}, has: []string{"hostNetwork: true", "--listen=:19443"}, not: []string{"NetworkPolicy"}},
-		"both overlays":                        {args: []string{"--registry", ecr, "--overlay", "host-network,cert-manager"}, has: []string{"hostNetwork: true", "inject-ca-from"}},
-		"another image, policy, count":         {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, has: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"failurePolicy: Fail"}},
-		"the policy engine: nothing that runs": {args: []string{"--registry", ecr, "--engine", "policy"}, has: []string{"kind: MutatingAdmissionPolicy\n", "kind: ValidatingAdmissionPolicy\n", "- Warn", "failurePolicy: Ignore"}, not: []string{"kind: Deployment", "kind: Namespace", "kind: MutatingWebhookConfiguration", "REGISTRY"}},
-		"the policy engine by configuration":   {args: []string{"--config", config, "--engine", "policy", "--failure-policy", "Fail"}, has: []string{"- castai-omni", `f == "quay.io/acme" || f.startsWith("quay.io/acme/")`, "failurePolicy: Fail"}},
-		"a guard that denies":                  {args: []string{"--registry", ecr, "--guard", "deny"}, has: []string{"- Deny\n  - Audit"}, not: []string{"- Warn"}},
+		"host network":                         {args: []string{"--registry", ecr, "--overlay", "host-network"}, want: []string{"hostNetwork: true", "--listen=:19443"}, not: []string{"NetworkPolicy"}},
+		"both overlays":                        {args: []string{"--registry", ecr, "--overlay", "host-network,cert-manager"}, want: []string{"hostNetwork: true", "inject-ca-from"}},
+		"another image, policy, count":         {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, want: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"failurePolicy: Fail"}},
+		"the policy engine: nothing that runs": {args: []string{"--registry", ecr, "--engine", "policy"}, want: []string{"kind: MutatingAdmissionPolicy\n", "kind: ValidatingAdmissionPolicy\n", "- Warn", "failurePolicy: Ignore"}, not: []string{"kind: Deployment", "kind: Namespace", "kind: MutatingWebhookConfiguration", "REGISTRY"}},
+		"the policy engine by configuration":   {args: []string{"--config", config, "--engine", "policy", "--failure-policy", "Fail"}, want: []string{"- castai-omni", `f == "quay.io/acme" || f.startsWith("quay.io/acme/")`, "failurePolicy: Fail"}},
+		"a guard that denies":                  {args: []string{"--registry", ecr, "--guard", "deny"}, want: []string{"- Deny\n  - Audit"}, not: []string{"- Warn"}},
 		"no guard":                             {args: []string{"--registry", ecr, "--guard", "off"}, not: []string{"ValidatingAdmissionPolicy"}},
 		"an unknown engine":                    {args: []string{"--registry", ecr, "--engine", "x"}, code: 2, stderr: "use webhook or policy"},
 		"an unknown guard":                     {args: []string{"--registry", ecr, "--guard", "x"}, code: 2, stderr: "use warn, deny or off"},
@@ -159,7 +159,7 @@ func TestInstall(t *testing.T) {
 			if code != tc.code || !strings.Contains(stderr, tc.stderr) || code != 0 && stdout != "" {
 				t.Fatalf("code %d, want %d; stderr %q, stdout %q", code, tc.code, stderr, stdout)
 			}
-			for _, h := range tc.has {
+			for _, h := range tc.want {
 				if !strings.Contains(stdout, h) {
 					t.Errorf("lacks %q", h)
 				}
