@@ -13,9 +13,9 @@ import (
 	"testing/iotest"
 )
 
-// reported has an image of each kind: mapped, unmapped, with an obstacle (the
+// mixed has an image of each kind: mapped, unmapped, with an obstacle (the
 // anchor also stands for a command), and an environment value that is only a tag.
-const reported = `kind: Pod
+const mixed = `kind: Pod
 metadata: {name: p}
 spec:
   containers:
@@ -27,7 +27,7 @@ spec:
 `
 
 func TestReport(t *testing.T) {
-	_, changes, err := Rewrite("pod.yaml", []byte(reported), rules(t))
+	_, changes, err := Rewrite("pod.yaml", []byte(mixed), rules(t))
 	if err != nil {
 		t.Fatal(err)
 	}
