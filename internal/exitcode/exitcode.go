@@ -57,8 +57,8 @@ func ActionNeededf(format string, args ...any) error {
 	return &Error{Code: ActionNeeded, Err: fmt.Errorf(format, args...), Printed: true}
 }
 
-// Of returns the exit code for the result of a command.
-func Of(err error) int {
+// Code returns the exit code for the result of a command.
+func Code(err error) int {
 	var e *Error
 	switch {
 	case err == nil:
@@ -75,5 +75,5 @@ func Report(w io.Writer, program string, err error) int {
 	if err != nil && (!errors.As(err, &e) || !e.Printed) {
 		fmt.Fprintf(w, "%s: %v\n", program, err)
 	}
-	return Of(err)
+	return Code(err)
 }

@@ -113,12 +113,12 @@ func TestExplainFilesUsageErrors(t *testing.T) {
 		"kind: Pod\nspec: {containers: 3}": "standard input: document 1: Pod: json: cannot unmarshal number",
 	} {
 		_, err := b.ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(text), "default")
-		if exitcode.Of(err) != exitcode.Usage || !strings.HasPrefix(err.Error(), want) {
+		if exitcode.Code(err) != exitcode.Usage || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: error %v, want %s", text, err, want)
 		}
 	}
 	missing := filepath.Join(t.TempDir(), "none.yaml")
-	if _, err := b.ExplainFiles(t.Context(), []string{missing}, nil, "default"); exitcode.Of(err) != exitcode.Usage || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := b.ExplainFiles(t.Context(), []string{missing}, nil, "default"); exitcode.Code(err) != exitcode.Usage || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -42,7 +42,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%v %v", config, err)
 	}
 	missing := Options{File: filepath.Join(t.TempDir(), "none")}
-	if _, err := missing.Client(); exitcode.Of(err) != exitcode.Usage || !strings.Contains(err.Error(), "--kubeconfig") {
+	if _, err := missing.Client(); exitcode.Code(err) != exitcode.Usage || !strings.Contains(err.Error(), "--kubeconfig") {
 		t.Errorf("error %v", err)
 	}
 	if got := missing.EKSCluster(); got != "" {

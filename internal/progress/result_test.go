@@ -68,8 +68,8 @@ func TestResults(t *testing.T) {
 			t.Run(file, func(t *testing.T) {
 				var out bytes.Buffer
 				err := tc.report(New(Options{Out: &out, ErrOut: &out, JSON: json, Version: "v1"}))
-				if exitcode.Of(err) != tc.code {
-					t.Errorf("exit code %d, want %d: %v", exitcode.Of(err), tc.code, err)
+				if exitcode.Code(err) != tc.code {
+					t.Errorf("exit code %d, want %d: %v", exitcode.Code(err), tc.code, err)
 				}
 				golden(t, filepath.Join("testdata", file), out.Bytes())
 			})

@@ -53,8 +53,8 @@ func TestReadLockFile(t *testing.T) {
 		"of another registry": {writeLock(t, "registry.example.com/other"), "is for the registry registry.example.com/other, not for " + registry + ": name another file with --lock"},
 		"of another kind":     {selection.LockFile{Name: write(t, "lock.yaml", "kind: Pod\n")}, "lock.yaml: "},
 	} {
-		if _, err := tc.file.Read(rules(t)); exitcode.Of(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
-			t.Errorf("%s: exit code %d, error %v, want %q", name, exitcode.Of(err), err, tc.want)
+		if _, err := tc.file.Read(rules(t)); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
+			t.Errorf("%s: exit code %d, error %v, want %q", name, exitcode.Code(err), err, tc.want)
 		}
 	}
 }
@@ -125,8 +125,8 @@ func TestJobsErrors(t *testing.T) {
 		"the same with Update":            {selection.Sources{Sets: []string{"phase1"}}, selection.LockFile{Name: writeLock(t, "registry.example.com/other").Name, Update: true}, "is for the registry"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, _, err := tc.sources.Jobs(t.Context(), rules(t), tc.file); exitcode.Of(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
-				t.Errorf("exit code %d, error %v, want %q", exitcode.Of(err), err, tc.want)
+			if _, _, err := tc.sources.Jobs(t.Context(), rules(t), tc.file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
+				t.Errorf("exit code %d, error %v, want %q", exitcode.Code(err), err, tc.want)
 			}
 		})
 	}

@@ -156,8 +156,8 @@ func TestImagesErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			warnings := recordWarnings(&tc.sources)
 			images, err := tc.sources.Images(t.Context(), rules(t))
-			if exitcode.Of(err) != tc.code || !strings.Contains(fmt.Sprint(err), tc.want) {
-				t.Errorf("exit code %d, want %d; error %v, want %q", exitcode.Of(err), tc.code, err, tc.want)
+			if exitcode.Code(err) != tc.code || !strings.Contains(fmt.Sprint(err), tc.want) {
+				t.Errorf("exit code %d, want %d; error %v, want %q", exitcode.Code(err), tc.code, err, tc.want)
 			}
 			if images != nil || *warnings != nil {
 				t.Errorf("images %v, warnings %q", images, *warnings)

@@ -89,15 +89,15 @@ privatelink_config_last_load_successful 1
 				tc.change(&o)
 			}
 			var out bytes.Buffer
-			if err := status.Run(t.Context(), &out, "", o); exitcode.Of(err) != tc.code {
-				t.Errorf("exit code %d, want %d: %v", exitcode.Of(err), tc.code, err)
+			if err := status.Run(t.Context(), &out, "", o); exitcode.Code(err) != tc.code {
+				t.Errorf("exit code %d, want %d: %v", exitcode.Code(err), tc.code, err)
 			}
 			if !strings.Contains(out.String(), tc.out) {
 				t.Errorf("%s\ndoes not contain %q", &out, tc.out)
 			}
 		})
 	}
-	if err := status.Run(t.Context(), nil, "yaml", status.Options{}); exitcode.Of(err) != exitcode.Usage {
+	if err := status.Run(t.Context(), nil, "yaml", status.Options{}); exitcode.Code(err) != exitcode.Usage {
 		t.Errorf("--output yaml: %v", err)
 	}
 }
@@ -110,7 +110,7 @@ func TestRunWritesMissingImagesAsJSON(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", filepath.Dir(file))
 	var out bytes.Buffer
 	err := status.Run(t.Context(), &out, "json", status.Options{Cluster: cluster(t, 1, ""), LockFile: file, Timeout: 10 * time.Second})
-	if exitcode.Of(err) != exitcode.ActionNeeded {
+	if exitcode.Code(err) != exitcode.ActionNeeded {
 		t.Errorf("error %v", err)
 	}
 	var s status.Status

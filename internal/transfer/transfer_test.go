@@ -96,8 +96,8 @@ func (f *fixture) want(t *testing.T, err error, code int, text string) {
 	output := f.out.String() + f.errOut.String()
 	f.out.Reset()
 	f.errOut.Reset()
-	if exitcode.Of(err) != code || !strings.Contains(output+fmt.Sprint(err), text) {
-		t.Errorf("exit code %d, want %d; want %q in error %v, output:\n%s", exitcode.Of(err), code, text, err, output)
+	if exitcode.Code(err) != code || !strings.Contains(output+fmt.Sprint(err), text) {
+		t.Errorf("exit code %d, want %d; want %q in error %v, output:\n%s", exitcode.Code(err), code, text, err, output)
 	}
 }
 

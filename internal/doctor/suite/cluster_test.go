@@ -90,7 +90,7 @@ func TestReadConfig(t *testing.T) {
 		"an unknown key":    newSuite(t, config("registry: "+privateRegistry+"\nkeeps: []\n")),
 		"no cluster access": {clusterErr: errors.New("no kubeconfig")},
 	} {
-		if err := s.readConfig(t.Context()); exitcode.Of(err) != exitcode.Usage {
+		if err := s.readConfig(t.Context()); exitcode.Code(err) != exitcode.Usage {
 			t.Errorf("%s: error %v, want a usage error", name, err)
 		}
 	}

@@ -40,7 +40,7 @@ func TestRunWithoutAccessReportsUnknown(t *testing.T) {
 	for name, registry := range map[string]string{"ECR": ecr, "another registry": "registry.example.com/castai"} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := suite.Run(t.Context(), &out, "json", options(t, registry)); exitcode.Of(err) != exitcode.Failed {
+			if err := suite.Run(t.Context(), &out, "json", options(t, registry)); exitcode.Code(err) != exitcode.Failed {
 				t.Fatalf("error %v: %s", err, &out)
 			}
 			var report struct{ Checks []struct{ ID, Status string } }
@@ -82,7 +82,7 @@ func TestUsageErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := options(t, ecr)
 			change(&o)
-			if err := suite.Run(t.Context(), &bytes.Buffer{}, "", o); exitcode.Of(err) != exitcode.Usage {
+			if err := suite.Run(t.Context(), &bytes.Buffer{}, "", o); exitcode.Code(err) != exitcode.Usage {
 				t.Errorf("error %v", err)
 			}
 		})

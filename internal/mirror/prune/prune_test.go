@@ -163,8 +163,8 @@ func TestRunErrors(t *testing.T) {
 			s.ResetLog()
 			tc.options.Rules, tc.options.Delete = rules(t, tc.registry), true
 			err := Run(t.Context(), tc.options)
-			if exitcode.Of(err) != tc.code || !strings.Contains(fmt.Sprint(err), tc.want) {
-				t.Errorf("exit code %d, want %d; error %v, want %q", exitcode.Of(err), tc.code, err, tc.want)
+			if exitcode.Code(err) != tc.code || !strings.Contains(fmt.Sprint(err), tc.want) {
+				t.Errorf("exit code %d, want %d; error %v, want %q", exitcode.Code(err), tc.code, err, tc.want)
 			}
 			if len(s.Log()) > 0 {
 				t.Errorf("%d requests were sent to ECR", len(s.Log()))
@@ -180,8 +180,8 @@ func TestECRFailures(t *testing.T) {
 			s.Set(func(w *fakeecr.Switches) { w.Denied = []string{action} })
 			var out bytes.Buffer
 			err := Run(t.Context(), Options{Rules: rules(t, prefix), KeepNewest: 1, IgnoreCluster: true, Delete: true, Out: &out})
-			if exitcode.Of(err) != exitcode.Failed || !strings.Contains(fmt.Sprint(err), action) {
-				t.Errorf("exit code %d, error %v, want %q", exitcode.Of(err), err, action)
+			if exitcode.Code(err) != exitcode.Failed || !strings.Contains(fmt.Sprint(err), action) {
+				t.Errorf("exit code %d, error %v, want %q", exitcode.Code(err), err, action)
 			}
 			if strings.Contains(out.String(), "deleted\n") {
 				t.Errorf("output claims a deletion:\n%s", out.String())
