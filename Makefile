@@ -3,6 +3,8 @@ VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/de
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Not test/e2e/framework/cluster/kube and test/isolated/containerd: to vet them is to vet Kubernetes and containerd.
 MODULES := . test/integration/oracle test/isolated/certmanager test/bench/peers/kubewebhook
+# Packages whose tests compare files with what they generate.
+GENERATED := $(shell grep -rl testutil/golden --include='*_test.go' cmd deploy internal webhook | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 .DEFAULT_GOAL := help
 
@@ -46,8 +48,12 @@ lint: ## run vet, staticcheck, actionlint and the import rules
 verify: ## check generated files, module files, licenses and formatting
 	@test/verify.sh $(MODULES) internal/tools/lint
 
+.PHONY: verify-generated
+verify-generated:
+	go test $(GENERATED)
+
 generate: ## update generated files and golden files
-	go test ./deploy ./webhook ./internal/manifest ./cmd/privatelink -update
+	go test $(GENERATED) -update
 	go run ./internal/tools/licenses > THIRD_PARTY_LICENSES.new && mv THIRD_PARTY_LICENSES.new THIRD_PARTY_LICENSES
 
 fuzz: ## run each fuzz target for FUZZTIME (default 30s)

@@ -3,7 +3,6 @@
 package deploy
 
 import (
-	"flag"
 	"os"
 	"strings"
 	"testing"
@@ -14,9 +13,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
-
-var update = flag.Bool("update", false, "update generated files")
 
 const registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 
@@ -52,7 +50,7 @@ func TestTheBaseHoldsTheConditionsThatTheDefaultRulesGenerate(t *testing.T) {
 func compare(t *testing.T, file, want string) {
 	t.Helper()
 	want = strings.ReplaceAll(want, `"`+placeholder+`"`, `"REGISTRY"`)
-	if *update {
+	if golden.Update() {
 		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
 func TestNeededEndpoints(t *testing.T) {
@@ -73,7 +75,7 @@ func TestEndpointTablesInDocs(t *testing.T) {
 		}
 		want.WriteString(begin + table + end + after)
 	}
-	if *update {
+	if golden.Update() {
 		if err := os.WriteFile(file, []byte(want.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -14,5 +14,5 @@ for module in "$@"; do
 	step "go mod tidy, $module" env -C "$module" go mod tidy -diff
 done
 step 'third-party licenses' go run ./internal/tools/licenses -check THIRD_PARTY_LICENSES
-step 'generated manifests, tables and golden files' go test ./deploy ./webhook ./internal/manifest ./cmd/privatelink
+step 'generated manifests, tables and golden files' make -s verify-generated
 exit $failed

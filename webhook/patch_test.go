@@ -5,9 +5,7 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,9 +15,8 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
-
-var update = flag.Bool("update", false, "write testdata/patches afresh")
 
 const registry = corpus.Registry
 
@@ -51,18 +48,7 @@ func TestPatchesOfTheCorpus(t *testing.T) {
 			}
 			got.WriteByte('\n')
 			path := filepath.Join("testdata", "patches", name+".json")
-			if *update {
-				if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatalf("%v; write it with -update, and read it", err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("another patch than in %s (-want +got); with -update it is taken over:\n%s", path, diff)
-			}
+			golden.Compare(t, path, got.Bytes())
 		})
 	}
 	files, err := filepath.Glob("testdata/patches/*.json")

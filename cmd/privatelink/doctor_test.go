@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,9 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-var update = flag.Bool("update", false, "update generated documents")
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
+)
 
 // isolated returns arguments for a doctor without a cluster and without
 // credentials.
@@ -103,7 +102,7 @@ func TestDoctorDocumentListsEveryCheck(t *testing.T) {
 	if !ok1 || !ok2 {
 		t.Fatalf("%s has no markers for the table", file)
 	}
-	if *update {
+	if golden.Update() {
 		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
 // The command line reference is the --help of every command.
@@ -22,7 +24,7 @@ func TestTheReferenceHasTheHelpOfEveryCommand(t *testing.T) {
 	root.InitDefaultCompletionCmd()
 	writeHelp(t, &page, root)
 	const file = "../../docs/reference/cli.md"
-	if *update {
+	if golden.Update() {
 		if err := os.WriteFile(file, []byte(page.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}

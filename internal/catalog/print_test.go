@@ -4,18 +4,13 @@ package catalog
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
-
-// With -update the golden files are updated.
-var update = flag.Bool("update", false, "update golden files")
 
 // printed returns a list with an image of each kind: copied, named twice, derived,
 // without a tag, kept, private, the webhook's own, and two that cannot be mapped.
@@ -51,7 +46,7 @@ func TestPrint(t *testing.T) {
 			if err := print(&out); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, "testdata/"+file, out.Bytes())
+			golden.Compare(t, "testdata/"+file, out.Bytes())
 		})
 	}
 }
@@ -78,21 +73,5 @@ func TestPrintReturnsWriteErrors(t *testing.T) {
 	}
 	if err := PrintSources(w, w, printed(t)); err != os.ErrClosed {
 		t.Errorf("sources: %v", err)
-	}
-}
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s: -want +got:\n%s", path, diff)
 	}
 }

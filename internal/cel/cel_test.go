@@ -3,19 +3,15 @@
 package cel
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
-
-var update = flag.Bool("update", false, "update golden files")
 
 // The files in deploy have the expressions of the default rules; these have what
 // rules, kept prefixes and other registries add.
@@ -62,18 +58,7 @@ func TestExpressions(t *testing.T) {
 			variables("guard", GuardVariables(r))
 
 			file := "testdata/" + name + ".golden"
-			if *update {
-				if err := os.WriteFile(file, []byte(have.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), have.String()); diff != "" {
-				t.Errorf("run go test ./internal/cel -update if this is intended (-want +have)\n%s", diff)
-			}
+			golden.Compare(t, file, []byte(have.String()))
 		})
 	}
 }

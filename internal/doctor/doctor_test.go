@@ -7,8 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,9 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-var update = flag.Bool("update", false, "update golden files")
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
+)
 
 func check(group, name string, f Finding, needs ...string) Check {
 	return Check{Group: group, Name: name, What: "the " + name + " is correct", Why: name + " matters", Needs: needs, Run: func(context.Context) Finding { return f }}
@@ -160,18 +158,7 @@ func TestReports(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join("testdata", file)
-			if *update {
-				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), b.String()); diff != "" {
-				t.Error(diff)
-			}
+			golden.Compare(t, path, b.Bytes())
 			switch filepath.Ext(file) {
 			case ".json":
 				if err := json.Unmarshal(b.Bytes(), new(map[string]any)); err != nil {

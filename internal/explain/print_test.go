@@ -5,22 +5,17 @@ package explain
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
-
-// With -update the golden files are updated.
-var update = flag.Bool("update", false, "update golden files")
 
 func newBundle(t *testing.T, o deploy.Options) *Bundle {
 	t.Helper()
@@ -74,18 +69,7 @@ func checkPrinted(t *testing.T, file string, reports []Report) {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
-		t.Errorf("%s: -want +got:\n%s", path, diff)
-	}
+	golden.Compare(t, path, out.Bytes())
 }
 
 func TestNewRefusesInvalidOptions(t *testing.T) {

@@ -4,18 +4,14 @@ package manifest
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
-
-// With -update the golden files are updated.
-var update = flag.Bool("update", false, "update golden files")
 
 // TestGolden rewrites testdata/<case>/in.* and compares the text with want.* and
 // what was found with found.txt.
@@ -35,29 +31,13 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, filepath.Join(dir, "want"+filepath.Ext(file)), out)
-			golden(t, filepath.Join(dir, "found.txt"), found(changes))
+			golden.Compare(t, filepath.Join(dir, "want"+filepath.Ext(file)), out)
+			golden.Compare(t, filepath.Join(dir, "found.txt"), found(changes))
 			if a, b := bytes.Count(in, []byte("\n")), bytes.Count(out, []byte("\n")); a != b {
 				t.Errorf("the text had %d lines and has %d", a, b)
 			}
 			checkProperties(t, in, rules(t))
 		})
-	}
-}
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s: -want +got:\n%s", path, diff)
 	}
 }
 

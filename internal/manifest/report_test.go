@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
 // mixed has an image of each kind: mapped, unmapped, with an obstacle (the
@@ -37,7 +39,7 @@ func TestReport(t *testing.T) {
 			if n := Report(&out, "pod.yaml", changes, verbose); n != 2 {
 				t.Errorf("%d problems, want 2", n)
 			}
-			golden(t, filepath.Join("testdata", "report", file), out.Bytes())
+			golden.Compare(t, filepath.Join("testdata", "report", file), out.Bytes())
 		})
 	}
 }

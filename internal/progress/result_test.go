@@ -5,22 +5,16 @@ package progress
 import (
 	"bytes"
 	"errors"
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
-
-// With -update the golden files are updated.
-var update = flag.Bool("update", false, "update golden files")
 
 func item(name string, state mirror.State) *mirror.Item {
 	return &mirror.Item{Job: mirror.Job{Source: "ghcr.io/" + name, Target: "r/" + name}, State: state}
@@ -71,25 +65,9 @@ func TestResults(t *testing.T) {
 				if exitcode.Code(err) != tc.code {
 					t.Errorf("exit code %d, want %d: %v", exitcode.Code(err), tc.code, err)
 				}
-				golden(t, filepath.Join("testdata", file), out.Bytes())
+				golden.Compare(t, filepath.Join("testdata", file), out.Bytes())
 			})
 		}
-	}
-}
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s: -want +got:\n%s", path, diff)
 	}
 }
 

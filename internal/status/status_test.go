@@ -4,7 +4,6 @@ package status_test
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,10 +17,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/castai/privatelink-webhook/internal/status"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 	"github.com/castai/privatelink-webhook/webhook"
 )
-
-var update = flag.Bool("update", false, "update golden files")
 
 var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
@@ -144,18 +142,7 @@ func TestScreen(t *testing.T) {
 				t.Fatal(err)
 			}
 			file := filepath.Join("testdata", strings.ReplaceAll(title, " ", "-")+".txt")
-			if *update {
-				if err := os.WriteFile(file, screen.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), screen.String()); diff != "" {
-				t.Error(diff)
-			}
+			golden.Compare(t, file, screen.Bytes())
 		})
 	}
 }

@@ -5,7 +5,6 @@
 package e2e
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -21,10 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 	"github.com/castai/privatelink-webhook/webhook"
 )
-
-var update = flag.Bool("update", false, "update testdata/onboarding.tsv")
 
 // plain is a namespace that gets the same workloads and no webhook.
 const plain = "castai-plain"
@@ -78,7 +76,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 		}
 		slices.Sort(lines)
 		got := strings.Join(slices.Compact(lines), "")
-		if *update {
+		if golden.Update() {
 			needs(t, imageVolumes)
 			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 				t.Fatal(err)

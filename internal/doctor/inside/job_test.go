@@ -5,12 +5,9 @@ package inside
 import (
 	"context"
 	"errors"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +20,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/probe"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
 const (
@@ -30,28 +28,12 @@ const (
 	namespace = "castai-privatelink"
 )
 
-var update = flag.Bool("update", false, "update golden files")
-
 func TestJobManifest(t *testing.T) {
 	got, err := yaml.Marshal(job("privatelink-probe-x", namespace, image, []probe.Target{at(apiECR), at(apiCAS)}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile("testdata/job.yaml", got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile("testdata/job.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Error(diff)
-	}
+	golden.Compare(t, "testdata/job.yaml", got)
 }
 
 func waiting(reason, message string) corev1.PodStatus {
