@@ -35,8 +35,8 @@ const (
 const (
 	maxProgram   = 512 << 20
 	maxChecksums = 1 << 20
-	reachTimeout = 4 * time.Second
-	stallTimeout = 30 * time.Second
+	reachTimeout = 4 * time.Second  // for a connection, and for the first byte of a response
+	stallTimeout = 30 * time.Second // between two reads of a body
 )
 
 // errNoRelease is returned if there is no release for this platform, or if the
@@ -67,7 +67,7 @@ func released(ctx context.Context, root string, r release, v variant, log io.Wri
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: reachTimeout}).DialContext,
 		TLSHandshakeTimeout:   reachTimeout,
-		ResponseHeaderTimeout: stallTimeout,
+		ResponseHeaderTimeout: reachTimeout,
 	}}
 	defer h.client.CloseIdleConnections()
 	return bin, publish(bin, func(tmp string) error {
@@ -244,6 +244,9 @@ func writeProgram(to string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, io.LimitReader(r, maxProgram))
+	n, err := io.Copy(f, io.LimitReader(r, maxProgram))
+	if err == nil && n == 0 {
+		err = errors.New("the program is empty")
+	}
 	return errors.Join(err, f.Close())
 }

@@ -117,16 +117,20 @@ func TestAReleasedProgramThatWasChangedIsRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		path, text, want string
 	}{
-		"a changed program":                       {program, "changed", "changed on its way"},
-		"an empty program":                        {program, "", "changed on its way"},
-		"a changed archive":                       {archive, tarball(t, fmt.Sprintf("etcd-%s-linux-%s/etcd", etcdVersion, runtime.GOARCH), "changed"), "changed on its way"},
-		"an archive without the program":          {archive, tarball(t, "etcd", "etcd"), "the archive has no etcd-"},
-		"a page in place of a checksum":           {program + ".sha256", "<html>log in</html>", "no SHA-256 published"},
-		"a list of checksums that lacks the file": {"/" + etcdVersion + "/SHA256SUMS", "", "no SHA-256 published"},
+		"a program that is empty, as its checksum says": {program + ".sha256", fmt.Sprintf("%x", sha256.Sum256(nil)), "empty"},
+		"a changed program":                             {program, "changed", "changed on its way"},
+		"an empty program":                              {program, "", "empty"},
+		"a changed archive":                             {archive, tarball(t, fmt.Sprintf("etcd-%s-linux-%s/etcd", etcdVersion, runtime.GOARCH), "changed"), "changed on its way"},
+		"an archive without the program":                {archive, tarball(t, "etcd", "etcd"), "the archive has no etcd-"},
+		"a page in place of a checksum":                 {program + ".sha256", "<html>log in</html>", "no SHA-256 published"},
+		"a list of checksums that lacks the file":       {"/" + etcdVersion + "/SHA256SUMS", "", "no SHA-256 published"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := maps.Clone(layout)
 			files[tc.path] = tc.text
+			if tc.want == "empty" {
+				files[program] = ""
+			}
 			serveReleases(t, files)
 			root := checkout(t, kubernetesVersion)
 			_, err := Build(t.Context(), root, nil)
@@ -145,13 +149,15 @@ func TestAReleasedProgramThatWasChangedIsRefused(t *testing.T) {
 // known by its error.
 func TestProgramsAreCompiledWhereNoReleaseCanBeHad(t *testing.T) {
 	const compiled = "building Kubernetes v1.99.1"
-	layout := releaseLayout(t)
-	delete(layout, fmt.Sprintf("/%s/bin/linux/%s/kubectl.sha256", kubernetesVersion, runtime.GOARCH))
+	noChecksum, noProgram := releaseLayout(t), releaseLayout(t)
+	delete(noChecksum, fmt.Sprintf("/%s/bin/linux/%s/kubectl.sha256", kubernetesVersion, runtime.GOARCH))
+	delete(noProgram, fmt.Sprintf("/%s/bin/linux/%s/kubectl", kubernetesVersion, runtime.GOARCH))
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	for name, prepare := range map[string]func(*testing.T){
 		"the host is out of reach":   func(t *testing.T) { t.Setenv(kubernetesMirror, closed.URL); t.Setenv(etcdMirror, closed.URL) },
-		"the host lacks the version": func(t *testing.T) { serveReleases(t, layout) },
+		"the host lacks the version": func(t *testing.T) { serveReleases(t, noChecksum) },
+		"the host lacks a program":   func(t *testing.T) { serveReleases(t, noProgram) },
 		"downloads are off":          func(t *testing.T) { t.Setenv(kubernetesMirror, "off") },
 	} {
 		t.Run(name, func(t *testing.T) {
