@@ -101,16 +101,17 @@ func TestTheRegistryIsComparedWithTheLock(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)
 	write := func(names ...string) (file string) {
-		text := "apiVersion: privatelink.cast.ai/v1alpha1\nkind: Lock\nregistry: " + host + "/castai\nimages:\n"
+		var text strings.Builder
+		text.WriteString("apiVersion: privatelink.cast.ai/v1alpha1\nkind: Lock\nregistry: " + host + "/castai\nimages:\n")
 		for _, name := range names {
 			expected := digest("1")
 			if name == "differs" {
 				expected = digest("0")
 			}
-			text += fmt.Sprintf("- {source: 'ghcr.io/%s:1', target: '%s/castai/%s:1', mediaType: m, size: 1, digest: '%s'}\n", name, host, name, expected)
+			text.WriteString(fmt.Sprintf("- {source: 'ghcr.io/%s:1', target: '%s/castai/%s:1', mediaType: m, size: 1, digest: '%s'}\n", name, host, name, expected))
 		}
 		file = filepath.Join(dir, "lock.yaml")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return file

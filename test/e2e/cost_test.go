@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,7 +66,8 @@ type spread interface {
 // returns the same as a row of a table.
 func row(b *testing.B, unit, title string, of, to spread) string {
 	b.Helper()
-	line := fmt.Sprintf("\n%-28s", title)
+	var line strings.Builder
+	line.WriteString(fmt.Sprintf("\n%-28s", title))
 	for _, v := range []struct {
 		name string
 		of   func(spread) time.Duration
@@ -79,9 +81,9 @@ func row(b *testing.B, unit, title string, of, to spread) string {
 			value, suffix = value/(v.of(to).Seconds()*1000), ""
 		}
 		b.ReportMetric(value, unit+"-"+v.name+suffix)
-		line += fmt.Sprintf(" %8.2f", value)
+		line.WriteString(fmt.Sprintf(" %8.2f", value))
 	}
-	return line
+	return line.String()
 }
 
 // cost is what the creation of pods took, over some turns.

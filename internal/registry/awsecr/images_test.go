@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -112,8 +113,17 @@ func TestImagesArePagedAndDeletedInBatches(t *testing.T) {
 	}
 	s.ResetLog()
 	s.Inject(fakeecr.Fault{Match: fakeecr.On("BatchDeleteImage"), Times: 1, Status: 400, Code: "ThrottlingException"})
-	if failures, err := r.Delete(context.WithoutCancel(t.Context()), repository, all...); err != nil || len(failures) > 0 || len(s.Log()) != 12 {
-		t.Errorf("%v in %d requests: %v", failures, len(s.Log()), err)
+	if failures, err := r.Delete(context.WithoutCancel(t.Context()), repository, all...); err != nil || len(failures) > 0 {
+		t.Errorf("%v: %v", failures, err)
+	}
+	// ECR accepts 100 images in a call. The SDK repeats a call whose response is
+	// lost, so that there may be more of them on a busy machine.
+	byStatus := map[int]int{}
+	for _, request := range s.Log() {
+		byStatus[request.Status]++
+	}
+	if byStatus[http.StatusOK] < 11 || byStatus[http.StatusBadRequest] != 1 {
+		t.Errorf("requests by status: %v, want 11 batches and one that was throttled", byStatus)
 	}
 	if images, err = r.Images(t.Context(), repository); err != nil || len(images) > 0 {
 		t.Errorf("%d images: %v", len(images), err)
