@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 const registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
@@ -36,15 +35,7 @@ spec: {template: {spec: {containers: [{name: main, image: Widget, env: [{name: S
 
 func explained(t *testing.T, o deploy.Options, namespace string) map[string]Report {
 	t.Helper()
-	rules, err := rewrite.New(rewrite.Config{Registry: registry})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Rules = rules
-	b, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := newBundle(t, o)
 	pods, err := Pods("test", []byte(manifests), namespace)
 	if err != nil {
 		t.Fatal(err)

@@ -22,8 +22,9 @@ import (
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
 
-func TestHosts(t *testing.T) {
-	for host, want := range map[string]bool{"localhost": true, "localhost:5000": true, "127.0.0.1:1": true, "[::1]:5000": true, "10.0.0.1:5000": false, "quay.io": false, "localhost.example.com": false} {
+func TestIsLoopback(t *testing.T) {
+	for host, want := range map[string]bool{"localhost": true, "localhost:5000": true, "127.0.0.1:1": true, "[::1]:5000": true, "10.0.0.1:5000": false, "quay.io": false, "localhost.example.com": false,
+		"127.0.0.1": true, "::1": true, "ghcr.io": false, "10.0.0.1": false, "localhost.example": false} {
 		if got := IsLoopback(host); got != want {
 			t.Errorf("IsLoopback(%q) = %t", host, got)
 		}

@@ -5,7 +5,6 @@ package chart
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	v2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/registry"
+
+	ociregistry "github.com/castai/privatelink-webhook/internal/registry"
 )
 
 // layers are the media types of a chart's archive in a registry.
@@ -35,7 +36,8 @@ func pull(ctx context.Context, ref, version string) ([]byte, error) {
 		return nil, err
 	}
 	options := []registry.ClientOption{registry.ClientOptHTTPClient(client(ctx, maxArchive)), registry.ClientOptEnableCache(true)}
-	if isLoopback(u.Hostname()) {
+	// As docker and crane do.
+	if ociregistry.IsLoopback(u.Hostname()) {
 		options = append(options, registry.ClientOptPlainHTTP())
 	}
 	c, err := registry.NewClient(options...)
@@ -72,13 +74,6 @@ func layer(c *registry.GenericClient, ref string) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("it is no chart: it has no layer of type %s", registry.ChartLayerMediaType)
-}
-
-// isLoopback reports whether a host is on the loopback interface. Such registries are
-// used with plain HTTP, as by docker and crane.
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // login adds the remedy if the registry requires credentials. oras has no error

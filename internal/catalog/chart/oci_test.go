@@ -134,13 +134,3 @@ func TestARegistryThatPromisesTooMuch(t *testing.T) {
 	_, err := Render(t.Context(), Options{Chart: "oci://" + host + "/charts/agent", Version: "1.1.0"})
 	wantError(t, err, "this is no chart")
 }
-
-func TestPlainHTTPIsForLoopbackHostsOnly(t *testing.T) {
-	for host, want := range map[string]bool{
-		"localhost": true, "127.0.0.1": true, "::1": true, "ghcr.io": false, "10.0.0.1": false, "localhost.example": false,
-	} {
-		if got := isLoopback(host); got != want {
-			t.Errorf("isLoopback(%q) = %v", host, got)
-		}
-	}
-}

@@ -51,7 +51,7 @@ var tiers = [][]row{
 	},
 	{ // the catalog and the install bundle
 		{"internal/catalog/live", []string{"internal/catalog", "internal/podspec", "internal/rewrite"}},
-		{"internal/catalog/chart", nil},
+		{"internal/catalog/chart", []string{"internal/registry"}},
 		{"internal/catalog", []string{"internal/manifest", "internal/rewrite"}},
 		{"deploy", []string{"internal/cel", "internal/jsonpatch", "internal/rewrite"}},
 	},
