@@ -40,7 +40,7 @@ func (l *List) Rules() *rewrite.Rules { return l.rules }
 // Add adds the reference of an image field. It has no error: a reference that
 // cannot be mapped is listed with the reason.
 func (l *List) Add(ref string, origin Origin) {
-	if ref != "" { // the API server reports that itself
+	if ref != "" && ref != rewrite.Placeholder { // the API server reports an empty one itself
 		l.add(l.tagged, l.rules.Image(ref), origin)
 	}
 }

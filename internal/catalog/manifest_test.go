@@ -30,13 +30,13 @@ kind: Pod
 metadata: {name: p}
 spec:
   volumes: [{name: model, image: {reference: quay.io/acme/model}}]
-  containers: [{name: a, image: "X Y"}]
+  containers: [{name: a, image: "X Y"}, {name: istio-proxy, image: auto}]
 `
 
 func TestManifestsAreListedByFileAndLine(t *testing.T) {
 	l := New(rules(t, rewrite.Config{}))
 	n, err := l.AddManifest(Manifest, "a.yaml", []byte(text))
-	if err != nil || n != 5 {
+	if err != nil || n != 6 {
 		t.Fatalf("%d places, %v", n, err)
 	}
 	got := map[string]string{}

@@ -24,9 +24,15 @@ const (
 	Empty     Outcome = "empty"     // no text; the API server rejects such a field itself
 	Rewritten Outcome = "rewritten" // Target names the private copy
 	Private   Outcome = "private"   // already below the registry or in a private ECR
-	Kept      Outcome = "kept"      // not rewritten because of the configuration, or node-local
+	Kept      Outcome = "kept"      // not rewritten because of the configuration, node-local, or a placeholder
 	Unmapped  Outcome = "unmapped"  // cannot be mapped; Reason says why
 )
+
+// Placeholder is the value of an image field that Istio's injector replaces with the
+// image of its template, in each container whose name the template has. The names
+// are a setting of the mesh, so that the value alone decides.
+// https://istio.io/latest/docs/setup/additional-setup/gateway/
+const Placeholder = "auto"
 
 // Reason says why a reference is not mapped. The set is closed, so that a
 // reason can be the label of a metric.
@@ -101,8 +107,11 @@ type decision struct {
 // decide returns the target, or "" with the outcome or the reason for leaving
 // the reference. Its order is the order of docs/reference/configuration.md.
 func (r *Rules) decide(ref string) (target string, by decision, reason Reason) {
-	if ref == "" {
+	switch ref {
+	case "":
 		return "", decision{"empty", Empty}, ""
+	case Placeholder:
+		return "", decision{"kept: a placeholder that an injector replaces", Kept}, ""
 	}
 	source, err := ParseReference(ref)
 	switch {

@@ -123,6 +123,17 @@ func TestRulesAndKeeps(t *testing.T) {
 	}
 }
 
+func TestThePlaceholderOfAnInjectorIsNoImage(t *testing.T) {
+	r := rules(t, rewrite.Config{})
+	for in, want := range map[string]rewrite.Outcome{
+		"auto": rewrite.Kept, "auto:1": rewrite.Rewritten, "Auto": rewrite.Unmapped, "library/auto": rewrite.Rewritten, "auto/auto": rewrite.Rewritten,
+	} {
+		if got := r.Image(in); got.Outcome != want {
+			t.Errorf("Image(%q) is %s, want %s", in, got.Outcome, want)
+		}
+	}
+}
+
 func TestAnEnvValueMustNameItsHost(t *testing.T) {
 	r := rules(t, rewrite.Config{})
 	for name, tc := range map[string]struct {
@@ -155,6 +166,7 @@ func TestTheRuleThatDecidedIsNamed(t *testing.T) {
 		corpus.Registry + "/agent:1":    "already private: below",
 		ecr + "/other:1":                "already private: an ECR host",
 		"localhost:5000/x":              "node-local",
+		"auto":                          "placeholder",
 		corpus.Registry + "/ghcr.io/castai/images/agent:1": "global.registry",
 		"Not A Reference":                                      "not an image reference",
 		"[2001:db8::7]:5000/x":                                 "IPv6",
