@@ -169,25 +169,26 @@ func TestUnrelatedRequestsAreAllowedUnchanged(t *testing.T) {
 		warns   bool
 		series  string
 	}{
-		"a pod without containers":     {newRequest("CREATE", "", "pods", `{"metadata":{},"spec":{"containers":[]}}`, "null"), false, `operation="create",result="unchanged"`},
-		"a pod without spec":           {newRequest("CREATE", "", "pods", `{}`, "null"), false, `operation="create",result="unchanged"`},
-		"a pod that is null":           {newRequest("CREATE", "", "pods", `null`, "null"), false, `operation="create",result="unchanged"`},
-		"a static pod":                 {newRequest("CREATE", "", "pods", string(corpus.Pods()["mirror-pod"]), "null"), false, `operation="create",result="skipped"`},
-		"an update of a pod":           {newRequest("UPDATE", "", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"a deletion of a pod":          {newRequest("DELETE", "", "pods", "null", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"a connection to a pod":        {newRequest("CONNECT", "exec", "pods", `{"kind":"PodExecOptions"}`, "null"), false, `operation="other",result="skipped"`},
-		"an eviction":                  {newRequest("CREATE", "eviction", "pods", `{"kind":"Eviction"}`, "null"), false, `operation="other",result="skipped"`},
-		"a binding":                    {newRequest("CREATE", "binding", "pods", `{"kind":"Binding"}`, "null"), false, `operation="other",result="skipped"`},
-		"a resize":                     {newRequest("UPDATE", "resize", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"a status":                     {newRequest("UPDATE", "status", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
-		"ephemeral containers created": {newRequest("CREATE", "ephemeralcontainers", "pods", "{"+spec+"}", "null"), false, `operation="other",result="skipped"`},
-		"a deployment":                 {newRequest("CREATE", "", "deployments", `{"spec":{"template":{`+spec+`}}}`, "null"), false, `operation="other",result="skipped"`},
-		"a pod of another API group":   {group, false, `operation="other",result="skipped"`},
-		"a key twice in the pod":       {newRequest("CREATE", "", "pods", `{"metadata":{"x":1,"x":1},`+spec+`}`, "null"), true, `operation="create",result="skipped"`},
-		"broken UTF-8 in the pod":      {newRequest("CREATE", "", "pods", "{\"metadata\":{\"name\":\"\xff\xfe\"},"+spec+"}", "null"), true, `operation="create",result="skipped"`},
-		"broken UTF-8 in the old pod":  {newRequest("UPDATE", "ephemeralcontainers", "pods", "{}", "{\"x\":\"\xff\"}"), true, `operation="ephemeral",result="skipped"`},
-		"a list instead of the pod":    {newRequest("CREATE", "", "pods", `[]`, "null"), true, `operation="create",result="skipped"`},
-		"an image that is a number":    {newRequest("CREATE", "", "pods", `{"spec":{"containers":[{"image":5}]}}`, "null"), true, `operation="create",result="skipped"`},
+		"a pod without containers":      {newRequest("CREATE", "", "pods", `{"metadata":{},"spec":{"containers":[]}}`, "null"), false, `operation="create",result="unchanged"`},
+		"a pod without spec":            {newRequest("CREATE", "", "pods", `{}`, "null"), false, `operation="create",result="unchanged"`},
+		"a pod that is null":            {newRequest("CREATE", "", "pods", `null`, "null"), false, `operation="create",result="unchanged"`},
+		"a static pod":                  {newRequest("CREATE", "", "pods", string(corpus.Pods()["mirror-pod"]), "null"), false, `operation="create",result="skipped"`},
+		"an update of a pod":            {newRequest("UPDATE", "", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="update",result="unchanged"`},
+		"an update without the old pod": {newRequest("UPDATE", "", "pods", "{"+spec+"}", "null"), true, `operation="update",result="skipped"`},
+		"a deletion of a pod":           {newRequest("DELETE", "", "pods", "null", "{"+spec+"}"), false, `operation="other",result="skipped"`},
+		"a connection to a pod":         {newRequest("CONNECT", "exec", "pods", `{"kind":"PodExecOptions"}`, "null"), false, `operation="other",result="skipped"`},
+		"an eviction":                   {newRequest("CREATE", "eviction", "pods", `{"kind":"Eviction"}`, "null"), false, `operation="other",result="skipped"`},
+		"a binding":                     {newRequest("CREATE", "binding", "pods", `{"kind":"Binding"}`, "null"), false, `operation="other",result="skipped"`},
+		"a resize":                      {newRequest("UPDATE", "resize", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
+		"a status":                      {newRequest("UPDATE", "status", "pods", "{"+spec+"}", "{"+spec+"}"), false, `operation="other",result="skipped"`},
+		"ephemeral containers created":  {newRequest("CREATE", "ephemeralcontainers", "pods", "{"+spec+"}", "null"), false, `operation="other",result="skipped"`},
+		"a deployment":                  {newRequest("CREATE", "", "deployments", `{"spec":{"template":{`+spec+`}}}`, "null"), false, `operation="other",result="skipped"`},
+		"a pod of another API group":    {group, false, `operation="other",result="skipped"`},
+		"a key twice in the pod":        {newRequest("CREATE", "", "pods", `{"metadata":{"x":1,"x":1},`+spec+`}`, "null"), true, `operation="create",result="skipped"`},
+		"broken UTF-8 in the pod":       {newRequest("CREATE", "", "pods", "{\"metadata\":{\"name\":\"\xff\xfe\"},"+spec+"}", "null"), true, `operation="create",result="skipped"`},
+		"broken UTF-8 in the old pod":   {newRequest("UPDATE", "ephemeralcontainers", "pods", "{}", "{\"x\":\"\xff\"}"), true, `operation="ephemeral",result="skipped"`},
+		"a list instead of the pod":     {newRequest("CREATE", "", "pods", `[]`, "null"), true, `operation="create",result="skipped"`},
+		"an image that is a number":     {newRequest("CREATE", "", "pods", `{"spec":{"containers":[{"image":5}]}}`, "null"), true, `operation="create",result="skipped"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := endpointOf(t, nil)
@@ -230,6 +231,14 @@ func TestReviewsAreAnsweredWithThePatch(t *testing.T) {
 		r.Object, r.OldObject = pods["ephemeral.new"], pods["ephemeral.old"]
 		want, _ := p.UpdateEphemeral(r.Object, r.OldObject)
 		if got := e.review(t, review(r)); string(got.Patch) != string(want) {
+			t.Errorf("patch %s\nwant %s", got.Patch, want)
+		}
+	})
+	t.Run("update", func(t *testing.T) {
+		r := podRequest("u", "UPDATE", "")
+		r.Object, r.OldObject = pods["agent"], pods["minimal"]
+		want, _ := p.Update(r.Object, r.OldObject)
+		if got := e.review(t, review(r)); string(got.Patch) != string(want) || string(want) == "[]" {
 			t.Errorf("patch %s\nwant %s", got.Patch, want)
 		}
 	})

@@ -41,7 +41,7 @@ func NewMetrics(version string) *Metrics {
 	}
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		reviews:  counters("privatelink_reviews_total", "Admission reviews answered, by operation (create, ephemeral, other) and result (rewritten, unchanged, skipped, panic).", "operation", "result"),
+		reviews:  counters("privatelink_reviews_total", "Admission reviews answered, by operation (create, update, ephemeral, other) and result (rewritten, unchanged, skipped, panic).", "operation", "result"),
 		images:   counters("privatelink_images_total", "Image references looked at, by outcome (rewritten, private, kept, unparsable, illegal).", "outcome"),
 		rejected: counters("privatelink_requests_rejected_total", "HTTP requests that were no admission review, by reason (method, content_type, too_large, unreadable, malformed).", "reason"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{

@@ -29,7 +29,7 @@ func TestEveryOutcomeIsCountedUnderAClosedSetOfLabels(t *testing.T) {
 		t.Errorf("HTTP %d, %v", status, err)
 	}
 	closed := map[string][]string{
-		"operation": {"create", "ephemeral", "other"}, "result": {"rewritten", "unchanged", "skipped", "panic"},
+		"operation": {"create", "update", "ephemeral", "other"}, "result": {"rewritten", "unchanged", "skipped", "panic"},
 		"source":  append(sources(), "other"),
 		"outcome": {"rewritten", "private", "kept", "unparsable", "illegal"},
 		"reason":  {"method", "content_type", "too_large", "unreadable", "malformed"},

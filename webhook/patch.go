@@ -4,6 +4,7 @@ package webhook
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,7 +41,7 @@ type SkipReason string
 // The reasons. Each is a text for the log.
 const (
 	SkippedStaticPod SkipReason = "a static pod: change its manifest on the node"
-	SkippedOperation SkipReason = "only the creation of pods and of ephemeral containers is handled; check the rules of the webhook configuration"
+	SkippedOperation SkipReason = "only the creation and the update of pods and of their ephemeral containers are handled; check the rules of the webhook configuration"
 	SkippedInvalid   SkipReason = "invalid pod" // Report.Err says why
 )
 
@@ -94,7 +95,7 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 		return noPatch, Report{Skipped: SkippedInvalid, Err: err}
 	}
 	report := Report{Pod: podName(seen)}
-	if _, mirror := seen.Annotations[podspec.MirrorPodAnnotation]; mirror {
+	if isStatic(seen) {
 		report.Skipped = SkippedStaticPod
 		return noPatch, report
 	}
@@ -105,11 +106,45 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 	return encode(ops), report
 }
 
+// Update returns the JSON patch for an update of a pod, like Create. A reference
+// is changed only if the update sets it: if the old pod has no such field, by the
+// names of container, variable and volume, or has another value in it. So a pod
+// that runs is never restarted by a change of something else, and to apply a
+// public manifest again changes nothing. No annotation is added: it records the
+// creation.
+//
+// If names repeat, as those of environment variables may, a value counts as
+// unchanged if the old pod has it in any field of the same names.
+func (p *Patcher) Update(pod, old []byte) ([]byte, Report) {
+	if string(old) == "null" { // everything would count as set by the update
+		return noPatch, Report{Skipped: SkippedInvalid, Err: errors.New("old pod: an update without the old pod")}
+	}
+	return p.update(pod, old, func(before []podspec.ImageField) func(podspec.ImageField) bool {
+		unchanged := make(map[fieldValue]bool, len(before))
+		for _, i := range before {
+			unchanged[valueOf(i)] = true
+		}
+		return func(i podspec.ImageField) bool { return i.List != ephemeral && !unchanged[valueOf(i)] }
+	})
+}
+
 // UpdateEphemeral returns the JSON patch for an update of the subresource
 // pods/ephemeralcontainers, like Create. Only entries that the update adds are
 // changed: the API server rejects a change of existing ones. It ignores
 // annotations in this subresource, so none is added.
 func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
+	return p.update(pod, old, func(before []podspec.ImageField) func(podspec.ImageField) bool {
+		existing := map[string]bool{}
+		for _, i := range before {
+			existing[i.Location()] = true
+		}
+		return func(i podspec.ImageField) bool { return i.List == ephemeral && !existing[i.Location()] }
+	})
+}
+
+// update patches the references that the update sets, in the judgment of the
+// function that compare returns for the references of the old pod.
+func (p *Patcher) update(pod, old []byte, compare func(before []podspec.ImageField) func(podspec.ImageField) bool) ([]byte, Report) {
 	seen, err := p.scanner.Scan(pod)
 	if err != nil {
 		return noPatch, Report{Skipped: SkippedInvalid, Err: err}
@@ -118,15 +153,29 @@ func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 	if err != nil {
 		return noPatch, Report{Skipped: SkippedInvalid, Err: fmt.Errorf("old %w", err)}
 	}
-	existing := map[string]bool{}
-	for _, i := range before.Images {
-		existing[i.Location()] = true
-	}
 	report := Report{Pod: podName(seen)}
-	ops := p.replace(seen.Images, &report, func(i podspec.ImageField) bool {
-		return i.List == ephemeral && !existing[i.Location()]
-	})
-	return encode(ops), report
+	if isStatic(seen) {
+		report.Skipped = SkippedStaticPod
+		return noPatch, report
+	}
+	return encode(p.replace(seen.Images, &report, compare(before.Images))), report
+}
+
+// fieldValue is a reference and its field, by names instead of positions. It is
+// not Location with the value, because names in hostile pods can contain slashes.
+type fieldValue struct {
+	list, item, env string
+	isEnv           bool
+	value           string
+}
+
+func valueOf(i podspec.ImageField) fieldValue {
+	return fieldValue{i.List, i.Item, i.Env, i.EnvIndex >= 0, i.Value}
+}
+
+func isStatic(p podspec.Pod) bool {
+	_, ok := p.Annotations[podspec.MirrorPodAnnotation]
+	return ok
 }
 
 const ephemeral = "ephemeralContainers"

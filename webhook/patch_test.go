@@ -176,6 +176,83 @@ func TestEphemeralContainers(t *testing.T) {
 	}
 }
 
+func TestUpdatesOfPods(t *testing.T) {
+	const (
+		agent, agent2 = "us-docker.pkg.dev/castai-hub/library/agent:v1", "us-docker.pkg.dev/castai-hub/library/agent:v2"
+		ours, ours2   = registry + "/agent:v1", registry + "/agent:v2"
+	)
+	containers := func(named ...string) string { // name, image, name, image...
+		var all []string
+		for i := 0; i < len(named); i += 2 {
+			all = append(all, fmt.Sprintf(`{"name":%q,"image":%q}`, named[i], named[i+1]))
+		}
+		return strings.Join(all, ",")
+	}
+	pod := func(containers string) string { return `{"metadata":{},"spec":{"containers":[` + containers + `]}}` }
+	env := func(named ...string) string {
+		return pod(`{"name":"a","image":"` + ours + `","env":[` + strings.ReplaceAll(containers(named...), `"image"`, `"value"`) + `]}`)
+	}
+	volume := func(image string) string {
+		return `{"metadata":{},"spec":{"volumes":[{"name":"v","image":{"reference":"` + image + `"}}]}}`
+	}
+	static := func(image string) string {
+		return `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"x"}},"spec":{"containers":[` + containers("a", image) + `]}}`
+	}
+	replace := func(path, image string) string {
+		return `{"op":"replace","path":"/spec/` + path + `","value":"` + image + `"}`
+	}
+	for name, tc := range map[string]struct{ pod, old, ops string }{
+		"a second apply of the public manifest restores the stored image":  {pod(containers("a", agent)), pod(containers("a", ours)), replace("containers/0/image", ours)},
+		"another image is rewritten":                                       {pod(containers("a", agent2)), pod(containers("a", ours)), replace("containers/0/image", ours2)},
+		"a public image that was replaced by another one is rewritten":     {pod(containers("a", agent2)), pod(containers("a", agent)), replace("containers/0/image", ours2)},
+		"a pod from before the webhook stays":                              {pod(containers("a", agent)), pod(containers("a", agent)), ""},
+		"of several containers only the changed one is rewritten":          {pod(containers("a", agent, "b", agent2)), pod(containers("a", agent, "b", agent)), replace("containers/1/image", ours2)},
+		"containers are compared by name, not position":                    {pod(containers("b", agent, "a", agent2)), pod(containers("a", agent2, "b", agent)), ""},
+		"two containers that swap images are both changed":                 {pod(containers("a", agent, "b", agent2)), pod(containers("a", agent2, "b", agent)), replace("containers/0/image", ours) + "," + replace("containers/1/image", ours2)},
+		"a container that is new is rewritten":                             {pod(containers("a", agent)), pod(""), replace("containers/0/image", ours)},
+		"an init container of the same name is another one":                {`{"spec":{"initContainers":[` + containers("a", agent) + `]}}`, pod(containers("a", agent)), replace("initContainers/0/image", ours)},
+		"a private image stays":                                            {pod(containers("a", ours2)), pod(containers("a", ours)), ""},
+		"ephemeral containers stay":                                        {`{"spec":{"ephemeralContainers":[` + containers("a", agent) + `]}}`, pod(""), ""},
+		"a listed variable is restored":                                    {env("SCANNERS_IMAGE", agent), env("SCANNERS_IMAGE", ours), replace("containers/0/env/0/value", ours)},
+		"a listed variable from before the webhook stays":                  {env("SCANNERS_IMAGE", agent), env("SCANNERS_IMAGE", agent), ""},
+		"another variable stays":                                           {env("OTHER", agent), env("OTHER", ours), ""},
+		"variables are compared by name, not position":                     {env("X", "1", "SCANNERS_IMAGE", agent), env("SCANNERS_IMAGE", agent), ""},
+		"an image volume is restored":                                      {volume(agent), volume(ours), replace("volumes/0/image/reference", ours)},
+		"an image volume from before the webhook stays":                    {volume(agent), volume(agent), ""},
+		"repeated variables are restored":                                  {env("SCANNERS_IMAGE", agent, "SCANNERS_IMAGE", agent2), env("SCANNERS_IMAGE", ours, "SCANNERS_IMAGE", ours2), replace("containers/0/env/0/value", ours) + "," + replace("containers/0/env/1/value", ours2)},
+		"repeated variables from before the webhook stay":                  {env("SCANNERS_IMAGE", agent, "SCANNERS_IMAGE", agent2), env("SCANNERS_IMAGE", agent, "SCANNERS_IMAGE", agent2), ""},
+		"of repeated variables those with a value of before stay":          {env("SCANNERS_IMAGE", agent, "SCANNERS_IMAGE", agent2), env("SCANNERS_IMAGE", agent), replace("containers/0/env/1/value", ours2)},
+		"a repeated container name with an image of before stays":          {pod(containers("a", agent, "a", agent)), pod(containers("a", agent)), ""},
+		"a name that looks like a variable is a container's":               {pod(containers("a/env/SCANNERS_IMAGE", agent)), env("SCANNERS_IMAGE", agent), replace("containers/0/image", ours)},
+		"a static pod stays":                                               {static(agent2), static(agent), ""},
+		"without the old pod nothing is touched":                           {pod(containers("a", agent)), "", ""},
+		"with an old pod that is null nothing is touched":                  {pod(containers("a", agent)), "null", ""},
+		"with an old pod that is not understood nothing is touched":        {pod(containers("a", agent)), `{"spec":{"containers":7}}`, ""},
+		"a new pod that is not understood is not touched":                  {`{"spec":{"containers":7}}`, pod(""), ""},
+		"a long name is compared to its end":                               {pod(containers(strings.Repeat("a", 5000)+"b", agent)), pod(containers(strings.Repeat("a", 5000)+"c", agent)), replace("containers/0/image", ours)},
+		"the old image is compared as text: another spelling is a change":  {pod(containers("a", "busybox")), pod(containers("a", "docker.io/library/busybox")), replace("containers/0/image", registry+"/docker.io/library/busybox")},
+		"a variable that had its value from elsewhere has a value now":     {env("SCANNERS_IMAGE", agent), pod(`{"name":"a","image":"` + ours + `","env":[{"name":"SCANNERS_IMAGE","valueFrom":{}}]}`), replace("containers/0/env/0/value", ours)},
+		"the record of the creation stays":                                 {strings.Replace(pod(containers("a", agent2)), `"metadata":{}`, `"metadata":{"annotations":{"`+OriginalImages+`":"{}"}}`, 1), pod(containers("a", ours)), replace("containers/0/image", ours2)},
+		"a pod that terminates loses its finalizers, and nothing is done":  {`{"metadata":{"deletionTimestamp":"x"},"spec":{"containers":[` + containers("a", agent) + `]}}`, pod(containers("a", agent)), ""},
+		"an unmapped image stays, and is reported":                         {pod(containers("a", "a:b:c")), pod(containers("a", ours)), ""},
+		"an image that becomes empty stays: the API server sets the error": {pod(containers("a", "")), pod(containers("a", ours)), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			patch, report := testPatcher(t).Update([]byte(tc.pod), []byte(tc.old))
+			if want := "[" + tc.ops + "]"; string(patch) != want {
+				t.Errorf("patch %s\nwant  %s", patch, want)
+			}
+			if skipped := report.Skipped == SkippedInvalid; skipped != strings.Contains(name, "touched") {
+				t.Errorf("skipped: %q, %v", report.Skipped, report.Err)
+			}
+			if reported := report.Warning() != "" && report.Skipped == ""; reported != strings.Contains(name, "is reported") {
+				t.Errorf("warning %q", report.Warning())
+			}
+			checkUpdate(t, testPatcher(t), []byte(tc.pod), []byte(tc.old))
+		})
+	}
+}
+
 func TestInvalidPodsAreNotPatched(t *testing.T) {
 	const spec = `"spec":{"containers":[{"name":"a","image":"busybox"}]}`
 	for name, pod := range map[string]string{

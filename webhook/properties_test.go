@@ -20,7 +20,12 @@ import (
 func TestPropertiesOverTheCorpus(t *testing.T) {
 	p, pods := testPatcher(t), corpus.Pods()
 	for name, pod := range pods {
-		t.Run(name, func(t *testing.T) { checkCreate(t, p, pod) })
+		t.Run(name, func(t *testing.T) {
+			checkCreate(t, p, pod)
+			for _, old := range []string{"minimal", "agent", "image-volume", "env-values"} {
+				checkUpdate(t, p, pod, pods[old])
+			}
+		})
 	}
 	t.Run("ephemeral containers", func(t *testing.T) { checkEphemeral(t, p, pods["ephemeral.new"], pods["ephemeral.old"]) })
 }
@@ -44,6 +49,8 @@ func FuzzPatch(f *testing.F) {
 		checkCreate(t, p, pod)
 		checkEphemeral(t, p, pod, pods["ephemeral.old"])
 		checkEphemeral(t, p, pods["ephemeral.new"], pod)
+		checkUpdate(t, p, pod, pods["env-values"])
+		checkUpdate(t, p, pods["env-values"], pod)
 
 		g := generator{choices: choices, images: []any{
 			image, "ghcr.io/castai/images/agent:v1", "us-docker.pkg.dev/castai-hub/library/agent:v1", registry + "/agent:v1",
@@ -52,6 +59,7 @@ func FuzzPatch(f *testing.F) {
 		one, two := encoded(t, g.pod()), encoded(t, g.pod())
 		checkCreate(t, p, one)
 		checkEphemeral(t, p, one, two)
+		checkUpdate(t, p, one, two)
 	})
 }
 
@@ -153,7 +161,7 @@ func checkCreate(t *testing.T, p *Patcher, pod []byte) {
 		}
 		return
 	}
-	checkOperations(t, patch, true)
+	checkOperations(t, patch, "create")
 	before := decode(t, pod)
 	after := applied(t, pod, patch)
 	checkAnnotations(t, before, decode(t, after), string(patch) != "[]")
@@ -169,6 +177,23 @@ func checkCreate(t *testing.T, p *Patcher, pod []byte) {
 		t.Fatalf("a second pass changes %s to\n%s", after, second)
 	}
 	checkReinvocation(t, p, after)
+	checkSecondApply(t, p, pod, after)
+}
+
+// checkSecondApply sends the pod that was created, as kubectl apply does, in an
+// update of the pod that was stored; and an update that changes nothing.
+func checkSecondApply(t *testing.T, p *Patcher, pod, stored []byte) {
+	t.Helper()
+	patch, _ := p.Update(pod, stored)
+	want, got := decode(t, stored), decode(t, applied(t, pod, patch))
+	forget(want)
+	forget(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("the pod applied again is not the stored one (-want +got):\n%s\npatch %s", diff, patch)
+	}
+	if patch, report := p.Update(pod, pod); string(patch) != "[]" || len(report.Images) > 0 {
+		t.Fatalf("an update of nothing examines %v and patches %s", report.Images, patch)
+	}
 }
 
 // checkReinvocation inserts a container at the front, as an injector does between two
@@ -217,7 +242,7 @@ func checkEphemeral(t *testing.T, p *Patcher, pod, old []byte) {
 	if string(patch) == "[]" {
 		return
 	}
-	checkOperations(t, patch, false)
+	checkOperations(t, patch, "ephemeral")
 	existing := map[string]bool{}
 	for _, c := range items(decode(t, old), "ephemeralContainers") {
 		name, _ := c["name"].(string)
@@ -240,6 +265,37 @@ func checkEphemeral(t *testing.T, p *Patcher, pod, old []byte) {
 	}
 }
 
+// checkUpdate holds for every pair of texts.
+func checkUpdate(t *testing.T, p *Patcher, pod, old []byte) {
+	t.Helper()
+	patch, report := p.Update(pod, old)
+	checkReport(t, report)
+	if report.Skipped != "" && string(patch) != "[]" {
+		t.Fatalf("skipped: %s, but the patch is %s", report.Skipped, patch)
+	}
+	if string(patch) == "[]" {
+		return
+	}
+	checkOperations(t, patch, "update")
+	before, want := fieldValues(decode(t, old)), decode(t, pod)
+	eachReference(want, func(f fieldValue, set func(string)) {
+		switch listed := slices.Contains(p.cache.rules.EnvVars(), f.env); {
+		case before[f] || f.isEnv && !listed:
+		case f.isEnv:
+			set(p.cache.rules.EnvValue(f.value).Target)
+		default:
+			set(p.cache.rules.Image(f.value).Target)
+		}
+	})
+	after := applied(t, pod, patch)
+	if diff := cmp.Diff(want, decode(t, after)); diff != "" {
+		t.Fatalf("not the pod with the references rewritten that the update sets (-want +got):\n%s", diff)
+	}
+	if second, _ := p.Update(after, old); string(second) != "[]" {
+		t.Fatalf("a second pass changes it again: %s", second)
+	}
+}
+
 func checkReport(t *testing.T, r Report) {
 	t.Helper()
 	w := r.Warning()
@@ -249,13 +305,13 @@ func checkReport(t *testing.T, r Report) {
 }
 
 var (
-	onCreate    = regexp.MustCompile(`^/spec/((containers|initContainers)/(0|[1-9][0-9]*)/(image|env/(0|[1-9][0-9]*)/value)|volumes/(0|[1-9][0-9]*)/image/reference)$`)
+	onPod       = regexp.MustCompile(`^/spec/((containers|initContainers)/(0|[1-9][0-9]*)/(image|env/(0|[1-9][0-9]*)/value)|volumes/(0|[1-9][0-9]*)/image/reference)$`)
 	onEphemeral = regexp.MustCompile(`^/spec/ephemeralContainers/(0|[1-9][0-9]*)/image$`)
 )
 
 // checkOperations: only replace, of a place that may hold a reference, and on
 // creation one add, of the annotation.
-func checkOperations(t *testing.T, patch []byte, create bool) {
+func checkOperations(t *testing.T, patch []byte, operation string) {
 	t.Helper()
 	var ops []struct{ Op, Path string }
 	if err := json.Unmarshal(patch, &ops); err != nil || ops == nil {
@@ -264,8 +320,8 @@ func checkOperations(t *testing.T, patch []byte, create bool) {
 	added := 0
 	for _, o := range ops {
 		switch {
-		case o.Op == "replace" && create && onCreate.MatchString(o.Path), o.Op == "replace" && !create && onEphemeral.MatchString(o.Path):
-		case o.Op == "add" && create && (o.Path == "/metadata/annotations" || o.Path == "/metadata/annotations/privatelink.cast.ai~1original-images"):
+		case o.Op == "replace" && operation != "ephemeral" && onPod.MatchString(o.Path), o.Op == "replace" && operation == "ephemeral" && onEphemeral.MatchString(o.Path):
+		case o.Op == "add" && operation == "create" && (o.Path == "/metadata/annotations" || o.Path == "/metadata/annotations/privatelink.cast.ai~1original-images"):
 			added++
 		default:
 			t.Fatalf("operation %s of %s", o.Op, o.Path)

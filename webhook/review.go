@@ -53,11 +53,13 @@ func (m mutator) review(r *admissionv1.AdmissionRequest, ar model.AdmissionRevie
 	case pods && r.SubResource == "" && ar.Operation == model.OperationCreate:
 		patch, report = m.patcher().Create(ar.NewObjectRaw)
 		return "create", patch, report
+	case pods && r.SubResource == "" && ar.Operation == model.OperationUpdate:
+		patch, report = m.patcher().Update(ar.NewObjectRaw, ar.OldObjectRaw)
+		return "update", patch, report
 	case pods && r.SubResource == podspec.EphemeralContainers && ar.Operation == model.OperationUpdate:
 		patch, report = m.patcher().UpdateEphemeral(ar.NewObjectRaw, ar.OldObjectRaw)
 		return "ephemeral", patch, report
 	}
-	// An update of a pod itself would restart its containers.
 	return "other", noPatch, Report{Skipped: SkippedOperation}
 }
 

@@ -200,6 +200,9 @@ func FuzzReview(f *testing.F) {
 	r := podRequest("2", "UPDATE", "ephemeralcontainers")
 	r.Object, r.OldObject = pods["ephemeral.new"], pods["ephemeral.old"]
 	f.Add(review(r))
+	u := podRequest("3", "UPDATE", "")
+	u.Object, u.OldObject = pods["env-values"], pods["minimal"]
+	f.Add(review(u))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m := NewMetrics("test")
 		h := newHandler(mutator{fixed(testPatcher(t)), m, slog.New(slog.DiscardHandler)}, m, slog.New(slog.DiscardHandler))

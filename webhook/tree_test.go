@@ -5,7 +5,6 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -16,48 +15,61 @@ import (
 
 // rewriteTree does by the decoded pod what the patch must come to.
 func rewriteTree(r *rewrite.Rules, pod any) {
-	for _, list := range []string{"containers", "initContainers"} {
-		for _, c := range items(pod, list) {
-			rewriteField(c, "image", r.Image)
-			env, _ := c["env"].([]any)
-			for _, e := range env {
-				if v, ok := e.(map[string]any); ok && slices.Contains(r.EnvVars(), fmt.Sprint(v["name"])) {
-					rewriteField(v, "value", r.EnvValue)
-				}
-			}
+	eachReference(pod, func(f fieldValue, set func(string)) {
+		switch {
+		case !f.isEnv:
+			set(r.Image(f.value).Target)
+		case slices.Contains(r.EnvVars(), f.env):
+			set(r.EnvValue(f.value).Target)
 		}
-	}
-	for _, v := range items(pod, "volumes") {
-		if source, ok := v["image"].(map[string]any); ok {
-			rewriteField(source, "reference", r.Image)
-		}
-	}
+	})
 }
 
-// references are the texts at each location, several where names are not unique.
-func references(pod any) map[string][]string {
-	out := map[string][]string{}
-	add := func(location string, m map[string]any, key string) {
+// eachReference visits each image of the pod that is created or updated, and each
+// value of an environment variable.
+func eachReference(pod any, visit func(f fieldValue, set func(string))) {
+	text := func(v any) string { s, _ := v.(string); return s }
+	field := func(f fieldValue, m map[string]any, key string) {
 		if s, ok := m[key].(string); ok {
-			out[location] = append(out[location], s)
+			f.value = s
+			visit(f, func(s string) { m[key] = s })
 		}
 	}
-	text := func(v any) string { s, _ := v.(string); return s }
 	for _, list := range []string{"containers", "initContainers"} {
 		for _, c := range items(pod, list) {
-			add(list+"/"+text(c["name"]), c, "image")
+			at := fieldValue{list: list, item: text(c["name"])}
+			field(at, c, "image")
 			env, _ := c["env"].([]any)
 			for _, e := range env {
 				if v, ok := e.(map[string]any); ok {
-					add(list+"/"+text(c["name"])+"/env/"+text(v["name"]), v, "value")
+					at.isEnv, at.env = true, text(v["name"])
+					field(at, v, "value")
 				}
 			}
 		}
 	}
 	for _, v := range items(pod, "volumes") {
 		source, _ := v["image"].(map[string]any)
-		add("volumes/"+text(v["name"]), source, "reference")
+		field(fieldValue{list: "volumes", item: text(v["name"])}, source, "reference")
 	}
+}
+
+// references are the texts at each location, several where names are not unique.
+func references(pod any) map[string][]string {
+	out := map[string][]string{}
+	eachReference(pod, func(f fieldValue, _ func(string)) {
+		location := f.list + "/" + f.item
+		if f.isEnv {
+			location += "/env/" + f.env
+		}
+		out[location] = append(out[location], f.value)
+	})
+	return out
+}
+
+func fieldValues(pod any) map[fieldValue]bool {
+	out := map[fieldValue]bool{}
+	eachReference(pod, func(f fieldValue, _ func(string)) { out[f] = true })
 	return out
 }
 
