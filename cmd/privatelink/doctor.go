@@ -65,7 +65,7 @@ Exit codes:
 			if list {
 				return suite.List(c.Context(), c.OutOrStdout(), o)
 			}
-			return suite.Run(c.Context(), c.OutOrStdout(), output, o)
+			return suite.Run(c.Context(), outputOf(c, output), output, o)
 		},
 	}
 	f := c.Flags()

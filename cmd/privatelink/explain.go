@@ -70,7 +70,7 @@ func (f *explainFlags) run(c *cobra.Command, files []string) error {
 		return err
 	}
 	if f.output == "json" {
-		err = printJSON(c.OutOrStdout(), reports)
+		err = printJSON(c, reports)
 	} else {
 		err = explain.Print(c.OutOrStdout(), reports, rules.Namespaces())
 	}

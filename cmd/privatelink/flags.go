@@ -17,6 +17,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/progress"
 	"github.com/castai/privatelink-webhook/internal/selection"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 	"github.com/castai/privatelink-webhook/internal/transfer"
 )
 
@@ -66,7 +67,7 @@ func newReporter(c *cobra.Command, output string) (*progress.Reporter, error) {
 	if err := validateOutput(output, "json"); err != nil {
 		return nil, err
 	}
-	return progress.New(progress.Options{Out: c.OutOrStdout(), ErrOut: c.ErrOrStderr(), JSON: output == "json", Version: version}), nil
+	return progress.New(progress.Options{Out: outputOf(c, output), ErrOut: c.ErrOrStderr(), JSON: output == "json", Version: version}), nil
 }
 
 // validateOutput returns a usage error unless the format is "" or in the list.
@@ -80,8 +81,20 @@ func validateOutput(output string, formats ...string) error {
 	return exitcode.Usagef("--output %q: use one of %s", output, strings.Join(formats, ", "))
 }
 
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+// document returns where a document for programs is written, such as YAML or JSON.
+func document(c *cobra.Command) io.Writer { return terminal.Payload(c.OutOrStdout()) }
+
+// outputOf returns where output of the format is written: text if it is "", else
+// a document.
+func outputOf(c *cobra.Command, format string) io.Writer {
+	if format == "" {
+		return c.OutOrStdout()
+	}
+	return document(c)
+}
+
+func printJSON(c *cobra.Command, v any) error {
+	e := json.NewEncoder(document(c))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(v)

@@ -92,11 +92,11 @@ func (f *imagesFlags) run(c *cobra.Command) (err error) {
 func (f *imagesFlags) print(ctx context.Context, c *cobra.Command, images []catalog.Entry) error {
 	switch f.output {
 	case "json":
-		return printJSON(c.OutOrStdout(), images)
+		return printJSON(c, images)
 	case "sources":
 		return catalog.PrintSources(c.OutOrStdout(), c.ErrOrStderr(), images)
 	case "lock":
-		return transfer.PrintLock(ctx, f.transfer, f.sources, images, c.OutOrStdout())
+		return transfer.PrintLock(ctx, f.transfer, f.sources, images, document(c))
 	}
 	return catalog.PrintTable(c.OutOrStdout(), f.transfer.Rules.Registry(), images)
 }

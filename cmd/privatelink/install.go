@@ -64,7 +64,7 @@ Exit codes:
 			if err != nil {
 				return exitcode.AsUsage(err)
 			}
-			_, err = c.OutOrStdout().Write(out)
+			_, err = document(c).Write(out)
 			return err
 		},
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/flagenv"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
 // version is set by the linker.
@@ -34,9 +35,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root := newRoot(getenv)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	return exitcode.Report(stderr, root.Name(), root.ExecuteContext(ctx))
+	root.SetOut(terminal.NewWriter(stdout))
+	root.SetErr(terminal.NewWriter(stderr))
+	return exitcode.Report(root.ErrOrStderr(), root.Name(), root.ExecuteContext(ctx))
 }
 
 func newRoot(getenv func(string) string) *cobra.Command {

@@ -89,7 +89,7 @@ func (f *rewriteFlags) printTargets(c *cobra.Command, rules *rewrite.Rules, imag
 		}
 	}
 	if f.output == "json" {
-		return unmapped, printJSON(c.OutOrStdout(), results)
+		return unmapped, printJSON(c, results)
 	}
 	for _, r := range results {
 		line := r.Source + "\t" + r.Target
@@ -114,8 +114,8 @@ func (f *rewriteFlags) rewriteManifests(c *cobra.Command, rules *rewrite.Rules) 
 	}
 	unmapped = manifest.Report(c.ErrOrStderr(), name, changes, f.explain)
 	if f.output == "json" {
-		return unmapped, printJSON(c.OutOrStdout(), changes)
+		return unmapped, printJSON(c, changes)
 	}
-	_, err = c.OutOrStdout().Write(out)
+	_, err = document(c).Write(out)
 	return unmapped, err
 }

@@ -43,7 +43,7 @@ Exit codes:
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
-			return status.Run(c.Context(), c.OutOrStdout(), output, o)
+			return status.Run(c.Context(), outputOf(c, output), output, o)
 		},
 	}
 	f := c.Flags()

@@ -15,9 +15,9 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
 const (
@@ -37,7 +37,7 @@ type Options struct {
 // Reporter writes the events and the result of a run. It is safe for concurrent use.
 type Reporter struct {
 	Options
-	terminal bool
+	screen io.Writer // the terminal that displays progress bars; nil without one
 
 	mu   sync.Mutex
 	bars *mpb.Progress // nil unless they are displayed
@@ -46,8 +46,8 @@ type Reporter struct {
 // New returns a Reporter. It displays progress bars if ErrOut is a terminal.
 func New(o Options) *Reporter {
 	r := &Reporter{Options: o}
-	if f, ok := o.ErrOut.(*os.File); ok && !o.JSON {
-		r.terminal = term.IsTerminal(int(f.Fd()))
+	if f := terminal.Screen(o.ErrOut, os.Getenv); f != nil && !o.JSON {
+		r.screen = f
 	}
 	return r
 }
@@ -61,7 +61,7 @@ func (r *Reporter) Event(e mirror.Event) {
 		r.logf("%s: %s: %s", e.Kind, e.Source, e.Message)
 	case e.Kind == mirror.EventCreated:
 		r.logf("created the repository %s", e.Target)
-	case e.Kind == mirror.EventCopied && !r.terminal:
+	case e.Kind == mirror.EventCopied && r.screen == nil:
 		r.logf("copied %s to %s", e.Source, e.Target)
 	}
 }
@@ -80,7 +80,7 @@ func (r *Reporter) logf(format string, args ...any) {
 	if r.bars != nil {
 		w = r.bars
 	}
-	fmt.Fprintf(w, format+"\n", args...)
+	fmt.Fprintln(w, terminal.EscapeLine(fmt.Sprintf(format, args...)))
 }
 
 func (r *Reporter) line(v any) {
@@ -99,7 +99,7 @@ func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) 
 	switch {
 	case r.JSON:
 		return func() {}
-	case r.terminal:
+	case r.screen != nil:
 		return r.startBars(ctx, p)
 	}
 	return every(ctx, logInterval, func() {
@@ -127,7 +127,7 @@ func every(ctx context.Context, interval time.Duration, f func()) (stop func()) 
 }
 
 func (r *Reporter) startBars(ctx context.Context, p *mirror.Progress) (stop func()) {
-	bars := mpb.New(mpb.WithOutput(r.ErrOut), mpb.WithAutoRefresh(), mpb.WithWidth(40), mpb.WithRefreshRate(barInterval))
+	bars := mpb.New(mpb.WithOutput(r.screen), mpb.WithAutoRefresh(), mpb.WithWidth(40), mpb.WithRefreshRate(barInterval))
 	bytes := bars.AddBar(0, mpb.PrependDecorators(decor.Name("bytes  ")),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f "), decor.AverageETA(decor.ET_STYLE_GO)))
 	images := bars.AddBar(0, mpb.PrependDecorators(decor.Name("images ")), mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))

@@ -26,13 +26,16 @@ func TestEvent(t *testing.T) {
 		"copied, as JSON":      {event: copied, json: true, out: `{"event":"copied","source":"ghcr.io/a:1","target":"r/a:1"}` + "\n"},
 		"failed":               {event: failed, errOut: "failed: ghcr.io/a:1: HTTP 500\n"},
 		"failed, with bars":    {event: failed, terminal: true, errOut: "failed: ghcr.io/a:1: HTTP 500\n"},
+		"control characters":   {event: mirror.Event{Kind: mirror.EventFailed, Source: "ghcr.io/a:1", Message: "\x1b[2K\nfailed: 0"}, errOut: `failed: ghcr.io/a:1: \x1b[2K\nfailed: 0` + "\n"},
 		"a created repository": {event: mirror.Event{Kind: mirror.EventCreated, Target: "castai/a"}, errOut: "created the repository castai/a\n"},
 		"planned":              {event: mirror.Event{Kind: mirror.EventPlanned, Source: "ghcr.io/a:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
 			r := New(Options{Out: &out, ErrOut: &errOut, JSON: tc.json})
-			r.terminal = tc.terminal
+			if tc.terminal {
+				r.screen = &errOut
+			}
 			r.Event(tc.event)
 			if out.String() != tc.out || errOut.String() != tc.errOut {
 				t.Errorf("out %q, want %q\nerrOut %q, want %q", &out, tc.out, &errOut, tc.errOut)
@@ -47,7 +50,7 @@ func TestAFileIsNoTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if New(Options{ErrOut: f}).terminal {
+	if New(Options{ErrOut: f}).screen != nil {
 		t.Error("bars would be displayed in a file")
 	}
 }
@@ -92,7 +95,7 @@ func TestBarsKeepTheStateOfAFailedRun(t *testing.T) {
 	p.Done.Store(1024)
 	p.Images.Store(2)
 	r := New(Options{ErrOut: &errOut})
-	r.terminal = true
+	r.screen = &errOut
 	stop := r.Start(t.Context(), &p)
 	r.Warn("a warning above the bars")
 	stop()
