@@ -48,8 +48,11 @@ func (m *Mirror) ReadContent(ctx context.Context, jobs []Job, prefix string, old
 	if err != nil {
 		return nil, err
 	}
-	if err := rejectConflicts(items); err != nil {
-		return nil, err
+	failConflicts(items)
+	for _, i := range items {
+		if i.Err != nil {
+			return nil, i.Err
+		}
 	}
 	c := &Content{Lock: m.BuildLock(prefix, &Plan{Items: items}, old),
 		Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}

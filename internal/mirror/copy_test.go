@@ -128,22 +128,23 @@ func TestOverwrite(t *testing.T) {
 }
 
 func TestDifferentImagesWithOneTarget(t *testing.T) {
-	p := newPair(t, 2, 1000)
+	p := newPair(t, 4, 1000)
 	p.jobs[1].Target = p.jobs[0].Target
-	if _, err := p.mirror.Plan(t.Context(), p.jobs); err == nil || !strings.Contains(err.Error(), "both belong at") {
-		t.Errorf("error %v", err)
-	}
-}
-
-func TestFailedImageDoesNotStopOthers(t *testing.T) {
-	p := newPair(t, 3, 1000)
-	p.jobs[1].Source = p.source.Host + "/library/nothing:v1"
+	p.jobs[2].Source, p.jobs[2].Target = p.jobs[0].Source, p.jobs[0].Target
 	plan, err := p.run(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.Items[1].State != mirror.StateFailed || plan.Items[0].State != mirror.StateCopied || plan.Items[2].State != mirror.StateCopied {
-		t.Errorf("%+v", plan.Items)
+	for _, i := range plan.Items[:3] {
+		if i.State != mirror.StateFailed || !strings.Contains(i.Err.Error(), "both belong at") {
+			t.Errorf("%s: %s %v", i.Source, i.State, i.Err)
+		}
+	}
+	if i := plan.Items[3]; i.State != mirror.StateCopied {
+		t.Errorf("%s: %s %v", i.Source, i.State, i.Err)
+	}
+	if got := fakeregistry.Digest(t, p.jobs[0].Target); got != "" {
+		t.Errorf("%s is %s", p.jobs[0].Target, got)
 	}
 }
 

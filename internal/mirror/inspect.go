@@ -4,17 +4,20 @@ package mirror
 
 import (
 	"context"
+	"maps"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 )
 
-// inspectTarget finds the repositories and blobs that the target lacks.
+// inspectTarget finds the repositories and blobs that the target lacks. Images about
+// which the target does not tell fail, and are removed from those to be copied. An
+// error means that the context ended.
 func (m *Mirror) inspectTarget(ctx context.Context, p *Plan) error {
 	if err := m.findRepositories(ctx, p); err != nil {
 		return err
 	}
-	p.collectBlobs()
 	return m.findBlobs(ctx, p)
 }
 
@@ -28,16 +31,59 @@ func (m *Mirror) findRepositories(ctx context.Context, p *Plan) error {
 		names = append(names, i.target().Repository)
 	}
 	slices.Sort(names)
-	var err error
-	if p.Create, err = m.Repositories.Missing(ctx, slices.Compact(names)); err != nil {
-		return err
+	missing, failed := m.missingRepositories(ctx, slices.Compact(names))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	p.sharesBlobs, err = m.Repositories.SharesBlobs(ctx)
-	return err
+	for _, i := range p.toCopy {
+		if err := failed[i.target().Repository]; err != nil {
+			i.fail(err)
+		}
+	}
+	p.dropFailed()
+	p.Create = missing
+	var err error
+	if p.sharesBlobs, err = m.Repositories.SharesBlobs(ctx); err != nil {
+		// Without mounts, the blobs are uploaded.
+		m.emit(Event{Kind: EventWarning, Target: names[0], Message: err.Error()})
+	}
+	return nil
+}
+
+// missingRepositories returns the repositories that do not exist, and the errors of
+// those for which that cannot be found out.
+func (m *Mirror) missingRepositories(ctx context.Context, names []string) (missing []string, failed map[string]error) {
+	missing, err := m.Repositories.Missing(ctx, names)
+	if err == nil {
+		return missing, nil
+	}
+	if len(names) == 1 {
+		return nil, map[string]error{names[0]: err}
+	}
+	// The error may concern one repository: ask for each.
+	found := make([][]string, len(names))
+	errs := make([]error, len(names))
+	var all errgroup.Group
+	all.SetLimit(maxRepositoryRequests)
+	for n, name := range names {
+		all.Go(func() error {
+			found[n], errs[n] = m.Repositories.Missing(ctx, []string{name})
+			return nil
+		})
+	}
+	_ = all.Wait() // the errors are in errs
+	failed = map[string]error{}
+	for n, name := range names {
+		if errs[n] != nil {
+			failed[name] = errs[n]
+		}
+	}
+	return slices.Concat(found...), failed
 }
 
 // collectBlobs lists the blobs of all images to be copied.
 func (p *Plan) collectBlobs() {
+	p.blobs = map[digest.Digest]*blob{}
 	for _, i := range p.toCopy {
 		from, to := i.source().Repository, i.target().Repository
 		i.walk(func(n *node) {
@@ -53,38 +99,74 @@ func (p *Plan) collectBlobs() {
 	}
 }
 
-// findBlobs removes the blobs that the target has from those that are needed.
-// Repositories that have to be created are skipped.
+// findBlobs lists the blobs of all images to be copied, and removes those that the
+// target has from those that are needed.
 func (m *Mirror) findBlobs(ctx context.Context, p *Plan) error {
-	type lookup struct {
-		blob       *blob
-		repository string
-		exists     bool
-	}
-	var lookups []*lookup
-	all, ctx := errgroup.WithContext(ctx)
-	all.SetLimit(m.parallel())
-	for _, b := range p.blobs {
-		for repository := range b.neededBy {
-			if slices.Contains(p.Create, repository) {
-				continue
-			}
-			l := &lookup{blob: b, repository: repository}
-			lookups = append(lookups, l)
-			all.Go(func() (err error) {
-				l.exists, err = m.Target.HasBlob(ctx, repository, b.desc)
-				return err
-			})
-		}
-	}
-	if err := all.Wait(); err != nil {
+	p.collectBlobs()
+	exists, failed, err := m.lookupBlobs(ctx, p)
+	if err != nil {
 		return err
 	}
-	for _, l := range lookups {
-		if l.exists {
-			delete(l.blob.neededBy, l.repository)
-			l.blob.presentIn = l.repository
+	if len(failed) > 0 {
+		failImages(p.toCopy, failed)
+		p.dropFailed()
+		p.collectBlobs()
+	}
+	for _, b := range p.blobs {
+		for _, repository := range slices.Sorted(maps.Keys(b.neededBy)) {
+			if exists[blobLocation{repository, b.desc.Digest}] {
+				delete(b.neededBy, repository)
+				b.presentIn = repository
+			}
 		}
 	}
 	return nil
+}
+
+// lookupBlobs asks the target for all blobs of a plan, except in repositories that
+// have to be created. It returns those that exist, and the errors of those for which
+// that cannot be found out.
+func (m *Mirror) lookupBlobs(ctx context.Context, p *Plan) (exists map[blobLocation]bool, failed map[blobLocation]error, err error) {
+	var locations []blobLocation
+	for d, b := range p.blobs {
+		for repository := range b.neededBy {
+			if !slices.Contains(p.Create, repository) {
+				locations = append(locations, blobLocation{repository, d})
+			}
+		}
+	}
+	found := make([]bool, len(locations))
+	errs := make([]error, len(locations))
+	var all errgroup.Group
+	all.SetLimit(m.parallel())
+	for n, at := range locations {
+		all.Go(func() error {
+			found[n], errs[n] = m.Target.HasBlob(ctx, at.repository, p.blobs[at.digest].desc)
+			return context.Cause(ctx)
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, nil, err
+	}
+	exists, failed = map[blobLocation]bool{}, map[blobLocation]error{}
+	for n, at := range locations {
+		if exists[at] = found[n]; errs[n] != nil {
+			failed[at] = errs[n]
+		}
+	}
+	return exists, failed, nil
+}
+
+// failImages fails the images that need any of the failed blobs.
+func failImages(items []*Item, failed map[blobLocation]error) {
+	for _, i := range items {
+		repository := i.target().Repository
+		i.walk(func(n *node) {
+			for _, d := range n.blobs {
+				if err := failed[blobLocation{repository, d.Digest}]; err != nil {
+					i.fail(err)
+				}
+			}
+		})
+	}
 }

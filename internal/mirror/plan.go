@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -92,8 +93,16 @@ func (p *Plan) Count(s State) (count int) {
 	return count
 }
 
-// Plan compares source and target and decides what to copy. A failure that concerns
-// one image is recorded in its item; an error means that there is no plan.
+// fail records that the image is not copied.
+func (i *Item) fail(err error) { i.State, i.Err = StateFailed, err }
+
+// dropFailed removes failed images from those to be copied.
+func (p *Plan) dropFailed() {
+	p.toCopy = slices.DeleteFunc(p.toCopy, func(i *Item) bool { return i.State == StateFailed })
+}
+
+// Plan compares source and target and decides what to copy. A failure is recorded in
+// the items of the images that it concerns; an error means that the context ended.
 func (m *Mirror) Plan(ctx context.Context, jobs []Job) (*Plan, error) {
 	p := &Plan{blobs: map[digest.Digest]*blob{}, sharesBlobs: true}
 	for _, j := range jobs {
@@ -102,9 +111,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []Job) (*Plan, error) {
 	if err := m.compareAll(ctx, p.Items); err != nil {
 		return nil, err
 	}
-	if err := rejectConflicts(p.Items); err != nil {
-		return nil, err
-	}
+	failConflicts(p.Items)
 	for _, i := range p.Items {
 		if m.needsCopy(i) {
 			p.toCopy = append(p.toCopy, i)
@@ -129,7 +136,7 @@ func (m *Mirror) compareAll(ctx context.Context, items []*Item) error {
 	for _, i := range items {
 		all.Go(func() error {
 			if err := m.compare(ctx, i); err != nil {
-				i.State, i.Err = StateFailed, err
+				i.fail(err)
 			}
 			return context.Cause(ctx)
 		})
@@ -178,21 +185,29 @@ func (m *Mirror) needsCopy(i *Item) bool {
 	return i.State == StateMissing || i.State == StateDiffers && m.Overwrite
 }
 
-// rejectConflicts refuses different images that have the same target.
-func rejectConflicts(items []*Item) error {
-	first := map[string]*Item{}
+// failConflicts fails different images that have the same target.
+func failConflicts(items []*Item) {
+	byTarget := map[string][]*Item{}
 	for _, i := range items {
-		if i.State == StateFailed {
+		if i.State != StateFailed {
+			byTarget[i.Target] = append(byTarget[i.Target], i)
+		}
+	}
+	for _, same := range byTarget {
+		n := slices.IndexFunc(same, func(i *Item) bool { return i.desc.Digest != same[0].desc.Digest })
+		if n < 0 {
 			continue
 		}
-		other, exists := first[i.Target]
-		if exists && other.desc.Digest != i.desc.Digest {
-			return fmt.Errorf("%s (%s) and %s (%s) both belong at %s: they are published under one tag and differ; leave one out, or pin it by digest",
-				other.Source, other.desc.Digest, i.Source, i.desc.Digest, i.Target)
+		err := conflictError(same[0], same[n])
+		for _, i := range same {
+			i.fail(err)
 		}
-		first[i.Target] = i
 	}
-	return nil
+}
+
+func conflictError(a, b *Item) error {
+	return fmt.Errorf("%s (%s) and %s (%s) both belong at %s: they are published under one tag and differ; leave one out, or pin it by digest",
+		a.Source, a.desc.Digest, b.Source, b.desc.Digest, a.Target)
 }
 
 // sum computes the totals of a plan.

@@ -5,6 +5,7 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -17,43 +18,71 @@ type Progress struct {
 	Images, ImagesDone   atomic.Int64
 }
 
-// Run carries out a plan. A failure that concerns one image is recorded in its item,
-// and the others are copied. An error means that nothing was copied, or that the
-// context ended. progress may be nil.
+// maxRepositoryRequests is the number of concurrent requests about repositories, whose
+// quota is far below that of requests for content.
+const maxRepositoryRequests = 8
+
+// Run carries out a plan. A failure is recorded in the items of the images that it
+// concerns, and the others are copied. An error means that the context ended.
+// progress may be nil.
 func (m *Mirror) Run(ctx context.Context, p *Plan, progress *Progress) error {
 	if progress == nil {
 		progress = &Progress{}
 	}
-	if err := m.createRepositories(ctx, p.Create); err != nil {
-		return err
-	}
+	m.createRepositories(ctx, p)
 	r := newRun(m, p, progress)
 	progress.Total.Store(p.Upload + p.Mount)
 	progress.Images.Store(int64(len(r.lastTasks)))
 	r.schedule.run(ctx, m.parallel())
 	for i, t := range r.lastTasks {
-		i.State, i.Err = StateCopied, t.err
 		if t.err != nil {
-			i.State = StateFailed
-			m.emit(Event{Kind: EventFailed, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String(), Message: t.err.Error()})
+			m.failRun(i, t.err)
+			continue
 		}
+		i.State = StateCopied
 	}
 	return context.Cause(ctx)
 }
 
-func (m *Mirror) createRepositories(ctx context.Context, names []string) error {
-	all, ctx := errgroup.WithContext(ctx)
-	all.SetLimit(8)
-	for _, name := range names {
+// failRun records and reports that the copy of an image failed.
+func (m *Mirror) failRun(i *Item, err error) {
+	i.fail(err)
+	m.emit(Event{Kind: EventFailed, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String(), Message: err.Error()})
+}
+
+// createRepositories creates the missing repositories. Images whose repository cannot
+// be created fail, and are removed from the plan.
+func (m *Mirror) createRepositories(ctx context.Context, p *Plan) {
+	errs := make([]error, len(p.Create))
+	var all errgroup.Group
+	all.SetLimit(maxRepositoryRequests)
+	for n, name := range p.Create {
 		all.Go(func() error {
-			if err := m.Repositories.Create(ctx, name); err != nil {
-				return err
+			if errs[n] = m.Repositories.Create(ctx, name); errs[n] == nil {
+				m.emit(Event{Kind: EventCreated, Target: name})
 			}
-			m.emit(Event{Kind: EventCreated, Target: name})
 			return nil
 		})
 	}
-	return all.Wait()
+	_ = all.Wait() // the errors are those of the images
+	failed := map[string]error{}
+	for n, name := range p.Create {
+		if errs[n] != nil {
+			failed[name] = errs[n]
+		}
+	}
+	if len(failed) == 0 {
+		return
+	}
+	for _, i := range p.toCopy {
+		if err := failed[i.target().Repository]; err != nil {
+			m.failRun(i, err)
+		}
+	}
+	p.dropFailed()
+	for _, b := range p.blobs {
+		maps.DeleteFunc(b.neededBy, func(repository string, _ bool) bool { return failed[repository] != nil })
+	}
 }
 
 // verifyTarget resolves the target of a copied image again: a successful PUT is no

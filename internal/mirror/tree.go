@@ -83,7 +83,10 @@ func (m *Mirror) readTree(ctx context.Context, repository string, d ocispec.Desc
 			return err
 		})
 	}
-	return n, all.Wait()
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // references returns what a document names. An index may name blobs, too.

@@ -5,6 +5,7 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,7 +59,7 @@ func (r *Reporter) Event(e mirror.Event) {
 	case r.JSON:
 		r.line(e)
 	case e.Kind == mirror.EventFailed, e.Kind == mirror.EventWarning:
-		r.logf("%s: %s: %s", e.Kind, e.Source, e.Message)
+		r.logf("%s: %s: %s", e.Kind, cmp.Or(e.Source, e.Target), e.Message)
 	case e.Kind == mirror.EventCreated:
 		r.logf("created the repository %s", e.Target)
 	case e.Kind == mirror.EventCopied && r.screen == nil:
