@@ -9,6 +9,7 @@
 package deploy
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-//go:embed kustomization.yaml registry.yaml base components guard policy
+//go:embed kustomization.yaml base components guard policy
 var tree embed.FS
 
 // Names of the bundle's objects that other packages must agree on.
@@ -82,7 +83,7 @@ func Guards() []Guard { return []Guard{GuardWarn, GuardDeny, GuardOff} }
 // Options choose what is rendered. Rules are required.
 type Options struct {
 	Rules *rewrite.Rules
-	// Engine is Webhook if empty. Overlays, Image and Replicas are for
+	// Engine is Webhook if empty. Namespace, Overlays, Image and Replicas are for
 	// Webhook only.
 	Engine Engine
 	// Guard is GuardWarn if empty.
@@ -90,6 +91,8 @@ type Options struct {
 	// Config is the text of the configuration file that Rules came from; empty
 	// to render a file with nothing but the registry.
 	Config []byte
+	// Namespace of the webhook's objects; Namespace if empty.
+	Namespace string
 	// Overlays of the base, any of Overlays().
 	Overlays []string
 	// Image of the webhook with tag or digest; empty for the registry's own
@@ -211,6 +214,14 @@ func edit(disk filesys.FileSystem, o Options) error {
 	if o.Engine == Policy {
 		k.Resources = []string{"policy"}
 	}
+	if o.Namespace != "" && o.Namespace != Namespace {
+		// Below the components: they copy the namespace.
+		inner := types.Kustomization{Namespace: o.Namespace, Resources: []string{"../" + k.Resources[0]}}
+		if err := write(disk, bundle+"/namespace/kustomization.yaml", inner); err != nil {
+			return err
+		}
+		k.Resources = []string{"namespace"}
+	}
 	for _, overlay := range o.Overlays {
 		if !slices.Contains(Overlays(), overlay) {
 			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), " and "))
@@ -240,8 +251,10 @@ func (o Options) check() error {
 		return fmt.Errorf("guard %q: there are only warn, deny and off", o.Guard)
 	case o.FailurePolicy != "" && o.FailurePolicy != "Fail" && o.FailurePolicy != "Ignore":
 		return fmt.Errorf("failure policy %q: there are only Fail and Ignore", o.FailurePolicy)
-	case o.Engine == Policy && (len(o.Overlays) > 0 || o.Image != "" || o.Replicas > 0):
-		return errors.New("engine policy has no pods: leave out overlays, image and replicas")
+	case o.Engine == Policy && (o.Namespace != "" || len(o.Overlays) > 0 || o.Image != "" || o.Replicas > 0):
+		return errors.New("engine policy has no pods: leave out namespace, overlays, image and replicas")
+	case slices.Contains(o.Rules.Namespaces(), cmp.Or(o.Namespace, Namespace)):
+		return fmt.Errorf("namespace %q: the webhook would be called for its own pods; choose a namespace that the configuration does not list", o.Namespace)
 	}
 	return nil
 }

@@ -3,11 +3,13 @@
 package deploy
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -109,6 +111,94 @@ func TestRenderEqualsTheTree(t *testing.T) {
 	}
 }
 
+// TestAnOverlaySetsRegistryAndNamespace builds kustomizations outside of the tree, as
+// a GitOps repository has them, without a change to the tree.
+func TestAnOverlaySetsRegistryAndNamespace(t *testing.T) {
+	const (
+		header   = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+		prefix   = "configMapGenerator:\n- name: privatelink-registry\n  literals: [registry=" + registry + "]\n"
+		registry = "components: [../deploy/components/registry]\n"
+	)
+	for name, tc := range map[string]struct {
+		files map[string]string
+		o     Options
+	}{
+		"a registry": {map[string]string{
+			"overlay": prefix + registry + "resources: [../deploy/base]\n",
+		}, Options{}},
+		"a registry and a namespace": {map[string]string{
+			"overlay": prefix + registry + "resources: [../deploy/base]\nnamespace: team-x\n",
+		}, Options{Namespace: "team-x"}},
+		"components": {map[string]string{
+			"overlay": prefix + "components: [../deploy/components/registry, ../deploy/components/host-network, ../deploy/components/guard-deny]\n" + "resources: [../deploy/base]\nnamespace: team-x\n",
+		}, Options{Namespace: "team-x", Overlays: []string{"host-network"}, Guard: GuardDeny}},
+		"the policy": {map[string]string{
+			"overlay": prefix + registry + "resources: [../deploy/policy]\n",
+		}, Options{Engine: Policy}},
+		"cert-manager in a namespace": {map[string]string{
+			"namespace": "resources: [../deploy/base]\nnamespace: team-x\n",
+			"overlay":   prefix + "components: [../deploy/components/registry, ../deploy/components/cert-manager]\n" + "resources: [../namespace]\n",
+		}, Options{Namespace: "team-x", Overlays: []string{"cert-manager"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir+"/deploy", os.DirFS(".")); err != nil {
+				t.Fatal(err)
+			}
+			for folder, text := range tc.files {
+				err := errors.Join(os.Mkdir(dir+"/"+folder, 0o755), os.WriteFile(dir+"/"+folder+"/kustomization.yaml", []byte(header+text), 0o644))
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir+"/overlay")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := built.AsYaml()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.o.Rules = rules(t, rewrite.Config{})
+			if diff := cmp.Diff(string(want), render(t, tc.o)); diff != "" {
+				t.Errorf("-overlay +rendered\n%s", diff)
+			}
+			if strings.Contains(string(want), "REGISTRY") {
+				t.Error("a placeholder is left")
+			}
+		})
+	}
+}
+
+// TestNamespaceReachesEveryObject looks for the default namespace in what is rendered
+// for another one. Objects of the cluster have no namespace.
+func TestNamespaceReachesEveryObject(t *testing.T) {
+	for _, overlays := range [][]string{nil, {"cert-manager"}, {"host-network"}, Overlays()} {
+		o := Options{Rules: rules(t, rewrite.Config{}), Namespace: "team-x", Overlays: overlays}
+		objects, err := Objects(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, object := range objects {
+			m, err := meta.Accessor(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind := object.GetObjectKind().GroupVersionKind().Kind
+			ofCluster := kind == "Namespace" || strings.HasPrefix(kind, "Cluster") || strings.HasPrefix(kind, "Validating") || strings.HasPrefix(kind, "Mutating")
+			if !ofCluster && m.GetNamespace() != "team-x" {
+				t.Errorf("%s %s has the namespace %q", kind, m.GetName(), m.GetNamespace())
+			}
+		}
+		text := strings.ReplaceAll(render(t, o), "app.kubernetes.io/part-of: castai-privatelink", "")
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, Namespace) {
+				t.Errorf("%v: %s", overlays, line)
+			}
+		}
+	}
+}
+
 func use(pairs ...string) func(string) string { return strings.NewReplacer(pairs...).Replace }
 
 func TestTheRegistryReachesConfigConditionsAndImage(t *testing.T) {
@@ -138,7 +228,7 @@ func TestTheRegistryReachesConfigConditionsAndImage(t *testing.T) {
 		}
 	}
 	out += policy
-	for _, leftover := range []string{"REGISTRY", "privatelink-registry", "caBundle", "ACCOUNT"} {
+	for _, leftover := range []string{"REGISTRY", "privatelink-registry", "caBundle:", "ACCOUNT.dkr"} {
 		if strings.Contains(out, leftover) {
 			t.Errorf("the bundle still has %q", leftover)
 		}
@@ -189,6 +279,7 @@ func TestOptionsThatDoNotFitTogetherAreRefused(t *testing.T) {
 		"failure":       {FailurePolicy: "x"},
 		"overlay":       {Overlays: []string{"x"}},
 		"engine policy": {Engine: Policy, Replicas: 3},
+		"namespace":     {Namespace: "castai-agent"},
 	} {
 		o.Rules = rules(t, rewrite.Config{})
 		if _, err := Objects(o); err == nil || !strings.HasPrefix(err.Error(), "render: "+want) {

@@ -80,6 +80,7 @@ func TestUsageErrors(t *testing.T) {
 		"an unknown log level":         {nil, []string{"--config", config, "--log-level", "loud"}, "use debug, info, warn or error"},
 		"the same in the environment":  {map[string]string{"PRIVATELINK_LOG_LEVEL": "loud"}, []string{"--config", config}, "use debug, info, warn or error"},
 		"a port in use":                {nil, append([]string{"--config", config, "--listen", busy.Addr().String(), "--metrics-listen", "127.0.0.1:0"}, tls...), "--listen:"},
+		"a kustomize namePrefix":       {map[string]string{"PRIVATELINK_SERVICE_ACCOUNT": "acme-privatelink-webhook"}, []string{"--config", config}, "remove namePrefix"},
 		"no cluster":                   {nil, []string{"--config", config}, "--kubeconfig"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,6 +20,7 @@ type options struct {
 	certFile, keyFile              string
 	kubeconfig, namespace          string
 	secret, service, configuration string
+	serviceAccount                 string
 	levelText                      string
 	level                          slog.Level
 	version                        bool
@@ -48,9 +49,10 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	f.StringVar(&o.keyFile, "tls-private-key-file", "", "its private key, PEM `FILE`")
 	f.StringVar(&o.levelText, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` to reach the API server with, outside a cluster (self-managed certificates only)")
-	f.StringVar(&o.namespace, "namespace", "castai-privatelink", "`NAMESPACE` of the Secret and the Service (self-managed certificates only)")
+	f.StringVar(&o.namespace, "namespace", "castai-privatelink", "`NAMESPACE` of the webhook's pod, Service and Secret")
 	f.StringVar(&o.secret, "ca-secret", "privatelink-webhook-ca", "`NAME` of the Secret that holds the CA (self-managed certificates only)")
-	f.StringVar(&o.service, "service", "privatelink-webhook", "`NAME` of the Service, which the certificate is for (self-managed certificates only)")
+	f.StringVar(&o.service, "service", "privatelink-webhook", "`NAME` of the Service, which the certificate is for")
+	f.StringVar(&o.serviceAccount, "service-account", "", "`NAME` of the pod's service account, compared with --service to detect renamed objects (default: not compared)")
 	f.StringVar(&o.configuration, "webhook-configuration", "zz-privatelink-webhook", "`NAME` of the MutatingWebhookConfiguration to publish the CA in (self-managed certificates only)")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	if err := f.Parse(args); err != nil {
@@ -74,6 +76,10 @@ func (o *options) check(rest []string) error {
 		return usageError{fmt.Errorf("unexpected argument %q; see --help", rest[0])}
 	case o.config == "":
 		return usageError{errors.New("--config is required: the file privatelink.yaml, with at least a registry")}
+	case o.serviceAccount != "" && o.serviceAccount != o.service:
+		// RBAC, the policy that confines the account, and certificates name these
+		// objects in texts that kustomize does not change.
+		return usageError{fmt.Errorf("service account %q, want %q, the name of the Service: the objects of the bundle cannot be renamed; remove namePrefix and nameSuffix from the kustomization (namespace may be set)", o.serviceAccount, o.service)}
 	case (o.certFile == "") != (o.keyFile == ""):
 		return usageError{errors.New("--tls-cert-file and --tls-private-key-file go together; give both, or neither for self-managed certificates")}
 	}

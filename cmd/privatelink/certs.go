@@ -9,6 +9,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/certs"
 	"github.com/castai/privatelink-webhook/deploy"
+	doctorcluster "github.com/castai/privatelink-webhook/internal/doctor/cluster"
 )
 
 func newCerts() *cobra.Command {
@@ -50,7 +51,7 @@ Exit codes:
 				return err
 			}
 			return certs.Reset(c.Context(), certs.ResetConfig{
-				Client: client, Namespace: deploy.Namespace, SecretName: deploy.CASecret, ConfigurationName: deploy.ConfigurationName,
+				Client: client, Namespace: doctorcluster.FindNamespace(c.Context(), client, deploy.ConfigurationName, deploy.Namespace), SecretName: deploy.CASecret, ConfigurationName: deploy.ConfigurationName,
 				Now: now, Progress: func(s string) { fmt.Fprintln(c.ErrOrStderr(), s) },
 			})
 		},

@@ -71,6 +71,7 @@ Exit codes:
 	rules.add(c.Flags())
 	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, "`NAME` of a variant: "+strings.Join(deploy.Overlays(), " or ")+"; may be repeated")
 	c.Flags().StringVar(&o.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
+	c.Flags().StringVar(&o.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
 	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook, or policy for CEL in the API server (Kubernetes 1.36 or newer)")
 	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` for pods that still have a public image: warn, deny or off")
 	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", "`POLICY` while the webhook cannot be reached, or if the policy cannot be evaluated: Fail refuses such pods, Ignore admits them unchanged (default: Fail for the webhook, Ignore for the policy)")

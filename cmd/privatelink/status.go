@@ -22,7 +22,7 @@ images that are missing from the private registry, the expiry of the certificate
 the configuration in force.
 
 Metrics are read from each replica through the API server. This requires permission to
-get pods/proxy in the namespace castai-privatelink. On EKS, the security group of the
+get pods/proxy in the namespace of the webhook. On EKS, the security group of the
 nodes must allow the metrics port, 8080, from the cluster security group.
 
 The images of the lock file are looked up in the private registry. Without a lock file

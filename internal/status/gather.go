@@ -31,14 +31,15 @@ import (
 // gatherReplicas reads the metrics of the webhook's pods through the API server,
 // and the hash of the ConfigMap.
 func (s *Status) gatherReplicas(ctx context.Context, client kubernetes.Interface) error {
-	d, err := client.AppsV1().Deployments(deploy.Namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
+	namespace := cluster.FindNamespace(ctx, client, deploy.ConfigurationName, deploy.Namespace)
+	d, err := client.AppsV1().Deployments(namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("get the webhook's Deployment: %w", err)
 	}
 	if s.Wanted = 1; d.Spec.Replicas != nil {
 		s.Wanted = int(*d.Spec.Replicas)
 	}
-	pods, err := client.CoreV1().Pods(deploy.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
+	pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
 	if err != nil {
 		return fmt.Errorf("list the webhook's pods: %w", err)
 	}

@@ -47,7 +47,7 @@ func newSuite(t *testing.T, objects ...runtime.Object) *Suite {
 		},
 		client: fake.NewClientset(objects...),
 		bundle: bundle{image: privateRegistry + "/bundle:v1"},
-		engine: cluster.Webhook,
+		engine: cluster.Webhook, namespace: deploy.Namespace,
 	}
 }
 

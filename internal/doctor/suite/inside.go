@@ -50,7 +50,7 @@ func (s *Suite) probeNamespace() string {
 	if s.engine == cluster.Policy {
 		return s.Rules.Namespaces()[0]
 	}
-	return deploy.Namespace
+	return s.namespace
 }
 
 // webhookImage returns the image of the Deployment. The policy engine has none,
@@ -64,7 +64,7 @@ func (s *Suite) webhookImage(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Run.Timeout)
 	defer cancel()
-	d, err := s.client.AppsV1().Deployments(deploy.Namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
+	d, err := s.client.AppsV1().Deployments(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
 	if err != nil {
 		return "", err
 	}

@@ -68,6 +68,7 @@ type Suite struct {
 	client     kubernetes.Interface
 	rest       *rest.Config
 	clusterErr error           // why there is no client
+	namespace  string          // of the webhook
 	registry   rewrite.ECRHost // without a name unless the registry is ECR
 	bundle     bundle
 	engine     cluster.Engine
@@ -87,6 +88,7 @@ func New(ctx context.Context, o Options) (*Suite, error) {
 	}
 	s := &Suite{Options: o, registry: rewrite.ECRHost{Partition: "aws", Domain: "amazonaws.com"}}
 	s.client, s.rest, s.clusterErr = o.Cluster.Connect()
+	s.findNamespace(ctx)
 	if s.Rules == nil {
 		if err := s.readConfig(ctx); err != nil {
 			return nil, err
@@ -98,7 +100,7 @@ func New(ctx context.Context, o Options) (*Suite, error) {
 			return nil, err
 		}
 	}
-	if s.bundle, err = render(s.Rules, s.Config); err != nil {
+	if s.bundle, err = render(s.Rules, s.Config, s.namespace); err != nil {
 		return nil, err
 	}
 	s.engine, err = s.findEngine(ctx)
@@ -135,18 +137,28 @@ func (s *Suite) Checks(ctx context.Context) ([]doctor.Check, error) {
 	return all, nil
 }
 
+func (s *Suite) findNamespace(ctx context.Context) {
+	s.namespace = deploy.Namespace
+	if s.clusterErr != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Run.Timeout)
+	defer cancel()
+	s.namespace = cluster.FindNamespace(ctx, s.client, deploy.ConfigurationName, deploy.Namespace)
+}
+
 // readConfig reads the rules from the ConfigMap of the webhook.
 func (s *Suite) readConfig(ctx context.Context) error {
 	const remedy = "set --registry or --config"
 	if s.clusterErr != nil {
 		return exitcode.Usagef("no configuration: %s, or select a cluster: %w", remedy, s.clusterErr)
 	}
-	m, err := s.client.CoreV1().ConfigMaps(deploy.Namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
+	m, err := s.client.CoreV1().ConfigMaps(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
 	if err != nil {
 		return exitcode.Usagef("no configuration in the cluster: %s: %w", remedy, err)
 	}
 	s.Config = []byte(m.Data[deploy.ConfigKey])
-	s.Rules, err = rewrite.Load(fmt.Sprintf("ConfigMap %s/%s", deploy.Namespace, deploy.Name), s.Config)
+	s.Rules, err = rewrite.Load(fmt.Sprintf("ConfigMap %s/%s", s.namespace, deploy.Name), s.Config)
 	return exitcode.AsUsage(err)
 }
 
@@ -176,7 +188,7 @@ func (s *Suite) clusterChecks() []doctor.Check {
 	checks := cluster.Checks(cluster.Config{
 		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, Engine: s.engine,
 		Names: cluster.Names{
-			Namespace: deploy.Namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
+			Namespace: s.namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
 		},
 	})
 	if s.clusterErr != nil {
@@ -195,9 +207,13 @@ type bundle struct {
 }
 
 // render renders the bundles of both engines.
-func render(rules *rewrite.Rules, config []byte) (b bundle, err error) {
+func render(rules *rewrite.Rules, config []byte, namespace string) (b bundle, err error) {
 	for _, engine := range deploy.Engines() {
-		objects, err := deploy.Objects(deploy.Options{Rules: rules, Config: config, Engine: engine})
+		o := deploy.Options{Rules: rules, Config: config, Engine: engine}
+		if engine == deploy.Webhook {
+			o.Namespace = namespace
+		}
+		objects, err := deploy.Objects(o)
 		if err != nil {
 			return b, err
 		}
