@@ -4,26 +4,26 @@
 // Retry-After, retries transient failures, resumes interrupted downloads and
 // verifies all content against its digest.
 //
-// oras-go implements the protocol. This package adds what mirroring needs.
+// It is strict about content and liberal about protocol: registries differ in
+// headers, status codes, challenges and ranges, but a digest is never ignored.
+// oras-go authenticates, and writes manifests with the index of referrers for
+// registries without the referrers API. This package sends all other requests.
 package registry
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -42,20 +42,55 @@ type Options struct {
 	Transport http.RoundTripper
 	// UserAgent is the User-Agent header. Default: that of oras-go.
 	UserAgent string
-	// StallTimeout is how long a download may receive no data. Default: 60 seconds.
+	// StallTimeout is how long a download may receive no data, and how long the body
+	// of a manifest or a list may take. Default: 60 seconds.
 	StallTimeout time.Duration
-	// MaxWait is how long a request may be throttled, including all of its retries,
-	// before it fails with ErrThrottled. Default: 5 minutes.
+	// MaxWait is how long a request may be throttled, including all of its retries.
+	// A registry that asks for a longer wait makes the request fail at once with
+	// ErrThrottled. Default: 5 minutes.
 	MaxWait time.Duration
+	// Warn receives messages that do not stop a request, such as that a registry asks
+	// to wait. Default: they are discarded.
+	Warn func(message string)
 }
 
 // Client accesses any number of registries. It is safe for concurrent use.
 type Client struct {
-	opts Options
-	http remote.Client
+	opts  Options
+	http  *httpClient
+	state *state
+	push  bool // see ForPush
+}
+
+// state is what all views of a client share.
+type state struct {
+	pulls pullLimits
 
 	mu           sync.Mutex
-	repositories map[string]*remote.Repository
+	repositories map[string]*repository
+	hosts        map[string]*host
+}
+
+// host is what the client has learned about a registry.
+type host struct {
+	// headReliable is whether a 404 to HEAD means that a manifest does not exist.
+	headReliable atomic.Bool
+	// chunked is whether uploads need a PATCH, because the registry refuses a PUT with
+	// the content.
+	chunked atomic.Bool
+}
+
+// repository is one repository of a registry.
+type repository struct {
+	name      string // with the host
+	reference registry.Reference
+	api       string // URL of its API, without a slash at the end
+	isECR     bool
+	host      *host
+	writer    *remote.Repository
+
+	noReferrersAPI atomic.Bool
+	sessions       sessions
 }
 
 // New returns a client. It sends no request.
@@ -75,16 +110,26 @@ func New(o Options) *Client {
 	if o.MaxWait == 0 {
 		o.MaxWait = 5 * time.Minute
 	}
-	limited := &rateLimiter{base: o.Transport, limits: o.Limits, buckets: map[string]*bucket{}}
-	client := &auth.Client{
-		Client:     &http.Client{Transport: &retry.Transport{Base: limited, Policy: func() retry.Policy { return newRetryPolicy(o.MaxWait) }}},
-		Credential: o.Credential,
-		Cache:      auth.NewCache(),
+	if o.Warn == nil {
+		o.Warn = func(string) {}
 	}
-	if o.UserAgent != "" {
-		client.SetUserAgent(o.UserAgent)
-	}
-	return &Client{opts: o, http: client, repositories: map[string]*remote.Repository{}}
+	return &Client{opts: o, http: newHTTPClient(o), state: &state{
+		pulls: pullLimits{warn: o.Warn}, repositories: map[string]*repository{}, hosts: map[string]*host{},
+	}}
+}
+
+// ForPush returns a view of the client for repositories that are written to. It asks
+// for the permission to push from its first request on. Some registries conceal from
+// an authenticated client that a repository or a tag does not exist, by status 401 or
+// 403: for this view it does not exist, and the push shows whether it is allowed.
+//
+// Quay creates a repository with the first push, and answers 401 until then:
+// https://github.com/containers/image/issues/1265. Artifactory answers 403 for a
+// missing tag: https://github.com/google/go-containerregistry/issues/1691.
+func (c *Client) ForPush() *Client {
+	view := *c
+	view.push = true
+	return &view
 }
 
 // NewTransport returns a transport that opens a connection for each concurrent
@@ -118,140 +163,104 @@ func IsLoopback(host string) bool {
 	return name == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// repository returns the client of one repository. It is kept, since it caches
-// which optional APIs the registry supports.
-func (c *Client) repository(name string) (*remote.Repository, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r, ok := c.repositories[name]; ok {
+// ParsePlainHTTP returns the host of a registry that is given as a host, such as
+// registry.example:5000, or as its URL, such as http://registry.example:5000/.
+func ParsePlainHTTP(text string) (string, error) {
+	name := strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/")
+	if strings.HasPrefix(text, "https://") {
+		return "", fmt.Errorf("%q is a URL with TLS: write it without https:// if the registry is accessed without TLS", text)
+	}
+	if r := (registry.Reference{Registry: name}); name == "" || strings.Contains(name, "@") || r.ValidateRegistry() != nil {
+		return "", fmt.Errorf("%q is not the host of a registry: write it like registry.example:5000", withoutURLSecrets(text))
+	}
+	return name, nil
+}
+
+// repository returns the state of one repository.
+func (c *Client) repository(name string) (*repository, error) {
+	s := c.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.repositories[name]; ok {
 		return r, nil
 	}
-	r, err := remote.NewRepository(name)
+	writer, err := remote.NewRepository(name)
 	if err != nil {
 		return nil, fmt.Errorf("invalid repository %q: %w", name, err)
 	}
-	r.Client = c.http
-	r.PlainHTTP = c.opts.PlainHTTP(r.Reference.Registry)
-	r.SkipReferrersGC = true // it could delete an index that another client uses
-	if rewrite.IsECRHost(r.Reference.Registry) {
+	r := &repository{name: name, reference: writer.Reference, writer: writer, isECR: rewrite.IsECRHost(writer.Reference.Registry)}
+	plain, scheme := c.opts.PlainHTTP(r.reference.Registry), "https"
+	if plain {
+		scheme = "http"
+	}
+	r.api = scheme + "://" + r.reference.Host() + "/v2/" + r.reference.Repository
+	writer.Client = c.http
+	writer.PlainHTTP = plain
+	writer.MaxMetadataBytes = MaxManifestSize
+	writer.SkipReferrersGC = true // it could delete an index that another client uses
+	if r.isECR {
 		// Without this, oras would write a fallback tag for each referrer.
-		if err := r.SetReferrersCapability(true); err != nil {
+		if err := writer.SetReferrersCapability(true); err != nil {
 			return nil, err
 		}
 	}
-	c.repositories[name] = r
+	if r.host = s.hosts[r.reference.Registry]; r.host == nil {
+		r.host = &host{}
+		r.host.headReliable.Store(r.isECR)
+		s.hosts[r.reference.Registry] = r.host
+	}
+	s.repositories[name] = r
 	return r, nil
 }
 
-// Resolve returns the descriptor of a tag or digest in a repository. The error is
-// ErrNotFound if it does not exist.
-func (c *Client) Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error) {
-	r, err := c.repository(repository)
-	if err != nil {
-		return ocispec.Descriptor{}, err
+// scoped adds the permissions to a context that the client's token needs for a
+// repository.
+func (c *Client) scoped(ctx context.Context, r *repository) context.Context {
+	if c.push {
+		return auth.AppendRepositoryScope(ctx, r.reference, auth.ActionPull, auth.ActionPush)
 	}
-	d, err := r.Manifests().Resolve(ctx, tagOrDigest)
-	if err != nil {
-		return ocispec.Descriptor{}, wrapError(err, "reading", repository, tagOrDigest)
-	}
-	return d, nil
+	return auth.AppendRepositoryScope(ctx, r.reference, auth.ActionPull)
 }
 
-// Manifest returns the content of a manifest, verified against its digest.
-func (c *Client) Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error) {
-	r, err := c.repository(repository)
-	if err != nil {
-		return nil, err
-	}
-	body, err := r.Manifests().Fetch(ctx, d)
-	if err != nil {
-		return nil, wrapError(err, "reading", repository, d.Digest.String())
-	}
-	defer body.Close()
-	text, err := content.ReadAll(body, d)
-	if err != nil {
-		return nil, wrapError(err, "reading", repository, d.Digest.String())
-	}
-	return text, nil
+// httpClient sends requests with authentication, retries and rate limits.
+type httpClient struct {
+	strict, loopback *auth.Client
+	// anonymous never authenticates.
+	anonymous *http.Client
+	userAgent string
 }
 
-// Referrers lists the signatures, attestations and SBOMs of a manifest.
-func (c *Client) Referrers(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	r, err := c.repository(repository)
-	if err != nil {
-		return nil, err
+// newHTTPClient stacks the transports. From the outside: oras-go authenticates,
+// protocolTransport translates responses for it, retryTransport waits and retries.
+func newHTTPClient(o Options) *httpClient {
+	secrets := &secrets{}
+	retrying := &retryTransport{base: o.Transport, maxWait: o.MaxWait, warn: o.Warn, buckets: buckets{limits: o.Limits}}
+	transport := &protocolTransport{base: retrying, secrets: secrets}
+	strict := &auth.Client{
+		Client:     &http.Client{Transport: transport},
+		Credential: secrets.remember(o.Credential),
+		Cache:      auth.NewCache(),
 	}
-	var all []ocispec.Descriptor
-	err = r.Referrers(ctx, d, "", func(page []ocispec.Descriptor) error {
-		all = append(all, page...)
-		return nil
-	})
-	if err != nil {
-		return nil, wrapError(err, "listing the referrers of", repository, d.Digest.String())
+	if o.UserAgent != "" {
+		strict.SetUserAgent(o.UserAgent)
 	}
-	return all, nil
+	loopback := *strict
+	loopback.BlockedRealmPrefixes = []netip.Prefix{} // its token endpoint may be on this machine
+	return &httpClient{strict: strict, loopback: &loopback, anonymous: &http.Client{Transport: transport}, userAgent: o.UserAgent}
 }
 
-// HasBlob reports whether a repository contains a blob.
-func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
-	r, err := c.repository(repository)
-	if err != nil {
-		return false, err
+// Do implements remote.Client of oras-go.
+func (c *httpClient) Do(req *http.Request) (*http.Response, error) {
+	if IsLoopback(req.URL.Host) {
+		return c.loopback.Do(req)
 	}
-	ok, err := r.Blobs().Exists(ctx, d)
-	if err != nil {
-		return false, wrapError(err, "checking", repository, d.Digest.String())
-	}
-	return ok, nil
+	return c.strict.Do(req)
 }
 
-// PutManifest writes a manifest, under a tag if that is not "".
-func (c *Client) PutManifest(ctx context.Context, repository string, d ocispec.Descriptor, text []byte, tag string) error {
-	r, err := c.repository(repository)
-	if err != nil {
-		return err
+// doAnonymous sends a request without credentials.
+func (c *httpClient) doAnonymous(req *http.Request) (*http.Response, error) {
+	if c.userAgent != "" {
+		req.Header.Set("User-Agent", c.userAgent)
 	}
-	name := tag
-	if name == "" {
-		name = d.Digest.String()
-	}
-	if err := r.Manifests().PushReference(ctx, d, bytes.NewReader(text), name); err != nil {
-		return wrapError(err, "writing", repository, name)
-	}
-	return nil
-}
-
-// Upload writes a blob. The registry discards it if the content ends early, ends
-// with an error or has another digest.
-func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error {
-	r, err := c.repository(repository)
-	if err != nil {
-		return err
-	}
-	if err := r.Blobs().Push(ctx, d, readerOnly{content}); err != nil {
-		return wrapError(err, "uploading to", repository, d.Digest.String())
-	}
-	return nil
-}
-
-// errNotMounted cancels the upload that a registry offers instead of a mount.
-var errNotMounted = errors.New("the registry did not mount the blob")
-
-// Mount makes a blob of another repository in the same registry available in a
-// repository. It returns false without an error if the registry does not mount
-// the blob.
-func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.Descriptor) (bool, error) {
-	r, err := c.repository(repository)
-	if err != nil {
-		return false, err
-	}
-	_, path, _ := strings.Cut(from, "/")
-	err = r.Mount(ctx, d, path, func() (io.ReadCloser, error) { return nil, errNotMounted })
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, errNotMounted), isRefusal(err):
-		return false, nil
-	}
-	return false, wrapError(err, "mounting in", repository, d.Digest.String())
+	return c.anonymous.Do(req)
 }

@@ -3,13 +3,16 @@
 package registry
 
 import (
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
@@ -25,6 +28,7 @@ var (
 	ErrCorrupt     = errors.New("corrupt: the content does not match its digest")
 	ErrIncomplete  = errors.New("content that the manifest refers to is missing from the registry")
 	ErrUnsupported = errors.New("not supported by the registry")
+	ErrTooLarge    = errors.New("too large")
 	ErrTransient   = errors.New("the registry or the connection to it failed")
 )
 
@@ -45,10 +49,11 @@ func (e *Error) Error() string {
 		what += ":" + e.Name
 	}
 	s := e.Operation + " " + what + ": "
-	if e.Class != nil {
+	cause := withoutURLSecrets(e.Cause.Error())
+	if e.Class != nil && !strings.HasPrefix(cause, e.Class.Error()) {
 		s += e.Class.Error() + ": "
 	}
-	s += e.Cause.Error()
+	s += cause
 	if r := e.remedy(); r != "" {
 		s += "; " + r
 	}
@@ -61,6 +66,7 @@ func (e *Error) Unwrap() []error { return []error{e.Class, e.Cause} }
 func (e *Error) remedy() string {
 	host := rewrite.RegistryHost(e.Repository)
 	ecr := rewrite.IsECRHost(host)
+	var unknownAuthority x509.UnknownAuthorityError
 	switch {
 	case e.Class == ErrAuth && ecr:
 		return "check `aws sts get-caller-identity`, and that the role is allowed ecr:GetAuthorizationToken"
@@ -70,10 +76,27 @@ func (e *Error) remedy() string {
 		return "the role lacks an IAM action on the repository; docs/guide/mirroring.md lists them"
 	case e.Class == ErrDenied:
 		return "the user lacks the permission; a private image requires `docker login " + host + "`"
-	case e.Class == ErrThrottled:
+	case e.Class == ErrThrottled && ecr:
 		return "try again later, or request a higher quota"
+	case e.Class == ErrThrottled:
+		return "try again later, or run `docker login " + host + "` for a higher quota"
+	case errors.As(e.Cause, &unknownAuthority):
+		return "set SSL_CERT_FILE to a file with the certificate of the authority that signed that of the registry"
+	case strings.Contains(e.Cause.Error(), "server gave HTTP response to HTTPS client"):
+		return "use --plain-http " + host + " for a registry without TLS"
 	}
 	return ""
+}
+
+// WaitError reports that a registry asks to wait for longer than Options.MaxWait. Its
+// class is ErrThrottled, and an immediate retry cannot succeed.
+type WaitError struct {
+	Host  string
+	Until time.Time
+}
+
+func (e *WaitError) Error() string {
+	return e.Host + " asks to come back at " + e.Until.Format(timeFormat)
 }
 
 // errorCodes are the codes of response bodies that are more specific than the
@@ -86,6 +109,8 @@ var errorCodes = []struct {
 	{errcode.ErrorCodeManifestBlobUnknown, ErrIncomplete},
 	{errcode.ErrorCodeBlobUnknown, ErrIncomplete},
 	{"LAYERS_NOT_FOUND", ErrIncomplete},
+	{errcode.ErrorCodeBlobUploadUnknown, ErrTransient}, // a new upload may succeed
+	{errcode.ErrorCodeBlobUploadInvalid, ErrTransient},
 	{"REFERENCED_IMAGES_NOT_FOUND", ErrIncomplete},
 	{"TAG_INVALID", ErrImmutable},
 	{"IMAGE_TAG_ALREADY_EXISTS", ErrImmutable},
@@ -99,20 +124,45 @@ var errorCodes = []struct {
 }
 
 // wrapError adds the operation, its object and the class; nil stays nil.
-func wrapError(err error, operation, repository, name string) error {
+func (c *Client) wrapError(err error, operation string, r *repository, name string) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Operation: operation, Repository: repository, Name: name, Class: classify(err), Cause: err}
+	err = fromORAS(err)
+	class := classify(err)
+	if c.push && !r.isECR && isConcealed(err) {
+		class = ErrNotFound
+	}
+	return &Error{Operation: operation, Repository: r.name, Name: name, Class: class, Cause: err}
+}
+
+// isConcealed reports whether a read was refused although the client has logged in: a
+// registry may answer so for what does not exist. A rejected password is another
+// case.
+func isConcealed(err error) bool {
+	var resp *ResponseError
+	if !errors.As(err, &resp) || resp.Method != http.MethodHead && resp.Method != http.MethodGet || resp.authScheme == "" {
+		return false
+	}
+	return resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized && resp.authScheme == "Bearer"
 }
 
 func classify(err error) error {
-	var resp *errcode.ErrorResponse
+	var resp *ResponseError
+	var wait *WaitError
 	switch {
+	case errors.As(err, &wait):
+		return ErrThrottled
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return ErrAuth
+	case errors.Is(err, ErrTransient):
+		return ErrTransient // in spite of the response that it wraps
 	case errors.Is(err, errdef.ErrNotFound):
 		return ErrNotFound
-	case errors.Is(err, content.ErrMismatchedDigest), errors.Is(err, content.ErrTrailingData), errors.Is(err, content.ErrInvalidDescriptorSize), errors.Is(err, ErrCorrupt):
+	case errors.Is(err, ErrCorrupt), errors.Is(err, content.ErrMismatchedDigest):
 		return ErrCorrupt
+	case errors.Is(err, ErrTooLarge), errors.Is(err, errdef.ErrSizeExceedsLimit):
+		return ErrTooLarge
 	case errors.As(err, &resp):
 		return classifyResponse(resp)
 	case isTransient(err):
@@ -121,14 +171,14 @@ func classify(err error) error {
 	return nil
 }
 
-func classifyResponse(r *errcode.ErrorResponse) error {
+func classifyResponse(r *ResponseError) error {
 	// ECR responds with DENIED to an expired token.
-	if r.StatusCode == http.StatusUnauthorized || slices.ContainsFunc(r.Errors, func(e errcode.Error) bool { return strings.Contains(e.Message, "authorization token has expired") }) {
+	if r.StatusCode == http.StatusUnauthorized || slices.ContainsFunc(r.Details, func(d ErrorDetail) bool { return strings.Contains(d.Message, "authorization token has expired") }) {
 		return ErrAuth
 	}
 	for _, c := range errorCodes {
-		if slices.ContainsFunc(r.Errors, func(e errcode.Error) bool {
-			return e.Code == c.code || strings.Contains(e.Message, exceptionName(c.code))
+		if slices.ContainsFunc(r.Details, func(d ErrorDetail) bool {
+			return d.Code == c.code || strings.Contains(d.Message, exceptionName(c.code))
 		}) {
 			return c.class
 		}
@@ -158,23 +208,21 @@ func exceptionName(code string) string {
 	return b.String() + "Exception"
 }
 
-// Retryable reports whether the operation may succeed when it is retried.
+// Retryable reports whether the operation may succeed when it is retried soon.
 func Retryable(err error) bool {
+	var wait *WaitError
+	if errors.As(err, &wait) || isPullLimitError(err) {
+		return false
+	}
 	return errors.Is(err, ErrTransient) || errors.Is(err, ErrThrottled) || errors.Is(err, ErrIncomplete) || isTransient(err)
 }
 
-// isRefusal reports whether the registry rejected the request as such. Registries
-// that do not support mounts may do so.
-func isRefusal(err error) bool {
-	var resp *errcode.ErrorResponse
-	if !errors.As(err, &resp) {
-		return errors.Is(err, errdef.ErrNotFound)
-	}
-	switch resp.StatusCode {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity, http.StatusNotImplemented:
-		return true
-	}
-	return false
+func isPullLimitError(err error) bool {
+	var resp *ResponseError
+	return errors.As(err, &resp) && slices.ContainsFunc(resp.Details, ErrorDetail.isPullLimit)
 }
 
-var errStalled = errors.New("the download stalled")
+var (
+	errStalled   = errors.New("the download stalled")
+	errNotStored = errors.New("the registry does not have what it accepted")
+)

@@ -4,7 +4,9 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,66 +79,66 @@ func actionOf(r *http.Request) Action {
 	return ""
 }
 
-// rateLimiter is a transport that delays requests to stay within the limits. When
-// a registry responds with 429 nevertheless, all requests of the same action wait,
-// not only the one that was rejected.
-type rateLimiter struct {
-	base   http.RoundTripper
+// repositoryPath is the path of a request for the content of a repository.
+var repositoryPath = regexp.MustCompile(`^/v2/(.+)/(?:manifests|blobs|referrers|tags)/`)
+
+// buckets has a bucket for each thing that a registry may limit: an action of an
+// account at ECR, and otherwise an action in a repository, so that a registry that
+// limits one image does not stop the others.
+type buckets struct {
 	limits func(host string) Limits
 
-	mu      sync.Mutex
-	buckets map[string]*bucket
+	mu  sync.Mutex
+	all map[string]*bucket
 }
 
-// bucket limits one action at one host.
+// bucket delays requests to stay within a rate, and while the registry asks for it.
 type bucket struct {
+	host string
 	rate *rate.Limiter
 
 	mu          sync.Mutex
 	pausedUntil time.Time
 }
 
-func (l *rateLimiter) RoundTrip(r *http.Request) (*http.Response, error) {
-	b := l.bucket(r.URL.Host, actionOf(r))
-	if err := b.wait(r.Context()); err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
-		return nil, err
+func (l *buckets) of(r *http.Request) *bucket {
+	action, limits := actionOf(r), l.limits(r.URL.Host)
+	key := r.URL.Host + " " + string(action)
+	if m := repositoryPath.FindStringSubmatch(r.URL.Path); m != nil && limits == nil {
+		key += " " + m[1]
 	}
-	resp, err := l.base.RoundTrip(r)
-	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
-		b.pause(retryAfter(resp, time.Second))
-	}
-	return resp, err
-}
-
-func (l *rateLimiter) bucket(host string, a Action) *bucket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := host + " " + string(a)
-	b, ok := l.buckets[key]
+	b, ok := l.all[key]
 	if !ok {
-		b = &bucket{rate: rate.NewLimiter(rate.Inf, 0)}
-		if perSecond, limited := l.limits(host)[a]; limited {
+		b = &bucket{host: r.URL.Host, rate: rate.NewLimiter(rate.Inf, 0)}
+		if perSecond, limited := limits[action]; limited {
 			b.rate = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
 		}
-		l.buckets[key] = b
+		if l.all == nil {
+			l.all = map[string]*bucket{}
+		}
+		l.all[key] = b
 	}
 	return b
 }
 
-// wait waits for the rate limit, and then until the bucket is no longer paused.
-func (b *bucket) wait(ctx context.Context) error {
+// wait waits for the rate limit, and then until the bucket is no longer paused. If
+// the pause ends after the deadline, it returns a WaitError at once.
+func (b *bucket) wait(ctx context.Context, deadline time.Time) error {
 	if err := b.rate.Wait(ctx); err != nil {
 		return err
 	}
 	for {
 		b.mu.Lock()
-		left := time.Until(b.pausedUntil)
+		until := b.pausedUntil
 		b.mu.Unlock()
-		if left <= 0 {
+		left := time.Until(until)
+		switch {
+		case left <= 0:
 			return nil
+		case until.After(deadline):
+			return &WaitError{Host: b.host, Until: until}
 		}
 		if err := Sleep(ctx, left); err != nil {
 			return err
@@ -144,36 +146,54 @@ func (b *bucket) wait(ctx context.Context) error {
 	}
 }
 
-func (b *bucket) pause(d time.Duration) {
+// pause delays all requests of the bucket, and returns until when. It also reports
+// whether the bucket was not paused before.
+func (b *bucket) pause(d time.Duration) (until time.Time, isNew bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if until := time.Now().Add(d); until.After(b.pausedUntil) {
+	now := time.Now()
+	isNew = !b.pausedUntil.After(now)
+	if until := now.Add(d); until.After(b.pausedUntil) {
 		b.pausedUntil = until
 	}
+	return b.pausedUntil, isNew
 }
 
-// retryAfter returns the delay that the Retry-After header of a response asks for,
-// in seconds or as a date, or the fallback if the header is missing or invalid.
-// https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
-func retryAfter(resp *http.Response, fallback time.Duration) time.Duration {
-	v := resp.Header.Get("Retry-After")
-	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(t))
-	}
-	return fallback
-}
+// maxRetryAfter is the longest wait that is computed with. Larger values could
+// overflow a Duration.
+const maxRetryAfter = 365 * 24 * time.Hour
 
-// Sleep waits for a duration. If the context ends first, it returns the cause.
-func Sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
+// minUnixTime separates the seconds of a wait from a Unix time. It is 31 years as a
+// wait, and in 2001 as a time.
+const minUnixTime = 1_000_000_000
+
+// retryAfter returns the delay that the Retry-After header of a response asks for, or
+// the fallback if the header is missing or invalid. The header is a number of
+// seconds or a date (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3); Docker
+// Hub sends a Unix time (https://github.com/docker/hub-feedback/issues/2459).
+func retryAfter(resp *http.Response, now time.Time, fallback time.Duration) time.Duration {
+	text := strings.TrimSpace(resp.Header.Get("Retry-After"))
+	seconds, fraction, hasFraction := strings.Cut(text, ".")
+	n, err := strconv.ParseUint(seconds, 10, 63)
+	var wait time.Duration
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		wait = maxRetryAfter
+	case err == nil && hasFraction && strings.Trim(fraction, "0123456789") != "":
+		return fallback
+	case err == nil && n >= minUnixTime:
+		wait = time.Unix(int64(n), 0).Sub(now) // saturates
+	case err == nil:
+		wait = time.Duration(min(n, uint64(maxRetryAfter/time.Second))) * time.Second
+		if hasFraction {
+			wait += time.Second
+		}
+	default:
+		date, err := http.ParseTime(text)
+		if err != nil {
+			return fallback
+		}
+		wait = date.Sub(now)
 	}
+	return max(0, min(wait, maxRetryAfter))
 }

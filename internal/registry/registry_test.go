@@ -109,7 +109,7 @@ func descriptorOf(content string) ocispec.Descriptor {
 
 func TestRetryAfter(t *testing.T) {
 	for value, want := range map[string]time.Duration{"": 7 * time.Second, "2": 2 * time.Second, "0": 0, "-1": 7 * time.Second, "x": 7 * time.Second, "Mon, 02 Jan 2006 15:04:05 GMT": 0} {
-		if got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, 7*time.Second); got != want {
+		if got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, time.Now(), 7*time.Second); got != want {
 			t.Errorf("%q: %s, want %s", value, got, want)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,34 +18,105 @@ import (
 // maxAttempts is the number of times that a request or a download is attempted.
 const maxAttempts = 5
 
-// retryPolicy decides about the retries of one request. Throttling is not a
-// failure, so it is limited by a deadline and not by the number of attempts.
-type retryPolicy struct {
-	deadline time.Time
-	failures int
+// retryTransport sends requests again that failed for a reason that may pass, and
+// waits as long as a registry asks for. Throttling is not a failure, so it is limited
+// by maxWait and not by the number of attempts.
+type retryTransport struct {
+	base    http.RoundTripper
+	buckets buckets
+	maxWait time.Duration
+	warn    func(message string)
 }
 
-func newRetryPolicy(maxWait time.Duration) *retryPolicy {
-	return &retryPolicy{deadline: time.Now().Add(maxWait)}
-}
-
-// Retry implements retry.Policy of oras-go.
-func (p *retryPolicy) Retry(_ int, resp *http.Response, err error) (time.Duration, error) {
-	const never = -1
-	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
-		wait := max(retryAfter(resp, Backoff(p.failures+1)), 50*time.Millisecond)
-		if time.Now().Add(wait).After(p.deadline) {
-			return never, nil
+// RoundTrip implements http.RoundTripper. If the body of a request cannot be sent
+// again, the caller has to retry; the wait is kept in the request's bucket.
+func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	b := t.buckets.of(req)
+	deadline := time.Now().Add(t.maxWait)
+	for failures, throttled := 0, 0; ; {
+		if err := b.wait(req.Context(), deadline); err != nil {
+			closeBody(req)
+			return nil, err
 		}
-		return wait, nil
+		resp, err := t.base.RoundTrip(req)
+		var wait time.Duration
+		switch {
+		case err == nil && isThrottling(resp):
+			if isPullLimit(resp) {
+				return resp, nil // it lasts for hours
+			}
+			throttled++
+			wait = max(retryAfter(resp, time.Now(), 0), Backoff(throttled))
+			if until, isNew := b.pause(wait); isNew && wait >= minWarnedWait {
+				t.warn(req.URL.Host + " asks to wait until " + until.Format(timeFormat))
+			}
+			if until := time.Now().Add(wait); until.After(deadline) {
+				_ = resp.Body.Close() // the error says what the response does
+				return nil, &WaitError{Host: req.URL.Host, Until: until}
+			}
+		case isTransient(err), err == nil && isTransientStatus(resp.StatusCode):
+			if failures++; failures >= maxAttempts {
+				return resp, err
+			}
+			wait = Backoff(failures)
+		default:
+			return resp, err
+		}
+		again, ok := rewind(req)
+		if !ok {
+			return resp, err
+		}
+		req = again
+		if resp != nil {
+			_ = resp.Body.Close() // it is replaced by that of the next attempt
+		}
+		if err := Sleep(req.Context(), wait); err != nil {
+			closeBody(req)
+			return nil, err
+		}
 	}
-	if err != nil && !isTransient(err) || err == nil && !isTransientStatus(resp.StatusCode) {
-		return never, nil
+}
+
+// minWarnedWait is a wait that a user would otherwise take for a hang.
+const minWarnedWait = 5 * time.Second
+
+// timeFormat is the format of times in messages.
+const timeFormat = "2006-01-02 15:04:05 MST"
+
+// isThrottling reports whether a response asks to wait.
+func isThrottling(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusTooManyRequests ||
+		isTransientStatus(resp.StatusCode) && retryAfter(resp, time.Now(), -1) >= 0
+}
+
+// isPullLimit reports whether a response is that of Docker Hub to a client that has
+// used up its pulls of several hours. The body remains readable.
+// https://docs.docker.com/docker-hub/usage/pulls/
+func isPullLimit(resp *http.Response) bool {
+	return slices.ContainsFunc(errorDetails(resp), ErrorDetail.isPullLimit)
+}
+
+func (d ErrorDetail) isPullLimit() bool { return strings.Contains(d.Message, "pull rate limit") }
+
+// rewind returns a copy of a request that was sent, with its body at the start. It
+// returns false if the body cannot be read again.
+func rewind(req *http.Request) (*http.Request, bool) {
+	again := req.Clone(req.Context())
+	if req.Body == nil || req.Body == http.NoBody {
+		return again, true
 	}
-	if p.failures++; p.failures >= maxAttempts {
-		return never, nil
+	if req.GetBody == nil {
+		return nil, false
 	}
-	return Backoff(p.failures), nil
+	body, err := req.GetBody()
+	again.Body = body
+	return again, err == nil
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close() // required of a RoundTripper
+	}
 }
 
 // Backoff returns how long to wait after a number of consecutive failures: about
@@ -59,7 +132,7 @@ func isTransientStatus(status int) bool {
 
 // isTransient reports whether an error of the network may disappear with a retry.
 func isTransient(err error) bool {
-	if errors.Is(err, context.Canceled) || err == context.DeadlineExceeded {
+	if err == nil || errors.Is(err, context.Canceled) || err == context.DeadlineExceeded {
 		return false
 	}
 	var network net.Error
@@ -71,4 +144,16 @@ func isTransient(err error) bool {
 		return true
 	}
 	return errors.As(err, &network) && network.Timeout()
+}
+
+// Sleep waits for a duration. If the context ends first, it returns the cause.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
 }

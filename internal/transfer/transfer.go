@@ -67,7 +67,7 @@ func (o Options) mirror(ctx context.Context) (*mirror.Mirror, *registry.Client, 
 		return nil, nil, err
 	}
 	m := &mirror.Mirror{
-		Source: client, Target: client, Parallel: o.Parallel, Platforms: o.Platforms, Overwrite: o.Overwrite,
+		Source: client, Target: client.ForPush(), Parallel: o.Parallel, Platforms: o.Platforms, Overwrite: o.Overwrite,
 		Referrers: !o.NoReferrers, StrictReferrers: o.StrictReferrers, Events: o.Reporter.Event,
 	}
 	if ecr != nil {
@@ -101,12 +101,24 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 	if err != nil {
 		return err
 	}
-	m, _, err := o.mirror(ctx)
+	m, client, err := o.mirror(ctx)
 	if err != nil {
 		return err
 	}
-	m.CompareOnly = compareOnly
+	if m.CompareOnly = compareOnly; compareOnly {
+		m.Target = client // the permission to push is not required
+	} else {
+		client.ExpectPulls(sources(jobs))
+	}
 	return o.copy(ctx, m, jobs, known, o.Lock.Name, o.DryRun)
+}
+
+// sources returns the source repository of each job.
+func sources(jobs []mirror.Job) (repositories []string) {
+	for _, j := range jobs {
+		repositories = append(repositories, rewrite.SplitReference(j.Source).Repository)
+	}
+	return repositories
 }
 
 // copy plans the jobs, runs the plan unless it is a dry run, and reports. The lock

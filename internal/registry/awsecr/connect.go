@@ -18,7 +18,8 @@ type ConnectOptions struct {
 	Settings Settings
 	// Profile is the AWS profile. Default: that of the SDK, such as AWS_PROFILE.
 	Profile string
-	// PlainHTTP are hosts to access without TLS. Loopback hosts are implied.
+	// PlainHTTP are hosts to access without TLS, or their URLs. Loopback hosts are
+	// implied.
 	PlainHTTP []string
 	UserAgent string
 	// Warn receives messages that do not stop a run. Default: they are discarded.
@@ -28,6 +29,14 @@ type ConnectOptions struct {
 // Connect returns a client that authenticates with the credentials of a Login, and
 // the ECR API of the registry of Prefix, or nil without a Prefix.
 func Connect(ctx context.Context, o ConnectOptions) (*registry.Client, *Registry, error) {
+	var plain []string
+	for _, text := range o.PlainHTTP {
+		host, err := registry.ParsePlainHTTP(text)
+		if err != nil {
+			return nil, nil, err
+		}
+		plain = append(plain, host)
+	}
 	login := LoginConfig{Profile: o.Profile, Warn: o.Warn}
 	var private *Registry
 	if o.Prefix != "" {
@@ -49,7 +58,8 @@ func Connect(ctx context.Context, o ConnectOptions) (*registry.Client, *Registry
 		Credential: l.Credential,
 		Transport:  l.Transport(registry.NewTransport()),
 		UserAgent:  o.UserAgent,
-		PlainHTTP:  func(host string) bool { return slices.Contains(o.PlainHTTP, host) || registry.IsLoopback(host) },
+		PlainHTTP:  func(host string) bool { return slices.Contains(plain, host) || registry.IsLoopback(host) },
+		Warn:       o.Warn,
 	})
 	return client, private, nil
 }
