@@ -27,6 +27,7 @@ func TestFailedImageDoesNotStopOthers(t *testing.T) {
 	when, respond := fakeregistry.When, fakeregistry.Respond
 	refuse := respond(http.StatusForbidden, `{"errors":[{"code":"DENIED"}]}`)
 	child := of(http.MethodGet, "manifests/sha256:")
+	lookup := func(r *http.Request) bool { return r.Method != http.MethodPut && of("", "manifests/")(r) }
 	for name, tc := range map[string]struct {
 		source, target fakeregistry.Fault
 		repositories   mirror.Repositories
@@ -36,7 +37,7 @@ func TestFailedImageDoesNotStopOthers(t *testing.T) {
 		"a platform is refused":               {source: when(child, refuse)},
 		"a platform cannot be read":           {source: when(child, respond(http.StatusServiceUnavailable, ""))},
 		"a platform is corrupt":               {source: when(child, replaceBody)},
-		"the target refuses to look up tags":  {target: when(of(http.MethodHead, "manifests/"), refuse)},
+		"the target refuses to look up tags":  {target: when(lookup, refuse)},
 		"the target refuses to look up blobs": {target: when(of(http.MethodHead, "blobs/"), refuse)},
 		"the target refuses uploads":          {target: when(of(http.MethodPost, "blobs/"), refuse)},
 		"the target refuses manifests":        {target: when(of(http.MethodPut, "manifests/"), refuse)},
