@@ -23,14 +23,15 @@ import (
 
 // addSourceFlags adds the flags that select images.
 func addSourceFlags(c *cobra.Command, s *selection.Sources) {
+	s.ChartOptions.Command = renderCommand()
 	flags := c.Flags()
 	flags.StringSliceVar(&s.Sets, "set", nil, "`NAME` of a set of the embedded catalog: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
 	flags.StringArrayVarP(&s.Files, "filename", "f", nil, "manifest `FILE` with images, - for standard input; may be repeated")
-	flags.StringVar(&s.Chart.Chart, "chart", "", "Helm `CHART`: a name in CAST AI's repository, a folder, an archive or a URL")
-	flags.StringVar(&s.Chart.Repo, "repo", "", "`URL` of the Helm repository of the chart (default: "+chart.DefaultRepo+")")
-	flags.StringVar(&s.Chart.Version, "version", "", "`VERSION` of the chart (default: the newest)")
-	flags.StringArrayVar(&s.Chart.Values, "values", nil, "`FILE` with values for the chart; may be repeated")
-	flags.StringArrayVar(&s.Chart.Set, "chart-set", nil, "`KEY=VALUE` for the chart; may be repeated")
+	flags.StringArrayVar(&s.Charts, "chart", nil, "Helm `CHART`: a name in CAST AI's repository, optionally as NAME@VERSION, a folder, an archive, a URL or oci://...; may be repeated")
+	flags.StringVar(&s.ChartOptions.Repo, "repo", "", "`URL` of the Helm repository of all charts (default: "+chart.DefaultRepo+")")
+	flags.StringVar(&s.ChartOptions.Version, "version", "", "`VERSION` of the chart, if only one is named (default: the newest)")
+	flags.StringArrayVar(&s.ChartOptions.Values, "values", nil, "`FILE` with values for all charts, - for standard input; may be repeated")
+	flags.StringArrayVar(&s.ChartOptions.Set, "chart-set", nil, "`KEY=VALUE` for all charts; may be repeated")
 	flags.BoolVar(&s.Cluster, "cluster", false, "read workloads, Helm releases and pods of the configured namespaces in the cluster")
 	addClusterFlags(flags, &s.Kubeconfig)
 	_ = c.RegisterFlagCompletionFunc("set", cobra.FixedCompletions(catalog.Sets(), cobra.ShellCompDirectiveNoFileComp))

@@ -67,7 +67,7 @@ Exit codes:
 	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newRewrite())
 	addGroup(root, "Cluster", newInstall(), newStatus(), newCerts())
 	addGroup(root, "Diagnose", newDoctor(), newExplain())
-	root.AddCommand(newVersion())
+	root.AddCommand(newVersion(), newRenderChart())
 	wrapArgs(root)
 	return root
 }

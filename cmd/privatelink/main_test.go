@@ -213,7 +213,7 @@ func TestEveryCommandHasHelpAndExamplesAndCompletion(t *testing.T) {
 		}
 	}
 	for _, c := range newRoot(os.Getenv).Commands() {
-		if c.HasSubCommands() || c.Name() == "version" {
+		if c.HasSubCommands() || c.Hidden || c.Name() == "version" {
 			continue
 		}
 		if c.Example == "" || c.Long == "" {

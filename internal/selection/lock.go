@@ -38,6 +38,10 @@ func (f LockFile) Read(rules *rewrite.Rules) (*lock.Lock, error) {
 // the lock file. Digests that the lock file records are part of the jobs. It also
 // returns the lock file, nil if there is none.
 func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) ([]mirror.Job, *lock.Lock, error) {
+	// Without a source, the flags of a chart would have no effect.
+	if err := s.validateCharts(); err != nil {
+		return nil, nil, err
+	}
 	known, err := file.Read(rules)
 	if errors.Is(err, fs.ErrNotExist) {
 		if s.IsEmpty() {

@@ -5,10 +5,10 @@
 package selection
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/castai/privatelink-webhook/deploy"
@@ -28,8 +28,10 @@ type Sources struct {
 	// Files are manifests; "-" is Stdin.
 	Files []string
 	Stdin io.Reader
-	// Chart is a Helm chart, if its Chart field is set.
-	Chart chart.Options
+	// Charts are Helm charts, each as chart.ParseName reads it. ChartOptions apply to
+	// all of them; its Chart is not used, and its Version is that of a single chart.
+	Charts       []string
+	ChartOptions chart.Options
 	// Cluster reads the namespaces of the configuration in the cluster of Kubeconfig.
 	Cluster    bool
 	Kubeconfig kubeconfig.Options
@@ -39,7 +41,7 @@ type Sources struct {
 
 // IsEmpty reports whether no source is named.
 func (s Sources) IsEmpty() bool {
-	return len(s.Sets) == 0 && len(s.Files) == 0 && s.Chart.Chart == "" && !s.Cluster
+	return len(s.Sets) == 0 && len(s.Files) == 0 && len(s.Charts) == 0 && !s.Cluster
 }
 
 // Images returns the images of all sources, and the webhook's own image.
@@ -53,7 +55,7 @@ func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.En
 			return nil, exitcode.Usagef("--set: %w", err)
 		}
 	}
-	for _, add := range []func(context.Context, *catalog.List) error{s.addFiles, s.addChart, s.addCluster, addWebhook} {
+	for _, add := range []func(context.Context, *catalog.List) error{s.addFiles, s.addCharts, s.addCluster, addWebhook} {
 		if err := add(ctx, list); err != nil {
 			return nil, err
 		}
@@ -62,17 +64,45 @@ func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.En
 }
 
 func (s Sources) validate() error {
-	c := s.Chart
-	switch {
-	case c.Chart == "" && len(c.Repo)+len(c.Version)+len(c.Values)+len(c.Set) > 0:
-		return exitcode.Usagef("--repo, --version, --values and --chart-set belong to a chart: name it with --chart")
-	case s.IsEmpty():
+	if err := s.validateCharts(); err != nil {
+		return err
+	}
+	if s.IsEmpty() {
 		return exitcode.Usagef("select images with one or more of --set NAME (%s), -f FILE, --chart CHART and --cluster", strings.Join(catalog.Sets(), ", "))
 	}
-	if first := slices.Index(s.Files, "-"); first >= 0 && slices.Contains(s.Files[first+1:], "-") {
-		return exitcode.Usagef("-f -: standard input can be read once")
+	// The values are read for each chart.
+	if count(s.Files, "-")+count(s.ChartOptions.Values, "-")*len(s.Charts) > 1 {
+		return exitcode.Usagef("-f - or --values -: standard input can be read once")
 	}
 	return nil
+}
+
+func (s Sources) validateCharts() error {
+	o := s.ChartOptions
+	if len(s.Charts) == 0 && len(o.Repo)+len(o.Version)+len(o.Values)+len(o.Set) > 0 {
+		return exitcode.Usagef("--repo, --version, --values and --chart-set belong to a chart: name it with --chart")
+	}
+	for _, c := range s.Charts {
+		name, version := chart.ParseName(c)
+		switch {
+		case name == "":
+			return exitcode.Usagef("--chart is empty: name a chart, or leave the flag out")
+		case o.Version != "" && version != "":
+			return exitcode.Usagef("--chart %s and --version %s: name the version once", c, o.Version)
+		case o.Version != "" && len(s.Charts) > 1:
+			return exitcode.Usagef("--version %s belongs to a single chart: write the version of each chart as --chart %s@VERSION", o.Version, name)
+		}
+	}
+	return nil
+}
+
+func count(all []string, text string) (n int) {
+	for _, s := range all {
+		if s == text {
+			n++
+		}
+	}
+	return n
 }
 
 func (s Sources) addFiles(_ context.Context, list *catalog.List) error {
@@ -92,21 +122,41 @@ func (s Sources) addFiles(_ context.Context, list *catalog.List) error {
 	return nil
 }
 
-func (s Sources) addChart(ctx context.Context, list *catalog.List) error {
-	if s.Chart.Chart == "" {
-		return nil
+func (s Sources) addCharts(ctx context.Context, list *catalog.List) error {
+	for _, c := range s.Charts {
+		o := s.ChartOptions
+		name, version := chart.ParseName(c)
+		o.Chart, o.Version, o.Stdin = name, cmp.Or(version, o.Version), s.Stdin
+		if err := s.addChart(ctx, list, o); err != nil {
+			return fmt.Errorf("--chart %s: %w", c, err)
+		}
 	}
-	rendered, err := chart.Render(ctx, s.Chart)
+	return nil
+}
+
+// addChart adds the images of a chart. A chart without any is an error: more often
+// than not its components are switched off.
+func (s Sources) addChart(ctx context.Context, list *catalog.List, o chart.Options) error {
+	rendered, err := chart.Render(ctx, o)
 	if err != nil {
-		return fmt.Errorf("--chart: %w", err)
+		return err
 	}
-	if len(rendered.Off) > 0 {
-		s.Warnf("chart %s %s: subcharts that its values disable are not included: %s", rendered.Name, rendered.Version, strings.Join(rendered.Off, ", "))
+	for _, off := range rendered.Off {
+		s.Warnf("chart %s %s: %s", rendered.Name, rendered.Version, off)
 	}
+	for _, w := range rendered.Warnings {
+		s.Warnf("chart %s %s: %s", rendered.Name, rendered.Version, w)
+	}
+	fields := 0
 	for _, m := range rendered.Manifests {
-		if _, err := list.AddManifest(catalog.Chart, m.Name, m.Text); err != nil {
+		n, err := list.AddManifest(catalog.Chart, m.Name, m.Text)
+		if err != nil {
 			return err
 		}
+		fields += n
+	}
+	if fields == 0 {
+		return fmt.Errorf("%s %s renders no image: %s", rendered.Name, rendered.Version, rendered.Remedy())
 	}
 	return nil
 }

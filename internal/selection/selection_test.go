@@ -77,10 +77,10 @@ func TestIsEmpty(t *testing.T) {
 		want    bool
 	}{
 		"nothing":                {selection.Sources{}, true},
-		"values without a chart": {selection.Sources{Chart: chart.Options{Values: []string{"v.yaml"}}}, true},
+		"values without a chart": {selection.Sources{ChartOptions: chart.Options{Values: []string{"v.yaml"}}}, true},
 		"a set":                  {selection.Sources{Sets: []string{"phase1"}}, false},
 		"a file":                 {selection.Sources{Files: []string{"-"}}, false},
-		"a chart":                {selection.Sources{Chart: chart.Options{Chart: "castai-agent"}}, false},
+		"a chart":                {selection.Sources{Charts: []string{"castai-agent"}}, false},
 		"a cluster":              {selection.Sources{Cluster: true}, false},
 	} {
 		if got := tc.sources.IsEmpty(); got != tc.want {
@@ -92,7 +92,7 @@ func TestIsEmpty(t *testing.T) {
 func TestImagesCombinesSources(t *testing.T) {
 	s := selection.Sources{
 		Sets: []string{"phase1"}, Files: []string{write(t, "pod.yaml", pod(agent)), "-"}, Stdin: strings.NewReader(pod("quay.io/acme/stdin:v1")),
-		Chart:   chart.Options{Chart: filepath.Join("..", "catalog", "chart", "testdata", "agent")},
+		Charts:  []string{filepath.Join("..", "catalog", "chart", "testdata", "agent")},
 		Cluster: true, Kubeconfig: cluster(t, true),
 	}
 	warnings := recordWarnings(&s)
@@ -115,7 +115,7 @@ func TestImagesCombinesSources(t *testing.T) {
 		t.Error("the image of standard input is missing")
 	}
 	want := []string{
-		"chart agent 1.2.0: subcharts that its values disable are not included: gpu",
+		"chart agent 1.2.0: gpu is off: set gpu.enabled=true",
 		"the cluster has no workload, Helm release or pod in castai-agent",
 	}
 	if !slices.EqualFunc(*warnings, want, strings.HasPrefix) {
@@ -145,11 +145,11 @@ func TestImagesErrors(t *testing.T) {
 		"no source":                {selection.Sources{}, exitcode.Usage, "one or more of --set NAME (phase1, "},
 		"an unknown set":           {selection.Sources{Sets: []string{"phase1", "phase9"}}, exitcode.Usage, "--set: "},
 		"standard input twice":     {selection.Sources{Files: []string{"-", "a.yaml", "-"}}, exitcode.Usage, "can be read once"},
-		"values without a chart":   {selection.Sources{Sets: []string{"phase1"}, Chart: chart.Options{Values: []string{"v.yaml"}}}, exitcode.Usage, "name it with --chart"},
-		"a version without one":    {selection.Sources{Chart: chart.Options{Version: "1.0.0"}}, exitcode.Usage, "name it with --chart"},
+		"values without a chart":   {selection.Sources{Sets: []string{"phase1"}, ChartOptions: chart.Options{Values: []string{"v.yaml"}}}, exitcode.Usage, "name it with --chart"},
+		"a version without one":    {selection.Sources{ChartOptions: chart.Options{Version: "1.0.0"}}, exitcode.Usage, "name it with --chart"},
 		"a file that is missing":   {selection.Sources{Files: []string{missing}}, exitcode.Failed, "-f: open " + missing},
 		"a file that is not YAML":  {selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader("a: [")}, exitcode.Failed, "standard input:1: not YAML"},
-		"a chart that is missing":  {selection.Sources{Chart: chart.Options{Chart: "./" + filepath.Base(missing)}}, exitcode.Failed, "--chart: "},
+		"a chart that is missing":  {selection.Sources{Charts: []string{"./" + filepath.Base(missing)}}, exitcode.Failed, "--chart ./none: "},
 		"no kubeconfig":            {selection.Sources{Cluster: true, Kubeconfig: kubeconfig.Options{File: missing}}, exitcode.Usage, "see --kubeconfig and --context"},
 		"a cluster without access": {selection.Sources{Cluster: true, Kubeconfig: cluster(t, false)}, exitcode.Failed, "--cluster: "},
 	} {
@@ -163,5 +163,99 @@ func TestImagesErrors(t *testing.T) {
 				t.Errorf("images %v, warnings %q", images, *warnings)
 			}
 		})
+	}
+}
+
+// charts writes two charts with a pod each, and one without any.
+func charts(t *testing.T) (one, two, none string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"one", "two", "none"} {
+		template := ""
+		if name != "none" {
+			template = pod("ghcr.io/castai/images/" + name + ":{{ .Values.tag | default .Chart.Version }}")
+		}
+		for file, text := range map[string]string{"Chart.yaml": "apiVersion: v2\nname: " + name + "\nversion: 1.0.0\n", "templates/pod.yaml": template} {
+			file = filepath.Join(dir, name, file)
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return filepath.Join(dir, "one"), filepath.Join(dir, "two"), filepath.Join(dir, "none")
+}
+
+// Repeating a flag must not drop the first value: https://github.com/kumahq/kuma/issues/9245.
+func TestAllChartsAreRenderedWithTheSameValues(t *testing.T) {
+	one, two, _ := charts(t)
+	for name, tc := range map[string]struct {
+		sources selection.Sources
+		want    []string
+	}{
+		"without values":      {selection.Sources{Charts: []string{one, two}}, []string{"one:1.0.0", "two:1.0.0"}},
+		"with values":         {selection.Sources{Charts: []string{one, two}, ChartOptions: chart.Options{Set: []string{"tag=v2"}}}, []string{"one:v2", "two:v2"}},
+		"values on stdin":     {selection.Sources{Charts: []string{one}, ChartOptions: chart.Options{Values: []string{"-"}}, Stdin: strings.NewReader("tag: v3\n")}, []string{"one:v3"}},
+		"a version of a path": {selection.Sources{Charts: []string{one}, ChartOptions: chart.Options{Version: "1.x"}}, []string{"one:1.0.0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			images, err := tc.sources.Images(t.Context(), rules(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, i := range images {
+				if i.Copy {
+					got = append(got, strings.TrimPrefix(i.Source, "ghcr.io/castai/images/"))
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("images %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestErrorsOfCharts(t *testing.T) {
+	one, two, none := charts(t)
+	values := chart.Options{Values: []string{"-"}}
+	for name, tc := range map[string]struct {
+		sources selection.Sources
+		code    int
+		want    string
+	}{
+		"a version for two":                {selection.Sources{Charts: []string{one, "castai"}, ChartOptions: chart.Options{Version: "1"}}, exitcode.Usage, "@VERSION"},
+		"a version twice":                  {selection.Sources{Charts: []string{"castai@1"}, ChartOptions: chart.Options{Version: "1"}}, exitcode.Usage, "name the version once"},
+		"an empty name":                    {selection.Sources{Charts: []string{one, ""}}, exitcode.Usage, "--chart is empty"},
+		"values on stdin for two":          {selection.Sources{Charts: []string{one, two}, ChartOptions: values}, exitcode.Usage, "can be read once"},
+		"values and a manifest on stdin":   {selection.Sources{Charts: []string{one}, Files: []string{"-"}, ChartOptions: values}, exitcode.Usage, "can be read once"},
+		"a chart without images":           {selection.Sources{Charts: []string{none}}, exitcode.Failed, "none 1.0.0 renders no image: switch its components on"},
+		"one of two charts without images": {selection.Sources{Charts: []string{one, none}}, exitcode.Failed, "none 1.0.0 renders no image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recordWarnings(&tc.sources)
+			for command, run := range map[string]func() error{
+				"images": func() error { _, err := tc.sources.Images(t.Context(), rules(t)); return err },
+				"jobs": func() error {
+					_, _, err := tc.sources.Jobs(t.Context(), rules(t), writeLock(t, registry, agentEntry))
+					return err
+				},
+			} {
+				if err := run(); exitcode.Code(err) != tc.code || !strings.Contains(fmt.Sprint(err), tc.want) {
+					t.Errorf("%s: exit code %d, want %d; error %v, want %q", command, exitcode.Code(err), tc.code, err, tc.want)
+				}
+			}
+		})
+	}
+}
+
+// With a lock file, no source is needed; flags of a chart without a chart are refused
+// and not ignored.
+func TestValuesWithoutAChartAreRefusedForALockFile(t *testing.T) {
+	s := selection.Sources{ChartOptions: chart.Options{Set: []string{"tags.full=true"}}}
+	if _, _, err := s.Jobs(t.Context(), rules(t), writeLock(t, registry, agentEntry)); exitcode.Code(err) != exitcode.Usage {
+		t.Errorf("error %v, want a usage error", err)
 	}
 }

@@ -120,15 +120,3 @@ func before(c *v2.Chart, file, line, column string) string {
 	}
 	return ""
 }
-
-// refused returns the values that values.schema.json rejects. Helm gives a line for
-// each, below the name of the chart.
-func refused(err error) error {
-	var faults []string
-	for l := range strings.Lines(err.Error()) {
-		if l = strings.TrimSpace(l); l != "" {
-			faults = append(faults, strings.TrimPrefix(l, "- "))
-		}
-	}
-	return fmt.Errorf("values.schema.json refuses the values: %s: change them with --chart-set KEY=… or --values FILE", strings.Join(faults, "; "))
-}

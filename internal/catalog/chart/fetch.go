@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"helm.sh/helm/v4/pkg/registry"
 )
@@ -22,7 +23,27 @@ const (
 // bytes. It obeys HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and retries when a
 // server is busy, both through Helm's transport.
 func client(ctx context.Context, limit int64) *http.Client {
-	return &http.Client{Transport: bounded{ctx, limit, registry.NewTransport(false)}}
+	return &http.Client{Transport: bounded{ctx, limit, registry.NewTransport(false)}, CheckRedirect: redirect}
+}
+
+// maxRedirects is the limit of Go's own client.
+const maxRedirects = 10
+
+// redirect removes the credentials from a request that leaves the origin. Go itself
+// keeps them for another port and for subdomains.
+func redirect(next *http.Request, previous []*http.Request) error {
+	if len(previous) >= maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	if !isSameOrigin(next.URL, previous[0].URL) {
+		next.Header.Del("Authorization")
+	}
+	return nil
+}
+
+// isSameOrigin reports whether both have the same scheme, host and port.
+func isSameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
 }
 
 // bounded brings a context and a limit to Helm's registry client, which has
@@ -51,19 +72,31 @@ func get(ctx context.Context, from string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	r.Header.Set("User-Agent", "privatelink")
+	if user := r.URL.User; user != nil {
+		password, _ := user.Password()
+		r.SetBasicAuth(user.Username(), password) // survives a redirect within the origin
+	}
 	response, err := client(ctx, limit).Do(r)
 	if err != nil {
 		return nil, err // names the method and the URL
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("get %s: %w", redacted(from), status(response.StatusCode))
+		return nil, fmt.Errorf("get %s: %w", route(from, response), status(response.StatusCode))
 	}
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", redacted(from), tooLarge(err))
+		return nil, fmt.Errorf("get %s: %w", route(from, response), tooLarge(err))
 	}
 	return data, nil
+}
+
+// route names the address, and the one that a redirect led to.
+func route(from string, response *http.Response) string {
+	if last := response.Request.URL.Redacted(); last != redacted(from) {
+		return redacted(from) + ", redirected to " + last
+	}
+	return redacted(from)
 }
 
 // status is a response other than 200.

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	v2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/registry"
 
 	ociregistry "github.com/castai/privatelink-webhook/internal/registry"
@@ -21,12 +20,12 @@ var layers = []string{registry.ChartLayerMediaType, registry.LegacyChartLayerMed
 
 // fromRegistry pulls a chart, by the credentials of helm registry login or docker
 // login. Its digests are checked on the way.
-func fromRegistry(ctx context.Context, ref, version string) (*v2.Chart, error) {
+func fromRegistry(ctx context.Context, ref, version string) (source, error) {
 	data, err := pull(ctx, ref, version)
 	if err != nil {
-		return nil, fmt.Errorf("chart %s: %w", ref, login(tooLarge(err), ref))
+		return source{}, fmt.Errorf("chart %s: %w", ref, login(tooLarge(err), ref))
 	}
-	return unpack(ref, data)
+	return archive(ref, data, "")
 }
 
 // pull returns the archive of a chart.

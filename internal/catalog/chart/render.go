@@ -14,35 +14,25 @@ import (
 	commonutil "helm.sh/helm/v4/pkg/chart/common/util"
 	v2 "helm.sh/helm/v4/pkg/chart/v2"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
-	"helm.sh/helm/v4/pkg/cli/values"
 	"helm.sh/helm/v4/pkg/engine"
 	release "helm.sh/helm/v4/pkg/release/v1"
 	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
 )
 
-// values reads what was given for the chart, without the chart's own defaults.
-func (o Options) values() (map[string]any, error) {
-	merge := values.Options{ValueFiles: o.Values, Values: o.Set}
-	given, err := merge.MergeValues(nil) // without getters, all are files
-	if err != nil {
-		return nil, fmt.Errorf("values of the chart: %w", err)
-	}
-	return given, nil
-}
-
 // render does what helm install does with a chart before it speaks to a cluster.
-func render(ctx context.Context, c *v2.Chart, given map[string]any, o Options, kube *common.KubeVersion) (Rendered, error) {
+func (j job) render(ctx context.Context, c *v2.Chart, given map[string]any) (Rendered, error) {
+	kube, err := kubeVersion(j.KubeVersion)
+	if err != nil {
+		return Rendered{}, err
+	}
 	if err := installable(c, kube); err != nil {
 		return Rendered{}, err
 	}
-	off, err := switchOff(c, given)
+	processed, err := processDependencies(c, given)
 	if err != nil {
 		return Rendered{}, err
 	}
-	if err := complete(c); err != nil {
-		return Rendered{}, err
-	}
-	top, err := o.renderValues(c, given, kube)
+	top, notValidated, err := j.renderValues(c, given, kube)
 	if err != nil {
 		return Rendered{}, err
 	}
@@ -50,34 +40,36 @@ func render(ctx context.Context, c *v2.Chart, given map[string]any, o Options, k
 	if err != nil {
 		return Rendered{}, err
 	}
-	return Rendered{Name: c.Name(), Version: c.Metadata.Version, Manifests: append(crds(c), documents...), Off: off}, nil
+	return Rendered{
+		Name: c.Name(), Version: c.Metadata.Version, Manifests: append(crds(c), documents...),
+		Off: processed.off, Warnings: append(processed.warnings, notValidated...),
+	}, nil
 }
 
 // renderValues are the values, the release and the capabilities as templates see
-// them. It fails if the values do not suit values.schema.json.
-func (o Options) renderValues(c *v2.Chart, given map[string]any, kube *common.KubeVersion) (common.Values, error) {
-	name := cmp.Or(o.Release, c.Name())
+// them. It fails if the values do not suit values.schema.json, and warns of the
+// parts of schemas that are not at hand.
+func (j job) renderValues(c *v2.Chart, given map[string]any, kube *common.KubeVersion) (top common.Values, warnings []string, err error) {
+	name := cmp.Or(j.Release, c.Name())
 	if err := chartutil.ValidateReleaseName(name); err != nil {
-		return nil, fmt.Errorf("release %q: %w", name, err)
+		return nil, nil, fmt.Errorf("release %q: %w", name, err)
 	}
 	caps := common.DefaultCapabilities.Copy()
 	caps.KubeVersion = *kube
-	caps.APIVersions = slices.Concat(caps.APIVersions, o.APIVersions)
+	caps.APIVersions = slices.Concat(caps.APIVersions, j.APIVersions)
 
-	in := common.ReleaseOptions{Name: name, Namespace: cmp.Or(o.Namespace, defaultNamespace), Revision: 1, IsInstall: true}
-	// The schema is validated separately, to distinguish its errors from broken values.
-	top, err := commonutil.ToRenderValuesWithSchemaValidation(c, given, in, caps, true)
+	in := common.ReleaseOptions{Name: name, Namespace: cmp.Or(j.Namespace, defaultNamespace), Revision: 1, IsInstall: true}
+	// Helm's own validation fetches what a schema refers to.
+	top, err = commonutil.ToRenderValuesWithSchemaValidation(c, given, in, caps, true)
 	if err != nil {
-		return nil, fmt.Errorf("values: %w", err)
+		return nil, nil, fmt.Errorf("values: %w", err)
 	}
 	all, err := top.Table("Values")
 	if err != nil {
-		return nil, fmt.Errorf("values: %w", err)
+		return nil, nil, fmt.Errorf("values: %w", err)
 	}
-	if err := commonutil.ValidateAgainstSchema(c, all); err != nil {
-		return nil, refused(err)
-	}
-	return top, nil
+	warnings, err = validate(c, all)
+	return top, warnings, err
 }
 
 // execute runs the templates. It fails if one fails, or gives no YAML.

@@ -86,7 +86,7 @@ func TestWhatElseIsRendered(t *testing.T) {
 	if got.Name != "agent" || got.Version != "1.2.0" {
 		t.Errorf("rendered %s %s, want agent 1.2.0", got.Name, got.Version)
 	}
-	if diff := cmp.Diff([]string{"gpu"}, got.Off); diff != "" {
+	if diff := cmp.Diff([]Off{{Path: "gpu", Set: []string{"gpu.enabled=true"}}}, got.Off); diff != "" {
 		t.Errorf("subcharts that are off (-want +got):\n%s", diff)
 	}
 	if first := got.Manifests[0]; first.Name != "agent/crds/things.yaml" || !strings.Contains(string(first.Text), "things.cast.ai") {
@@ -216,7 +216,7 @@ func TestChartsThatCannotBeInstalled(t *testing.T) {
 			Options{Chart: "testdata/agent", Version: "2.0.0"}, []string{"chart testdata/agent is version 1.2.0, not 2.0.0"},
 		},
 		"a path that is not there":   {Options{Chart: "testdata/none"}, []string{`"testdata/none": no such folder or archive`, "helm repo add"}},
-		"a file that is no archive":  {Options{Chart: "testdata/agent/values.yaml"}, []string{"chart testdata/agent/values.yaml", "YAML file"}},
+		"a file that is no archive":  {Options{Chart: "testdata/agent/values.yaml"}, []string{"chart testdata/agent/values.yaml: it is no gzip archive", "helm package"}},
 		"a registry as repository":   {Options{Chart: "agent", Repo: "oci://r.example/charts/"}, []string{"name the chart oci://r.example/charts/agent"}},
 		"a path within a repository": {Options{Chart: "./agent", Repo: "https://r.example"}, []string{`"./agent"`, "as the repository does"}},
 	} {

@@ -10,45 +10,67 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 
-	v2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/registry"
 	"helm.sh/helm/v4/pkg/repo/v1"
 )
 
 // fromRepo fetches a chart that the index of a repository lists.
-func fromRepo(ctx context.Context, from, name, version string) (*v2.Chart, error) {
+func fromRepo(ctx context.Context, from, name, version string) (source, error) {
 	index, err := fetchIndex(ctx, from)
 	if err != nil {
-		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
+		return source{}, fmt.Errorf("repository %s: %w", redacted(from), err)
 	}
 	entry, err := choose(index, name, version)
 	if err != nil {
-		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
+		return source{}, fmt.Errorf("repository %s: %w", redacted(from), err)
 	}
-	address, err := repo.ResolveReferenceURL(from, entry.URLs[0])
+	address, err := resolve(from, entry.URLs[0])
 	if err != nil {
-		return nil, fmt.Errorf("repository %s: %w", redacted(from), err)
+		return source{}, fmt.Errorf("repository %s: %w", redacted(from), err)
 	}
 	if registry.IsOCI(address) {
 		return fromRegistry(ctx, address, entry.Version) // which verifies digests
 	}
 	data, err := get(ctx, address, maxArchive)
 	if err != nil {
-		return nil, err
+		return source{}, err
 	}
 	if err := verify(data, entry.Digest); err != nil {
-		return nil, fmt.Errorf("chart %s: %w", redacted(address), err)
+		return source{}, fmt.Errorf("chart %s: %w", redacted(address), err)
 	}
-	return unpack(address, data)
+	return archive(redacted(address), data, "")
+}
+
+// resolve returns the address of an archive, which the index has relative to the
+// repository or in full. The user and password of the repository are used for
+// addresses of the same origin only.
+func resolve(from, address string) (string, error) {
+	resolved, err := repo.ResolveReferenceURL(from, address)
+	if err != nil {
+		return "", err
+	}
+	base, err := url.Parse(from)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(resolved)
+	if err != nil {
+		return "", err
+	}
+	if u.User == nil && isSameOrigin(u, base) {
+		u.User = base.User
+	}
+	return u.String(), nil
 }
 
 // fetchIndex reads index.yaml through a file, since Helm reads it only from there.
 func fetchIndex(ctx context.Context, from string) (*repo.IndexFile, error) {
-	address, err := repo.ResolveReferenceURL(from, "index.yaml")
+	address, err := resolve(from, "index.yaml")
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +117,7 @@ func choose(index *repo.IndexFile, name, version string) (*repo.ChartVersion, er
 // verify compares an archive with the index. Helm does not: a damaged copy would
 // appear, if at all, as a missing image.
 func verify(archive []byte, digest string) error {
-	want := strings.TrimPrefix(digest, "sha256:")
+	want := strings.TrimPrefix(strings.TrimSpace(digest), "sha256:")
 	if want == "" {
 		return nil
 	}
