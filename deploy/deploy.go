@@ -46,8 +46,9 @@ const (
 	ConfigurationName = "zz-privatelink-webhook"
 	ConfigKey         = "privatelink.yaml"
 	Image             = "privatelink-webhook"
-	PolicyName        = "privatelink"       // MutatingAdmissionPolicy and its binding
-	GuardName         = "privatelink-guard" // ValidatingAdmissionPolicy and its binding
+	PolicyName        = "privatelink"                 // MutatingAdmissionPolicy and its binding
+	GuardName         = "privatelink-guard"           // ValidatingAdmissionPolicy and its binding
+	AccountPolicyName = "privatelink-webhook-account" // the same, for the permissions of the ServiceAccount
 )
 
 // Overlays are the variants that Options.Overlays takes.

@@ -130,6 +130,20 @@ func (p *pod) start(ctx context.Context, object *corev1.Pod) error {
 	return nil
 }
 
+// value is that of a variable: plain, or a field of the pod.
+func value(object *corev1.Pod, e corev1.EnvVar) (string, error) {
+	switch {
+	case e.ValueFrom == nil:
+		return e.Value, nil
+	case e.ValueFrom.FieldRef == nil:
+	case e.ValueFrom.FieldRef.FieldPath == "metadata.namespace":
+		return object.Namespace, nil
+	case e.ValueFrom.FieldRef.FieldPath == "spec.serviceAccountName":
+		return object.Spec.ServiceAccountName, nil
+	}
+	return "", fmt.Errorf("variable %s: only plain values, the namespace and the service account can be set", e.Name)
+}
+
 // environment is what the container asks for, and access to the API server.
 // A pod finds the latter at a fixed path below /var/run, where this one has no
 // business; hence the variable of the flag --kubeconfig.
@@ -137,10 +151,11 @@ func (p *pod) environment(ctx context.Context, object *corev1.Pod, container cor
 	env := []string{}
 	paths := p.paths(container)
 	for _, e := range container.Env {
-		if e.ValueFrom != nil {
-			return nil, fmt.Errorf("variable %s: only plain values can be set", e.Name)
+		value, err := value(object, e)
+		if err != nil {
+			return nil, err
 		}
-		env = append(env, e.Name+"="+paths.Replace(e.Value))
+		env = append(env, e.Name+"="+paths.Replace(value))
 	}
 	for _, m := range container.VolumeMounts {
 		if m.MountPath != "/var/run/secrets/kubernetes.io/serviceaccount" {
