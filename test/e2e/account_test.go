@@ -170,7 +170,7 @@ func withToken(t *testing.T, namespace string) kubernetes.Interface {
 		t.Fatal(err)
 	}
 	config.WarningHandler = rest.NoWarnings{}
-	config.QPS = 100
+	config.QPS, config.Burst = 100, 200
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
