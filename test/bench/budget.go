@@ -47,11 +47,12 @@ func (r *report) budgets() []budget {
 			figure(what, v, "×", limit, judge)
 		}
 	}
-	ratio("requests, "+ours+" / "+echoName, echoName, perSecond, "≥ 0.35, aim 0.50", atLeast(0.35))
+	ratio("CPU per review, "+ours+" / "+echoName, echoName, cpu, "≤ 2.00", atMost(2))
+	ratio("requests, "+ours+" / "+echoName, echoName, perSecond, "≥ 0.55", atLeast(0.55))
 	ratio("requests, "+ours+" / "+stock, stock, perSecond, "", noLimit)
-	ratio("p99, "+ours+" / "+echoName, echoName, p99, "≤ 2.50", atMost(2.5))
+	ratio("p99, "+ours+" / "+echoName, echoName, p99, "≤ 2.00", atMost(2))
 	if i := r.find(ours); i >= 0 && r.Servers[i].PeakMiB > 0 {
-		figure("memory, peak", r.Servers[i].PeakMiB, "MiB", "≤ 32", atMost(32))
+		figure("memory, peak", r.Servers[i].PeakMiB, "MiB", "≤ 40", atMost(40))
 	}
 	figure("start to ready", r.StartMillis, "ms", "≤ 150", atMost(150))
 	figure("binary", r.BinaryMiB, "MiB", "≤ 25", atMost(25))

@@ -35,15 +35,23 @@ const (
 	grace       = 10 * time.Second
 )
 
-// sample is what one connection saw after the warm-up.
+// sample is what one connection saw.
 type sample struct {
-	latencies []time.Duration
+	latencies []time.Duration // after the warm-up
 	last      time.Time
+	answered  int // with the warm-up
 }
 
-// run returns the latencies of all requests answered after the warm-up, and
-// the time that they took together.
-func (l load) run(ctx context.Context) ([]time.Duration, time.Duration, error) {
+// outcome is what all connections saw: latencies after the warm-up, the time that
+// those requests took together, and the number of all that were answered.
+type outcome struct {
+	latencies []time.Duration
+	took      time.Duration
+	answered  int
+}
+
+// run sends requests until the time is over.
+func (l load) run(ctx context.Context) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.warmUp+l.duration+grace)
 	defer cancel()
 
@@ -51,7 +59,7 @@ func (l load) run(ctx context.Context) ([]time.Duration, time.Duration, error) {
 	for i := range conns {
 		c, err := dial(ctx, l.addr, l.roots)
 		if err != nil {
-			return nil, 0, err
+			return outcome{}, err
 		}
 		defer c.Close()
 		conns[i] = c
@@ -72,24 +80,26 @@ func (l load) run(ctx context.Context) ([]time.Duration, time.Duration, error) {
 
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, context.Canceled) {
-			return nil, 0, err
+			return outcome{}, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, 0, err
+		return outcome{}, err
 	}
-	var all []time.Duration
+	var all outcome
 	last := begin
 	for _, s := range samples {
-		all = append(all, s.latencies...)
+		all.latencies = append(all.latencies, s.latencies...)
+		all.answered += s.answered
 		if s.last.After(last) {
 			last = s.last
 		}
 	}
-	if len(all) == 0 {
-		return nil, 0, errors.New("no request was answered in time")
+	if len(all.latencies) == 0 {
+		return outcome{}, errors.New("no request was answered in time")
 	}
-	return all, last.Sub(begin), nil
+	all.took = last.Sub(begin)
+	return all, nil
 }
 
 // connection sends one request after the other, and counts from begin on.
@@ -117,6 +127,7 @@ func (l load) connection(ctx context.Context, c *tls.Conn, first uint64, begin t
 		if err := verify.verify(body.Bytes(), req.uid); err != nil {
 			return s, fmt.Errorf("request %d: %w", n, err)
 		}
+		s.answered++
 		if done.After(end) {
 			break
 		}

@@ -44,10 +44,10 @@ func TestLoad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLoad(t, tc.answer)
-			latencies, took, err := l.run(t.Context())
+			got, err := l.run(t.Context())
 			if tc.fault == "" {
-				if err != nil || len(latencies) == 0 || took <= 0 || took > l.duration {
-					t.Errorf("%d requests in %s, error %v", len(latencies), took, err)
+				if n := len(got.latencies); err != nil || n == 0 || got.answered < n || got.took <= 0 || got.took > l.duration {
+					t.Errorf("%d of %d requests in %s, error %v", n, got.answered, got.took, err)
 				}
 				return
 			}

@@ -87,11 +87,13 @@ func (s session) runRound(ctx context.Context, srv server, req request, o option
 		addr: addr, roots: s.certificate.roots, request: req, check: srv.check,
 		inFlight: o.inFlight, warmUp: o.warmUp, duration: o.duration,
 	}
-	latencies, took, err := l.run(ctx)
+	before := p.processorTime()
+	got, err := l.run(ctx)
 	if err != nil {
 		return round{}, fmt.Errorf("%w\n%s", err, p.output.String())
 	}
-	return newRound(latencies, took, p.stopAndPeak()), nil
+	used := p.processorTime() - before
+	return newRound(got, used, p.stopAndPeak()), nil
 }
 
 // startToReady is the time from the start of the process to its first 200 on

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 )
 
 // stopAndPeak stops the process and returns the most memory that it had
@@ -22,6 +23,38 @@ func (p *process) stopAndPeak() int64 {
 	// Second choice: on Linux this figure is at least that of the harness at
 	// the moment of the fork.
 	return maxResident(p.cmd.ProcessState)
+}
+
+// ticksPerSecond is the unit of times in /proc, the same on all architectures that
+// Go supports (proc_pid_stat(5), sysconf(_SC_CLK_TCK)).
+const ticksPerSecond = 100
+
+// processorTime is the time that the process has run so far, in user mode and in
+// the kernel; 0 where there is no /proc.
+func (p *process) processorTime() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	return processorTime(stat)
+}
+
+// processorTime sums utime and stime of a /proc/PID/stat. The program's name,
+// which may have spaces, is the last field in parentheses.
+func processorTime(stat []byte) time.Duration {
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 13 {
+		return 0
+	}
+	var ticks time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(string(f), 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * time.Second / ticksPerSecond
 }
 
 // highWater finds VmHWM in a /proc/PID/status.

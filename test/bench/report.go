@@ -39,6 +39,9 @@ type round struct {
 	P50Millis float64 `json:"p50Ms"`
 	P99Millis float64 `json:"p99Ms"`
 	PeakMiB   float64 `json:"peakMiB"`
+	// CPUMicros is the processor time of the server for one request; 0 where the
+	// system does not report it.
+	CPUMicros float64 `json:"cpuMicrosPerRequest"`
 }
 
 // result is one server over all rounds: medians, but for the memory, of which
@@ -49,17 +52,19 @@ type result struct {
 	P50Millis float64 `json:"p50Ms"`
 	P99Millis float64 `json:"p99Ms"`
 	PeakMiB   float64 `json:"peakMiB"`
+	CPUMicros float64 `json:"cpuMicrosPerRequest"`
 	Rounds    []round `json:"rounds"`
 }
 
-func newRound(latencies []time.Duration, took time.Duration, peak int64) round {
-	slices.Sort(latencies)
+func newRound(o outcome, processor time.Duration, peak int64) round {
+	slices.Sort(o.latencies)
 	return round{
-		Requests:  len(latencies),
-		PerSecond: float64(len(latencies)) / took.Seconds(),
-		P50Millis: millis(percentile(latencies, 50)),
-		P99Millis: millis(percentile(latencies, 99)),
+		Requests:  len(o.latencies),
+		PerSecond: float64(len(o.latencies)) / o.took.Seconds(),
+		P50Millis: millis(percentile(o.latencies, 50)),
+		P99Millis: millis(percentile(o.latencies, 99)),
 		PeakMiB:   mib(peak),
+		CPUMicros: float64(processor.Microseconds()) / float64(o.answered),
 	}
 }
 
@@ -69,6 +74,7 @@ func (r *report) summarize() {
 		s.PerSecond = median(column(s.Rounds, perSecond))
 		s.P50Millis = median(column(s.Rounds, func(r round) float64 { return r.P50Millis }))
 		s.P99Millis = median(column(s.Rounds, p99))
+		s.CPUMicros = median(column(s.Rounds, cpu))
 		s.PeakMiB = slices.Max(column(s.Rounds, func(r round) float64 { return r.PeakMiB }))
 	}
 	r.StartMillis = median(r.StartsMillis)
@@ -96,6 +102,7 @@ func (r *report) find(name string) int {
 
 func perSecond(r round) float64 { return r.PerSecond }
 func p99(r round) float64       { return r.P99Millis }
+func cpu(r round) float64       { return r.CPUMicros }
 
 func column(rounds []round, of func(round) float64) []float64 {
 	out := make([]float64, len(rounds))

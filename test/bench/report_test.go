@@ -30,13 +30,22 @@ func TestNewRound(t *testing.T) {
 	for n := 200; n > 0; n-- {
 		latencies = append(latencies, time.Duration(n)*time.Millisecond)
 	}
-	want := round{Requests: 200, PerSecond: 100, P50Millis: 100, P99Millis: 198, PeakMiB: 1.5}
-	if got := newRound(latencies, 2*time.Second, 3<<19); got != want {
+	want := round{Requests: 200, PerSecond: 100, P50Millis: 100, P99Millis: 198, PeakMiB: 1.5, CPUMicros: 40}
+	if got := newRound(outcome{latencies, 2 * time.Second, 250}, 10*time.Millisecond, 3<<19); got != want {
 		t.Errorf("newRound = %+v, want %+v", got, want)
 	}
 	one := []time.Duration{time.Millisecond}
-	if got := newRound(one, time.Second, 0); got.P50Millis != 1 || got.P99Millis != 1 {
+	if got := newRound(outcome{one, time.Second, 1}, 0, 0); got.P50Millis != 1 || got.P99Millis != 1 {
 		t.Errorf("percentiles of a single request: %+v", got)
+	}
+}
+
+func TestProcessorTime(t *testing.T) {
+	if got := processorTime([]byte("7 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0")); got != 1750*time.Millisecond {
+		t.Errorf("processorTime = %s, want 1.75s", got)
+	}
+	if got := processorTime([]byte("7 (a) S")); got != 0 {
+		t.Errorf("processorTime of a short line = %s", got)
 	}
 }
 
@@ -54,9 +63,9 @@ func TestHighWater(t *testing.T) {
 func example() *report {
 	rounds := func(perSecond, p99 float64, peaks ...float64) []round {
 		return []round{
-			{PerSecond: perSecond, P50Millis: p99 / 4, P99Millis: p99, PeakMiB: peaks[0]},
-			{PerSecond: perSecond * 1.1, P50Millis: p99 / 4, P99Millis: p99, PeakMiB: peaks[1]},
-			{PerSecond: perSecond / 2, P50Millis: p99 / 2, P99Millis: p99 * 2, PeakMiB: peaks[2]},
+			{PerSecond: perSecond, P50Millis: p99 / 4, P99Millis: p99, PeakMiB: peaks[0], CPUMicros: 1e6 / perSecond},
+			{PerSecond: perSecond * 1.1, P50Millis: p99 / 4, P99Millis: p99, PeakMiB: peaks[1], CPUMicros: 1e6 / perSecond},
+			{PerSecond: perSecond / 2, P50Millis: p99 / 2, P99Millis: p99 * 2, PeakMiB: peaks[2], CPUMicros: 1e6 / perSecond},
 		}
 	}
 	r := &report{
@@ -64,7 +73,7 @@ func example() *report {
 		Servers: []result{
 			{Name: echoName, Rounds: rounds(20000, 2, 15, 16, 15)},
 			{Name: stock, Rounds: rounds(2000, 12, 30, 28, 29)},
-			{Name: ours, Rounds: rounds(10000, 6, 20, 33, 21)},
+			{Name: ours, Rounds: rounds(10000, 6, 20, 41, 21)},
 		},
 		StartsMillis:  []float64{40, 151, 30, 42, 41},
 		BinaryMiB:     25.004,
@@ -78,19 +87,20 @@ func TestTable(t *testing.T) {
 	const want = `One review of 4192 bytes, 8 in flight, HTTP/1.1 over TLS 1.3; 3 rounds of 5s;
 go1.26, linux/amd64, 2 CPUs, load generator among them.
 
-server       req/s  p50 ms  p99 ms  peak MiB
-echo         20000    0.50    2.00      16.0
-kubewebhook   2000    3.00   12.00      30.0
-privatelink  10000    1.50    6.00      33.0
+server       req/s  p50 ms  p99 ms  CPU µs  peak MiB
+echo         20000    0.50    2.00    50.0      16.0
+kubewebhook   2000    3.00   12.00   500.0      30.0
+privatelink  10000    1.50    6.00   100.0      41.0
 
 figure                                           budget
-requests, privatelink / echo          0.50  ×    ≥ 0.35, aim 0.50  met
+CPU per review, privatelink / echo    2.00  ×    ≤ 2.00  met
+requests, privatelink / echo          0.50  ×    ≥ 0.55  missed
 requests, privatelink / kubewebhook   5.00  ×
-p99, privatelink / echo               3.00  ×    ≤ 2.50            missed
-memory, peak                         33.00  MiB  ≤ 32              missed
-start to ready                       41.00  ms   ≤ 150             met
-binary                               25.00  MiB  ≤ 25              met
-binary, gzip                          9.50  MiB  ≤ 25              met
+p99, privatelink / echo               3.00  ×    ≤ 2.00  missed
+memory, peak                         41.00  MiB  ≤ 40    missed
+start to ready                       41.00  ms   ≤ 150   met
+binary                               25.00  MiB  ≤ 25    met
+binary, gzip                          9.50  MiB  ≤ 25    met
 `
 	var got strings.Builder
 	if err := example().writeTable(&got); err != nil {

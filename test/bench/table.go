@@ -24,14 +24,14 @@ func (r *report) writeTable(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"server", "req/s", "p50 ms", "p99 ms", "peak MiB"}}
+	rows := [][]string{{"server", "req/s", "p50 ms", "p99 ms", "CPU µs", "peak MiB"}}
 	for _, s := range r.Servers {
 		rows = append(rows, []string{
 			s.Name, fmt.Sprintf("%.0f", s.PerSecond), fmt.Sprintf("%.2f", s.P50Millis),
-			fmt.Sprintf("%.2f", s.P99Millis), fmt.Sprintf("%.1f", s.PeakMiB),
+			fmt.Sprintf("%.2f", s.P99Millis), fmt.Sprintf("%.1f", s.CPUMicros), fmt.Sprintf("%.1f", s.PeakMiB),
 		})
 	}
-	if err := align(w, rows, "<>>>>"); err != nil {
+	if err := align(w, rows, "<>>>>>"); err != nil {
 		return err
 	}
 	rows = [][]string{{""}, {"figure", "", "", "budget", ""}}
