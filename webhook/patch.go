@@ -3,6 +3,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type SkipReason string
 const (
 	SkippedStaticPod SkipReason = "a static pod: change its manifest on the node"
 	SkippedOperation SkipReason = "only the creation and the update of pods and of their ephemeral containers are handled; check the rules of the webhook configuration"
+	SkippedTooLarge  SkipReason = "too many images or fields"
 	SkippedInvalid   SkipReason = "invalid pod" // Report.Err says why
 )
 
@@ -53,7 +55,8 @@ type Report struct {
 	Images []Change
 	// Skipped says why no references were examined. It is empty if they were.
 	Skipped SkipReason
-	// Err says why the pod is invalid if Skipped is SkippedInvalid.
+	// Err says why the pod was not examined if Skipped is SkippedInvalid or
+	// SkippedTooLarge.
 	Err error
 }
 
@@ -81,7 +84,36 @@ type Patcher struct {
 
 // NewPatcher returns a Patcher for the rules.
 func NewPatcher(rules *rewrite.Rules) *Patcher {
-	return &Patcher{cache: newResultCache(rules), scanner: podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})}
+	scanner := podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})
+	scanner.MaxImages = maxImages
+	return &Patcher{cache: newResultCache(rules), scanner: scanner}
+}
+
+// The limits of a pod that is examined. They bound the memory of a review: an
+// image costs about a kilobyte until it is answered, and the search for duplicate
+// keys about 80 bytes a key. Pods that run have some dozens and some hundreds.
+const (
+	maxImages = 8192
+	maxFields = 300_000
+)
+
+var errTooManyFields = errors.New("pod: too many fields")
+
+// scan reads the pod if it is within the limits. Colons are counted instead of
+// fields: there are at least as many, and their number is known without decoding.
+func (p *Patcher) scan(pod []byte) (podspec.Pod, error) {
+	if bytes.Count(pod, []byte(":")) > maxFields {
+		return podspec.Pod{}, errTooManyFields
+	}
+	return p.scanner.Scan(pod)
+}
+
+// unread is the report of a pod that could not be scanned.
+func unread(err error) Report {
+	if errors.Is(err, errTooManyFields) || errors.Is(err, podspec.ErrTooManyImages) {
+		return Report{Skipped: SkippedTooLarge, Err: err}
+	}
+	return Report{Skipped: SkippedInvalid, Err: err}
 }
 
 // Create returns the JSON patch (RFC 6902) for a pod, as JSON, that is being
@@ -90,9 +122,9 @@ func NewPatcher(rules *rewrite.Rules) *Patcher {
 // references that cannot be mapped are not changed and are reported. The patch
 // that changes nothing is [].
 func (p *Patcher) Create(pod []byte) ([]byte, Report) {
-	seen, err := p.scanner.Scan(pod)
+	seen, err := p.scan(pod)
 	if err != nil {
-		return noPatch, Report{Skipped: SkippedInvalid, Err: err}
+		return noPatch, unread(err)
 	}
 	report := Report{Pod: podName(seen)}
 	if isStatic(seen) {
@@ -117,7 +149,7 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 // unchanged if the old pod has it in any field of the same names.
 func (p *Patcher) Update(pod, old []byte) ([]byte, Report) {
 	if string(old) == "null" { // everything would count as set by the update
-		return noPatch, Report{Skipped: SkippedInvalid, Err: errors.New("old pod: an update without the old pod")}
+		return noPatch, unread(errors.New("old pod: an update without the old pod"))
 	}
 	return p.update(pod, old, func(before []podspec.ImageField) func(podspec.ImageField) bool {
 		unchanged := make(map[fieldValue]bool, len(before))
@@ -145,13 +177,13 @@ func (p *Patcher) UpdateEphemeral(pod, old []byte) ([]byte, Report) {
 // update patches the references that the update sets, in the judgment of the
 // function that compare returns for the references of the old pod.
 func (p *Patcher) update(pod, old []byte, compare func(before []podspec.ImageField) func(podspec.ImageField) bool) ([]byte, Report) {
-	seen, err := p.scanner.Scan(pod)
+	seen, err := p.scan(pod)
 	if err != nil {
-		return noPatch, Report{Skipped: SkippedInvalid, Err: err}
+		return noPatch, unread(err)
 	}
-	before, err := p.scanner.Scan(old)
+	before, err := p.scan(old)
 	if err != nil {
-		return noPatch, Report{Skipped: SkippedInvalid, Err: fmt.Errorf("old %w", err)}
+		return noPatch, unread(fmt.Errorf("old %w", err))
 	}
 	report := Report{Pod: podName(seen)}
 	if isStatic(seen) {
@@ -249,7 +281,10 @@ func podName(p podspec.Pod) string {
 // It is empty if there are none. It has no environment values. The API server may
 // cut warnings at 256 characters.
 func (r Report) Warning() string {
-	if r.Skipped == SkippedInvalid {
+	switch r.Skipped {
+	case SkippedTooLarge:
+		return fmt.Sprintf("privatelink: more than %d images or %d fields, images not rewritten", maxImages, maxFields)
+	case SkippedInvalid:
 		return "privatelink: pod not understood, images not rewritten; see the log of privatelink-webhook"
 	}
 	unmapped, first := 0, Change{}

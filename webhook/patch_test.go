@@ -292,6 +292,46 @@ func TestInvalidPodsAreNotPatched(t *testing.T) {
 	}
 }
 
+func TestPodsBeyondTheLimitsAreNotPatched(t *testing.T) {
+	within, beyond := string(podOf(maxImages, "busybox")), string(podOf(maxImages+1, "busybox"))
+	fields := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `"%x":0,`, i)
+		}
+		return `{"x":{` + b.String() + `"":0},"spec":{"containers":[{"image":"busybox"}]}}`
+	}
+	for name, tc := range map[string]struct {
+		pod     string
+		skipped SkipReason
+	}{
+		"as many images as allowed":  {within, ""},
+		"one image more":             {beyond, SkippedTooLarge},
+		"430,000 containers":         {`{"spec":{"containers":[` + strings.Repeat(`{"image":"a"},`, 430_000) + `{}]}}`, SkippedTooLarge},
+		"many fields":                {fields(maxFields - 10), ""},
+		"too many fields":            {fields(maxFields), SkippedTooLarge},
+		"a value of as many colons":  {`{"x":"` + strings.Repeat(":", maxFields) + `"}`, SkippedTooLarge},
+		"20,000 variables of a name": {`{"spec":{"containers":[{"env":[` + strings.Repeat(`{"name":"SCANNERS_IMAGE","value":"a/b"},`, 20_000) + `{}]}]}}`, SkippedTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := testPatcher(t)
+			patch, report := p.Create([]byte(tc.pod))
+			if report.Skipped != tc.skipped || (string(patch) == "[]") != (tc.skipped != "") || (report.Err == nil) != (tc.skipped == "") {
+				t.Errorf("skipped %q, %v, a patch of %d bytes", report.Skipped, report.Err, len(patch))
+			}
+			if w := report.Warning(); (w == "") != (tc.skipped == "") || len(w) >= 120 {
+				t.Errorf("warning %q", w)
+			}
+			if patch, report := p.Update([]byte(tc.pod), []byte("{}")); report.Skipped != tc.skipped {
+				t.Errorf("update: skipped %q, patch %.100s", report.Skipped, patch)
+			}
+			if patch, report := p.Update([]byte("{}"), []byte(tc.pod)); report.Skipped != tc.skipped || string(patch) != "[]" {
+				t.Errorf("update from it: skipped %q, patch %.100s", report.Skipped, patch)
+			}
+		})
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	long := strings.Repeat("x", 63)
 	for name, tc := range map[string]struct{ containers, want string }{

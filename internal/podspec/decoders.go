@@ -14,6 +14,10 @@ import (
 // garbage. It is safe for concurrent use, and the zero value is ready.
 type decoderPool struct{ idle sync.Pool }
 
+// maxPooled is the size of the largest document whose decoder is reused: the
+// tables grow with the document and do not shrink.
+const maxPooled = 256 << 10
+
 // read calls f with a decoder at the start of data. The decoder must not be used
 // after f has returned.
 func (p *decoderPool) read(data []byte, f func(*jsontext.Decoder) error) error {
@@ -24,7 +28,9 @@ func (p *decoderPool) read(data []byte, f func(*jsontext.Decoder) error) error {
 		d.Reset(bytes.NewBuffer(data))
 	}
 	err := f(d)
-	d.Reset(bytes.NewBuffer(nil)) // keep no document alive
-	p.idle.Put(d)
+	if len(data) <= maxPooled {
+		d.Reset(bytes.NewBuffer(nil)) // keep no document alive
+		p.idle.Put(d)
+	}
 	return err
 }

@@ -84,8 +84,16 @@ func (i ImageField) Location() string {
 	return i.List + "/" + i.Item
 }
 
+// ErrTooManyImages is the error of a pod with more image fields than
+// Scanner.MaxImages.
+var ErrTooManyImages = errors.New("too many image fields")
+
 // Scanner reads pods. It is safe for concurrent use.
 type Scanner struct {
+	// MaxImages is the number of image fields above which Scan returns
+	// ErrTooManyImages; 0 is no limit. It must not change after the first Scan.
+	MaxImages int
+
 	lists       map[string]List
 	env         map[string]bool
 	annotations map[string]bool
@@ -191,8 +199,9 @@ func (r *reader) item(list List, index int) error {
 		case string(key) == "name":
 			name, err = readString(r.Decoder)
 		case string(key) == list.Image[0]:
-			image.Value, err = r.nested(list.Image[1:])
-			r.pod.Images = append(r.pod.Images, image)
+			if image.Value, err = r.nested(list.Image[1:]); err == nil {
+				err = r.found(image)
+			}
 		case string(key) == "env" && list.Env && len(r.env) > 0:
 			err = readArray(r.Decoder, func(j int) error { return r.variable(list, index, j) })
 		default:
@@ -243,7 +252,15 @@ func (r *reader) variable(list List, index, envIndex int) error {
 		return r.SkipValue()
 	})
 	if err == nil && hasValue && listed {
-		r.pod.Images = append(r.pod.Images, found)
+		err = r.found(found)
 	}
 	return err
+}
+
+func (r *reader) found(i ImageField) error {
+	if r.MaxImages > 0 && len(r.pod.Images) == r.MaxImages {
+		return ErrTooManyImages
+	}
+	r.pod.Images = append(r.pod.Images, i)
+	return nil
 }

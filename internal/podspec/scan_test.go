@@ -5,6 +5,7 @@ package podspec
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -244,4 +245,15 @@ func as[T any](v any) (t T) {
 		t = v.(T)
 	}
 	return t
+}
+
+func TestTheNumberOfImagesIsBounded(t *testing.T) {
+	pod := []byte(`{"spec":{"containers":[{"image":"a","env":[{"name":"LISTED","value":"b"}]}],"volumes":[{"image":{"reference":"c"}}]}}`)
+	for limit, tooMany := range map[int]bool{0: false, 1: true, 2: true, 3: false} {
+		s := scanner()
+		s.MaxImages = limit
+		if _, err := s.Scan(pod); errors.Is(err, ErrTooManyImages) != tooMany {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+	}
 }
