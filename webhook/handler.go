@@ -3,7 +3,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,27 +10,19 @@ import (
 	"mime"
 	"net/http"
 	"runtime/debug"
-	"sync"
+	"strconv"
 	"time"
 
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	"github.com/slok/kubewebhook/v2/pkg/webhook"
 )
 
-// maxBody is four times the default limit of etcd for an object (1.5 MiB): an
-// update has the object twice.
-const maxBody = 6 << 20
-
-// maxPooled is the size of the largest buffer that is reused, so that rare, large
-// reviews do not stay in memory.
-const maxPooled = 256 << 10
-
 // handler serves admission reviews over HTTP with a kubewebhook Webhook.
 type handler struct {
 	webhook webhook.Webhook
 	metrics *Metrics
 	log     *slog.Logger
-	buffers sync.Pool
+	bodies  *bodies
 }
 
 // HandlerConfig configures NewHandler. Patcher and Metrics are required.
@@ -50,11 +41,11 @@ func NewHandler(c HandlerConfig) (http.Handler, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return newHandler(mutator{c.Patcher, c.Metrics, c.Log}, c.Metrics, c.Log), nil
+	return newHandler(mutator{c.Patcher, c.Metrics, limitRate(c.Log, reviewLinesPerSecond, reviewLinesBurst)}, c.Metrics, c.Log), nil
 }
 
 func newHandler(w webhook.Webhook, m *Metrics, log *slog.Logger) *handler {
-	return &handler{webhook: w, metrics: m, log: log, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+	return &handler{webhook: w, metrics: m, log: limitRate(log, clientLinesPerSecond, clientLinesBurst), bodies: newBodies()}
 }
 
 // refusal is the response to a request that is not an admission review, such as
@@ -67,49 +58,49 @@ type refusal struct {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	buffer := h.buffers.Get().(*bytes.Buffer)
-	buffer.Reset()
-	defer func() {
-		if buffer.Cap() <= maxPooled {
-			h.buffers.Put(buffer)
-		}
-	}()
-	if refused := read(w, r, buffer); refused != nil {
-		h.refuse(w, r, *refused)
-		return
-	}
-	answer, refused := h.answer(r.Context(), buffer.Bytes())
+	answer, refused := h.serve(w, r)
 	if refused != nil {
 		h.refuse(w, r, *refused)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(answer)))
 	if _, err := w.Write(answer); err != nil {
 		h.log.Warn("the response could not be sent; the API server may have timed out", "error", err)
 	}
 	h.metrics.duration.Observe(time.Since(start).Seconds())
 }
 
-func read(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) *refusal {
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	if refused := checkHeader(w, r); refused != nil {
+		return nil, refused
+	}
+	body, done, refused := h.bodies.read(w, r)
+	defer done()
+	if refused != nil {
+		return nil, refused
+	}
+	return h.answer(r.Context(), body)
+}
+
+func checkHeader(w http.ResponseWriter, r *http.Request) *refusal {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return &refusal{http.StatusMethodNotAllowed, "method", "send an AdmissionReview of " + reviewVersion + " by POST"}
 	}
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+	given := r.Header.Get("Content-Type")
+	if given == "application/json" {
+		return nil
+	}
+	if t, _, err := mime.ParseMediaType(given); err != nil || t != "application/json" {
 		return &refusal{http.StatusUnsupportedMediaType, "content_type", "send an AdmissionReview with Content-Type: application/json"}
 	}
-	if r.ContentLength > 0 && r.ContentLength <= maxBody {
-		into.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	_, err := into.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return &refusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body exceeds %d bytes", maxBody)}
-	case err != nil:
-		return &refusal{http.StatusBadRequest, "unreadable", "the body ended early: " + err.Error()}
-	}
 	return nil
+}
+
+func tooLarge() *refusal {
+	return &refusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body exceeds %d bytes", maxBody)}
 }
 
 // answer recovers panics: a bug must not reject a pod.
@@ -148,5 +139,6 @@ func (h *handler) encode(r *model.MutatingAdmissionResponse) ([]byte, *refusal) 
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
 	h.metrics.rejected.WithLabelValues(why.reason).Inc()
 	h.log.Warn("request refused", "status", why.status, "reason", why.text, "client", r.RemoteAddr)
+	w.Header().Set("Connection", "close") // the rest of the body is not read
 	http.Error(w, why.text, why.status)
 }

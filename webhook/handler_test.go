@@ -100,7 +100,8 @@ func TestRequestsThatAreNoReviewsAreRefused(t *testing.T) {
 		"no content type":             {"POST", "", good, 415, "Content-Type: application/json", "content_type"},
 		"another content type":        {"POST", "text/json", good, 415, "Content-Type: application/json", "content_type"},
 		"a broken content type":       {"POST", "application/json; charset", good, 415, "Content-Type: application/json", "content_type"},
-		"7 MB":                        {"POST", "application/json", strings.Repeat(" ", 7_000_000) + good, 413, "6291456 bytes", "too_large"},
+		"21 MB":                       {"POST", "application/json", strings.Repeat(" ", 21_000_000) + good, 413, "20971520 bytes", "too_large"},
+		"21 MB of an unknown size":    {"POST chunked", "application/json", strings.Repeat(" ", 21_000_000) + good, 413, "20971520 bytes", "too_large"},
 		"no body":                     {"POST", "application/json", "", 400, "not an AdmissionReview", "malformed"},
 		"no JSON":                     {"POST", "application/json", "kind: AdmissionReview", 400, "not an AdmissionReview", "malformed"},
 		"JSON that ends early":        {"POST", "application/json", good[:len(good)/2], 400, "not an AdmissionReview", "malformed"},
@@ -121,9 +122,13 @@ func TestRequestsThatAreNoReviewsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := endpointOf(t, nil)
-			r, err := http.NewRequest(tc.method, e.URL+"/mutate", strings.NewReader(tc.body))
+			method, chunked := strings.CutSuffix(tc.method, " chunked")
+			r, err := http.NewRequest(method, e.URL+"/mutate", strings.NewReader(tc.body))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if chunked {
+				r.ContentLength = -1
 			}
 			if tc.contentType != "" {
 				r.Header.Set("Content-Type", tc.contentType)
@@ -281,6 +286,20 @@ func TestLargePods(t *testing.T) {
 			t.Errorf("%d containers, a record of %d bytes", len(containers), size)
 		}
 		expectMetrics(t, e.metrics, map[string]float64{`privatelink_images_total{outcome="rewritten"}`: 5000})
+	})
+	t.Run("what etcd can store is examined, however it is escaped", func(t *testing.T) {
+		// 1.5 MiB of text that encoding/json writes in six bytes each, twice.
+		text := strings.Repeat(`\u003c`, 3<<19)
+		pod := func(image string) []byte {
+			return []byte(`{"metadata":{"annotations":{"x":"` + text + `"}},"spec":{"containers":[{"name":"a","image":"` + image + `"}]}}`)
+		}
+		r := podRequest("1", "UPDATE", "")
+		r.Object, r.OldObject = pod("busybox:2"), pod("busybox:1")
+		e := endpointOf(t, nil)
+		want := `[{"op":"replace","path":"/spec/containers/0/image","value":"` + registry + `/docker.io/library/busybox:2"}]`
+		if got := e.review(t, review(r)); string(got.Patch) != want {
+			t.Errorf("patch %s\nwant  %s", got.Patch, want)
+		}
 	})
 	t.Run("an image of 10 kB is not rewritten, with a short warning", func(t *testing.T) {
 		e := endpointOf(t, nil)

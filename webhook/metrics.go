@@ -43,7 +43,7 @@ func NewMetrics(version string) *Metrics {
 		registry: prometheus.NewRegistry(),
 		reviews:  counters("privatelink_reviews_total", "Admission reviews answered, by operation (create, update, ephemeral, other) and result (rewritten, unchanged, skipped, panic).", "operation", "result"),
 		images:   counters("privatelink_images_total", "Image references looked at, by outcome (rewritten, private, kept, unparsable, illegal).", "outcome"),
-		rejected: counters("privatelink_requests_rejected_total", "HTTP requests that were no admission review, by reason (method, content_type, too_large, unreadable, malformed).", "reason"),
+		rejected: counters("privatelink_requests_rejected_total", "HTTP requests that were no admission review, or too many at once, by reason (method, content_type, too_large, busy, unreadable, malformed).", "reason"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "privatelink_review_duration_seconds", Help: "Time from the first byte of a review to its answer.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 3},

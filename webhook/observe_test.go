@@ -32,7 +32,7 @@ func TestEveryOutcomeIsCountedUnderAClosedSetOfLabels(t *testing.T) {
 		"operation": {"create", "update", "ephemeral", "other"}, "result": {"rewritten", "unchanged", "skipped", "panic"},
 		"source":  append(sources(), "other"),
 		"outcome": {"rewritten", "private", "kept", "unparsable", "illegal"},
-		"reason":  {"method", "content_type", "too_large", "unreadable", "malformed"},
+		"reason":  {"method", "content_type", "too_large", "busy", "unreadable", "malformed"},
 		"version": {"test"},
 	}
 	reviews := 0.0

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +42,9 @@ type ServerConfig struct {
 type Server struct {
 	ServerConfig
 	draining         atomic.Bool
-	busy             busy
+	connections      *connections
+	limited          *slog.Logger // of lines that every client can cause
+	notReady         atomic.Value // string: the reason that was logged last
 	reviews, metrics net.Listener
 }
 
@@ -68,7 +69,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 	if c.Grace == 0 {
 		c.Grace = 25 * time.Second
 	}
-	s := &Server{ServerConfig: c}
+	s := &Server{ServerConfig: c, connections: newConnections(maxReviews), limited: limitRate(c.Log, clientLinesPerSecond, clientLinesBurst)}
 	var err error
 	if s.reviews, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("--listen: %w; choose a free address and port", err)
@@ -94,26 +95,11 @@ func (s *Server) MetricsAddr() string { return s.metrics.Addr().String() }
 func (s *Server) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/mutate", s.Handler)
-	reviews := &http.Server{
-		Handler: s.closing(mux),
-		TLSConfig: &tls.Config{
-			GetCertificate: s.GetCertificate,
-			MinVersion:     tls.VersionTLS12,
-			// The API server speaks HTTP/1.1 to webhooks.
-			NextProtos: []string{"http/1.1"},
-		},
-		// Above the configuration's timeoutSeconds, below any hang. The API
-		// server drops idle connections after 90s; letting the client close
-		// first avoids a race.
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second,
-		MaxHeaderBytes: 64 << 10,
-		ConnState:      s.busy.changed,
-		ErrorLog:       log.New(&tlsErrors{s.Log, s.Metrics}, "", 0),
-	}
-	probes := &http.Server{
-		Handler: s.probes(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-	}
+	reviews := s.httpServer(s.closing(mux), s.connections)
+	reviews.TLSConfig = &tls.Config{GetCertificate: s.GetCertificate, MinVersion: tls.VersionTLS12, CipherSuites: authenticated()}
+	reviews.ErrorLog = log.New(&tlsErrors{s.limited, s.Metrics}, "", 0)
+	probes := s.httpServer(s.probes(), newConnections(maxProbes))
+	probes.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.served(reviews.ServeTLS(s.reviews, "", "")) })
 	group.Go(func() error { return s.served(probes.Serve(s.metrics)) })
@@ -130,6 +116,38 @@ func (s *Server) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// The limits of connections: about 40 KiB each. Above them, those that have waited
+// longest are closed.
+const (
+	maxReviews = 512 // an API server keeps up to 25 idle, and has up to 200 writes in progress
+	maxProbes  = 64
+)
+
+// httpServer returns a server for clients without credentials: every pod of the
+// cluster may connect.
+func (s *Server) httpServer(h http.Handler, c *connections) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true) // the API server speaks HTTP/1.1 to webhooks
+	return &http.Server{
+		Handler: h, Protocols: protocols, ConnState: c.changed,
+		// Above the configuration's timeoutSeconds, below any hang. The API
+		// server drops idle connections after 90s; letting the client close
+		// first avoids a race.
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second,
+		MaxHeaderBytes: 8 << 10, // those of the API server have about 300 bytes
+	}
+}
+
+// authenticated returns the cipher suites of TLS 1.2 that authenticate data as they
+// encrypt them. TLS 1.3 has no others.
+func authenticated() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
+}
+
 func (s *Server) drain(failed context.Context, reviews *http.Server) {
 	s.draining.Store(true)
 	s.Log.Info("draining", "for", s.Drain.String())
@@ -140,45 +158,11 @@ func (s *Server) drain(failed context.Context, reviews *http.Server) {
 	// Not http.Server.Shutdown: it leaves connections that were not used yet open
 	// for five seconds, and drops the requests that arrive on them unanswered.
 	_ = s.reviews.Close()
-	if n := s.busy.wait(s.Grace); n > 0 {
+	if n := s.connections.waitForActive(s.Grace); n > 0 {
 		s.Log.Warn("some reviews were cut off", "count", n)
 	}
 	_ = reviews.Close()
 	s.Log.Info("stopped")
-}
-
-// busy is the set of connections with a request in progress.
-type busy struct {
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-}
-
-func (b *busy) changed(c net.Conn, state http.ConnState) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if state != http.StateActive {
-		delete(b.conns, c)
-		return
-	}
-	if b.conns == nil {
-		b.conns = map[net.Conn]bool{}
-	}
-	b.conns[c] = true
-}
-
-// wait returns when no request is in progress, or after the limit, with the number
-// of requests that still are.
-func (b *busy) wait(limit time.Duration) int {
-	end := time.Now().Add(limit)
-	for {
-		b.mu.Lock()
-		n := len(b.conns)
-		b.mu.Unlock()
-		if n == 0 || !time.Now().Before(end) {
-			return n
-		}
-		time.Sleep(min(10*time.Millisecond, limit))
-	}
 }
 
 // closing sets "Connection: close" while draining, so that clients open a new
@@ -199,15 +183,20 @@ func (s *Server) probes() http.Handler {
 		_, _ = w.Write([]byte("ok\n")) // the process answers; nothing else may restart it
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		err := s.Ready()
-		if s.draining.Load() {
-			err = errors.New("draining")
+		switch err := s.Ready(); {
+		case s.draining.Load():
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+		case err != nil:
+			// The error may have addresses and names of the cluster, and this port
+			// asks for no credentials.
+			if reason := err.Error(); s.notReady.Swap(reason) != reason {
+				s.limited.Warn("not ready", "error", reason)
+			}
+			http.Error(w, "not ready: see the log", http.StatusServiceUnavailable)
+		default:
+			s.notReady.Store("")
+			_, _ = w.Write([]byte("ok\n"))
 		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = w.Write([]byte("ok\n"))
 	})
 	return mux
 }

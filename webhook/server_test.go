@@ -187,14 +187,19 @@ func TestProbesAndMetricsHaveAPortOfTheirOwn(t *testing.T) {
 		r := run(t, cert, roots, func(c *ServerConfig) { c.Ready = func() error { return notReady } })
 		expect := func(method, path string, status int, says string) {
 			t.Helper()
-			if got, text := r.probe(t, method, path); got != status || !strings.Contains(text, says) {
+			if got, text := r.probe(t, method, path); got != status || !strings.Contains(text, says) || strings.Contains(text, "10.9.8.7") {
 				t.Errorf("%s %s: HTTP %d, %.200q, want %d with %q", method, path, got, text, status, says)
 			}
 		}
 		expect("GET", "/readyz", 200, "ok")
 		expect("GET", "/healthz", 200, "ok")
-		notReady = errors.New("no certificate yet")
-		expect("GET", "/readyz", 503, "no certificate yet")
+		notReady = errors.New("no certificate yet: Get https://10.9.8.7:443: refused")
+		for range 3 {
+			expect("GET", "/readyz", 503, "not ready: see the log\n")
+		}
+		if n := strings.Count(r.log.String(), "no certificate yet: Get https://10.9.8.7:443"); n != 1 {
+			t.Errorf("the reason is %d times in the log, want once:\n%s", n, r.log)
+		}
 		expect("GET", "/healthz", 200, "ok") // or the process would be restarted, which cures nothing
 		notReady = nil
 		expect("GET", "/readyz", 200, "ok")

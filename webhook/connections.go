@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// connections tracks the connections of a server and limits their number.
+//
+// A new connection is never refused: the one that has been in its state for the
+// longest time is closed instead. A review takes milliseconds, so that this is one
+// of a client that sends slowly, or does not send at all. Idle connections, which
+// the API server would open again, go first.
+type connections struct {
+	max int
+
+	mu   sync.Mutex
+	open map[net.Conn]connState
+}
+
+type connState struct {
+	http.ConnState
+	since time.Time
+}
+
+func newConnections(limit int) *connections {
+	return &connections{max: limit, open: map[net.Conn]connState{}}
+}
+
+// changed is the hook http.Server.ConnState.
+func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(c.open, conn)
+		return
+	}
+	if state == http.StateNew && len(c.open) >= c.max {
+		c.closeOldest()
+	}
+	c.open[conn] = connState{state, time.Now()}
+}
+
+func (c *connections) closeOldest() {
+	var victim net.Conn
+	var oldest connState
+	for conn, s := range c.open {
+		if victim == nil || s.before(oldest) {
+			victim, oldest = conn, s
+		}
+	}
+	if victim == nil {
+		return
+	}
+	delete(c.open, victim)
+	if t, ok := victim.(*tls.Conn); ok {
+		victim = t.NetConn() // not its Close, which may wait for the client
+	}
+	_ = victim.Close()
+}
+
+func (s connState) before(other connState) bool {
+	if idle := s.ConnState == http.StateIdle; idle != (other.ConnState == http.StateIdle) {
+		return idle
+	}
+	return s.since.Before(other.since)
+}
+
+// waitForActive returns when no request is in progress, or after the limit, with
+// the number of connections on which one still is.
+func (c *connections) waitForActive(limit time.Duration) int {
+	end := time.Now().Add(limit)
+	for {
+		n := c.active()
+		if n == 0 || !time.Now().Before(end) {
+			return n
+		}
+		time.Sleep(min(10*time.Millisecond, limit))
+	}
+}
+
+func (c *connections) active() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.open {
+		if s.ConnState == http.StateActive {
+			n++
+		}
+	}
+	return n
+}
