@@ -99,7 +99,7 @@ func TestMirrorAsJSON(t *testing.T) {
 }
 
 func TestMirrorWronglyUsed(t *testing.T) {
-	foreign := write(t, "foreign.yaml", "apiVersion: privatelink.cast.ai/v1alpha1\nkind: Lock\nregistry: registry.example.com/x\nimages: []\n")
+	foreign := write(t, "foreign.yaml", "apiVersion: privatelink.cast.ai/v1alpha1\nkind: Lock\nregistry: registry.example.com/x\nimages: [{source: quay.io/a:1, target: registry.example.com/x/a:1, digest: sha256:"+strings.Repeat("0", 64)+"}]\n")
 	bad := write(t, "privatelink.yaml", "registry: "+ecr+"\nrepositories: {tagMutability: SOMETIMES, scanOnPush: true, tags: {team: a}}\n")
 	missing := filepath.Join(t.TempDir(), "l")
 	for name, tc := range map[string]struct {

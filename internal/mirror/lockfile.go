@@ -9,27 +9,37 @@ import (
 )
 
 // BuildLock returns the lock of a plan's images, for the registry with the given
-// prefix. Images that failed keep their entry of the old lock, which may be nil. An
-// image that has not changed keeps the source digest of its old entry.
+// prefix. It has the digests of images that are in the target. An image that was not
+// copied keeps its entry of the old lock, which may be nil; without one it is listed as
+// not copied. An image that has not changed keeps the source digest of its old entry.
 func (m *Mirror) BuildLock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 	l := &lock.Lock{Registry: prefix, Platforms: m.Platforms}
 	for _, i := range p.Items {
 		known, ok := old.Lookup(i.Source, i.Target)
-		if i.root != nil {
+		switch {
+		case i.succeeded() && i.root != nil:
 			e := lockEntry(i)
 			if ok && known.Digest == e.Digest && e.SourceDigest == "" {
 				e.SourceDigest = known.SourceDigest
 			}
 			l.Images = append(l.Images, e)
-		} else if ok {
+		case ok && (i.succeeded() || known.Target == i.Target):
 			known.Source, known.Target, known.Why = i.Source, i.Target, i.Why
 			l.Images = append(l.Images, known)
+		default:
+			l.NotCopied = append(l.NotCopied, lock.NotCopied{Source: i.Source, Target: i.Target, Why: i.Why})
 		}
 	}
 	if old != nil && len(l.Platforms) == 0 && slices.ContainsFunc(l.Images, func(e lock.Entry) bool { return e.SourceDigest != "" }) {
 		l.Platforms = old.Platforms
 	}
 	return l
+}
+
+// succeeded reports whether the image was copied, was present, or was read for an
+// archive, which has no state.
+func (i *Item) succeeded() bool {
+	return i.State == StateCopied || i.State == StatePresent || i.State == "" && i.Err == nil
 }
 
 // lockEntry returns the entry of an image whose tree was read.

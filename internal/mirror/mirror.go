@@ -28,6 +28,9 @@ type Job struct {
 	Locked *Locked
 	// Why lists where the image was found, for the lock file.
 	Why []string
+	// Refused is why the image must not be copied, such as a source that the rules do
+	// not map. Its item fails with this error, without a request.
+	Refused error
 }
 
 // Locked are the digests that a lock file has for an image.

@@ -146,6 +146,9 @@ func (m *Mirror) compareAll(ctx context.Context, items []*Item) error {
 
 // compare sets the state of an item, and reads from the source what a copy needs.
 func (m *Mirror) compare(ctx context.Context, i *Item) error {
+	if i.Refused != nil {
+		return i.Refused
+	}
 	found, err := m.resolveBoth(ctx, i)
 	if err != nil {
 		return err

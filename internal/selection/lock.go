@@ -5,6 +5,7 @@ package selection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
@@ -36,7 +37,8 @@ func (f LockFile) Read(rules *rewrite.Rules) (*lock.Lock, error) {
 
 // Jobs returns the images to copy: those of the sources or, without any, those of
 // the lock file. Digests that the lock file records are part of the jobs. It also
-// returns the lock file, nil if there is none.
+// returns the lock file, nil if there is none. It is an error if there is no image to
+// copy.
 func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) ([]mirror.Job, *lock.Lock, error) {
 	// Without a source, the flags of a chart would have no effect.
 	if err := s.validateCharts(); err != nil {
@@ -52,49 +54,66 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 	}
 	var jobs []mirror.Job
 	if s.IsEmpty() {
-		for _, e := range known.Images {
-			jobs = append(jobs, mirror.Job{Source: e.Source, Target: e.Target, Why: e.Why})
-		}
+		jobs = lockedJobs(known, rules)
 	} else {
 		images, err := s.Images(ctx, rules)
 		if err != nil {
 			return nil, nil, err
 		}
-		jobs = s.ToCopy(images)
+		if jobs = s.ToCopy(images); len(jobs) == 0 {
+			return nil, nil, exitcode.Usagef("none of the images has to be copied: each is private, or its tag is not known")
+		}
 	}
 	if file.Update {
 		return jobs, known, nil
 	}
 	for n, j := range jobs {
-		if e, ok := known.Lookup(j.Source, j.Target); ok {
+		if e, ok := known.Lookup(j.Source, j.Target); ok && j.Refused == nil {
 			jobs[n].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest}
 		}
 	}
 	return jobs, known, nil
 }
 
-// ToCopy returns the images that have to be copied, and reports for each other
-// public image why it is not.
-func (s Sources) ToCopy(images []catalog.Entry) (jobs []mirror.Job) {
-	for _, i := range images {
-		if !i.Copy {
-			if i.Outcome != rewrite.Private && i.Outcome != rewrite.Kept {
-				s.Warnf("not copied: %s: %s", i.Source, reason(i))
-			}
-			continue
+// lockedJobs returns the images of a lock file, including those that were not copied.
+func lockedJobs(l *lock.Lock, rules *rewrite.Rules) (jobs []mirror.Job) {
+	for _, e := range l.Images {
+		job := mirror.Job{Source: e.Source, Target: e.Target, Why: e.Why}
+		if r := rules.Image(e.Source); r.Target != e.Target {
+			job.Refused = fmt.Errorf("the lock file has it at %s, and the configuration maps it to %s: select the images again, for instance with --set, to update the lock file", e.Target, r.Target)
 		}
-		job := mirror.Job{Source: i.Source, Target: i.Target}
-		for _, o := range i.Origins {
-			job.Why = append(job.Why, o.String())
+		jobs = append(jobs, job)
+	}
+	for _, n := range l.NotCopied {
+		job := mirror.Job{Source: n.Source, Why: n.Why}
+		if r := rules.Image(n.Source); r.Changed() {
+			job.Target = r.Target
+		} else {
+			job.Refused = errors.New(r.Rule)
 		}
 		jobs = append(jobs, job)
 	}
 	return jobs
 }
 
-func reason(i catalog.Entry) string {
-	if i.Note != "" {
-		return i.Note
+// ToCopy returns the images that have to be copied. Images without a name in the
+// private registry are refused. The reason why another public image is not copied is
+// reported.
+func (s Sources) ToCopy(images []catalog.Entry) (jobs []mirror.Job) {
+	for _, i := range images {
+		job := mirror.Job{Source: i.Source, Target: i.Target}
+		for _, o := range i.Origins {
+			job.Why = append(job.Why, o.String())
+		}
+		switch {
+		case i.Copy:
+			jobs = append(jobs, job)
+		case i.Unmapped():
+			job.Target, job.Refused = "", errors.New(i.Rule)
+			jobs = append(jobs, job)
+		case i.Outcome == rewrite.Rewritten:
+			s.Warnf("not copied: %s: %s", i.Source, i.Note)
+		}
 	}
-	return string(i.Reason)
+	return jobs
 }

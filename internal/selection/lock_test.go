@@ -36,6 +36,12 @@ func writeLock(t *testing.T, registry string, entries ...lock.Entry) selection.L
 	return selection.LockFile{Name: file}
 }
 
+// foreignLock writes a lock file for another registry.
+func foreignLock(t *testing.T) selection.LockFile {
+	t.Helper()
+	return writeLock(t, "registry.example.com/other", lock.Entry{Source: agent, Target: "registry.example.com/other/agent:v1", Digest: agentEntry.Digest})
+}
+
 func TestReadLockFile(t *testing.T) {
 	l, err := writeLock(t, registry, agentEntry).Read(rules(t))
 	if err != nil || len(l.Images) != 1 || l.Images[0].Digest != agentEntry.Digest {
@@ -50,7 +56,7 @@ func TestReadLockFile(t *testing.T) {
 		want string
 	}{
 		"missing":             {missing, "none"},
-		"of another registry": {writeLock(t, "registry.example.com/other"), "is for the registry registry.example.com/other, not for " + registry + ": name another file with --lock"},
+		"of another registry": {foreignLock(t), "is for the registry registry.example.com/other, not for " + registry + ": name another file with --lock"},
 		"of another kind":     {selection.LockFile{Name: write(t, "lock.yaml", "kind: Pod\n")}, "lock.yaml: "},
 	} {
 		if _, err := tc.file.Read(rules(t)); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
@@ -79,8 +85,43 @@ func TestJobsWithoutSourcesAreThoseOfTheLockFile(t *testing.T) {
 		t.Errorf("with Update, jobs are %+v, error %v; want no digests", jobs, err)
 	}
 
-	if jobs, _, err := (selection.Sources{}).Jobs(t.Context(), rules(t), writeLock(t, registry)); err != nil || len(jobs) != 0 {
-		t.Errorf("an empty lock file gives %v, %v", jobs, err)
+}
+
+func TestAnEmptyLockFileIsRefused(t *testing.T) {
+	const header = "apiVersion: privatelink.cast.ai/v1alpha1\nkind: Lock\nregistry: " + registry + "\n"
+	for name, text := range map[string]string{"no images": header + "images: []\n", "no field": header, "an empty file": ""} {
+		file := selection.LockFile{Name: write(t, "lock.yaml", text)}
+		for _, s := range []selection.Sources{{}, {Sets: []string{"phase1"}}} {
+			if jobs, _, err := s.Jobs(t.Context(), rules(t), file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), "write it again with `privatelink mirror`") {
+				t.Errorf("%s: %v, %v", name, jobs, err)
+			}
+		}
+	}
+}
+
+func TestJobsOfALockFileThatDiffersFromTheRules(t *testing.T) {
+	renamed, kept := agentEntry, otherEntry
+	renamed.Target = registry + "/renamed:v1"
+	kept.Source, kept.Target = "quay.io/kept/x:v1", registry+"/quay.io/kept/x:v1"
+	file := filepath.Join(t.TempDir(), "lock.yaml")
+	l := lock.Lock{Registry: registry, Images: []lock.Entry{renamed, kept}, NotCopied: []lock.NotCopied{{Source: otherEntry.Source, Why: []string{"pod"}}, {Source: "X Y"}}}
+	if err := l.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	jobs, _, err := selection.Sources{}.Jobs(t.Context(), rules(t), selection.LockFile{Name: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []struct{ source, target, refused string }{
+		{renamed.Source, renamed.Target, "the lock file has it at " + renamed.Target + ", and the configuration maps it to " + agentEntry.Target},
+		{kept.Source, kept.Target, "maps it to " + kept.Source},
+		{"X Y", "", "not an image reference"},
+		{otherEntry.Source, otherEntry.Target, ""},
+	} {
+		j := jobs[n]
+		if j.Source != want.source || j.Target != want.target || j.Locked != nil || (j.Refused == nil) != (want.refused == "") || want.refused != "" && !strings.Contains(j.Refused.Error(), want.refused) {
+			t.Errorf("%+v, want %+v", j, want)
+		}
 	}
 }
 
@@ -121,8 +162,8 @@ func TestJobsErrors(t *testing.T) {
 	}{
 		"neither sources nor a lock file": {selection.Sources{}, missing, "there is no lock file " + missing.Name},
 		"an unknown set":                  {selection.Sources{Sets: []string{"phase9"}}, missing, "phase9"},
-		"a lock file of another registry": {selection.Sources{Sets: []string{"phase1"}}, writeLock(t, "registry.example.com/other"), "is for the registry"},
-		"the same with Update":            {selection.Sources{Sets: []string{"phase1"}}, selection.LockFile{Name: writeLock(t, "registry.example.com/other").Name, Update: true}, "is for the registry"},
+		"a lock file of another registry": {selection.Sources{Sets: []string{"phase1"}}, foreignLock(t), "is for the registry"},
+		"the same with Update":            {selection.Sources{Sets: []string{"phase1"}}, selection.LockFile{Name: foreignLock(t).Name, Update: true}, "is for the registry"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, _, err := tc.sources.Jobs(t.Context(), rules(t), tc.file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
@@ -132,23 +173,25 @@ func TestJobsErrors(t *testing.T) {
 	}
 }
 
-func TestToCopyReportsPublicImagesThatAreNotCopied(t *testing.T) {
+func TestToCopy(t *testing.T) {
 	var s selection.Sources
 	warnings := recordWarnings(&s)
 	jobs := s.ToCopy([]catalog.Entry{
 		{Source: agent, Target: agentEntry.Target, Copy: true, Origins: []catalog.Origin{{From: catalog.Embedded, Name: "castai-agent"}, {From: catalog.Manifest, Name: "a.yaml", Line: 7}}},
 		{Source: "ghcr.io/castai/live/kubectl", Outcome: rewrite.Rewritten, Note: "no tag is known"},
-		{Source: "X Y", Outcome: rewrite.Unmapped, Reason: rewrite.Unparsable},
+		{Source: "X Y", Target: "X Y", Outcome: rewrite.Unmapped, Reason: rewrite.Unparsable, Rule: "not rewritten: not an image reference", Origins: []catalog.Origin{{From: catalog.Manifest, Name: "b.yaml"}}},
 		{Source: registry + "/x:v1", Outcome: rewrite.Private, Note: "already private"},
 		{Source: "quay.io/kept/x:v1", Outcome: rewrite.Kept, Note: "kept"},
 	})
-	want := []mirror.Job{{Source: agent, Target: agentEntry.Target, Why: []string{"catalog castai-agent", "a.yaml:7"}}}
+	want := []mirror.Job{
+		{Source: agent, Target: agentEntry.Target, Why: []string{"catalog castai-agent", "a.yaml:7"}},
+		{Source: "X Y", Why: []string{"b.yaml"}, Refused: errors.New("not rewritten: not an image reference")},
+	}
 	if !reflect.DeepEqual(jobs, want) {
 		t.Errorf("jobs %+v, want %+v", jobs, want)
 	}
-	wantWarnings := []string{"not copied: ghcr.io/castai/live/kubectl: no tag is known", "not copied: X Y: " + string(rewrite.Unparsable)}
-	if !slices.Equal(*warnings, wantWarnings) {
-		t.Errorf("warnings %q, want %q", *warnings, wantWarnings)
+	if want := []string{"not copied: ghcr.io/castai/live/kubectl: no tag is known"}; !slices.Equal(*warnings, want) {
+		t.Errorf("warnings %q, want %q", *warnings, want)
 	}
 	if jobs := s.ToCopy(nil); jobs != nil {
 		t.Errorf("no images give jobs %+v", jobs)

@@ -7,8 +7,10 @@ package selection
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/castai/privatelink-webhook/deploy"
@@ -35,7 +37,7 @@ type Sources struct {
 	// Cluster reads the namespaces of the configuration in the cluster of Kubeconfig.
 	Cluster    bool
 	Kubeconfig kubeconfig.Options
-	// Warnf reports sources that contribute nothing, and images that are not copied.
+	// Warnf reports components of a chart that are off, and images that are not copied.
 	Warnf func(format string, args ...any)
 }
 
@@ -44,7 +46,9 @@ func (s Sources) IsEmpty() bool {
 	return len(s.Sets) == 0 && len(s.Files) == 0 && len(s.Charts) == 0 && !s.Cluster
 }
 
-// Images returns the images of all sources, and the webhook's own image.
+// Images returns the images of all sources, and the webhook's own image. A source that
+// names no image is an error: a list that lacks what it should have would pass for a
+// complete one.
 func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.Entry, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
@@ -55,10 +59,19 @@ func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.En
 			return nil, exitcode.Usagef("--set: %w", err)
 		}
 	}
-	for _, add := range []func(context.Context, *catalog.List) error{s.addFiles, s.addCharts, s.addCluster, addWebhook} {
-		if err := add(ctx, list); err != nil {
+	var empty []error
+	for _, add := range []func(context.Context, *catalog.List) (empty []error, err error){s.addFiles, s.addCharts, s.addCluster} {
+		without, err := add(ctx, list)
+		if err != nil {
 			return nil, err
 		}
+		empty = append(empty, without...)
+	}
+	if len(empty) > 0 {
+		return nil, errors.Join(empty...)
+	}
+	if err := addWebhook(list); err != nil {
+		return nil, err
 	}
 	return list.Images(), nil
 }
@@ -105,82 +118,91 @@ func count(all []string, text string) (n int) {
 	return n
 }
 
-func (s Sources) addFiles(_ context.Context, list *catalog.List) error {
+func (s Sources) addFiles(_ context.Context, list *catalog.List) (empty []error, err error) {
 	for _, file := range s.Files {
 		name, text, err := manifest.ReadFile(file, s.Stdin)
 		if err != nil {
-			return fmt.Errorf("-f: %w", err)
+			return nil, fmt.Errorf("-f: %w", err)
 		}
 		found, err := list.AddManifest(catalog.Manifest, name, text)
-		if err != nil {
-			return err
-		}
-		if found == 0 {
-			s.Warnf("%s names no image", name)
+		switch {
+		case err != nil:
+			return nil, err
+		case found > 0:
+		case file == "-":
+			empty = append(empty, errors.New("-f -: standard input names no image: check the command that writes it"))
+		default:
+			empty = append(empty, fmt.Errorf("-f %s: the file names no image: leave it out", file))
 		}
 	}
-	return nil
+	return empty, nil
 }
 
-func (s Sources) addCharts(ctx context.Context, list *catalog.List) error {
+func (s Sources) addCharts(ctx context.Context, list *catalog.List) (empty []error, err error) {
 	for _, c := range s.Charts {
 		o := s.ChartOptions
 		name, version := chart.ParseName(c)
 		o.Chart, o.Version, o.Stdin = name, cmp.Or(version, o.Version), s.Stdin
-		if err := s.addChart(ctx, list, o); err != nil {
-			return fmt.Errorf("--chart %s: %w", c, err)
+		rendered, err := chart.Render(ctx, o)
+		if err != nil {
+			return nil, fmt.Errorf("--chart %s: %w", c, err)
+		}
+		images, err := s.addChart(list, rendered)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("--chart %s: %w", c, err)
+		case images == 0: // more often than not its components are switched off
+			empty = append(empty, fmt.Errorf("--chart %s: %s %s renders no image: %s", c, rendered.Name, rendered.Version, rendered.Remedy()))
 		}
 	}
-	return nil
+	return empty, nil
 }
 
-// addChart adds the images of a chart. A chart without any is an error: more often
-// than not its components are switched off.
-func (s Sources) addChart(ctx context.Context, list *catalog.List, o chart.Options) error {
-	rendered, err := chart.Render(ctx, o)
-	if err != nil {
-		return err
-	}
+// addChart adds the images of a chart, and returns their number.
+func (s Sources) addChart(list *catalog.List, rendered chart.Rendered) (images int, err error) {
 	for _, off := range rendered.Off {
 		s.Warnf("chart %s %s: %s", rendered.Name, rendered.Version, off)
 	}
 	for _, w := range rendered.Warnings {
 		s.Warnf("chart %s %s: %s", rendered.Name, rendered.Version, w)
 	}
-	fields := 0
 	for _, m := range rendered.Manifests {
-		n, err := list.AddManifest(catalog.Chart, m.Name, m.Text)
+		found, err := list.AddManifest(catalog.Chart, m.Name, m.Text)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		fields += n
+		images += found
 	}
-	if fields == 0 {
-		return fmt.Errorf("%s %s renders no image: %s", rendered.Name, rendered.Version, rendered.Remedy())
-	}
-	return nil
+	return images, nil
 }
 
-func (s Sources) addCluster(ctx context.Context, list *catalog.List) error {
+func (s Sources) addCluster(ctx context.Context, list *catalog.List) (empty []error, err error) {
 	if !s.Cluster {
-		return nil
+		return nil, nil
 	}
 	client, err := s.Kubeconfig.Client()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	found, err := live.Read(ctx, client, list)
-	if err != nil {
-		return fmt.Errorf("--cluster: %w", err)
+	if _, err := live.Read(ctx, client, list); err != nil {
+		return nil, fmt.Errorf("--cluster: %w", err)
 	}
-	if found == 0 {
-		s.Warnf("the cluster has no workload, Helm release or pod in %s", strings.Join(list.Rules().Namespaces(), ", "))
+	if !slices.ContainsFunc(list.Images(), isInCluster) {
+		empty = append(empty, fmt.Errorf("--cluster: no workload, Helm release or pod in %s names an image: check --context and the namespaces of the configuration",
+			strings.Join(list.Rules().Namespaces(), ", ")))
 	}
-	return nil
+	return empty, nil
+}
+
+// isInCluster reports whether the cluster names an image.
+func isInCluster(e catalog.Entry) bool {
+	return slices.ContainsFunc(e.Origins, func(o catalog.Origin) bool {
+		return o.From == catalog.Workload || o.From == catalog.Release || o.From == catalog.Pod
+	})
 }
 
 // addWebhook adds the webhook's image as the install bundle names it.
-func addWebhook(_ context.Context, list *catalog.List) error {
+func addWebhook(list *catalog.List) error {
 	image, err := deploy.WebhookImage(list.Rules())
 	if err != nil {
 		return err

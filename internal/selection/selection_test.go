@@ -3,6 +3,7 @@
 package selection_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -54,16 +55,24 @@ func recordWarnings(s *selection.Sources) *[]string {
 	return &warnings
 }
 
-// cluster starts an API server with no objects, and returns its kubeconfig. Unless
-// it allows lists, it refuses every request.
-func cluster(t *testing.T, allowed bool) kubeconfig.Options {
+// cluster starts an API server with a pod of each image, and returns its kubeconfig.
+// Unless it allows lists, it refuses every request.
+func cluster(t *testing.T, allowed bool, images ...string) kubeconfig.Options {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var pods []string
+	for _, image := range images {
+		pods = append(pods, fmt.Sprintf(`{"metadata":{"name":"p","namespace":"castai-agent"},"spec":{"containers":[{"name":"c","image":%q}]}}`, image))
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !allowed {
 			http.Error(w, "no route to etcd", http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/pods") {
+			fmt.Fprintf(w, `{"items":[%s]}`, strings.Join(pods, ","))
+			return
+		}
 		fmt.Fprint(w, `{"items":[]}`)
 	}))
 	t.Cleanup(s.Close)
@@ -93,7 +102,7 @@ func TestImagesCombinesSources(t *testing.T) {
 	s := selection.Sources{
 		Sets: []string{"phase1"}, Files: []string{write(t, "pod.yaml", pod(agent)), "-"}, Stdin: strings.NewReader(pod("quay.io/acme/stdin:v1")),
 		Charts:  []string{filepath.Join("..", "catalog", "chart", "testdata", "agent")},
-		Cluster: true, Kubeconfig: cluster(t, true),
+		Cluster: true, Kubeconfig: cluster(t, true, "quay.io/acme/pod:v1"),
 	}
 	warnings := recordWarnings(&s)
 	images, err := s.Images(t.Context(), rules(t))
@@ -106,7 +115,7 @@ func TestImagesCombinesSources(t *testing.T) {
 			found[o.From] = true
 		}
 	}
-	for _, from := range []catalog.From{catalog.Embedded, catalog.Manifest, catalog.Chart, catalog.Bundle} {
+	for _, from := range []catalog.From{catalog.Embedded, catalog.Manifest, catalog.Chart, catalog.Pod, catalog.Bundle} {
 		if !found[from] {
 			t.Errorf("no image comes from %s", from)
 		}
@@ -114,24 +123,68 @@ func TestImagesCombinesSources(t *testing.T) {
 	if !slices.ContainsFunc(images, func(e catalog.Entry) bool { return e.Source == "quay.io/acme/stdin:v1" }) {
 		t.Error("the image of standard input is missing")
 	}
-	want := []string{
-		"chart agent 1.2.0: gpu is off: set gpu.enabled=true",
-		"the cluster has no workload, Helm release or pod in castai-agent",
-	}
+	want := []string{"chart agent 1.2.0: gpu is off: set gpu.enabled=true"}
 	if !slices.EqualFunc(*warnings, want, strings.HasPrefix) {
 		t.Errorf("warnings %q, want %q", *warnings, want)
 	}
 }
 
-func TestAManifestWithoutImagesIsAWarning(t *testing.T) {
-	s := selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader("kind: ConfigMap\n")}
-	warnings := recordWarnings(&s)
-	images, err := s.Images(t.Context(), rules(t))
-	if err != nil || len(images) != 1 || images[0].Copy || !strings.HasPrefix(images[0].Target, registry+"/privatelink-webhook:") {
-		t.Errorf("want the webhook's image alone, got %+v, error %v", images, err)
+// emptyChart writes a chart whose only template renders to nothing by default.
+func emptyChart(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "empty")
+	template := filepath.Join(dir, "templates", "pod.yaml")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(template), 0o755),
+		os.WriteFile(filepath.Join(dir, "Chart.yaml"), []byte("apiVersion: v2\nname: empty\nversion: 1.0.0\n"), 0o600),
+		os.WriteFile(template, []byte("{{ if .Values.enabled }}\n"+pod(agent)+"{{ end }}\n"), 0o600)); err != nil {
+		t.Fatal(err)
 	}
-	if len(*warnings) != 1 || (*warnings)[0] != "standard input names no image" {
-		t.Errorf("warnings %q", *warnings)
+	return dir
+}
+
+func TestASourceWithoutImagesIsAnError(t *testing.T) {
+	filled, empty := write(t, "pod.yaml", pod(agent)), write(t, "rbac.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n")
+	nothing := write(t, "nothing.yaml", "")
+	for name, tc := range map[string]struct {
+		sources selection.Sources
+		want    []string
+	}{
+		"standard input that is empty":   {selection.Sources{Files: []string{"-"}}, []string{"-f -: standard input names no image"}},
+		"standard input without a pod":   {selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader("apiVersion: v1\nkind: List\nitems: []\n")}, []string{"-f -: standard input names no image"}},
+		"two of three files":             {selection.Sources{Files: []string{empty, filled, nothing}}, []string{"-f " + empty + ": the file names no image", "-f " + nothing + ": the file names no image"}},
+		"a file in addition to a set":    {selection.Sources{Sets: []string{"phase1"}, Files: []string{nothing}}, []string{"-f " + nothing}},
+		"a chart with nothing enabled":   {selection.Sources{Charts: []string{emptyChart(t)}}, []string{"empty 1.0.0 renders no image"}},
+		"a cluster without workloads":    {selection.Sources{Cluster: true, Kubeconfig: cluster(t, true)}, []string{"--cluster: no workload, Helm release or pod in castai-agent names an image"}},
+		"a cluster in addition to a set": {selection.Sources{Sets: []string{"phase1"}, Cluster: true, Kubeconfig: cluster(t, true)}, []string{"--cluster: no workload"}},
+		"everything at once":             {selection.Sources{Files: []string{nothing}, Cluster: true, Kubeconfig: cluster(t, true)}, []string{"-f " + nothing, "--cluster: no workload"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.sources.Stdin == nil {
+				tc.sources.Stdin = strings.NewReader("")
+			}
+			recordWarnings(&tc.sources)
+			images, err := tc.sources.Images(t.Context(), rules(t))
+			if exitcode.Code(err) != exitcode.Failed || images != nil {
+				t.Errorf("exit code %d, images %+v", exitcode.Code(err), images)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(fmt.Sprint(err), want) {
+					t.Errorf("error %v, want %q", err, want)
+				}
+			}
+			if n := strings.Count(fmt.Sprint(err), "\n") + 1; n != len(tc.want) {
+				t.Errorf("%d errors, want %d: %v", n, len(tc.want), err)
+			}
+		})
+	}
+}
+
+func TestAListWithoutAnImageToCopyIsAnError(t *testing.T) {
+	s := selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader(pod(registry + "/agent:v1"))}
+	recordWarnings(&s)
+	_, _, err := s.Jobs(t.Context(), rules(t), selection.LockFile{Name: filepath.Join(t.TempDir(), "none")})
+	if exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), "none of the images has to be copied") {
+		t.Errorf("exit code %d, error %v", exitcode.Code(err), err)
 	}
 }
 

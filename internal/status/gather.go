@@ -4,6 +4,7 @@ package status
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -139,7 +140,7 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
 		})
 	}
 	_ = group.Wait() // the errors are in errs
-	r := Registry{Images: len(l.Images), Missing: []string{}, Differs: []string{}, Failed: []string{}}
+	r := Registry{Images: len(l.Images) + len(l.NotCopied), Missing: []string{}, Differs: []string{}, Failed: []string{}}
 	for n, i := range l.Images {
 		switch {
 		case errors.Is(errs[n], registry.ErrNotFound):
@@ -149,6 +150,9 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
 		case differs[n]:
 			r.Differs = append(r.Differs, i.Target)
 		}
+	}
+	for _, n := range l.NotCopied {
+		r.Missing = append(r.Missing, cmp.Or(n.Target, n.Source))
 	}
 	if n := len(r.Failed); n == len(l.Images) && n > 0 { // all have the same cause
 		r = Registry{NotChecked: "all requests failed", Failed: r.Failed[:1]}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +111,9 @@ func TestTheRegistryIsComparedWithTheLock(t *testing.T) {
 			}
 			text.WriteString(fmt.Sprintf("- {source: 'ghcr.io/%s:1', target: '%s/castai/%s:1', mediaType: m, size: 1, digest: '%s'}\n", name, host, name, expected))
 		}
+		if slices.Contains(names, "missing") {
+			text.WriteString("notCopied:\n- {source: X Y}\n")
+		}
 		file = filepath.Join(dir, "lock.yaml")
 		if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
 			t.Fatal(err)
@@ -120,10 +124,10 @@ func TestTheRegistryIsComparedWithTheLock(t *testing.T) {
 	if err := s.gatherRegistry(t.Context(), Options{LockFile: write("differs", "failed", "missing", "present")}); err != nil {
 		t.Fatal(err)
 	}
-	if s.Registry.Images != 4 || len(s.Registry.Failed) != 1 {
+	if s.Registry.Images != 5 || len(s.Registry.Failed) != 1 {
 		t.Fatalf("%+v", s.Registry)
 	}
-	want := "1 of 4 images missing: " + host + "/castai/missing:1; 1 with another digest; 1 unknown"
+	want := "2 of 5 images missing: " + host + "/castai/missing:1, X Y; 1 with another digest; 1 unknown"
 	if diff := cmp.Diff(want, s.Registry.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,8 +35,8 @@ type ExportOptions struct {
 
 // Export writes the selected images to an archive, and the lock file.
 func Export(ctx context.Context, o ExportOptions) error {
-	if o.File == "" {
-		return exitcode.Usagef("give the file to be written, with --to FILE")
+	if err := o.checkFile(); err != nil {
+		return err
 	}
 	split, err := parseSize(o.Split)
 	if err != nil {
@@ -53,6 +55,9 @@ func Export(ctx context.Context, o ExportOptions) error {
 	}
 	if len(jobs) == 0 {
 		return exitcode.Usagef("none of the images has to be copied: there is nothing to export")
+	}
+	if err := checkLockFile(o.Lock.Name); err != nil {
+		return err
 	}
 	m, _, err := o.mirror(ctx)
 	if err != nil {
@@ -73,6 +78,20 @@ func Export(ctx context.Context, o ExportOptions) error {
 	return content.Lock.Write(o.Lock.Name)
 }
 
+// checkFile returns a usage error if the archive cannot be created.
+func (o ExportOptions) checkFile() error {
+	switch o.File {
+	case "":
+		return exitcode.Usagef("give the file to be written, with --to FILE")
+	case "-":
+		return exitcode.Usagef("--to -: an archive cannot be written to standard output, because its parts are not written in order: name a file")
+	}
+	if _, err := os.Stat(filepath.Dir(o.File)); err != nil {
+		return exitcode.Usagef("--to: the folder of %s: %w: create it, or name another file", o.File, err)
+	}
+	return nil
+}
+
 // ImportOptions are those of Import.
 type ImportOptions struct {
 	Options
@@ -88,6 +107,13 @@ type ImportOptions struct {
 
 // Import copies the images of an archive to the private registry.
 func Import(ctx context.Context, o ImportOptions) (err error) {
+	if o.File == "-" {
+		return exitcode.Usagef("an archive cannot be read from standard input, because its parts are not read in order: name a file")
+	}
+	known, err := o.knownLock()
+	if err != nil {
+		return err
+	}
 	a, err := archive.Open(o.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return exitcode.AsUsage(err)
@@ -112,7 +138,38 @@ func Import(ctx context.Context, o ImportOptions) (err error) {
 	if m.Source, m.Target, err = a.ImportEndpoints(ctx, client, targets(a.Lock(), o.Rules)); err != nil {
 		return err
 	}
-	return o.copy(ctx, m, jobs, a.Lock(), o.LockFile, o.DryRun)
+	return o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
+		return o.writeLock(o.LockFile, m.BuildLock(o.Rules.Registry(), p, recorded(p, a.Lock(), known)), known)
+	})
+}
+
+// knownLock returns the lock file that the import will replace, nil if there is none.
+func (o ImportOptions) knownLock() (*lock.Lock, error) {
+	if o.DryRun {
+		return nil, nil
+	}
+	known, err := selection.LockFile{Name: o.LockFile}.Read(o.Rules)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return known, checkLockFile(o.LockFile)
+}
+
+// recorded returns what is known of the images of an import: what the archive has of
+// those that the private registry has now, and what the lock file has of the others.
+func recorded(p *mirror.Plan, archived, known *lock.Lock) *lock.Lock {
+	l := &lock.Lock{Platforms: archived.Platforms}
+	for _, i := range p.Items {
+		from := known
+		if i.State == mirror.StateCopied || i.State == mirror.StatePresent {
+			from = archived
+		}
+		if e, ok := from.Lookup(i.Source, i.Target); ok {
+			e.Source = i.Source
+			l.Images = append(l.Images, e)
+		}
+	}
+	return l
 }
 
 // jobs are the images of the archive, with their targets below the registry of the rules.
@@ -130,19 +187,23 @@ func (o ImportOptions) jobs(l *lock.Lock) ([]mirror.Job, error) {
 		// not matter then.
 		jobs = append(jobs, mirror.Job{Source: e.Source, Target: ref, Locked: &mirror.Locked{Digest: e.Digest}, Why: e.Why})
 	}
+	for _, n := range l.NotCopied {
+		jobs = append(jobs, mirror.Job{Source: n.Source, Why: n.Why, Refused: errors.New("the archive does not have it, because the export failed to read it: export again")})
+	}
 	return jobs, exitcode.AsUsage(errors.Join(errs...))
 }
 
-// targets returns a function that maps an image of the lock to its target. The
-// rules decide if the lock was made for another registry.
+// targets returns a function that maps an image of the lock to its target, which the
+// rules decide: an archive may come from a place that others can write to. It is an
+// error if the lock was made for the same registry and has another target.
 func targets(l *lock.Lock, rules *rewrite.Rules) func(source, locked string) (string, error) {
-	if l.Registry == rules.Registry() {
-		return func(_, locked string) (string, error) { return locked, nil }
-	}
-	return func(source, _ string) (string, error) {
+	return func(source, locked string) (string, error) {
 		r := rules.Image(source)
-		if !r.Changed() {
+		switch {
+		case !r.Changed():
 			return "", fmt.Errorf("%s has no target below %s (%s): change the configuration, or make a file for it with privatelink export", source, rules.Registry(), r.Rule)
+		case l.Registry == rules.Registry() && r.Target != locked:
+			return "", fmt.Errorf("%s belongs at %s by the configuration, and the archive has it for %s: use the configuration of the export, or export again", source, r.Target, locked)
 		}
 		return r.Target, nil
 	}

@@ -3,6 +3,7 @@
 package transfer
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -99,7 +100,7 @@ func TestExportOmitsImagesSinceALockFile(t *testing.T) {
 	f.want(t, Import(t.Context(), i), exitcode.OK, "1 present before")
 
 	// A registry without the base lacks the omitted layers.
-	i.Options = f.optionsFor(t, fakeregistry.Start(t).Host+"/empty")
+	i.Options, i.LockFile = f.optionsFor(t, fakeregistry.Start(t).Host+"/empty"), f.file("empty.lock.yaml")
 	f.want(t, Import(t.Context(), i), exitcode.Failed, "the registry does not have all of its blobs; nothing was written")
 }
 
@@ -113,10 +114,15 @@ func TestExportErrors(t *testing.T) {
 		"an invalid size":                 {func(_ *fixture, o *ExportOptions) { o.Split = "4 G" }, exitcode.Usage, `--split "4 G": give a size such as 700M or 4G`},
 		"no older lock file":              {func(f *fixture, o *ExportOptions) { o.Since = f.file("none") }, exitcode.Usage, "--since: "},
 		"neither sources nor a lock file": {func(_ *fixture, o *ExportOptions) { o.Sources = selection.Sources{} }, exitcode.Usage, "there is no lock file"},
-		"no image to copy":                {func(f *fixture, o *ExportOptions) { o.Sources = f.sources() }, exitcode.Usage, "there is nothing to export"},
-		"too many transfers at a time":    {func(_ *fixture, o *ExportOptions) { o.Parallel = 1000 }, exitcode.Usage, "--parallel 1000"},
-		"an image that is missing":        {func(f *fixture, o *ExportOptions) { o.Sources = f.sources("a", "missing") }, exitcode.Failed, "castai/missing:v1"},
-		"a folder that does not exist":    {func(f *fixture, o *ExportOptions) { o.File = f.file("none/images.tar") }, exitcode.Failed, "no such file"},
+		"standard output":                 {func(_ *fixture, o *ExportOptions) { o.File = "-" }, exitcode.Usage, "--to -: an archive cannot be written to standard output"},
+		"a source without images":         {func(f *fixture, o *ExportOptions) { o.Sources = f.sources() }, exitcode.Failed, "standard input names no image"},
+		"no image to copy": {func(f *fixture, o *ExportOptions) {
+			o.Sources.Stdin = strings.NewReader(pod(f.private.Host + "/mirror/a:v1"))
+		}, exitcode.Usage, "none of the images has to be copied"},
+		"a lock file without a folder": {func(f *fixture, o *ExportOptions) { o.Lock.Name = f.file("none/lock.yaml") }, exitcode.Usage, "does not exist: create it"},
+		"too many transfers at a time": {func(_ *fixture, o *ExportOptions) { o.Parallel = 1000 }, exitcode.Usage, "--parallel 1000"},
+		"an image that is missing":     {func(f *fixture, o *ExportOptions) { o.Sources = f.sources("a", "missing") }, exitcode.Failed, "castai/missing:v1"},
+		"a folder that does not exist": {func(f *fixture, o *ExportOptions) { o.File = f.file("none/images.tar") }, exitcode.Usage, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -136,6 +142,8 @@ func TestImportErrors(t *testing.T) {
 		code   int
 		want   string
 	}{
+		"standard input":               {func(_ *testing.T, o *ImportOptions) { o.File = "-" }, exitcode.Usage, "cannot be read from standard input"},
+		"a lock file without a folder": {func(_ *testing.T, o *ImportOptions) { o.LockFile += "/lock.yaml" }, exitcode.Usage, "does not exist: create it"},
 		"no such file":                 {func(_ *testing.T, o *ImportOptions) { o.File += ".none" }, exitcode.Usage, "images.tar.none"},
 		"not an archive":               {func(t *testing.T, o *ImportOptions) { write(t, o.File, "text") }, exitcode.Failed, "images.tar"},
 		"a changed byte":               {func(t *testing.T, o *ImportOptions) { changeByte(t, o.File); o.Verify = true }, exitcode.Failed, "images.tar"},
@@ -157,16 +165,49 @@ func TestImportErrors(t *testing.T) {
 	}
 }
 
-func TestTargetsOfTheSameRegistryAreThoseOfTheLock(t *testing.T) {
+func TestTheRulesDecideTheTargetsOfAnArchive(t *testing.T) {
 	r := rules(t, rewrite.Config{Registry: ecr})
-	target, err := targets(&lock.Lock{Registry: ecr}, r)("ghcr.io/castai/images/agent:v1", ecr+"/renamed:v1")
-	if err != nil || target != ecr+"/renamed:v1" {
-		t.Errorf("%s, %v", target, err)
+	const source = "ghcr.io/castai/images/agent:v1"
+	for name, tc := range map[string]struct{ registry, locked, want string }{
+		"the same registry":                      {ecr, ecr + "/agent:v1", ""},
+		"a target that the rules do not give it": {ecr, ecr + "/renamed:v1", source + " belongs at " + ecr + "/agent:v1 by the configuration, and the archive has it for " + ecr + "/renamed:v1"},
+		"another registry":                       {"registry.example.com/x", "registry.example.com/x/renamed:v1", ""},
+	} {
+		target, err := targets(&lock.Lock{Registry: tc.registry}, r)(source, tc.locked)
+		if tc.want == "" && (err != nil || target != ecr+"/agent:v1") || tc.want != "" && !strings.Contains(fmt.Sprint(err), tc.want) {
+			t.Errorf("%s: %s, %v", name, target, err)
+		}
 	}
-	target, err = targets(&lock.Lock{Registry: "registry.example.com/x"}, r)("ghcr.io/castai/images/agent:v1", "registry.example.com/x/renamed:v1")
-	if err != nil || target != ecr+"/agent:v1" {
-		t.Errorf("%s, %v", target, err)
+}
+
+func TestAnImportIsComparedWithTheLockFile(t *testing.T) {
+	f := newFixture(t)
+	f.push(t, "a", 1)
+	f.push(t, "b", 2)
+	export := func(name string, images ...string) ImportOptions {
+		o := ExportOptions{Options: f.options(t), Sources: f.sources(images...), Lock: selection.LockFile{Name: f.file(name + ".lock.yaml"), Update: true}, File: f.file(name + ".tar")}
+		f.want(t, Export(t.Context(), o), exitcode.OK, "")
+		return ImportOptions{Options: f.options(t), File: o.File, LockFile: f.lockFile().Name}
 	}
+	f.want(t, Import(t.Context(), export("both", "a", "b")), exitcode.OK, "2 copied")
+	before := readLock(t, f.lockFile().Name)
+
+	// The tag of the private registry is not moved, and so the old digest remains.
+	moved := f.push(t, "a", 3)
+	i := export("moved", "a", "b")
+	f.want(t, Import(t.Context(), i), exitcode.Failed, "1 present before, 1 not copied")
+	if after := readLock(t, f.lockFile().Name); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("lock file %+v, want %+v", after, before)
+	}
+	i.Overwrite = true
+	f.want(t, Import(t.Context(), i), exitcode.OK, "1 copied")
+	if after := readLock(t, f.lockFile().Name); after.Images[0].Digest.String() != moved {
+		t.Errorf("lock file %+v, want %s", after, moved)
+	}
+
+	f.want(t, Import(t.Context(), export("b", "b")), exitcode.OK, "no longer 1 others, such as "+f.publicHost+"/castai/a:v1")
+	foreign := ImportOptions{Options: f.optionsFor(t, fakeregistry.Start(t).Host+"/other"), File: f.file("b.tar"), LockFile: f.lockFile().Name}
+	f.want(t, Import(t.Context(), foreign), exitcode.Usage, "name another file with --lock")
 }
 
 func write(t *testing.T, file, text string) {

@@ -101,6 +101,14 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 	if err != nil {
 		return err
 	}
+	if compareOnly && o.Sources.IsEmpty() && !o.Lock.Update {
+		refuseUnlocked(jobs)
+	}
+	if !o.DryRun {
+		if err := checkLockFile(o.Lock.Name); err != nil {
+			return err
+		}
+	}
 	m, client, err := o.mirror(ctx)
 	if err != nil {
 		return err
@@ -110,20 +118,45 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 	} else {
 		client.ExpectPulls(sources(jobs))
 	}
-	return o.copy(ctx, m, jobs, known, o.Lock.Name, o.DryRun)
+	return o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
+		return o.writeLock(o.Lock.Name, m.BuildLock(o.Rules.Registry(), p, known), known)
+	})
 }
 
-// sources returns the source repository of each job.
+// sources returns the source repository of each image that is read.
 func sources(jobs []mirror.Job) (repositories []string) {
 	for _, j := range jobs {
-		repositories = append(repositories, rewrite.SplitReference(j.Source).Repository)
+		if j.Refused == nil {
+			repositories = append(repositories, rewrite.SplitReference(j.Source).Repository)
+		}
 	}
 	return repositories
 }
 
-// copy plans the jobs, runs the plan unless it is a dry run, and reports. The lock
-// file then lists the images of this run.
-func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, known *lock.Lock, lockFile string, dryRun bool) error {
+// refuseUnlocked refuses images that the lock file lists as not copied: to compare
+// them, their public registries would have to be contacted.
+func refuseUnlocked(jobs []mirror.Job) {
+	for n, j := range jobs {
+		if j.Locked == nil && j.Refused == nil {
+			jobs[n].Refused = errors.New("it was not copied when the lock file was written: run privatelink mirror")
+		}
+	}
+}
+
+// checkLockFile returns a usage error if the lock file cannot be written.
+func checkLockFile(name string) error {
+	if name == "-" {
+		return exitcode.Usagef("--lock -: the lock file cannot be standard output: name a file")
+	}
+	if err := lock.CheckWritable(name); err != nil {
+		return exitcode.Usagef("--lock: %w", err)
+	}
+	return nil
+}
+
+// copy plans the jobs, runs the plan unless it is a dry run, writes the lock, and
+// reports the result, also of an interrupted run.
+func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, dryRun bool, writeLock func(*mirror.Plan) error) error {
 	begin := time.Now()
 	plan, err := m.Plan(ctx, jobs)
 	if err != nil {
@@ -136,14 +169,25 @@ func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, 
 	stop := o.Reporter.Start(ctx, &p)
 	err = m.Run(ctx, plan, &p)
 	stop()
-	written := m.BuildLock(o.Rules.Registry(), plan, known)
-	if removed := written.RemovedSince(known); len(removed) > 0 {
-		o.Reporter.Warnf("%s lists the images of this run, and no longer %d others, such as %s; name all that belong together in one run", lockFile, len(removed), removed[0])
-	}
-	if err := errors.Join(err, written.Write(lockFile)); err != nil {
+	err = errors.Join(err, writeLock(plan))
+	copied := o.Reporter.Copied(plan, &p, time.Since(begin))
+	if err != nil {
 		return err
 	}
-	return o.Reporter.Copied(plan, &p, time.Since(begin))
+	return copied
+}
+
+// writeLock replaces the lock file, unless the new lock lists no image. known is its
+// content before, nil if there was none.
+func (o Options) writeLock(file string, l, known *lock.Lock) error {
+	if len(l.Images) == 0 {
+		o.Reporter.Warnf("%s was not written, because no image was copied", file)
+		return nil
+	}
+	if removed := l.RemovedSince(known); len(removed) > 0 {
+		o.Reporter.Warnf("%s lists the images of this run, and no longer %d others, such as %s; name all that belong together in one run", file, len(removed), removed[0])
+	}
+	return l.Write(file)
 }
 
 // PrintLock resolves the tags of the images at their source registries, and writes

@@ -5,10 +5,13 @@ package transfer
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,9 +87,13 @@ func (f *fixture) lockFile() selection.LockFile {
 func (f *fixture) sources(names ...string) selection.Sources {
 	var text strings.Builder
 	for _, name := range names {
-		fmt.Fprintf(&text, "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: '%s/castai/%s:v1'}]}\n", f.publicHost, name)
+		text.WriteString(pod(f.publicHost + "/castai/" + name + ":v1"))
 	}
 	return selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader(text.String()), Warnf: func(format string, args ...any) { fmt.Fprintf(&f.errOut, format+"\n", args...) }}
+}
+
+func pod(image string) string {
+	return fmt.Sprintf("---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: %q}]}\n", image)
 }
 
 // want fails the test unless the error has an exit code and the output, without the
@@ -202,8 +209,12 @@ func TestMirrorErrors(t *testing.T) {
 		"invalid settings of repositories": {func(_ *fixture, o *CopyOptions) {
 			o.Rules = rules(t, rewrite.Config{Registry: ecr, Repositories: rewrite.Repositories{TagMutability: "SOMETIMES"}})
 		}, exitcode.Usage, "repositories.tagMutability"},
-		"a lock file that is a folder": {func(f *fixture, o *CopyOptions) { o.Lock.Name = f.dir }, exitcode.Usage, "is a directory"},
-		"a folder that does not exist": {func(f *fixture, o *CopyOptions) { o.Lock.Name = f.file("none/lock.yaml") }, exitcode.Failed, "no such file"},
+		"a lock file that is a folder":     {func(f *fixture, o *CopyOptions) { o.Lock.Name = f.dir }, exitcode.Usage, "is a directory"},
+		"a folder that does not exist":     {func(f *fixture, o *CopyOptions) { o.Lock.Name = f.file("none/lock.yaml") }, exitcode.Usage, "does not exist: create it"},
+		"standard output as the lock file": {func(_ *fixture, o *CopyOptions) { o.Lock.Name = "-" }, exitcode.Usage, "--lock -: "},
+		"no image to copy": {func(f *fixture, o *CopyOptions) {
+			o.Sources.Stdin = strings.NewReader(pod(f.private.Host + "/mirror/a:v1"))
+		}, exitcode.Usage, "none of the images has to be copied"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -212,6 +223,9 @@ func TestMirrorErrors(t *testing.T) {
 			tc.change(f, &o)
 			f.want(t, Mirror(t.Context(), o), tc.code, tc.want)
 			wantMissing(t, f.lockFile().Name)
+			if got := fakeregistry.Digest(t, f.target("a")); got != "" {
+				t.Errorf("the image was copied: %s", got)
+			}
 		})
 	}
 }
@@ -224,6 +238,98 @@ func TestAnInterruptedRunKeepsTheLockFile(t *testing.T) {
 	cancel()
 	f.want(t, Mirror(ctx, o), exitcode.Failed, "context canceled")
 	wantMissing(t, o.Lock.Name)
+}
+
+// unmapped is an image that has no legal name in a private registry.
+const unmapped = "[2001:db8::1]:5000/x/b:v1"
+
+func TestUnmappedImagesFail(t *testing.T) {
+	f := newFixture(t)
+	f.push(t, "a", 1)
+	o := CopyOptions{Options: f.options(t), Lock: f.lockFile()}
+	selected := func() CopyOptions {
+		o := o
+		o.Sources = f.sources("a")
+		o.Sources.Stdin = io.MultiReader(o.Sources.Stdin, strings.NewReader(pod(unmapped)))
+		return o
+	}
+	f.want(t, Check(t.Context(), selected()), exitcode.Failed, "0 present, 1 missing, 0 differ, 1 failed")
+	f.want(t, Mirror(t.Context(), selected()), exitcode.Failed, "failed: "+unmapped+": not rewritten: an IPv6 host")
+	f.want(t, Mirror(t.Context(), selected()), exitcode.Failed, "0 copied, 1 present before, 1 not copied")
+	fakeregistry.Verify(t, f.target("a"))
+	if l := readLock(t, o.Lock.Name); len(l.Images) != 1 || len(l.NotCopied) != 1 || l.NotCopied[0].Source != unmapped {
+		t.Errorf("lock file %+v", l)
+	}
+	// The lock file alone does not pass, either.
+	f.want(t, Check(t.Context(), o), exitcode.Failed, "1 present, 0 missing, 0 differ, 1 failed")
+	f.want(t, Mirror(t.Context(), o), exitcode.Failed, unmapped)
+
+	o.Reporter = progress.New(progress.Options{Out: &f.out, ErrOut: &f.errOut, JSON: true})
+	err := Mirror(t.Context(), selected())
+	lines := strings.Split(strings.TrimSpace(f.out.String()), "\n")
+	var last struct {
+		Event  string
+		Images []struct{ Source, State, Error string }
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+		t.Fatal(err)
+	}
+	if last.Event != "summary" || len(last.Images) != 2 || !slices.ContainsFunc(last.Images, func(i struct{ Source, State, Error string }) bool {
+		return i.Source == unmapped && i.State == "failed" && i.Error != ""
+	}) {
+		t.Errorf("the last line is %+v", last)
+	}
+	f.want(t, err, exitcode.Failed, "")
+}
+
+func TestAnImageThatWasNotCopiedIsCopiedByTheNextRun(t *testing.T) {
+	f := newFixture(t)
+	f.push(t, "a", 1)
+	o := CopyOptions{Options: f.options(t), Lock: f.lockFile()}
+	first := o
+	first.Sources = f.sources("a", "late")
+	f.want(t, Mirror(t.Context(), first), exitcode.Failed, "1 not copied")
+	f.public.ResetLog()
+	f.want(t, Check(t.Context(), o), exitcode.Failed, "castai/late:v1: it was not copied when the lock file was written")
+	if n := len(f.public.Log()); n > 0 {
+		t.Errorf("a check of the lock file sent %d requests to the public registry", n)
+	}
+	digest := f.push(t, "late", 2)
+	f.want(t, Mirror(t.Context(), o), exitcode.OK, "1 copied, 1 present before")
+	if l := readLock(t, o.Lock.Name); len(l.Images) != 2 || len(l.NotCopied) > 0 || l.Images[1].Digest.String() != digest {
+		t.Errorf("lock file %+v", l)
+	}
+	f.want(t, Check(t.Context(), o), exitcode.OK, "2 present")
+}
+
+func TestAFailedRunDoesNotEmptyTheLockFile(t *testing.T) {
+	f := newFixture(t)
+	f.push(t, "a", 1)
+	o := CopyOptions{Options: f.options(t), Lock: f.lockFile(), Sources: f.sources("missing")}
+	f.want(t, Mirror(t.Context(), o), exitcode.Failed, "was not written, because no image was copied")
+	wantMissing(t, o.Lock.Name)
+	o.Sources = f.sources("a")
+	f.want(t, Mirror(t.Context(), o), exitcode.OK, "1 copied")
+	before, _ := os.ReadFile(o.Lock.Name)
+	for _, sources := range []selection.Sources{f.sources(), f.sources("missing")} {
+		o.Sources = sources
+		f.want(t, Mirror(t.Context(), o), exitcode.Failed, "")
+		if after, err := os.ReadFile(o.Lock.Name); err != nil || !bytes.Equal(after, before) {
+			t.Errorf("the lock file is now %s, %v", after, err)
+		}
+	}
+}
+
+func TestALockOfOtherRulesIsNotCopied(t *testing.T) {
+	f := newFixture(t)
+	f.push(t, "a", 1)
+	o := CopyOptions{Options: f.options(t), Lock: f.lockFile(), Sources: f.sources("a")}
+	f.want(t, Mirror(t.Context(), o), exitcode.OK, "1 copied")
+	o.Sources = selection.Sources{}
+	o.Rules = rules(t, rewrite.Config{Registry: f.private.Host + "/mirror", Rules: []rewrite.Rule{{Source: f.publicHost + "/castai", Target: "renamed"}}})
+	for _, run := range []func(context.Context, CopyOptions) error{Check, Mirror} {
+		f.want(t, run(t.Context(), o), exitcode.Failed, "the lock file has it at "+f.target("a")+", and the configuration maps it to "+f.private.Host+"/mirror/renamed/a:v1")
+	}
 }
 
 func TestConnect(t *testing.T) {

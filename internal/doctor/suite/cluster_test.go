@@ -177,7 +177,15 @@ func TestRequiredImagesOfTheLockFile(t *testing.T) {
 		})
 	}
 	s := newSuite(t)
-	other := lock.Lock{Registry: "registry.example.com/other"}
+	failed := lock.Lock{Registry: privateRegistry, Images: []lock.Entry{{Source: "docker.io/castai/agent:v1", Target: target, Digest: d}},
+		NotCopied: []lock.NotCopied{{Source: "docker.io/castai/late:v1", Target: privateRegistry + "/late:v1"}, {Source: "X Y"}}}
+	if err := failed.Write(s.LockFile); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.requiredImages(t.Context()); err != nil || len(got) != 2 || got[1].Target != privateRegistry+"/late:v1" {
+		t.Errorf("images %+v, error %v", got, err)
+	}
+	other := lock.Lock{Registry: "registry.example.com/other", Images: []lock.Entry{{Source: "ghcr.io/castai/images/agent:v1", Target: "registry.example.com/other/agent:v1", Digest: d}}}
 	if err := other.Write(s.LockFile); err != nil {
 		t.Fatal(err)
 	}

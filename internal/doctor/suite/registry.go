@@ -62,6 +62,11 @@ func (s *Suite) requiredImages(ctx context.Context) (images []registry.RequiredI
 		isPartial := len(l.Platforms) > 0 || i.SourceDigest != "" && i.SourceDigest != i.Digest
 		images = append(images, registry.RequiredImage{Target: i.Target, Digest: i.Digest, AllPlatforms: !isPartial})
 	}
+	for _, n := range l.NotCopied {
+		if n.Target != "" {
+			images = append(images, registry.RequiredImage{Target: n.Target})
+		}
+	}
 	return images, nil
 }
 

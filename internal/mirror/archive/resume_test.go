@@ -35,7 +35,7 @@ func export(file string, refs []string) int {
 	m := &mirror.Mirror{Source: client()}
 	var images []mirror.Job
 	for _, r := range refs {
-		images = append(images, mirror.Job{Source: r, Target: "registry.example.com/" + r})
+		images = append(images, mirror.Job{Source: r, Target: "registry.example.com/" + strings.Replace(r, ":", "_", 1)})
 	}
 	c, err := m.ReadContent(context.Background(), images, "registry.example.com", nil)
 	if err == nil {
@@ -54,7 +54,7 @@ func contentOf(t *testing.T, refs ...string) *mirror.Content {
 	t.Helper()
 	var images []mirror.Job
 	for _, r := range refs {
-		images = append(images, mirror.Job{Source: r, Target: "registry.example.com/" + r})
+		images = append(images, mirror.Job{Source: r, Target: "registry.example.com/" + strings.Replace(r, ":", "_", 1)})
 	}
 	c, err := (&mirror.Mirror{Source: client()}).ReadContent(t.Context(), images, "registry.example.com", nil)
 	if err != nil {

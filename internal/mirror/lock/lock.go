@@ -11,6 +11,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +20,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // The type of the file, and its default name.
@@ -26,6 +30,10 @@ const (
 	Kind        = "Lock"
 	DefaultFile = "privatelink.lock.yaml"
 )
+
+// maxSize bounds the memory for decoding, which is a multiple of the size. An entry
+// takes about 500 bytes.
+const maxSize = 4 << 20
 
 // Lock is the content of the file.
 type Lock struct {
@@ -36,6 +44,9 @@ type Lock struct {
 	// Platforms are those that were kept; empty for all.
 	Platforms []string `yaml:"platforms,omitempty" json:"platforms,omitempty"`
 	Images    []Entry  `yaml:"images" json:"images"`
+	// NotCopied are images that were selected, and that have no entry because they
+	// could not be copied.
+	NotCopied []NotCopied `yaml:"notCopied,omitempty" json:"notCopied,omitempty"`
 }
 
 // Entry is one image of a lock.
@@ -57,6 +68,15 @@ type Entry struct {
 	Why []string `yaml:"why,omitempty" json:"why,omitempty"`
 }
 
+// NotCopied is an image without a digest.
+type NotCopied struct {
+	Source string `yaml:"source" json:"source"`
+	// Target is empty if the rules do not map the source.
+	Target string `yaml:"target,omitempty" json:"target,omitempty"`
+	// Why lists where the image was found.
+	Why []string `yaml:"why,omitempty" json:"why,omitempty"`
+}
+
 // Lookup returns the entry with a source, or else the one with a target: an image may
 // be published under several names. A nil lock has no entries.
 func (l *Lock) Lookup(source, target string) (Entry, bool) {
@@ -73,27 +93,31 @@ func (l *Lock) Lookup(source, target string) (Entry, bool) {
 	return l.Images[i], true
 }
 
-// RemovedSince lists the sources of an older lock that this lock does not have.
+// RemovedSince lists the sources of an older lock that this lock does not have, not
+// even as images that were not copied.
 func (l *Lock) RemovedSince(old *Lock) (sources []string) {
 	if old == nil {
 		return nil
 	}
 	for _, e := range old.Images {
-		if _, ok := l.Lookup(e.Source, e.Target); !ok {
+		isFailure := func(n NotCopied) bool { return n.Source == e.Source }
+		if _, ok := l.Lookup(e.Source, e.Target); !ok && !slices.ContainsFunc(l.NotCopied, isFailure) {
 			sources = append(sources, e.Source)
 		}
 	}
 	return sources
 }
 
-// Parse reads a lock file. Unknown keys, invalid digests, and targets with more than
-// one digest are errors. file is the name in errors.
+// Parse reads the content of a lock file. file is the name in errors. These are
+// errors: unknown keys, a second document, no image, invalid references or digests,
+// and targets with more than one digest.
 func Parse(file string, text []byte) (*Lock, error) {
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%s is larger than %d MiB: %s", file, maxSize>>20, writeAgain)
+	}
 	var l Lock
-	if err := d.Decode(&l); err != nil {
-		return nil, fmt.Errorf("%s: %w; create it again with `privatelink images -o lock`", file, err)
+	if err := decode(text, &l); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", file, err, writeAgain)
 	}
 	var errs []error
 	for _, err := range l.validate() {
@@ -105,37 +129,143 @@ func Parse(file string, text []byte) (*Lock, error) {
 	return &l, nil
 }
 
+// writeAgain is the remedy for a file that no command has written.
+const writeAgain = "write it again with `privatelink mirror` or `privatelink images -o lock`"
+
+// decode decodes the only document of a YAML stream.
+func decode(text []byte, l *Lock) error {
+	stream := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	err := stream.Decode(&document)
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the file is empty")
+	case err != nil:
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if err := stream.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("a second document follows after ---, and a lock file has one")
+	}
+	if field := findNull(&document, ""); field != "" {
+		return fmt.Errorf("%s is null", field)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	err = d.Decode(l)
+	var mismatches *yaml.TypeError
+	switch {
+	case errors.As(err, &mismatches):
+		return errors.New(strings.Join(mismatches.Errors, "; "))
+	case err != nil:
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	return nil
+}
+
+// findNull returns the first field that is null, or "". The decoder drops it from a
+// list without an error.
+func findNull(n *yaml.Node, field string) string {
+	for i, child := range n.Content {
+		name := field
+		switch n.Kind {
+		case yaml.SequenceNode:
+			name = fmt.Sprintf("%s[%d]", field, i)
+		case yaml.MappingNode:
+			if i%2 == 0 {
+				continue // a key
+			}
+			name = strings.TrimPrefix(field+"."+n.Content[i-1].Value, ".")
+		}
+		if child.Tag == "!!null" {
+			return cmp.Or(name, "the document")
+		}
+		if null := findNull(child, name); null != "" {
+			return null
+		}
+	}
+	return ""
+}
+
 func (l *Lock) validate() (errs []error) {
 	invalid := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if l.APIVersion != APIVersion || l.Kind != Kind {
 		invalid("is %s %s, not %s %s", l.APIVersion, l.Kind, APIVersion, Kind)
+		return errs
 	}
 	if l.Registry == "" {
 		invalid("registry is missing")
 	}
+	if len(l.Images) == 0 {
+		invalid("lists no image: %s", writeAgain)
+	}
 	byTarget := map[string]int{}
 	for i, e := range l.Images {
 		field := fmt.Sprintf("images[%d]", i)
-		if e.Source == "" || e.Target == "" {
-			invalid("%s: source and target are required", field)
+		for _, err := range e.validate() {
+			invalid("%s%w", field, err)
 		}
-		if err := e.Digest.Validate(); err != nil {
-			invalid("%s.digest %q: %w", field, e.Digest, err)
-		}
-		if e.Target != l.Registry && !strings.HasPrefix(e.Target, l.Registry+"/") {
-			invalid("%s.target %s is not below the registry %s", field, e.Target, l.Registry)
+		if !l.contains(e.Target) {
+			invalid("%s.target %q is not below the registry %s", field, e.Target, l.Registry)
 		}
 		if other, exists := byTarget[e.Target]; exists && l.Images[other].Digest != e.Digest {
-			invalid("%s.target %s has another digest in images[%d]", field, e.Target, other)
+			invalid("%s.target %q has another digest in images[%d]", field, e.Target, other)
 		}
 		byTarget[e.Target] = i
+	}
+	for i, n := range l.NotCopied {
+		switch {
+		case n.Source == "":
+			invalid("notCopied[%d].source is missing", i)
+		case n.Target != "" && !l.contains(n.Target):
+			invalid("notCopied[%d].target %q is not below the registry %s", i, n.Target, l.Registry)
+		}
+	}
+	return errs
+}
+
+// contains reports whether a target is in the registry of the lock.
+func (l *Lock) contains(target string) bool {
+	return target == l.Registry || strings.HasPrefix(target, l.Registry+"/")
+}
+
+// validate returns errors that begin with the field.
+func (e Entry) validate() (errs []error) {
+	if e.Source == "" || e.Target == "" {
+		return []error{errors.New(": source and target are required")}
+	}
+	invalid := func(field string, value any, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf(".%s %q: %w", field, value, err))
+		}
+	}
+	_, err := rewrite.ParseReference(e.Source)
+	invalid("source", e.Source, err)
+	target, err := rewrite.ParseReference(e.Target)
+	invalid("target", e.Target, err)
+	invalid("digest", e.Digest, e.Digest.Validate())
+	if target.Digest != "" && target.Digest != e.Digest.String() {
+		invalid("target", e.Target, fmt.Errorf("its digest differs from digest %q", e.Digest))
+	}
+	if e.SourceDigest != "" {
+		invalid("sourceDigest", e.SourceDigest, e.SourceDigest.Validate())
+	}
+	if e.Size < 0 {
+		errs = append(errs, fmt.Errorf(".size %d is negative", e.Size))
+	}
+	for i, d := range e.Referrers {
+		invalid(fmt.Sprintf("referrers[%d]", i), d, d.Validate())
 	}
 	return errs
 }
 
 // Read reads a lock file.
 func Read(file string) (*Lock, error) {
-	text, err := os.ReadFile(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +276,11 @@ func Read(file string) (*Lock, error) {
 func (l *Lock) Marshal() ([]byte, error) {
 	c := *l
 	c.APIVersion, c.Kind = APIVersion, Kind
-	c.Images = slices.Clone(c.Images)
+	c.Images, c.NotCopied = slices.Clone(c.Images), slices.Clone(c.NotCopied)
 	slices.SortFunc(c.Images, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Target, b.Target)) })
+	slices.SortFunc(c.NotCopied, func(a, b NotCopied) int {
+		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Target, b.Target))
+	})
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
@@ -157,13 +290,18 @@ func (l *Lock) Marshal() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Write replaces the file atomically.
+// Write replaces the file atomically. A lock that Parse would refuse, such as one
+// without images, is an error, and the file is not changed. A symbolic link is
+// replaced, and not followed.
 func (l *Lock) Write(file string) error {
 	text, err := l.Marshal()
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-")
+	if _, err := Parse(file, text); err != nil {
+		return fmt.Errorf("%w; the file was not written", err)
+	}
+	tmp, err := createTemp(file)
 	if err != nil {
 		return err
 	}
@@ -176,4 +314,25 @@ func (l *Lock) Write(file string) error {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return nil
+}
+
+// CheckWritable returns an error if Write cannot create the file, so that a run can
+// fail before it copies anything.
+func CheckWritable(file string) error {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file: name another one", file)
+	}
+	tmp, err := createTemp(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s cannot be written, because the folder %s does not exist: create it, or name another file", file, filepath.Dir(file))
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
+}
+
+// createTemp creates a file with a new name in the folder of a file.
+func createTemp(file string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-")
 }

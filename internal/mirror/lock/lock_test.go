@@ -3,6 +3,8 @@
 package lock
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,7 +20,7 @@ func sample() *Lock {
 	return &Lock{APIVersion: APIVersion, Kind: Kind, Registry: prefix, Images: []Entry{
 		{Source: "ghcr.io/castai/images/agent:v1", Target: prefix + "/agent:v1", Digest: digest.FromString("a"), MediaType: "application/vnd.oci.image.index.v1+json", Size: 7, Platforms: []string{"linux/amd64"}, Why: []string{"set phase1"}},
 		{Source: "docker.io/library/busybox:1", Target: prefix + "/docker.io/library/busybox:1", Digest: digest.FromString("b"), SourceDigest: digest.FromString("c"), MediaType: "m", Referrers: []digest.Digest{digest.FromString("d")}},
-	}}
+	}, NotCopied: []NotCopied{{Source: "X Y", Why: []string{"pod.yaml:3"}}}}
 }
 
 func TestWriteAndRead(t *testing.T) {
@@ -75,12 +77,80 @@ func TestAWriteThatFailsLeavesTheOldFile(t *testing.T) {
 	}
 }
 
+func TestAnEmptyLockDoesNotReplaceAFilledOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), DefaultFile)
+	if err := sample().Write(file); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(file)
+	empty := &Lock{Registry: prefix, NotCopied: []NotCopied{{Source: "ghcr.io/castai/images/agent:v1"}}}
+	if err := empty.Write(file); err == nil || !strings.Contains(err.Error(), "lists no image") || !strings.Contains(err.Error(), "the file was not written") {
+		t.Errorf("error %v", err)
+	}
+	if after, _ := os.ReadFile(file); string(after) != string(before) {
+		t.Errorf("the file is now:\n%s", after)
+	}
+}
+
+func TestASymbolicLinkIsReplacedAndNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	file, other := filepath.Join(dir, DefaultFile), filepath.Join(dir, "other")
+	if err := errors.Join(os.WriteFile(other, []byte("x"), 0o600), os.Symlink(other, file)); err != nil {
+		t.Skip(err)
+	}
+	if err := sample().Write(file); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(other); err != nil || string(text) != "x" {
+		t.Errorf("the file that the link named is %q, %v", text, err)
+	}
+	if info, err := os.Lstat(file); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+func TestCheckWritable(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "lock.yaml")
+	for range 2 { // without and with the file
+		if err := CheckWritable(file); err != nil {
+			t.Error(err)
+		}
+		if err := sample().Write(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v: temporary files remain", files, err)
+	}
+	for name, tc := range map[string]struct{ file, want string }{
+		"a folder that does not exist": {filepath.Join(dir, "none", "lock.yaml"), "the folder " + filepath.Join(dir, "none") + " does not exist: create it"},
+		"a folder":                     {dir, "is not a regular file"},
+		"a file as a folder":           {filepath.Join(file, "lock.yaml"), file},
+	} {
+		if err := CheckWritable(tc.file); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestReadErrors(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Read(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
+	}
+	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestInvalidFiles(t *testing.T) {
 	text, err := sample().Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := string(text)
+	const header = "apiVersion: " + APIVersion + "\nkind: Lock\nregistry: " + prefix + "\n"
 	for name, tc := range map[string]struct{ old, new, want string }{
 		"no YAML":                 {good, "a: [", "l.yaml: "},
 		"an unknown key":          {"size: 7", "sice: 7", "field sice not found"},
@@ -90,6 +160,32 @@ func TestInvalidFiles(t *testing.T) {
 		"an invalid digest":       {digest.FromString("a").String(), "sha256:12", `images[1].digest "sha256:12"`},
 		"another registry":        {"target: " + prefix + "/agent:v1", "target: quay.io/agent:v1", "not below the registry"},
 		"one target, two digests": {"target: " + prefix + "/agent:v1", "target: " + prefix + "/docker.io/library/busybox:1", "has another digest in images[0]"},
+		"nothing":                 {good, "", "the file is empty"},
+		"only a comment":          {good, "# nothing\n", "the file is empty"},
+		"a second document":       {good, good + "---\n" + good, "a second document follows"},
+		"an empty second one":     {good, good + "---\n", "a second document follows"},
+		"no images":               {good, header + "images: []\n", "lists no image"},
+		"no list of images":       {good, header, "lists no image"},
+		"only failures":           {good, header + "notCopied: [{source: a}]\n", "lists no image"},
+		"null as an image":        {good, header + "images: [null]\n", "images[0] is null"},
+		"null in a list":          {"images:\n", "images:\n  -\n", "images[0] is null"},
+		"null in an image":        {digest.FromString("d").String(), "~", "images[0].referrers[0] is null"},
+		"an empty image":          {good, header + "images: [{}]\n", "images[0]: source and target are required"},
+		"null alone":              {good, "null", "the document is null"},
+		"a separator alone":       {good, "---\n", "the document is null"},
+		"a string as an image":    {good, header + "images: [a]\n", "line 4: cannot unmarshal"},
+		"a map of images":         {good, header + "images: {a: b}\n", "line 4: cannot unmarshal"},
+		"a list":                  {good, "[" + header + "]", "l.yaml: "},
+		"a key that is repeated":  {good, good + "kind: Lock\n", "already defined"},
+		"a source of two lines":   {"source: ghcr.io/castai/images/agent:v1", `source: "ghcr.io/castai/images/agent:v1\nx"`, `images[1].source "ghcr.io/castai/images/agent:v1\nx": invalid reference format`},
+		"a target that climbs":    {"target: " + prefix + "/agent:v1", "target: " + prefix + "/../agent:v1", "images[1].target"},
+		"a target of a digest":    {"target: " + prefix + "/agent:v1", "target: " + prefix + "/agent@" + digest.FromString("x").String(), "its digest differs"},
+		"a source digest":         {digest.FromString("c").String(), "c", `images[0].sourceDigest "c"`},
+		"a negative size":         {"size: 7", "size: -7", "images[1].size -7 is negative"},
+		"a referrer":              {digest.FromString("d").String(), "d", `images[0].referrers[0] "d"`},
+		"a failure without name":  {"source: X Y", "target: " + prefix + "/x", "notCopied[0].source is missing"},
+		"a failure elsewhere":     {"source: X Y", "source: X Y\n    target: quay.io/x", "notCopied[0].target"},
+		"a file of gigabytes":     {good, good + strings.Repeat("#", maxSize), "larger than 4 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse("l.yaml", []byte(strings.Replace(good, tc.old, tc.new, 1)))
@@ -106,6 +202,9 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
+	f.Add(append(append(text, "---\n"...), text...))
+	f.Add([]byte("apiVersion: " + APIVersion + "\nkind: Lock\nregistry: r.example.com\nimages: [null, &a {source: a, target: r.example.com/a}, *a]\n"))
+	f.Add([]byte("{apiVersion: " + APIVersion + ", kind: Lock, registry: r.example.com, images: {<<: [a]}, notCopied: [{source: \"\\0\"}]}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		l, err := Parse("f", text)
 		if err != nil {

@@ -58,7 +58,7 @@ var tiers = [][]row{
 	{ // the engines
 		{"internal/mirror/archive", []string{"internal/mirror", "internal/mirror/lock", "internal/registry", "internal/rewrite"}},
 		{"internal/mirror", []string{"internal/mirror/lock", "internal/registry", "internal/rewrite"}},
-		{"internal/mirror/lock", nil},
+		{"internal/mirror/lock", []string{"internal/rewrite"}},
 		{"internal/manifest", []string{"internal/podspec", "internal/rewrite"}},
 		{"webhook", []string{"internal/jsonpatch", "internal/podspec", "internal/rewrite"}},
 		{"internal/cel", []string{"internal/podspec", "internal/rewrite"}},

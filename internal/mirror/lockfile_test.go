@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
+)
+
+// TestTheLockHasNoDigestThatWasNotCopied fails the images at different steps.
+func TestTheLockHasNoDigestThatWasNotCopied(t *testing.T) {
+	p := newPair(t, 5, 1000)
+	for n := range p.jobs {
+		p.jobs[n].Why = []string{fmt.Sprintf("pod %d", n)}
+	}
+	p.jobs[1].Source = p.source.Host + "/library/nothing:v1"
+	p.jobs[2].Refused, p.jobs[2].Target = errors.New("no rule maps it"), ""
+	p.target.SetFault(fakeregistry.When(func(r *http.Request) bool {
+		return isManifestPut(r) && (strings.Contains(r.URL.Path, "image-3/") || strings.Contains(r.URL.Path, "image-4/"))
+	}, fakeregistry.Respond(http.StatusForbidden, `{"errors":[{"code":"DENIED"}]}`)))
+	prefix := p.target.Host + "/castai"
+	old := &lock.Lock{Registry: prefix, Images: []lock.Entry{
+		{Source: p.jobs[1].Source, Target: p.jobs[1].Target, Digest: digest.FromString("old 1"), Size: 1},
+		{Source: p.jobs[3].Source, Target: p.jobs[3].Target, Digest: digest.FromString("old 3"), Size: 3},
+		{Source: p.jobs[4].Source, Target: prefix + "/renamed:v1", Digest: digest.FromString("old 4"), Size: 4},
+	}}
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := plan.Count(mirror.StateFailed); n != 4 {
+		t.Fatalf("%d images failed", n)
+	}
+	l := p.mirror.BuildLock(prefix, plan, old)
+	var got []string
+	for _, e := range l.Images {
+		got = append(got, fmt.Sprintf("%s %s %s", e.Target, e.Digest, e.Why))
+	}
+	want := []string{
+		fmt.Sprintf("%s %s [pod 0]", p.jobs[0].Target, fakeregistry.Digest(t, p.jobs[0].Source)),
+		fmt.Sprintf("%s %s [pod 1]", p.jobs[1].Target, digest.FromString("old 1")),
+		fmt.Sprintf("%s %s [pod 3]", p.jobs[3].Target, digest.FromString("old 3")),
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("images\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	notCopied := []lock.NotCopied{{Source: p.jobs[2].Source, Why: p.jobs[2].Why}, {Source: p.jobs[4].Source, Target: p.jobs[4].Target, Why: p.jobs[4].Why}}
+	if fmt.Sprint(l.NotCopied) != fmt.Sprint(notCopied) {
+		t.Errorf("not copied: %v, want %v", l.NotCopied, notCopied)
+	}
+
+	// A tag that was not moved is not that of the source.
+	p.target.SetFault(nil)
+	fakeregistry.Push(t, p.jobs[0].Source, fakeregistry.MultiArch(t, 1000, 77))
+	p.jobs = p.jobs[:1]
+	if plan, err = p.run(t.Context(), nil); err != nil || plan.Items[0].State != mirror.StateDiffers {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	if again := p.mirror.BuildLock(prefix, plan, l); again.Images[0].Digest != l.Images[0].Digest {
+		t.Errorf("the lock has %s, and the target %s", again.Images[0].Digest, l.Images[0].Digest)
+	}
+	if without := p.mirror.BuildLock(prefix, plan, nil); len(without.Images) > 0 || len(without.NotCopied) != 1 {
+		t.Errorf("%+v", without)
+	}
+}
