@@ -71,7 +71,7 @@ Exit codes:
 	rules.add(f)
 	cluster.add(f)
 	f.StringVar(&o.LockFile, "lock", lock.DefaultFile, "`FILE` with the required images (default without that file: the images that the cluster uses)")
-	f.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. Loopback hosts are implied")
+	f.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` or http:// URL of a registry without TLS; may be repeated. Loopback hosts are implied")
 	f.StringVar(&o.AWS.Profile, "profile", "", "AWS `PROFILE` (default: as the AWS CLI)")
 	f.StringVar(&o.AWS.Region, "region", "", "`REGION` of the cluster (default: that of the registry)")
 	f.StringVar(&o.AWS.Cluster, "eks-cluster", "", "`NAME` of the EKS cluster (default: as in the kubeconfig)")

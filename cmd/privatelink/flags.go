@@ -49,7 +49,7 @@ func addRegistryFlags(flags *pflag.FlagSet, o *transfer.Options) {
 	flags.BoolVar(&o.NoReferrers, "no-referrers", false, "exclude signatures, attestations and SBOMs")
 	flags.IntVar(&o.Parallel, "parallel", 32, "`NUMBER` of transfers at a time")
 	flags.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
-	flags.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` of a registry without TLS; may be repeated. Loopback hosts are implied")
+	flags.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` or http:// URL of a registry without TLS; may be repeated. Loopback hosts are implied")
 }
 
 // addPlatformFlag adds the flag that selects platforms.

@@ -229,8 +229,18 @@ func (s *secrets) add(texts ...string) {
 	}
 }
 
-// redact replaces the known secrets, and those of the request's header.
+// redact replaces the known secrets, and those of the request: its token, and the
+// values that sign the URL of a storage service.
 func (s *secrets) redact(text string, req *http.Request) string {
+	if !strings.HasPrefix(req.URL.Path, "/v2/") {
+		for name, values := range req.URL.Query() {
+			for _, v := range values {
+				if len(v) >= minSecret && name != "service" && name != "scope" {
+					text = strings.ReplaceAll(text, v, "REDACTED")
+				}
+			}
+		}
+	}
 	if _, token, ok := strings.Cut(req.Header.Get("Authorization"), " "); ok && len(token) >= minSecret {
 		text = strings.ReplaceAll(text, token, "REDACTED")
 	}

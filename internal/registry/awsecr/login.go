@@ -4,14 +4,12 @@ package awsecr
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"sync"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/credentials"
 
+	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -21,9 +19,9 @@ type LoginConfig struct {
 	Profile string
 	// Known registries use their own configuration.
 	Known []*Registry
-	// Docker has the credentials for all other registries. Default: the Docker
-	// configuration and its credential helpers, in DOCKER_CONFIG or ~/.docker.
-	Docker credentials.Store
+	// Docker has the credentials for all other registries. Default:
+	// registry.ReadDockerLogins.
+	Docker *registry.DockerLogins
 	// Warn receives messages that do not stop a run. Default: they are discarded.
 	Warn func(message string)
 }
@@ -34,7 +32,7 @@ type LoginConfig struct {
 // warnings never contain secrets.
 type Login struct {
 	profile string
-	docker  credentials.Store
+	docker  *registry.DockerLogins
 	warn    func(string)
 
 	mu         sync.Mutex
@@ -46,20 +44,18 @@ type Login struct {
 // dual-stack.
 type accountRegion struct{ account, region string }
 
-// NewLogin reads the Docker configuration unless LoginConfig.Docker is set. A
-// configuration that cannot be read is an error: without its credentials, later
-// requests would fail for an unrelated reason.
+// NewLogin reads the credentials of `docker login` unless LoginConfig.Docker is set.
 func NewLogin(c LoginConfig) (*Login, error) {
 	l := &Login{profile: c.Profile, docker: c.Docker, warn: c.Warn, registries: map[accountRegion]*Registry{}, warned: map[string]bool{}}
 	if l.warn == nil {
 		l.warn = func(string) {}
 	}
 	if l.docker == nil {
-		store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+		logins, err := registry.ReadDockerLogins()
 		if err != nil {
-			return nil, fmt.Errorf("reading the Docker configuration: %w; correct it, or set DOCKER_CONFIG to another directory", err)
+			return nil, err
 		}
-		l.docker = store
+		l.docker = logins
 	}
 	for _, r := range c.Known {
 		l.registries[accountRegion{r.host.Account, r.host.Region}] = r
@@ -101,22 +97,17 @@ func (l *Login) registry(ctx context.Context, host string) (*Registry, error) {
 	return r, err
 }
 
-// fromDocker returns the credentials of the Docker configuration. Its failures are
-// warnings, since most images are public. Their text is discarded: the output of a
-// helper, or the content of a malformed file, may be secret.
+// fromDocker returns the credentials of `docker login`. Its failures are warnings,
+// since most images are public.
 func (l *Login) fromDocker(ctx context.Context, host string) (auth.Credential, error) {
-	found, err := l.docker.Get(ctx, credentials.ServerAddressFromHostname(host))
-	var notExecutable *exec.Error
+	found, err := l.docker.Credential(ctx, host)
 	switch {
 	case err == nil:
 		return found, nil
 	case ctx.Err() != nil:
 		return auth.EmptyCredential, context.Cause(ctx)
-	case errors.As(err, &notExecutable):
-		l.warnOnce(host + " is accessed anonymously: the Docker configuration names a credential helper that cannot be run: " + notExecutable.Error())
-	default:
-		l.warnOnce(host + " is accessed anonymously: the Docker configuration or its credential helper has no valid credentials; run `docker login " + host + "` if they are required")
 	}
+	l.warnOnce(fmt.Sprintf("%s is accessed anonymously: %v; run `docker login %s` if credentials are required", host, err, host))
 	return auth.EmptyCredential, nil
 }
 
