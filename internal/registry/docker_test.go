@@ -109,7 +109,9 @@ func TestDockerHubLogins(t *testing.T) {
 
 func TestLoginFiles(t *testing.T) {
 	dir := loginEnvironment(t)
-	entry := func(user string) string { return fmt.Sprintf(`{"auths":{"r.example":{"auth":%q}}}`, basic(user+":pass")) }
+	entry := func(user string) string {
+		return fmt.Sprintf(`{"auths":{"r.example":{"auth":%q}}}`, basic(user+":pass"))
+	}
 	want := func(user string) {
 		t.Helper()
 		logins, err := ReadDockerLogins()
