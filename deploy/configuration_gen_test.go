@@ -37,7 +37,7 @@ webhooks:
       port: 443
       path: /mutate
   rules:
-  - operations: [{{ .Operation }}]
+  - operations: [{{ .Operations }}]
     apiGroups: [""]
     apiVersions: [v1]
     resources: [{{ .Resource }}]
@@ -65,11 +65,11 @@ webhooks:
 func configuration(t *testing.T, r *rewrite.Rules) string {
 	t.Helper()
 	type entry struct {
-		Name, Operation, Resource string
-		Conditions                []admissionregv1.MatchCondition
+		Name, Operations, Resource string
+		Conditions                 []admissionregv1.MatchCondition
 	}
 	return fill(t, configurationTemplate, []entry{
-		{"pods.privatelink.cast.ai", "CREATE", "pods", cel.PodConditions(r)},
+		{"pods.privatelink.cast.ai", "CREATE, UPDATE", "pods", cel.PodConditions(r)},
 		{"ephemeral.privatelink.cast.ai", "UPDATE", "pods/ephemeralcontainers", cel.EphemeralConditions(r)},
 	})
 }

@@ -99,7 +99,7 @@ spec:
         operator: In
         values: [castai-agent]
     resourceRules:
-    - operations: [CREATE]
+    - operations: [CREATE, UPDATE]
       apiGroups: [""]
       apiVersions: [v1]
       resources: [pods]

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cel generates the CEL expressions of the install bundle from the
-// rewrite rules: the match conditions of the webhook, the MutatingAdmissionPolicy
-// that can replace it, and the guard, a ValidatingAdmissionPolicy.
+// Package cel generates the CEL expressions of the install bundle: the match
+// conditions of the webhook, the MutatingAdmissionPolicy that can replace it, and
+// the guard, a ValidatingAdmissionPolicy.
 //
-// Each expression is a text/template that reads as CEL. Its holes are filled
-// with literals: names, regular expressions and lengths that follow from the
-// rules. Optional fields are read as .?field.orValue(...), because an expression
-// that fails rejects the pod under failurePolicy Fail.
+// The expressions are constant. The configuration enters as data, in variables
+// whose expressions are JSON, which is also CEL: see Data. So the text that
+// evaluates an image is the same in every bundle, and any template language that
+// writes JSON can fill in the data.
+//
+// Optional fields are read as .?field.orValue(...), because an expression that
+// fails rejects the pod under failurePolicy Fail. CEL has no local variables:
+// [value].map(name, expression)[0] and [value].exists(name, condition) name a
+// value.
 //
 // This package only makes text. Package explain compiles and evaluates it with
 // the libraries of the API server.
@@ -16,7 +21,6 @@ package cel
 import (
 	"fmt"
 	"strings"
-	"text/template"
 
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 
@@ -28,78 +32,54 @@ import (
 // changes nothing: the pod runs from a file on the node.
 const notStaticPod = `!("` + podspec.MirrorPodAnnotation + `" in object.metadata.?annotations.orValue({}))`
 
-// isPublic tests the variable image. Below the registry, a reference is public if
-// the rules map it from there, as the charts' global.registry form. Elsewhere
-// every reference is, except those to a private ECR, to a registry on the node,
-// to the host of a registry that is not ECR, and those that the rules keep.
-// {{.Var}} is the CEL name of the registry.
-const isPublic = `      image != "" && (image.startsWith({{.Var}} + "/")
-        ? (image.substring(size({{.Var}}) + 1).matches("{{.Mapped}}")
-          || image.substring(size({{.Var}}) + 1).matches("^({{.Aliases}})/") && !image.substring(size({{.Var}}) + 1).matches("{{.NotMapped}}"))
-        : !image.matches("{{.ECR}}|{{.Loopback}}")
-          && {{if .OnOwnHost}}({{end}}!image.startsWith({{.Var}}.split("/")[0] + "/"){{with .OnOwnHost}} || image.matches("{{.}}")){{end}}
-{{- with .Kept}}
-          && !(image.matches("{{.}}"){{with $.OverKept}} && !image.matches("{{.}}"){{end}})
-{{- end}})`
-
-// imagesOf are the lists of images in one list of a pod spec: its image fields,
-// and its listed environment variables where it has such.
-const (
-	imagesOf    = `[{{.Object}}.spec.?{{.List.Name}}.orValue([]).map(c, c.?{{.List.Field}}.orValue(""))]`
-	envImagesOf = `{{.Object}}.spec.?{{.List.Name}}.orValue([]).map(c, c.?env.orValue([])
-      .filter(e, e.name in {{.EnvVars}} && e.?value.orValue("").matches("{{.ExplicitHost}}"))
-      .map(e, e.value))`
-)
-
-// Public is isPublic with the CEL name of the registry.
-func (l literals) Public(registry string) string {
-	return fill(isPublic, struct {
-		literals
-		Var string
-	}{l, registry})
+// imagesOf returns the images in an object's lists: a list of items, which are
+// containers and volumes, and of each its image and its listed environment
+// values. An image is the list of the pod spec, the names of item and variable,
+// and the value, so that two objects can be compared by name.
+func imagesOf(object string, lists []podspec.List) string {
+	var all []string
+	for _, l := range lists {
+		text := fmt.Sprintf(`%s.spec.?%s.orValue([]).map(c, [["%[2]s", string(c.name), "", string(c.?%[3]s.orValue(""))]]`, object, l.Name, strings.Join(l.Image, ".?"))
+		if l.Env {
+			text += fmt.Sprintf(` + c.?env.orValue([])
+    .filter(e, %s)
+    .map(e, ["%s", string(c.name), string(e.name), string(e.value)])`, isListed, l.Name)
+		}
+		all = append(all, text+")")
+	}
+	return strings.Join(all, " +\n  ")
 }
 
-// Images are the lists of images of the lists of the object's spec.
-func (l literals) Images(object string, lists []list) (out []string) {
-	for _, of := range lists {
-		data := struct {
-			literals
-			Object string
-			List   list
-		}{l, object, of}
-		out = append(out, fill(imagesOf, data))
-		if of.Env {
-			out = append(out, fill(envImagesOf, data))
+// isListed tests the environment variable e.
+const isListed = `e.name in variables.envVars && e.?value.orValue("").matches("` + rewrite.ExplicitHostPattern + `")`
+
+// imageVariables are the images before and after the request, and the items that
+// it sets: on creation all, else those that the old object does not have with the
+// same names and values. Most updates set none, and the first comparison is
+// cheap; the second grows with the square of the number of items.
+func imageVariables(lists []podspec.List) []admissionregv1.Variable {
+	return []admissionregv1.Variable{
+		{Name: "before", Expression: "oldObject == null ? [] : (\n  " + imagesOf("oldObject", lists) + ")"},
+		{Name: "after", Expression: imagesOf("object", lists)},
+		{Name: "changed", Expression: `variables.after == variables.before ? [] : variables.after.filter(item, !(item in variables.before))`},
+	}
+}
+
+// bind names the variables in a condition: match conditions have none.
+func bind(variables []admissionregv1.Variable, condition string) string {
+	var out strings.Builder
+	for _, v := range variables {
+		fmt.Fprintf(&out, "[%s].exists(%s,\n", v.Expression, v.Name)
+	}
+	out.WriteString(condition + strings.Repeat(")", len(variables)))
+	return strings.ReplaceAll(out.String(), "variables.", "")
+}
+
+func listsOf(subresource string) (lists []podspec.List) {
+	for _, l := range podspec.Lists() {
+		if l.Subresource == subresource {
+			lists = append(lists, l)
 		}
 	}
-	return out
-}
-
-func conditions(r *rewrite.Rules, templates ...admissionregv1.MatchCondition) []admissionregv1.MatchCondition {
-	for i, l := 0, newLiterals(r); i < len(templates); i++ {
-		templates[i].Expression = fill(templates[i].Expression, l)
-	}
-	return templates
-}
-
-func variables(r *rewrite.Rules, templates ...admissionregv1.Variable) []admissionregv1.Variable {
-	for i, l := 0, newLiterals(r); i < len(templates); i++ {
-		templates[i].Expression = fill(templates[i].Expression, l)
-	}
-	return templates
-}
-
-// fill fills the holes of a template. The templates are constants, and no rule
-// makes one fail, so an error is a fault of this package.
-func fill(text string, data any) string {
-	var out strings.Builder
-	join := func(separator string, parts []string) string { return strings.Join(parts, separator) }
-	parsed, err := template.New("").Funcs(template.FuncMap{"join": join}).Parse(text)
-	if err == nil {
-		err = parsed.Execute(&out, data)
-	}
-	if err != nil {
-		panic(fmt.Sprintf("cel: template %q: %v", text, err))
-	}
-	return out.String()
+	return lists
 }

@@ -3,8 +3,13 @@
 package cel
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -17,58 +22,44 @@ import (
 // match it are not rewritten, and the guard reports them. The API server limits
 // the cost of each expression, so the work is split over variables.
 func PolicyVariables(r *rewrite.Rules) []admissionregv1.Variable {
-	return variables(r,
-		admissionregv1.Variable{Name: "registry", Expression: `{{.Registry}}`},
-		admissionregv1.Variable{Name: "host", Expression: `variables.registry.split("/")[0]`},
-		// All image fields: their JSON pointers and values, empty ones included. The
-		// API server rejects a change of ephemeral containers that exist already.
-		admissionregv1.Variable{Name: "found", Expression: `request.operation == "CREATE" ? (
-{{- range $i, $_ := .CreateLists}}{{if $i}} +{{end}}
-    object.spec.?{{.Name}}.orValue([]).transformList(i, c, {"path": "/spec/{{.Name}}/" + string(i) + "/{{.Pointer}}", "image": string(c.?{{.Field}}.orValue(""))})
-{{- if .Env}} +
-    object.spec.?{{.Name}}.orValue([]).transformList(i, c, c.?env.orValue([]).transformList(j, e,
-      e.name in {{$.EnvVars}} && e.?value.orValue("").matches("{{$.ExplicitHost}}"),
-      {"path": "/spec/{{.Name}}/" + string(i) + "/env/" + string(j) + "/value", "image": string(e.value)})).flatten()
-{{- end}}{{end}}
-  ) : (
-{{- range $i, $_ := .EphemeralLists}}{{if $i}} +{{end}}
-    object.spec.?{{.Name}}.orValue([]).transformList(i, c, {"path": "/spec/{{.Name}}/" + string(i) + "/{{.Pointer}}", "image": oldObject.spec.?{{.Name}}.orValue([]).exists(o, o.name == c.name) ? "" : string(c.?{{.Field}}.orValue(""))})
-{{- end}}
-  )`},
+	return slices.Concat(Data(r), host(), imageVariables(podspec.Lists()), []admissionregv1.Variable{
+		// The image fields that the request sets: their JSON pointers and values.
+		{Name: "found", Expression: fmt.Sprintf(`size(variables.changed) == 0 ? [] : (request.?subResource.orValue("") == "%s" ? [
+  %s
+  ].flatten() : [
+  %s
+  ].flatten()).filter(f, oldObject == null || [[f.list, f.item, f.env, f.image]].exists(i,
+    variables.changed.exists(item, i in item) && !variables.before.exists(item, i in item)))`,
+			podspec.EphemeralContainers, fieldsOf(listsOf(podspec.EphemeralContainers)), fieldsOf(listsOf("")))},
 		// Those that can be mapped.
-		admissionregv1.Variable{Name: "images", Expression: `variables.found.filter(f, size(f.image) <= {{.MaxLength}} && (f.image.startsWith(variables.registry + "/")
-  ? f.image.substring(size(variables.registry) + 1).matches("{{.Remainder}}")
-  : f.image.matches("{{.Reference}}") && !f.image.matches("{{.ImageID}}")))`},
-		// The references without the registry in front, and their names without tag
-		// and digest.
-		admissionregv1.Variable{Name: "sources", Expression: `variables.images.map(f, f.image.startsWith(variables.registry + "/") ? f.image.substring(size(variables.registry) + 1) : f.image)`},
-		admissionregv1.Variable{Name: "names", Expression: `variables.sources.map(s, s.find("^([^/]*:[0-9]+/)?[^:@]+"))`},
-		// The names in full: nginx as docker.io/library/nginx.
-		admissionregv1.Variable{Name: "canonical", Expression: `variables.names.map(n,
-  n.matches("^((index[.])?docker[.]io/)?[^/]*$") ? "docker.io/library/" + n.substring(n.lastIndexOf("/") + 1)
-  : n.startsWith("index.docker.io/") ? n.substring(6)
-  : n.matches("^(localhost/|[^/]*[.:])") ? n
-  : "docker.io/" + n)`},
-		// The names with the first alias in place of the others.
-		admissionregv1.Variable{Name: "folded", Expression: `variables.canonical.map(n, n.matches("^({{.Aliases}})/") && !n.matches("^({{.Aliases}})/{{.HostShaped}}")
-  ? "{{.Alias}}" + n.substring(size(n.find("^({{.Aliases}})/")) - 1) : n)`},
+		{Name: "images", Expression: fmt.Sprintf(`variables.found.filter(f, size(f.image) <= %d && f.image != "%s"
+  && !(size(f.image) == 64 && f.image.matches("%s"))
+  && [f.image.find("%s")].exists(name,
+    name.matches("%s")
+    && f.image.substring(size(name)).matches("%s")))`, maxLength, rewrite.Placeholder, imageID, namePart, legalName, legalSuffix)},
+		// Their names without tag and digest, as they are written and in full.
+		{Name: "names", Expression: `variables.images.map(f, f.image.find("` + namePart + `"))`},
+		{Name: "repositories", Expression: "variables.names.map(name,\n  " + canonical("name", "  ") + ")"},
 		// The paths below the registry, "" for a reference that is private or kept.
-		// The longest prefix wins; without one, the whole name is the path.
-		admissionregv1.Variable{Name: "paths", Expression: `
-{{- define "prefix"}}
-  : f == "{{.Prefix}}" || f.startsWith("{{.Prefix}}/") ? {{with .Target}}"{{.}}" + f.substring({{len $.Prefix}}){{else}}""{{end}}
-{{- end}}
-{{- define "default"}}(variables.canonical[i] == f && f.startsWith(variables.host + "/") ? "" : f.replace(":", "_")){{end -}}
+		{Name: "paths", Expression: "variables.repositories.map(repository,\n  " + mapped("  ") + ")"},
+	})
+}
 
-variables.folded.transformList(i, f,
-  variables.canonical[i].startsWith(variables.registry + "/") || variables.canonical[i].matches("{{.ECR}}|{{.Loopback}}") ? ""
-{{- range .BeforeAlias}}{{template "prefix" .}}{{end}}
-  : f.startsWith("{{.Alias}}/") && !f.matches("^{{.AliasPattern}}/{{.HostShaped}}") ? {{with .Targets -}}
-    (f.substring({{$.AliasLength}}).matches("{{.}}") ? {{template "default"}} : f.substring({{$.AliasLength}}))
-    {{- else}}f.substring({{.AliasLength}}){{end}}
-{{- range .AfterAlias}}{{template "prefix" .}}{{end}}
-  : {{template "default"}})`},
-	)
+// fieldsOf returns the image fields in the object's lists.
+func fieldsOf(lists []podspec.List) string {
+	var all []string
+	for _, l := range lists {
+		field := fmt.Sprintf(`{"path": "/spec/%s/" + string(i) + "/%s", "list": "%[1]s", "item": string(c.name), "env": "", "image": string(c.?%[3]s.orValue(""))}`,
+			l.Name, strings.Join(l.Image, "/"), strings.Join(l.Image, ".?"))
+		all = append(all, fmt.Sprintf("  object.spec.?%s.orValue([]).transformList(i, c, %s)", l.Name, field))
+		if l.Env {
+			all = append(all, fmt.Sprintf(`  object.spec.?%s.orValue([]).transformList(i, c, c.?env.orValue([]).transformList(j, e,
+      %s,
+      {"path": "/spec/%[1]s/" + string(i) + "/env/" + string(j) + "/value", "list": "%[1]s", "item": string(c.name), "env": string(e.name), "image": string(e.value)})).flatten()`,
+				l.Name, isListed))
+		}
+	}
+	return strings.Join(all, ",\n  ")
 }
 
 // PolicyMutation is the JSON patch that replaces the images which have a path and
@@ -78,15 +69,14 @@ variables.folded.transformList(i, f,
 func PolicyMutation() string {
 	return `variables.paths.transformList(i, path,
   path != ""
+    && variables.registry + "/" + path != variables.names[i]
     && size(variables.registry) + 1 + size(path) <= 255
-    && size(variables.canonical[i]) - variables.canonical[i].indexOf("/") <= 256
-    && (!variables.images[i].image.startsWith(variables.registry + "/") || size(variables.registry) - size(variables.host) + size(variables.names[i]) <= 255)
-    && (size(path) > 1 || variables.registry.contains("/") || !(variables.registry + "/").matches("` + rewrite.ECRPattern + `"))
-    && variables.registry + "/" + path + variables.sources[i].substring(size(variables.names[i])) != variables.images[i].image,
+    && size(variables.repositories[i]) - variables.repositories[i].indexOf("/") <= 256
+    && (size(path) > 1 || variables.registry.contains("/") || !(variables.registry + "/").matches("` + rewrite.ECRPattern + `")),
   JSONPatch{
     op: "replace",
     path: variables.images[i].path,
-    value: variables.registry + "/" + path + variables.sources[i].substring(size(variables.names[i]))
+    value: variables.registry + "/" + path + variables.images[i].image.substring(size(variables.names[i]))
   })`
 }
 
@@ -95,5 +85,5 @@ func PolicyMutation() string {
 // if it was called the first time, and would then miss what they inject into a
 // pod of private images.
 func PolicyConditions() []admissionregv1.MatchCondition {
-	return []admissionregv1.MatchCondition{{Name: "not-a-static-pod", Expression: `request.operation != "CREATE" || ` + notStaticPod}}
+	return []admissionregv1.MatchCondition{{Name: "not-a-static-pod", Expression: notStaticPod}}
 }

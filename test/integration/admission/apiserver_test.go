@@ -161,6 +161,11 @@ func (a *apiServer) create(namespace string, pod *corev1.Pod) (*corev1.Pod, bool
 	return a.admit(namespace, pod, nil, admission.Create, "", &metav1.CreateOptions{})
 }
 
+// update sends an update of a pod.
+func (a *apiServer) update(namespace string, pod, old *corev1.Pod) (*corev1.Pod, bool, error) {
+	return a.admit(namespace, pod, old, admission.Update, "", &metav1.UpdateOptions{})
+}
+
 // debug sends an update of the ephemeral containers.
 func (a *apiServer) debug(namespace string, pod, old *corev1.Pod) (*corev1.Pod, bool, error) {
 	return a.admit(namespace, pod, old, admission.Update, "ephemeralcontainers", &metav1.UpdateOptions{})

@@ -63,7 +63,7 @@ func TestTheCostOfLargePods(t *testing.T) {
 						t.Errorf("%s: 100 containers cost %d, and %d in the guard; want %d and 150000 at most", engine, cost, r.Guard.Cost, most)
 					}
 					if n <= 600 && (r.Public() || rewritten.Public()) {
-						t.Errorf("%s: %d containers are too many: %s%s%s", engine, n, r.Error, r.Guard.Message, rewritten.Guard.Message)
+						t.Errorf("%s: %d containers are too many: %s%s%s%s", engine, n, r.Error, rewritten.Error, r.Guard.Message, rewritten.Guard.Message)
 					}
 				}
 			}
@@ -94,7 +94,7 @@ func marshal(t *testing.T, pod *corev1.Pod) []byte {
 func TestAPodBeyondTheLimit(t *testing.T) {
 	for policy, refused := range map[string]bool{"Fail": true, "": false} {
 		p := startPolicies(t, rewrite.Config{Registry: corpus.Registry}, deploy.Options{FailurePolicy: policy})
-		for n, beyond := range map[int]bool{600: false, 1000: true} {
+		for n, beyond := range map[int]bool{600: false, 1500: true} {
 			pod := large(n)
 			got, err := p.create("castai-agent", pod)
 			if (err != nil) != (beyond && refused) {

@@ -50,15 +50,6 @@ var different = map[string]struct {
 	config                 rewrite.Config
 	image, webhook, policy string
 }{
-	"a registry on Docker Hub is compared as text: a short name below it is not read back": {
-		rewrite.Config{Registry: "docker.io/acme"}, "acme/quay.io/x/y:1", "docker.io/acme/quay.io/x/y:1", "acme/quay.io/x/y:1",
-	},
-	"the same for an alias": {
-		rewrite.Config{Registry: "docker.io/acme"}, "acme/ghcr.io/castai/images/agent:1", "docker.io/acme/agent:1", "acme/ghcr.io/castai/images/agent:1",
-	},
-	"the same for the old name of Docker Hub": {
-		rewrite.Config{Registry: "docker.io/acme"}, "index.docker.io/acme/quay.io/x/y:1", "docker.io/acme/quay.io/x/y:1", "index.docker.io/acme/quay.io/x/y:1",
-	},
 	"a reference of more than 1024 characters is not looked at": {
 		rewrite.Config{Registry: "a.io", Rules: []rewrite.Rule{{Source: long, Target: "p"}}}, long + "/x:1", "a.io/p/x:1", long + "/x:1",
 	},

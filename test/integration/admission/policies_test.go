@@ -160,9 +160,17 @@ func (p *policies) create(namespace string, pod *corev1.Pod) (*corev1.Pod, error
 	return a.GetObject().(*corev1.Pod), err
 }
 
+// update sends an update of a pod through the policy.
+func (p *policies) update(namespace string, pod, old *corev1.Pod) (*corev1.Pod, error) {
+	return p.admitUpdate(request(namespace, pod, old, ""))
+}
+
 // debug sends an update of the ephemeral containers through the policy.
 func (p *policies) debug(namespace string, pod, old *corev1.Pod) (*corev1.Pod, error) {
-	a := request(namespace, pod, old, "ephemeralcontainers")
+	return p.admitUpdate(request(namespace, pod, old, "ephemeralcontainers"))
+}
+
+func (p *policies) admitUpdate(a admission.Attributes) (*corev1.Pod, error) {
 	err := p.mutating.Admit(context.Background(), a, admission.NewObjectInterfacesFromScheme(clientscheme.Scheme))
 	return a.GetObject().(*corev1.Pod), err
 }
