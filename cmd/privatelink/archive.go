@@ -23,7 +23,7 @@ environment, privatelink import copies them to the private registry.
 
 Images are selected as for privatelink mirror. Each layer is stored once. FILE.sha256
 contains the digest for sha256sum -c. If an export is interrupted, start it again: it
-resumes from FILE.partial.
+resumes from FILE.partial. Images that cannot be read are left out and reported.
 
 --split writes several files, FILE.000 and so on, for size-limited media. --since
 excludes layers of the images in an older lock file; the import verifies that the
@@ -31,7 +31,8 @@ private registry has them.
 
 Exit codes:
   0  the archive is complete
-  1  at least one image could not be read, or the archive could not be written
+  1  at least one image could not be read and is not in the archive, a source names no
+     image, or the archive could not be written
   2  invalid usage or configuration`,
 		Example: `  # Export the images of the first two onboarding phases
   privatelink export --config privatelink.yaml --set phase1,phase2 --to castai.tar
@@ -61,7 +62,7 @@ Exit codes:
 	c.Flags().StringVar(&o.File, "to", "", "archive `FILE` to write")
 	c.Flags().StringVar(&o.Split, "split", "", "maximum `SIZE` of one file, such as 4G; 4095M for FAT32")
 	c.Flags().StringVar(&o.Since, "since", "", "lock `FILE` of the images that the private registry has already")
-	c.Flags().StringVarP(&output, "output", "o", "", "json: a summary")
+	c.Flags().StringVarP(&output, "output", "o", "", "json: one line for each image that failed, and a summary as the last line")
 	_ = c.MarkFlagFilename("to")
 	_ = c.MarkFlagFilename("since", "yaml")
 	return c
@@ -83,11 +84,13 @@ Of a split archive, name any part or the whole; all parts must be in one folder.
 content is verified by its digest, and an image is tagged only after all of it is
 present. If an import is interrupted, start it again: it resumes where it stopped.
 
-If the archive was made for another registry, the targets follow the configuration.
+If the archive was made for another registry, the targets follow the configuration. An
+archive for this registry is refused if its targets differ from the configuration.
 
 Exit codes:
   0  all images are in the private registry
-  1  at least one image could not be copied, or the archive is incomplete
+  1  at least one image could not be copied or is not in the archive, or the archive is
+     damaged
   2  invalid usage or configuration
   3  (--dry-run) at least one image is missing or differs`,
 		Example: `  # Show what would be copied

@@ -50,13 +50,18 @@ with all platforms, signatures and attestations, and is recorded in the lock fil
 Later runs copy the recorded digests, even if a public tag has moved; --update
 resolves the tags again. Images that are already present are skipped.
 
+A source that names no image is an error, and nothing is copied. An image that fails
+does not stop the others: it keeps its old entry in the lock file, or is listed there
+as not copied.
+
 On ECR, missing repositories are created as configured. A tag of the private registry
 that refers to another image is not changed, unless --overwrite is set. If a run is
 interrupted, start it again: it resumes where it stopped.
 
 Exit codes:
   0  all images are in the private registry
-  1  at least one image could not be copied
+  1  at least one image could not be copied or has no name in the private registry, or
+     a source names no image
   2  invalid usage or configuration
   3  (--dry-run) at least one image is missing or differs`,
 		Example: `  # Copy the images of the first two onboarding phases
@@ -88,7 +93,8 @@ public tags are resolved.
 
 Exit codes:
   0  all images are in the private registry
-  1  at least one image could not be compared
+  1  at least one image could not be compared, has no name in the private registry, or
+     was not copied when the lock file was written; or a source names no image
   2  invalid usage or configuration
   3  at least one image is missing or differs`,
 		Example: `  # Check the images in the lock file

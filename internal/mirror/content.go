@@ -19,7 +19,10 @@ import (
 // Content is all that a set of images consists of. Each manifest and blob is listed
 // once.
 type Content struct {
-	Lock      *lock.Lock
+	// Lock lists the images that were read, and those that failed as not copied.
+	Lock *lock.Lock
+	// Failed are the images that could not be read.
+	Failed    []*Item
 	Manifests []Manifest // sorted by digest
 	Blobs     []Blob     // sorted by digest
 	// Referrers lists, by the digest of a manifest, what refers to it.
@@ -41,23 +44,32 @@ type Blob struct {
 }
 
 // ReadContent reads what images consist of, except for their blobs. It does not use
-// the target. The error names every image that cannot be read. prefix and old are as
-// for BuildLock.
+// the target. Images that cannot be read are in Content.Failed; it is an error if none
+// can be read. prefix and old are as for BuildLock.
 func (m *Mirror) ReadContent(ctx context.Context, jobs []Job, prefix string, old *lock.Lock) (*Content, error) {
 	items, err := m.readImages(ctx, jobs)
 	if err != nil {
 		return nil, err
 	}
 	failConflicts(items)
+	c := &Content{Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}
+	var read []*Item
+	var errs []error
 	for _, i := range items {
-		if i.Err != nil {
-			return nil, i.Err
+		if i.Err == nil {
+			read = append(read, i)
+			continue
 		}
+		c.Failed = append(c.Failed, i)
+		errs = append(errs, fmt.Errorf("%s: %w", i.Source, i.Err))
 	}
-	c := &Content{Lock: m.BuildLock(prefix, &Plan{Items: items}, old),
-		Referrers: map[digest.Digest][]ocispec.Descriptor{}, SignatureTags: map[string]ocispec.Descriptor{}}
-	c.addContents(items)
-	for _, i := range items {
+	if len(read) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	c.Lock = m.BuildLock(prefix, &Plan{Items: read}, old)
+	c.Lock.NotCopied = m.BuildLock(prefix, &Plan{Items: c.Failed}, nil).NotCopied
+	c.addContents(read)
+	for _, i := range read {
 		for _, r := range i.referrers {
 			c.addReferrer(r)
 		}
@@ -65,27 +77,32 @@ func (m *Mirror) ReadContent(ctx context.Context, jobs []Job, prefix string, old
 	return c, nil
 }
 
-// readImages reads all images before it fails.
+// readImages reads all images. The error is that of the context.
 func (m *Mirror) readImages(ctx context.Context, jobs []Job) ([]*Item, error) {
 	items := make([]*Item, len(jobs))
-	errs := make([]error, len(jobs))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(m.parallel())
 	for n, j := range jobs {
 		i := &Item{Job: j}
 		items[n] = i
 		all.Go(func() error {
-			err := m.resolveSource(ctx, i)
-			if err == nil {
-				err = m.readImage(ctx, i)
-			}
-			if err != nil {
-				errs[n] = fmt.Errorf("%s: %w", i.Source, err)
+			if err := m.readForArchive(ctx, i); err != nil {
+				i.fail(err)
 			}
 			return context.Cause(ctx)
 		})
 	}
-	return items, errors.Join(all.Wait(), errors.Join(errs...))
+	return items, all.Wait()
+}
+
+func (m *Mirror) readForArchive(ctx context.Context, i *Item) error {
+	if i.Refused != nil {
+		return i.Refused
+	}
+	if err := m.resolveSource(ctx, i); err != nil {
+		return err
+	}
+	return m.readImage(ctx, i)
 }
 
 func (c *Content) addContents(items []*Item) {

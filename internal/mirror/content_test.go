@@ -36,6 +36,13 @@ func TestReadContent(t *testing.T) {
 		t.Errorf("%d requests to the target", n)
 	}
 	p.jobs[0].Source += "-missing"
+	c, err = p.mirror.ReadContent(t.Context(), p.jobs, p.target.Host, nil)
+	if err != nil || len(c.Failed) != 1 || c.Failed[0].Source != p.jobs[0].Source || c.Failed[0].Err == nil {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if len(c.Lock.Images) != 1 || len(c.Lock.NotCopied) != 1 || c.Lock.NotCopied[0].Source != p.jobs[0].Source || len(c.Manifests) != 3 {
+		t.Errorf("lock %+v, %d manifests", c.Lock, len(c.Manifests))
+	}
 	p.jobs[1].Source += "-missing"
 	_, err = p.mirror.ReadContent(t.Context(), p.jobs, p.target.Host, nil)
 	if err == nil || !strings.Contains(err.Error(), p.jobs[0].Source) || !strings.Contains(err.Error(), p.jobs[1].Source) {

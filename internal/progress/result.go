@@ -41,13 +41,17 @@ func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
 		Upload: p.Upload, Mount: p.Mount, Read: p.Read, Seconds: took.Seconds(), Images: []summaryImage{},
 	}
 	for _, i := range p.Items {
-		image := summaryImage{Source: i.Source, Target: i.Target, State: i.State, Digest: i.Digest().String(), Found: i.Found.String()}
-		if i.Err != nil {
-			image.Error = i.Err.Error()
-		}
-		s.Images = append(s.Images, image)
+		s.Images = append(s.Images, newSummaryImage(i))
 	}
 	r.line(s)
+}
+
+func newSummaryImage(i *mirror.Item) summaryImage {
+	image := summaryImage{Source: i.Source, Target: i.Target, State: i.State, Digest: i.Digest().String(), Found: i.Found.String()}
+	if i.Err != nil {
+		image.Error = i.Err.Error()
+	}
+	return image
 }
 
 // Compared reports a plan that will not be run. It returns an error with exit
@@ -125,6 +129,8 @@ type exportSummary struct {
 	Kept     int64          `json:"keptBytes"`
 	Assumed  int64          `json:"assumedBytes"`
 	Warnings []string       `json:"warnings,omitempty"`
+	// Failed are the images that are not in the archive.
+	Failed []summaryImage `json:"failed,omitempty"`
 }
 
 type exportedFile struct {
@@ -133,12 +139,24 @@ type exportedFile struct {
 	Digest string `json:"digest"`
 }
 
-// Exported reports the archive that an export wrote.
-func (r *Reporter) Exported(s archive.Summary) {
+// Exported reports the archive that an export wrote, and the images that are not in it.
+// These make the result an error with exit code 1.
+func (r *Reporter) Exported(s archive.Summary, failed []*mirror.Item) error {
+	r.exported(s, failed)
+	if len(failed) > 0 {
+		return exitcode.AlreadyPrintedf("%d images are not in the archive", len(failed))
+	}
+	return nil
+}
+
+func (r *Reporter) exported(s archive.Summary, failed []*mirror.Item) {
 	if r.JSON {
 		j := exportSummary{Event: "summary", Version: r.Version, Bytes: s.Size, Images: s.Images, Blobs: s.Blobs, Fetched: s.Fetched, Kept: s.Kept, Assumed: s.Assumed, Warnings: s.Unread}
 		for _, p := range s.Parts {
 			j.Files = append(j.Files, exportedFile{p.Name, p.Size, p.Digest.String()})
+		}
+		for _, i := range failed {
+			j.Failed = append(j.Failed, newSummaryImage(i))
 		}
 		r.line(j)
 		return
@@ -155,6 +173,9 @@ func (r *Reporter) Exported(s archive.Summary) {
 	}
 	if s.Assumed > 0 {
 		fmt.Fprintf(r.Out, ", %s are left out: the private registry must have them", FormatBytes(s.Assumed))
+	}
+	if len(failed) > 0 {
+		fmt.Fprintf(r.Out, "; %d images failed and are not in the archive", len(failed))
 	}
 	fmt.Fprintln(r.Out)
 }

@@ -55,7 +55,8 @@ func TestResults(t *testing.T) {
 		"copied": {func(r *Reporter) error {
 			return r.Copied(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateCopied)}}, &done, time.Second)
 		}, exitcode.OK},
-		"exported": {func(r *Reporter) error { r.Exported(summary); return nil }, exitcode.OK},
+		"exported":        {func(r *Reporter) error { return r.Exported(summary, nil) }, exitcode.OK},
+		"exported-partly": {func(r *Reporter) error { return r.Exported(summary, plan().Items[1:2]) }, exitcode.Failed},
 	} {
 		for _, json := range []bool{false, true} {
 			file := name + map[bool]string{false: ".txt", true: ".json"}[json]
@@ -73,7 +74,9 @@ func TestResults(t *testing.T) {
 
 func TestAFirstExportOmitsEmptyFields(t *testing.T) {
 	var out bytes.Buffer
-	New(Options{Out: &out, ErrOut: &out}).Exported(archive.Summary{Images: 1, Size: 1024, Fetched: 1024})
+	if err := New(Options{Out: &out, ErrOut: &out}).Exported(archive.Summary{Images: 1, Size: 1024, Fetched: 1024}, nil); err != nil {
+		t.Error(err)
+	}
 	if got := strings.TrimSpace(out.String()); got != "1 images, 1.0 KiB; 1.0 KiB were fetched" {
 		t.Errorf("%q", got)
 	}

@@ -53,20 +53,19 @@ func Export(ctx context.Context, o ExportOptions) error {
 	if err != nil {
 		return err
 	}
-	if len(jobs) == 0 {
-		return exitcode.Usagef("none of the images has to be copied: there is nothing to export")
-	}
 	if err := checkLockFile(o.Lock.Name); err != nil {
 		return err
 	}
-	m, _, err := o.mirror(ctx)
+	m, client, err := o.mirror(ctx)
 	if err != nil {
 		return err
 	}
+	client.ExpectPulls(sources(jobs))
 	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), known)
 	if err != nil {
 		return err
 	}
+	o.reportFailed(content.Failed)
 	var p mirror.Progress
 	stop := o.Reporter.Start(ctx, &p)
 	summary, err := archive.Write(ctx, content, m.Source, archive.WriteOptions{File: o.File, Split: split, Since: since, Parallel: o.Parallel, Progress: &p})
@@ -74,8 +73,22 @@ func Export(ctx context.Context, o ExportOptions) error {
 	if err != nil {
 		return err
 	}
-	o.Reporter.Exported(summary)
-	return content.Lock.Write(o.Lock.Name)
+	// The archive does not have the images that failed. In the lock file, they keep
+	// their old entries.
+	written := content.Lock
+	kept := m.BuildLock(o.Rules.Registry(), &mirror.Plan{Items: content.Failed}, known)
+	written.Images, written.NotCopied = append(written.Images, kept.Images...), kept.NotCopied
+	if err := o.writeLock(o.Lock.Name, written, known); err != nil {
+		return err
+	}
+	return o.Reporter.Exported(summary, content.Failed)
+}
+
+// reportFailed reports images that could not be read.
+func (o Options) reportFailed(items []*mirror.Item) {
+	for _, i := range items {
+		o.Reporter.Event(mirror.Event{Kind: mirror.EventFailed, Source: i.Source, Target: i.Target, Message: i.Err.Error()})
+	}
 }
 
 // checkFile returns a usage error if the archive cannot be created.
@@ -188,7 +201,11 @@ func (o ImportOptions) jobs(l *lock.Lock) ([]mirror.Job, error) {
 		jobs = append(jobs, mirror.Job{Source: e.Source, Target: ref, Locked: &mirror.Locked{Digest: e.Digest}, Why: e.Why})
 	}
 	for _, n := range l.NotCopied {
-		jobs = append(jobs, mirror.Job{Source: n.Source, Why: n.Why, Refused: errors.New("the archive does not have it, because the export failed to read it: export again")})
+		job := mirror.Job{Source: n.Source, Why: n.Why, Refused: errors.New("the archive does not have it, because the export failed to read it: export again")}
+		if r := o.Rules.Image(n.Source); r.Changed() {
+			job.Target = r.Target
+		}
+		jobs = append(jobs, job)
 	}
 	return jobs, exitcode.AsUsage(errors.Join(errs...))
 }

@@ -4,6 +4,8 @@ package transfer
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -121,7 +123,7 @@ func TestExportErrors(t *testing.T) {
 		}, exitcode.Usage, "none of the images has to be copied"},
 		"a lock file without a folder": {func(f *fixture, o *ExportOptions) { o.Lock.Name = f.file("none/lock.yaml") }, exitcode.Usage, "does not exist: create it"},
 		"too many transfers at a time": {func(_ *fixture, o *ExportOptions) { o.Parallel = 1000 }, exitcode.Usage, "--parallel 1000"},
-		"an image that is missing":     {func(f *fixture, o *ExportOptions) { o.Sources = f.sources("a", "missing") }, exitcode.Failed, "castai/missing:v1"},
+		"no image that can be read":    {func(f *fixture, o *ExportOptions) { o.Sources = f.sources("missing") }, exitcode.Failed, "castai/missing:v1"},
 		"a folder that does not exist": {func(f *fixture, o *ExportOptions) { o.File = f.file("none/images.tar") }, exitcode.Usage, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,6 +136,38 @@ func TestExportErrors(t *testing.T) {
 			wantMissing(t, f.file("images.tar"))
 		})
 	}
+}
+
+func TestAnExportLeavesOutImagesThatFail(t *testing.T) {
+	f := newFixture(t)
+	f.push(t, "a", 1)
+	before := f.push(t, "b", 2)
+	o := ExportOptions{Options: f.options(t), Sources: f.sources("a", "b"), Lock: f.lockFile(), File: f.file("first.tar")}
+	f.want(t, Export(t.Context(), o), exitcode.OK, "2 images, ")
+
+	f.public.SetFault(fakeregistry.When(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/castai/b/") }, fakeregistry.Respond(http.StatusForbidden, "")))
+	o.Sources, o.File, o.Lock.Update = f.sources("a", "b", "missing"), f.file("images.tar"), true
+	o.Sources.Stdin = io.MultiReader(o.Sources.Stdin, strings.NewReader(pod(unmapped)))
+	err := Export(t.Context(), o)
+	for _, want := range []string{"/castai/b:v1: ", "/castai/missing:v1: ", unmapped + ": not rewritten", "3 images failed and are not in the archive"} {
+		if output := f.out.String() + f.errOut.String(); !strings.Contains(output, want) {
+			t.Errorf("the output lacks %q:\n%s", want, output)
+		}
+	}
+	f.want(t, err, exitcode.Failed, "1 images, ")
+	l := readLock(t, o.Lock.Name)
+	if len(l.Images) != 2 || l.Images[1].Digest.String() != before || len(l.NotCopied) != 2 {
+		t.Errorf("lock file %+v", l)
+	}
+
+	// The import copies what there is, and does not pass for a whole one.
+	i := ImportOptions{Options: f.options(t), File: o.File, LockFile: f.file("imported.lock.yaml")}
+	f.want(t, Import(t.Context(), i), exitcode.Failed, "/castai/b:v1: the archive does not have it")
+	fakeregistry.Verify(t, f.target("a"))
+	if l := readLock(t, i.LockFile); len(l.Images) != 1 || len(l.NotCopied) != 3 {
+		t.Errorf("lock file of the import %+v", l)
+	}
+	f.want(t, Check(t.Context(), CopyOptions{Options: f.options(t), Lock: selection.LockFile{Name: i.LockFile}}), exitcode.Failed, "1 present, 0 missing, 0 differ, 3 failed")
 }
 
 func TestImportErrors(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
@@ -191,13 +192,19 @@ func (o Options) writeLock(file string, l, known *lock.Lock) error {
 }
 
 // PrintLock resolves the tags of the images at their source registries, and writes
-// a lock file to w.
+// a lock file to w. Images that cannot be resolved are listed as not copied, and make
+// the result an error. Images that the rules do not map are listed as not copied, too;
+// the caller reports them.
 func PrintLock(ctx context.Context, o Options, s selection.Sources, images []catalog.Entry, w io.Writer) error {
+	jobs := s.ToCopy(images)
+	if len(jobs) == 0 {
+		return exitcode.Usagef("none of the images has to be copied: the lock file would be empty")
+	}
 	m, _, err := o.mirror(ctx)
 	if err != nil {
 		return err
 	}
-	content, err := m.ReadContent(ctx, s.ToCopy(images), o.Rules.Registry(), nil)
+	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), nil)
 	if err != nil {
 		return err
 	}
@@ -205,6 +212,13 @@ func PrintLock(ctx context.Context, o Options, s selection.Sources, images []cat
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(text)
-	return err
+	if _, err := w.Write(text); err != nil {
+		return err
+	}
+	unresolved := slices.DeleteFunc(content.Failed, func(i *mirror.Item) bool { return i.Refused != nil })
+	o.reportFailed(unresolved)
+	if n := len(unresolved); n > 0 {
+		return exitcode.AlreadyPrintedf("%d images could not be resolved", n)
+	}
+	return nil
 }

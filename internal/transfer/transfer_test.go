@@ -376,9 +376,17 @@ func TestPrintLock(t *testing.T) {
 	missing := []catalog.Entry{{Source: f.publicHost + "/castai/missing:v1", Target: f.target("missing"), Copy: true}}
 	text.Reset()
 	f.want(t, PrintLock(t.Context(), o, s, missing, &text), exitcode.Failed, "castai/missing:v1")
+	f.want(t, PrintLock(t.Context(), o, s, nil, &text), exitcode.Usage, "the lock file would be empty")
 	o.Parallel = 0
 	f.want(t, PrintLock(t.Context(), o, s, images, &text), exitcode.Usage, "--parallel 0")
 	if text.Len() > 0 {
 		t.Errorf("a run that failed printed %s", text.String())
+	}
+
+	o.Parallel = 4
+	some := append(slices.Clone(images), missing[0], catalog.Entry{Source: "X Y", Outcome: rewrite.Unmapped, Rule: "not rewritten"})
+	f.want(t, PrintLock(t.Context(), o, s, some, &text), exitcode.Failed, "failed: "+missing[0].Source)
+	if l, err := lock.Parse("output", text.Bytes()); err != nil || len(l.Images) != 1 || len(l.NotCopied) != 2 {
+		t.Errorf("%+v, %v", l, err)
 	}
 }
