@@ -169,7 +169,7 @@ func handshakeAt(now time.Time, addr string, v view) error {
 // ahead puts a CA into the Secret as a replica does whose clock is ahead.
 func (a *api) ahead(t *testing.T, by time.Duration) []byte {
 	t.Helper()
-	ca, key, err := newCA(time.Now().Add(by), "ahead", year)
+	ca, key, err := newCA(time.Now().Add(by), "ahead", dnsName, year)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,26 +11,41 @@ import (
 	"time"
 )
 
-// union returns each certificate of the bundles once, without those that have
-// expired at now. The order depends on the certificates alone, last to expire
-// first, so that replicas agree on the bytes and a second union changes nothing.
+// maxCAs is the number of certificates in a caBundle. A rotation needs two. The
+// number is limited because an object in etcd is, and a writer that replaces the CA
+// over and over again, by a mistake or on purpose, would otherwise fill it.
+const maxCAs = 16
+
+// union returns the certificates of ca and of the bundles, each once and without
+// those that have expired at now. If there are more than maxCAs, those of the bundles
+// that became valid first are dropped. The order depends on the certificates alone,
+// last to expire first, so that replicas agree on the bytes and a second union
+// changes nothing.
 //
 // Other PEM blocks and text are dropped: a caBundle is edited by hand, by
 // templates and by other controllers, and neither a typo nor a pasted key may
 // keep the CA out of it.
-func union(now time.Time, bundles ...[]byte) []byte {
-	var all []*x509.Certificate
+func union(now time.Time, ca []byte, bundles ...[]byte) []byte {
+	all := parse(ca)
+	required := len(all)
 	for _, b := range bundles {
 		for _, c := range parse(b) {
-			if !now.After(c.NotAfter) {
+			if !slices.ContainsFunc(all[:required], c.Equal) {
 				all = append(all, c)
 			}
 		}
 	}
+	others := all[required:]
+	slices.SortFunc(others, func(a, b *x509.Certificate) int {
+		return cmp.Or(b.NotBefore.Compare(a.NotBefore), bytes.Compare(a.Raw, b.Raw))
+	})
+	others = slices.CompactFunc(others, (*x509.Certificate).Equal)
+	others = slices.DeleteFunc(others, func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
+	others = others[:min(len(others), max(0, maxCAs-required))]
+	all = slices.DeleteFunc(all[:required+len(others)], func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 	slices.SortFunc(all, func(a, b *x509.Certificate) int {
 		return cmp.Or(b.NotAfter.Compare(a.NotAfter), bytes.Compare(a.Raw, b.Raw))
 	})
-	all = slices.CompactFunc(all, (*x509.Certificate).Equal)
 	var out bytes.Buffer
 	for _, c := range all {
 		// Writing to a bytes.Buffer does not fail.
@@ -64,4 +79,13 @@ func parse(bundle []byte) []*x509.Certificate {
 		}
 	}
 	return out
+}
+
+// firstCertificate returns the first certificate of a bundle in PEM, or nil. It is
+// the one that tls.X509KeyPair takes for the key's.
+func firstCertificate(bundle []byte) []byte {
+	for _, c := range parse(bundle) {
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+	}
+	return nil
 }

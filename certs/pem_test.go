@@ -15,7 +15,7 @@ import (
 // testCA is a CA certificate with its key, in PEM.
 func testCA(t testing.TB, name string, lifetime time.Duration) (cert, key []byte) {
 	t.Helper()
-	cert, key, err := newCA(time.Now(), name, lifetime)
+	cert, key, err := newCA(time.Now(), name, dnsName, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +50,57 @@ func TestUnion(t *testing.T) {
 		"carriage returns do no harm":                  {[][]byte{bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n"))}, a},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := union(now, tc.in...); !bytes.Equal(got, tc.want) {
+			if got := union(now, nil, tc.in...); !bytes.Equal(got, tc.want) {
 				t.Errorf("got\n%s\nwant\n%s", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestUnionIsBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	ca, _ := testCA(t, "ours", time.Hour)
+	ca2, _ := testCA(t, "before ours", time.Hour)
+	var bundle, newest []byte
+	for i := range 3 * maxCAs {
+		other, _, err := newCA(now.Add(time.Duration(i)*time.Minute), "other", dnsName, year)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest = other
+		bundle = union(now, ca, bundle, other)
+	}
+	if n := len(parse(bundle)); n != maxCAs {
+		t.Errorf("%d certificates, want %d", n, maxCAs)
+	}
+	if !holds(bundle, ca) || !holds(bundle, newest) {
+		t.Error("the CA or the newest other certificate was dropped")
+	}
+	bundle = union(now, ca2, bundle)
+	if !holds(bundle, ca2) || len(parse(bundle)) != maxCAs {
+		t.Error("a new CA does not displace another certificate")
+	}
+	if repeated := union(now, ca2, bundle); !bytes.Equal(repeated, bundle) {
+		t.Error("a second union changes the bundle")
+	}
+}
+
+func TestFirstCertificate(t *testing.T) {
+	t.Parallel()
+	a, aKey := testCA(t, "a", time.Hour)
+	b, _ := testCA(t, "b", time.Hour)
+	for name, tc := range map[string]struct{ in, want []byte }{
+		"none":       {nil, nil},
+		"no PEM":     {[]byte("x"), nil},
+		"a key":      {aKey, nil},
+		"one":        {a, a},
+		"two":        {join(b, a), b},
+		"after text": {join([]byte("# ours\n"), a), a},
+	} {
+		if got := firstCertificate(tc.in); !bytes.Equal(got, tc.want) {
+			t.Errorf("%s: have %q", name, got)
+		}
 	}
 }
 
@@ -90,11 +137,11 @@ func FuzzUnion(f *testing.F) {
 	f.Add([]byte("-----BEGIN CERTIFICATE-----"), other[:100])
 	f.Add([]byte(strings.ReplaceAll(string(other), "\n", "\r\n")), []byte{0, 0xff})
 	f.Fuzz(func(t *testing.T, x, y []byte) {
-		got := union(now, x, y, ca)
+		got := union(now, ca, x, y)
 		if !holds(got, ca) {
 			t.Fatalf("our CA is not in %q", got)
 		}
-		if repeated := union(now, got); !bytes.Equal(repeated, got) {
+		if repeated := union(now, nil, got); !bytes.Equal(repeated, got) {
 			t.Fatalf("a second union changes %q to %q", got, repeated)
 		}
 		if other := union(now, ca, y, x); !bytes.Equal(other, got) {
@@ -107,9 +154,12 @@ func FuzzUnion(f *testing.F) {
 			}
 		}
 		for _, c := range append(parse(x), parse(y)...) {
-			if !now.After(c.NotAfter) && !slices.ContainsFunc(have, c.Equal) {
+			if !now.After(c.NotAfter) && !slices.ContainsFunc(have, c.Equal) && len(have) < maxCAs {
 				t.Fatalf("%s was lost", c.Subject)
 			}
+		}
+		if len(have) > maxCAs {
+			t.Fatalf("%d certificates, want at most %d", len(have), maxCAs)
 		}
 		if before := slices.Concat(parse(x), parse(y), parse(ca)); len(have) > len(before) {
 			t.Fatalf("%d certificates became %d", len(before), len(have))

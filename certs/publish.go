@@ -63,7 +63,7 @@ func (p *publisher) repair(ctx context.Context) error {
 	return err
 }
 
-func addCA(old, ca []byte) []byte { return union(time.Now(), old, ca) }
+func addCA(old, ca []byte) []byte { return union(time.Now(), ca, old) }
 
 // write sets each caBundle to bundle of its old content and the CA. If lazy, it
 // does not read the Secret if the configuration holds the CA last seen.
@@ -130,10 +130,11 @@ func (p *publisher) authority(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ca := parse(s.Data[caKey])[0]; p.makeCA != nil && needsBackdating(time.Now(), ca) {
-		return p.replace(ctx, s, ca.NotBefore)
+	ca := firstCertificate(s.Data[caKey])
+	if c := parse(ca)[0]; p.makeCA != nil && needsBackdating(time.Now(), c) {
+		return p.replace(ctx, s, c.NotBefore)
 	}
-	return s.Data[caKey], nil
+	return ca, nil
 }
 
 // read returns the Secret, which holds a CA.

@@ -67,7 +67,7 @@ func TestConcurrentPublishersKeepBothCAs(t *testing.T) {
 		mu.Unlock()
 	}
 	var cas [][]byte
-	for round := range 10 {
+	for round := range maxCAs / 2 {
 		cert, _ := a.setCA(t, fmt.Sprint("ca ", round))
 		cas = append(cas, cert)
 		extra, _ := testCA(t, fmt.Sprint("extra ", round), time.Hour)
@@ -79,7 +79,7 @@ func TestConcurrentPublishersKeepBothCAs(t *testing.T) {
 			}
 		})
 		wg.Go(func() { // a replica whose Secret had another CA
-			_, err := a.publisher().write(t.Context(), false, func(old, _ []byte) []byte { return union(time.Now(), old, extra) })
+			_, err := a.publisher().write(t.Context(), false, func(old, _ []byte) []byte { return union(time.Now(), extra, old) })
 			if err != nil {
 				t.Error(err)
 			}

@@ -23,6 +23,7 @@ type ResetConfig struct {
 	Namespace         string
 	SecretName        string
 	ConfigurationName string
+	ServiceName       string // the CA is for <ServiceName>.<Namespace>.svc alone
 
 	CommonName string        // subject of the new CA; default CommonName
 	CADuration time.Duration // default 365 days
@@ -48,8 +49,8 @@ type ResetConfig struct {
 // If Reset returns an error or is interrupted, the old CA may still be trusted:
 // run it again.
 func Reset(ctx context.Context, cfg ResetConfig) error {
-	if cfg.Client == nil || cfg.Namespace == "" || cfg.SecretName == "" || cfg.ConfigurationName == "" {
-		return errors.New("reset certificates: Client, Namespace, SecretName and ConfigurationName are required")
+	if cfg.Client == nil || cfg.Namespace == "" || cfg.SecretName == "" || cfg.ConfigurationName == "" || cfg.ServiceName == "" {
+		return errors.New("reset certificates: Client, Namespace, SecretName, ConfigurationName and ServiceName are required")
 	}
 	cfg = cfg.withDefaults()
 	if err := cfg.reset(ctx); err != nil {
@@ -120,7 +121,7 @@ func (cfg ResetConfig) reset(ctx context.Context) error {
 
 // replaceSecret writes a new CA in the form that cert-manager's authority keeps it.
 func (cfg ResetConfig) replaceSecret(ctx context.Context, p *publisher) (ca []byte, _ error) {
-	ca, key, err := newCA(time.Now(), cfg.CommonName, cfg.CADuration)
+	ca, key, err := newCA(time.Now(), cfg.CommonName, serviceName(cfg.ServiceName, cfg.Namespace), cfg.CADuration)
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}

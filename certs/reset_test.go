@@ -19,7 +19,7 @@ import (
 func (a *api) reset(change func(*ResetConfig)) ResetConfig {
 	cfg := ResetConfig{
 		Client: a.client(), Namespace: namespace, SecretName: secretName,
-		ConfigurationName: configuration, Settle: 2 * lag,
+		ConfigurationName: configuration, ServiceName: service, Settle: 2 * lag,
 	}
 	if change != nil {
 		change(&cfg)

@@ -87,11 +87,13 @@ func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 	}
 	s := &SelfManaged{
 		cfg:  cfg,
-		name: cfg.ServiceName + "." + cfg.Namespace + ".svc",
+		name: serviceName(cfg.ServiceName, cfg.Namespace),
 		pub: &publisher{
 			client: client, namespace: cfg.Namespace, secret: cfg.SecretName,
 			configuration: cfg.ConfigurationName, log: cfg.Log,
-			makeCA: func() (cert, key []byte, err error) { return newCA(time.Now(), cfg.CommonName, cfg.CADuration) },
+			makeCA: func() (cert, key []byte, err error) {
+				return newCA(time.Now(), cfg.CommonName, serviceName(cfg.ServiceName, cfg.Namespace), cfg.CADuration)
+			},
 		},
 	}
 	s.source = &servertls.DynamicSource{DNSNames: []string{s.name}, RetryInterval: retryInterval}

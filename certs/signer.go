@@ -83,7 +83,7 @@ func (s *signer) leaf(template *x509.Certificate, ca []byte) (*x509.Certificate,
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(secret.Data[caKey], ca) {
+	if !bytes.Equal(firstCertificate(secret.Data[caKey]), ca) {
 		return nil, errReplaced
 	}
 	pair, err := tls.X509KeyPair(ca, secret.Data[corev1.TLSPrivateKeyKey])
@@ -91,6 +91,9 @@ func (s *signer) leaf(template *x509.Certificate, ca []byte) (*x509.Certificate,
 		return nil, fmt.Errorf("%s: %w", s.source.pub.secretName(), err)
 	}
 	issuer, now := parse(ca)[0], time.Now()
+	if !mayIssue(issuer, s.source.name) {
+		return nil, fmt.Errorf("the CA of %s is limited to %s and cannot sign for %s; replace it: privatelink certs reset", s.source.pub.secretName(), issuer.PermittedDNSDomains[0], s.source.name)
+	}
 	template.BasicConstraintsValid = true
 	template.NotBefore, template.NotAfter = notBefore(now, s.source.cfg.LeafDuration), now.Add(s.source.cfg.LeafDuration)
 	if issuer.NotAfter.Before(template.NotAfter) {

@@ -51,7 +51,7 @@ Exit codes:
 				return err
 			}
 			return certs.Reset(c.Context(), certs.ResetConfig{
-				Client: client, Namespace: doctorcluster.FindNamespace(c.Context(), client, deploy.ConfigurationName, deploy.Namespace), SecretName: deploy.CASecret, ConfigurationName: deploy.ConfigurationName,
+				Client: client, Namespace: doctorcluster.FindNamespace(c.Context(), client, deploy.ConfigurationName, deploy.Namespace), SecretName: deploy.CASecret, ConfigurationName: deploy.ConfigurationName, ServiceName: deploy.Name,
 				Now: now, Progress: func(s string) { fmt.Fprintln(c.ErrOrStderr(), s) },
 			})
 		},
