@@ -12,21 +12,30 @@ import (
 // returns the number of image fields. from is the kind of source; name is the
 // file, the chart's template or the release. It fails if the text cannot be
 // read, and then adds nothing.
-func (l *List) AddManifest(from From, name string, text []byte) (fields int, err error) {
-	_, changes, err := manifest.Rewrite(name, text, l.rules)
+func (l *List) AddManifest(from From, name string, text []byte) (found manifest.Found, err error) {
+	m, err := manifest.Parse(name, text)
 	if err != nil {
-		return 0, err
+		return manifest.Found{}, err
 	}
-	for _, c := range changes {
+	found = m.Find(l.rules)
+	for _, c := range found.Changes {
 		origin := Origin{From: from, Name: name, Object: strings.TrimSuffix(c.Kind+" "+c.Name, " ")}
 		if from == Manifest {
 			origin.Line = c.Line // the lines of rendered text mean nothing to the user
 		}
-		if strings.HasSuffix(c.Path, "/value") { // the value of a variable; images end in /image or /reference
-			l.AddEnv("", c.Result.Source, origin)
-		} else {
-			l.Add(c.Result.Source, origin)
-		}
+		l.addChange(c, origin)
 	}
-	return len(changes), nil
+	return found, nil
+}
+
+// addChange adds a reference, or a field without one, which is listed as unmapped.
+func (l *List) addChange(c manifest.Change, origin Origin) {
+	switch {
+	case c.Problem() != "" && !c.Result.Changed():
+		l.add(l.tagged, c.Result, origin)
+	case c.Env != "":
+		l.AddEnv(c.Env, c.Result.Source, origin)
+	default:
+		l.Add(c.Result.Source, origin)
+	}
 }

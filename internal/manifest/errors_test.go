@@ -50,22 +50,66 @@ func TestReadErrorsNamePositionAndRemedy(t *testing.T) {
 			"a: b\nc: &c\n  <<: {d: *c}\n",
 			"in.yaml:3: an anchor contains an alias of itself; remove the alias",
 		},
+		"a directive, which kubectl does not know": {
+			"# x\n%YAML 1.1\n---\n" + pod("  - image: busybox\n"),
+			"in.yaml:2: not YAML: did not find expected <document start>; correct that line or the one before",
+		},
+		"a document on the line of its marker": {
+			"a: b\n--- {kind: Pod}\n",
+			"in.yaml:2: kubectl accepts nothing but a comment after ---; move the rest of this line to the next one",
+		},
+		"a document after an end marker": {
+			pod("  - image: busybox\n") + "...\n# x\n" + pod("  - image: alpine\n"),
+			"in.yaml:7: not YAML: did not find expected <document start>; correct that line or the one before",
+		},
+		"a document after another one, the lines ended by CR": {
+			"a: b\r---\rc: d\r",
+			"in.yaml:3: kubectl does not read a document that follows without a line ---; add the line",
+		},
+		"a key that JSON does not have": {
+			"a: b\n---\n# x\n? [c]\n: d\n",
+			"in.yaml:3: kubectl cannot read this document: invalid map key: []interface {}{\"c\"}; correct that line or the one before",
+		},
+		"a template without quotes": {
+			pod("  - image: {{ .Values.image }}\n"),
+			"in.yaml:1: kubectl cannot read this document: invalid map key: map[interface {}]interface {}{\".Values.image\":interface {}(nil)}; this looks like a template: render it first, for instance with helm template",
+		},
+		"a merge of what is no mapping": {
+			pod("  - {<<: x, image: busybox}\n"),
+			"in.yaml:1: kubectl cannot read this document: map merge requires map or sequence of maps as the value; correct that line or the one before",
+		},
+		"JSON that is no JSON after two objects": {
+			"{}\n{}\n---\na: b\n",
+			"in.yaml: document 3: kubectl cannot read it: invalid character '-' in numeric literal",
+		},
+		"JSON escapes after a YAML marker": {
+			"{}\n---\n{\"a\": \"\\/\"}\n",
+			"in.yaml:3: not YAML: found unknown escape character; correct that line or the one before",
+		},
+		"aliases of a long text": {
+			"a: &a " + strings.Repeat("x", 1<<20) + "\nb: [" + strings.Repeat("*a, ", 100) + "]\n",
+			"in.yaml:2: aliases stand for more than 1048576 values or 64 MiB; write fewer aliases inside of anchors",
+		},
+		"aliases in a value that is overridden": {
+			"a: &a " + strings.Repeat("x", 1<<20) + "\nb: [" + strings.Repeat("*a, ", 100) + "]\nb: c\n",
+			"in.yaml:2: aliases stand for more than 1048576 values or 64 MiB; write fewer aliases inside of anchors",
+		},
 		"aliases that stand for billions": {
 			bomb(),
-			"in.yaml:1: aliases stand for more than 1048576 values; write fewer aliases inside of anchors",
+			"in.yaml:1: aliases stand for more than 1048576 values or 64 MiB; write fewer aliases inside of anchors",
 		},
 		"merges that stand for billions": {
 			mergeBomb(),
-			"in.yaml:526: aliases stand for more than 1048576 values; write fewer aliases inside of anchors",
+			"in.yaml:526: aliases stand for more than 1048576 values or 64 MiB; write fewer aliases inside of anchors",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, changes, err := Rewrite("in.yaml", []byte(tc.in), rules(t))
+			out, found, err := Rewrite("in.yaml", []byte(tc.in), rules(t))
 			if err == nil || err.Error() != tc.want {
 				t.Errorf("error\n%v\nwant\n%s", err, tc.want)
 			}
-			if out != nil || changes != nil {
-				t.Errorf("output in addition to the error: %q, %v", out, changes)
+			if out != nil || found.Changes != nil {
+				t.Errorf("output in addition to the error: %q, %v", out, found)
 			}
 		})
 	}

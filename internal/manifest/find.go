@@ -3,7 +3,7 @@
 package manifest
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -13,97 +13,184 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// imageField is a field of a document that holds an image reference.
+// Found is what a manifest has to do with images.
+type Found struct {
+	// Changes are the image references, changed or not, in the order of the text.
+	Changes []Change
+	// Workloads counts the pod specs.
+	Workloads int
+	// Others are further values that look like public images.
+	Others []Other
+}
+
+// imageField is a field of a document that holds an image reference, or should.
 type imageField struct {
 	Change
-	token *yaml.Node // as written: the scalar, or the alias that stands for it
+	podspec.Location
+	token *yaml.Node // as written: the scalar, or the alias that stands for it; nil if it is not to be changed
 }
 
-// find returns the image fields of all documents.
-func find(s *stream, g *graph, rules *rewrite.Rules) []*imageField {
-	f := finder{graph: g, rules: rules, env: rules.EnvVars()}
-	for i, document := range s.docs {
-		podspec.Walk(tree{g}, document, func(w podspec.Workload[*yaml.Node]) {
-			f.podSpec(w.Spec, Change{Document: i + 1, Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, Path: w.Path})
-		})
-	}
-	return f.found
-}
-
-// tree reads objects with aliases followed and merge keys applied.
-type tree struct{ *graph }
-
-// Fields implements podspec.Tree.
-func (t tree) Fields(n *yaml.Node, name string) []*yaml.Node { return t.fields(n, name) }
-
-// Items implements podspec.Tree.
-func (t tree) Items(n *yaml.Node) (items []*yaml.Node, ok bool) {
-	n = resolve(n)
-	return n.Content, n.Kind == yaml.SequenceNode
-}
-
-// Text implements podspec.Tree.
-func (t tree) Text(n *yaml.Node) string {
-	text, _ := textOf(n)
-	return text
-}
-
-type finder struct {
-	*graph
-	rules *rewrite.Rules
-	env   []string
-	found []*imageField
-}
-
-// podSpec adds the image fields of a pod spec; at has its path.
-func (f *finder) podSpec(spec *yaml.Node, at Change) {
-	for _, list := range podspec.Lists() {
-		for _, items := range f.sequences(spec, list.Name) {
-			for i, item := range items.Content {
-				here := at
-				here.Path = fmt.Sprintf("%s/%s/%d", at.Path, list.Name, i)
-				f.item(item, list, here)
-			}
-		}
-	}
-}
-
-// item adds the image fields of a container or volume.
-func (f *finder) item(n *yaml.Node, list podspec.List, at Change) {
-	for _, token := range f.descend(n, list.Image) {
-		f.add(token, at, strings.Join(list.Image, "/"), f.rules.Image)
-	}
-	if !list.Env {
-		return
-	}
-	for _, vars := range f.sequences(n, "env") {
-		for i, v := range vars.Content {
-			if !slices.Contains(f.env, f.text(v, "name")) {
-				continue
-			}
-			for _, token := range f.fields(v, "value") {
-				f.add(token, at, fmt.Sprintf("env/%d/value", i), f.rules.EnvValue)
-			}
-		}
-	}
-}
-
-func (f *finder) add(token *yaml.Node, at Change, path string, mapText func(string) rewrite.Result) {
-	text, ok := textOf(token)
-	if !ok {
-		return
-	}
-	at.Path += "/" + path
-	at.Line, at.Result = token.Line, mapText(text)
-	f.found = append(f.found, &imageField{Change: at, token: token})
-}
-
-// sequences returns the values of a key that are sequences, aliases followed.
-func (f *finder) sequences(n *yaml.Node, key string) (found []*yaml.Node) {
-	for _, token := range f.fields(n, key) {
-		if value := resolve(token); value.Kind == yaml.SequenceNode {
-			found = append(found, value)
-		}
+// Find returns what is in the manifest, without an attempt to rewrite it.
+func (m *Manifest) Find(rules *rewrite.Rules) Found {
+	var found Found
+	for _, d := range m.documents {
+		found.add(d.find(rules))
 	}
 	return found
+}
+
+func (f *Found) add(fields []*imageField, workloads int, others []Other) {
+	first := len(f.Changes)
+	for _, field := range fields {
+		f.Changes = append(f.Changes, field.Change)
+	}
+	slices.SortStableFunc(f.Changes[first:], func(a, b Change) int { return cmp.Compare(a.Line, b.Line) })
+	f.Workloads += workloads
+	f.Others = append(f.Others, others...)
+}
+
+// find returns the image fields of a document.
+func (d *document) find(rules *rewrite.Rules) (fields []*imageField, workloads int, others []Other) {
+	isImage := map[string]bool{}
+	podspec.Walk(d.Object, func(w podspec.Workload) {
+		workloads++
+		for _, l := range w.Locations(rules.EnvVars()) {
+			isImage[l.Pointer()] = true
+			fields = append(fields, d.field(w, l, rules))
+		}
+	})
+	return fields, workloads, d.others(isImage, rules)
+}
+
+func (d *document) field(w podspec.Workload, l podspec.Location, rules *rewrite.Rules) *imageField {
+	f := &imageField{Location: l, token: d.token(l.Path)}
+	f.Change = Change{Document: d.Number, Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, Path: l.Pointer(), Env: l.Env, Line: d.before + 1}
+	if f.token != nil {
+		f.Line = d.before + f.token.Line
+	}
+	n := f.scalar()
+	switch {
+	case l.Fault != "":
+		f.Result = noReference(d.source(f.token), l.Fault)
+	case n != nil && n.ShortTag() == "!!timestamp":
+		f.Result = noReference(l.Text, "a timestamp in place of text; write it in quotes") // kubectl reads text, other readers do not
+	case l.Env != "":
+		f.Result = rules.EnvValue(l.Text)
+	default:
+		f.Result = rules.Image(l.Text)
+	}
+	if n == nil || !isText(n) || n.Value != l.Text {
+		f.token = nil
+		if f.Result.Changed() {
+			f.Obstacle = "the value is not written as text; change it by hand"
+		}
+	}
+	return f
+}
+
+// scalar returns the node with the value, nil if there is none.
+func (f *imageField) scalar() *yaml.Node {
+	if f.token == nil {
+		return nil
+	}
+	if n := resolve(f.token); n.Kind == yaml.ScalarNode {
+		return n
+	}
+	return nil
+}
+
+// noReference is the result for a field that holds something else than text.
+func noReference(source, fault string) rewrite.Result {
+	return rewrite.Result{Source: source, Target: source, Outcome: rewrite.Unmapped, Reason: rewrite.Unparsable, Rule: "not rewritten: " + fault}
+}
+
+// source returns a scalar as it is written, and what stands for other values.
+func (d *document) source(token *yaml.Node) string {
+	if token == nil {
+		return ""
+	}
+	n := resolve(token)
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return cmp.Or(n.Value, "null")
+	case yaml.SequenceNode:
+		return "[…]"
+	}
+	return "{…}"
+}
+
+// Other is a value outside of the image fields that looks like a public image, such
+// as the argument of an operator.
+type Other struct {
+	Document   int // from 1
+	Kind, Name string
+	Path       string // a JSON pointer
+	Image      string
+}
+
+// others returns the values that look like public images. Nothing is guessed: they
+// name their registry and a tag or digest, and the rules map them.
+func (d *document) others(isImage map[string]bool, rules *rewrite.Rules) []Other {
+	s := scanner{isImage: isImage, rules: rules, at: Other{Document: d.Number}}
+	s.value(nil, d.Object)
+	return s.found
+}
+
+type scanner struct {
+	isImage map[string]bool
+	rules   *rewrite.Rules
+	at      Other
+	found   []Other
+}
+
+func (s *scanner) value(path []string, value any) {
+	switch v := value.(type) {
+	case string:
+		s.text(path, v)
+	case []any:
+		for i, item := range v {
+			s.value(append(path, indexKey(i)), item)
+		}
+	case map[string]any:
+		s.object(path, v)
+	}
+}
+
+// object skips what is not desired state, what is only about images, and secrets, which
+// messages must not show.
+func (s *scanner) object(path []string, o map[string]any) {
+	kind, isObject := o["kind"].(string)
+	if kind == "Secret" || kind == "CustomResourceDefinition" {
+		return
+	}
+	outer := s.at
+	if metadata, ok := o["metadata"].(map[string]any); ok && isObject {
+		s.at.Kind = kind
+		s.at.Name, _ = metadata["name"].(string)
+	}
+	for _, key := range sortedKeys(o) {
+		if isObject && key == "status" || strings.HasSuffix(key, "last-applied-configuration") || key == podspec.OriginalImages {
+			continue
+		}
+		s.value(append(path, key), o[key])
+	}
+	s.at = outer
+}
+
+func (s *scanner) text(path []string, text string) {
+	if !strings.Contains(text, "/") || s.isImage[podspec.Pointer(path)] {
+		return
+	}
+	for _, word := range strings.FieldsFunc(text, isDelimiter) {
+		if ref := rewrite.SplitReference(word); ref.Tag+ref.Digest != "" && s.rules.EnvValue(word).Changed() {
+			found := s.at
+			found.Path, found.Image = podspec.Pointer(path), word
+			s.found = append(s.found, found)
+		}
+	}
+}
+
+// isDelimiter reports whether a character cannot be part of a reference.
+func isDelimiter(r rune) bool {
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@", r)
 }

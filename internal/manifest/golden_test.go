@@ -27,12 +27,12 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, changes, err := Rewrite(file, in, rules(t))
+			out, f, err := Rewrite(file, in, rules(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			golden.Compare(t, filepath.Join(dir, "want"+filepath.Ext(file)), out)
-			golden.Compare(t, filepath.Join(dir, "found.txt"), found(changes))
+			golden.Compare(t, filepath.Join(dir, "found.txt"), found(f.Changes))
 			if a, b := bytes.Count(in, []byte("\n")), bytes.Count(out, []byte("\n")); a != b {
 				t.Errorf("the text had %d lines and has %d", a, b)
 			}

@@ -15,54 +15,40 @@ import (
 // maxDepth is the nesting that encoding/json and the YAML parser allow, too.
 const maxDepth = 10000
 
-// readJSON reads the text as JSON objects one after another, into the same nodes
-// that the YAML parser makes, and reports whether that is what the text is.
-func (s *stream) readJSON() bool {
-	body := bytes.TrimPrefix(s.text, []byte(byteOrderMark))
-	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return false
-	}
-	r := jsonReader{
-		Decoder: json.NewDecoder(bytes.NewReader(body)),
-		text:    s.text, base: len(s.text) - len(body), line: 1,
-		spans: map[*yaml.Node]span{},
-	}
+// parseJSON reads a JSON object into the same nodes that the YAML parser makes. JSON
+// is not left to that parser, which does not know all of the escapes: \/ and
+// surrogate pairs.
+func (d *document) parseJSON() error {
+	r := jsonReader{Decoder: json.NewDecoder(bytes.NewReader(d.text)), text: d.text, line: 1, spans: map[*yaml.Node]span{}}
 	r.UseNumber()
-	var docs []*yaml.Node
-	for {
-		doc, err := r.value(0)
-		if errors.Is(err, io.EOF) {
-			s.docs, s.spans = docs, r.spans
-			return true
-		}
-		if err != nil {
-			return false
-		}
-		docs = append(docs, doc)
+	root, err := r.value(0)
+	if err != nil {
+		return d.errorf(r.line, "not JSON: %w; correct that line or the one before", err)
 	}
+	d.root, d.spans = root, r.spans
+	return nil
 }
 
 type jsonReader struct {
 	*json.Decoder
 	text       []byte
-	base       int // where the decoder's input begins in the text
 	line, seen int // the line at the offset seen
 	spans      map[*yaml.Node]span
 }
 
-// value reads the next value; io.EOF is an error only inside of one.
+// value reads the next value.
 func (r *jsonReader) value(depth int) (*yaml.Node, error) {
-	start := r.base + int(r.InputOffset())
+	start := int(r.InputOffset())
 	token, err := r.Token()
 	switch {
-	case errors.Is(err, io.EOF) && depth > 0:
+	case errors.Is(err, io.EOF):
 		return nil, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, err
 	case depth > maxDepth:
 		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
 	}
-	end := r.base + int(r.InputOffset())
+	end := int(r.InputOffset())
 	for start < end && bytes.IndexByte([]byte(" \t\r\n,:"), r.text[start]) >= 0 {
 		start++
 	}

@@ -5,7 +5,6 @@ package manifest
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -29,11 +28,14 @@ type claim struct {
 // plan returns the edits. With anchors one text stands for several values, so the
 // two rules are: a text is replaced only if all its fields have the same target, and
 // an alias whose value that would change is replaced by a literal.
-func plan(s *stream, g *graph, fields []*imageField) ([]edit, error) {
-	p := planner{stream: s, graph: g, position: newPosition(s), claims: map[*yaml.Node]*claim{}, final: map[*yaml.Node]string{}}
+func plan(d *document, fields []*imageField) ([]edit, error) {
+	p := planner{document: d, position: newPosition(d), claims: map[*yaml.Node]*claim{}, final: map[*yaml.Node]string{}}
 	var scalars []*yaml.Node
 	for _, field := range fields {
 		token, target := field.token, field.Result.Target
+		if token == nil {
+			continue
+		}
 		c := p.claims[token]
 		if c == nil {
 			c = &claim{target: target}
@@ -48,7 +50,7 @@ func plan(s *stream, g *graph, fields []*imageField) ([]edit, error) {
 	for _, token := range scalars {
 		p.scalar(token)
 	}
-	for _, token := range g.aliases {
+	for _, token := range d.aliases {
 		if err := p.alias(token); err != nil {
 			return nil, err
 		}
@@ -58,8 +60,7 @@ func plan(s *stream, g *graph, fields []*imageField) ([]edit, error) {
 }
 
 type planner struct {
-	*stream
-	*graph
+	*document
 	*position
 	claims map[*yaml.Node]*claim
 	final  map[*yaml.Node]string // what a replaced scalar will read as
@@ -81,7 +82,7 @@ func (p *planner) goal(token *yaml.Node) string {
 
 func (p *planner) obstruct(token *yaml.Node, why string) {
 	for _, field := range p.claims[token].fields {
-		field.Obstacle = fmt.Sprintf("%s:%d: %s", p.name, field.Line, why)
+		field.Obstacle = why
 	}
 }
 

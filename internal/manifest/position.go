@@ -13,13 +13,13 @@ import (
 // of its own among them; columns are characters, and a byte order mark at the
 // very start is none.
 type position struct {
-	s      *stream
+	d      *document
 	starts []int // offset of each line
 	// The last answer: where lines are very long, tokens in order cost one pass.
 	line, column, offset int
 }
 
-func newPosition(s *stream) *position { return &position{s: s} }
+func newPosition(d *document) *position { return &position{d: d} }
 
 // of returns the offset of a node's first byte.
 func (p *position) of(n *yaml.Node) (offset int, ok bool) {
@@ -33,7 +33,7 @@ func (p *position) of(n *yaml.Node) (offset int, ok bool) {
 		p.line, p.column, p.offset = n.Line, 1, p.starts[n.Line-1]
 	}
 	for ; p.column < n.Column; p.column++ {
-		_, size := utf8.DecodeRune(p.s.text[p.offset:])
+		_, size := utf8.DecodeRune(p.d.text[p.offset:])
 		if size == 0 {
 			return 0, false
 		}
@@ -43,7 +43,7 @@ func (p *position) of(n *yaml.Node) (offset int, ok bool) {
 }
 
 func (p *position) index() {
-	text, i := p.s.text, 0
+	text, i := p.d.text, 0
 	if hasPrefix(text, byteOrderMark) {
 		i = len(byteOrderMark)
 	}

@@ -5,29 +5,61 @@ package manifest
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
-// Problem returns why the text still has a public image, or "" if it has none. A
-// value of an environment variable without a registry host is not an image.
+// Problem returns why the text still has a public image, or holds no image where one
+// belongs; "" if there is no problem.
 func (c Change) Problem() string {
-	if c.Result.Outcome == rewrite.Unmapped && c.Result.Reason != rewrite.NoHost {
-		return c.Result.Rule
+	switch {
+	case c.Result.Outcome != rewrite.Unmapped:
+		return c.Obstacle
+	case strings.Contains(c.Result.Source, "{{"):
+		return c.Result.Rule + "; " + renderFirst
 	}
-	return c.Obstacle
+	return c.Result.Rule
 }
 
 // Report writes a line for each change with a problem, with verbose also for the
-// others, and returns the number of problems. name stands for the text.
-func Report(w io.Writer, name string, changes []Change, verbose bool) (problems int) {
-	for _, c := range changes {
+// others, and a note about what else may need attention. It returns the number of
+// problems. name stands for the text.
+func Report(w io.Writer, name string, found Found, verbose bool) (problems int) {
+	for _, c := range found.Changes {
+		object := terminal.EscapeLine(strings.TrimSpace(c.Kind + " " + c.Name))
 		if problem := c.Problem(); problem != "" {
 			problems++
-			fmt.Fprintf(w, "privatelink: %s:%d: %s %s: %q: %s\n", name, c.Line, c.Kind, c.Name, c.Result.Source, problem)
+			fmt.Fprintf(w, "privatelink: %s:%d: %s: %s: %q: %s\n", name, c.Line, object, terminal.EscapeLine(c.Path), c.Result.Source, problem)
 		} else if verbose {
-			fmt.Fprintf(w, "%s:%d: %s %s %s: %s -> %s (%s)\n", name, c.Line, c.Kind, c.Name, c.Path, c.Result.Source, c.Result.Target, c.Result.Rule)
+			fmt.Fprintf(w, "%s:%d: %s %s: %s -> %s (%s)\n", name, c.Line, object, terminal.EscapeLine(c.Path), terminal.EscapeLine(c.Result.Source), c.Result.Target, c.Result.Rule)
 		}
 	}
+	for _, note := range found.Notes() {
+		fmt.Fprintf(w, "privatelink: %s: %s\n", name, note)
+	}
 	return problems
+}
+
+// maxNamed is how many of the other values a note names.
+const maxNamed = 3
+
+// Notes returns what is no problem but may surprise: a manifest without workloads, and
+// values outside of image fields that look like public images.
+func (f Found) Notes() (notes []string) {
+	if f.Workloads == 0 {
+		notes = append(notes, "note: no pod, and no object with a pod template")
+	}
+	if len(f.Others) == 0 {
+		return notes
+	}
+	var named []string
+	for _, o := range f.Others[:min(len(f.Others), maxNamed)] {
+		named = append(named, terminal.EscapeLine(fmt.Sprintf("%s %s %s", strings.TrimSpace(o.Kind+" "+o.Name), o.Path, o.Image)))
+	}
+	if len(f.Others) > maxNamed {
+		named = append(named, "…")
+	}
+	return append(notes, fmt.Sprintf("note: not rewritten, but may be public images (%d): %s; list environment variables in envVars, change other values by hand", len(f.Others), strings.Join(named, ", ")))
 }

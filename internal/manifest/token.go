@@ -26,14 +26,14 @@ var (
 // locate finds the source of a token and proves that it reads as the token's
 // value.
 func (p *position) locate(n *yaml.Node) (span, error) {
-	if at, ok := p.s.spans[n]; ok {
+	if at, ok := p.d.spans[n]; ok {
 		return at, nil
 	}
 	start, ok := p.of(n)
 	if !ok {
 		return span{}, errElsewhere
 	}
-	text := p.s.text
+	text := p.d.text
 	if n.Kind == yaml.AliasNode {
 		return locateAlias(text, start, n.Value)
 	}

@@ -27,7 +27,7 @@ func TestLocateRefusesATextThatIsNotTheValue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.node.Line, tc.node.Column = max(tc.node.Line, 1), 4
-			at, err := newPosition(&stream{text: []byte(tc.text)}).locate(&tc.node)
+			at, err := newPosition(&document{text: []byte(tc.text)}).locate(&tc.node)
 			if err == nil {
 				t.Errorf("found in %+v", at)
 			}

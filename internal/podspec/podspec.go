@@ -7,6 +7,11 @@
 // here is patched, rewritten offline and matched by the API server.
 package podspec
 
+import (
+	"slices"
+	"strings"
+)
+
 // List is one list of a pod spec whose items may carry an image reference.
 type List struct {
 	// Name is the field of the pod spec, such as "containers".
@@ -44,20 +49,42 @@ const MirrorPodAnnotation = "kubernetes.io/config.mirror"
 // references of a pod: a JSON object that maps a location to a reference.
 const OriginalImages = "privatelink.cast.ai/original-images"
 
-// Template returns the path from an object of the kind to its pod spec, nil for
-// a kind that has none. Kinds of other API groups that embed a pod template
-// do so at spec.template.spec by convention; the caller recognizes them by their
-// containers.
-func Template(kind string) []string {
-	switch kind {
-	case "Pod":
-		return []string{"spec"}
-	case "PodTemplate":
-		return []string{"template", "spec"}
-	case "CronJob":
-		return []string{"spec", "jobTemplate", "spec", "template", "spec"}
-	case "ConfigMap", "Secret", "Service", "Namespace", "":
-		return nil
+// Template returns the path from an object of the kind to its pod spec, nil for a
+// kind that has none. isCustom reports a custom resource, whose fields are not
+// known here. The group counts as well as the kind: a Service of
+// serving.knative.dev has a pod template.
+func Template(apiVersion, kind string) (path []string, isCustom bool) {
+	switch {
+	case apiVersion != "" && !isBuiltIn(group(apiVersion)):
+		return nil, !hasPatterns(group(apiVersion))
+	case kind == "Pod":
+		return []string{"spec"}, false
+	case kind == "PodTemplate":
+		return []string{"template", "spec"}, false
+	case kind == "CronJob":
+		return []string{"spec", "jobTemplate", "spec", "template", "spec"}, false
+	case slices.Contains([]string{"Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "ReplicationController", "Job"}, kind):
+		return []string{"spec", "template", "spec"}, false
 	}
-	return []string{"spec", "template", "spec"}
+	// Without apiVersion only the kind can tell.
+	return nil, apiVersion == "" && !slices.Contains([]string{"ConfigMap", "Secret", "CustomResourceDefinition", ""}, kind)
+}
+
+// isBuiltIn reports whether kube-apiserver itself serves the group. The kinds of these
+// groups are known, so that nothing in them is taken for a container that is none:
+// the schema in a CustomResourceDefinition, the data of a ConfigMap.
+func isBuiltIn(group string) bool {
+	return slices.Contains([]string{
+		"", "admission.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps", "authentication.k8s.io",
+		"authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "extensions",
+		"flowcontrol.apiserver.k8s.io", "imagepolicy.k8s.io", "internal.apiserver.k8s.io", "lifecycle.k8s.io", "networking.k8s.io", "node.k8s.io", "policy",
+		"rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io", "storagemigration.k8s.io",
+	}, group)
+}
+
+// hasPatterns reports whether the containers in resources of the group are patterns
+// of containers, such as image: "!*:latest".
+// https://kyverno.io/docs/policy-types/cluster-policy/validate/
+func hasPatterns(group string) bool {
+	return group == "kyverno.io" || strings.HasSuffix(group, ".kyverno.io")
 }

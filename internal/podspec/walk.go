@@ -3,144 +3,192 @@
 package podspec
 
 import (
-	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// Workload is a pod spec in a manifest, and the object that has it: a pod or a
-// workload with a pod template.
-type Workload[N any] struct {
-	Kind, Namespace, Name string // of the object; Name may be a generateName
-	// Path is a JSON pointer from the root of the document to Spec.
-	Path string
-	// Template has the metadata and the spec of the pod.
-	Template, Spec N
+// Workload is a pod spec in a manifest, and the object that has it: a pod, a
+// workload with a pod template, or a custom resource of which a controller makes
+// pods.
+type Workload struct {
+	APIVersion, Kind, Namespace, Name string // of the object; Name may be a generateName
+	// Path has the keys and indexes from the root of the document to Spec.
+	Path []string
+	// Template is the object that has the metadata and the spec of the pod; nil if the
+	// pod's metadata is not in the manifest.
+	Template map[string]any
+	// Spec is an object, unless the manifest is faulty.
+	Spec any
+	// field is set for a field of customFields: Spec is then made up for it.
+	field *Location
 }
 
-// Tree reads decoded objects, so that Walk works for any decoder. N is a value:
-// an object, a list or a scalar.
-type Tree[N any] interface {
-	// Fields returns the values of a field of an object: none or one, or several
-	// if the text repeats the key.
-	Fields(object N, name string) []N
-	// Items returns the items of a list; ok is false for other values.
-	Items(value N) (items []N, ok bool)
-	// Text returns a string, "" for other values.
-	Text(value N) string
+// Walk calls visit for every pod spec in a document, as encoding/json decodes it
+// into any:
+//
+//   - of the kinds that Kubernetes itself serves, those that Template knows;
+//   - in custom resources, every object with a list of containers that have images, and
+//     the fields of customFields, as an object with one container;
+//   - all of these in lists, and in custom resources that contain whole objects.
+//
+// Field names are case-sensitive, as in the API server.
+func Walk(document any, visit func(Workload)) {
+	walker{visit}.object(document, Workload{})
 }
 
-// Walk calls visit for every pod spec in a document: that of a pod, of a built-in
-// workload, of a custom kind that embeds a pod template as Deployments or
-// CronJobs do, and of all of these in lists.
-func Walk[N any](tree Tree[N], document N, visit func(Workload[N])) {
-	walker[N]{tree, visit}.object(document, Workload[N]{})
-}
+type walker struct{ visit func(Workload) }
 
-type walker[N any] struct {
-	tree  Tree[N]
-	visit func(Workload[N])
-}
-
-// object visits an object, or the items of a list. w has its path, and its kind
-// if the object is an item: the API server omits the kind in the items of a typed
-// list.
-func (k walker[N]) object(o N, w Workload[N]) {
-	if kind := k.text(o, "kind"); kind != "" {
-		w.Kind = kind
+// object visits an object, or the items of a list. w has its path, and its version
+// and kind if the object is an item: the API server omits them in the items of a
+// typed list.
+func (k walker) object(value any, w Workload) {
+	o, ok := value.(map[string]any)
+	if !ok {
+		return
 	}
-	if item, ok := strings.CutSuffix(w.Kind, "List"); ok {
-		if lists := k.lists(o, "items"); len(lists) > 0 {
-			for _, items := range lists {
-				for i, o := range items {
-					k.object(o, Workload[N]{Kind: item, Path: fmt.Sprintf("%s/items/%d", w.Path, i)})
-				}
+	w.APIVersion, w.Kind = either(o, "apiVersion", w.APIVersion), either(o, "kind", w.Kind)
+	if kind, ok := strings.CutSuffix(w.Kind, "List"); ok {
+		if items, ok := o["items"].([]any); ok {
+			for i, item := range items {
+				k.object(item, Workload{APIVersion: w.APIVersion, Kind: kind, Path: below(w.Path, "items", strconv.Itoa(i))})
 			}
 			return
 		}
 	}
-	w.Namespace = k.text(o, "metadata", "namespace")
-	if w.Name = k.text(o, "metadata", "name"); w.Name == "" {
-		w.Name = k.text(o, "metadata", "generateName")
-	}
-	if path := Template(w.Kind); path != nil && !k.template(o, path, w) {
-		k.template(o, Template("CronJob"), w)
+	metadata, _ := o["metadata"].(map[string]any)
+	w.Namespace = either(metadata, "namespace", "")
+	w.Name = either(metadata, "name", either(metadata, "generateName", ""))
+	if path, isCustom := Template(w.APIVersion, w.Kind); isCustom {
+		k.customFields(o, w)
+		desired := maps.Clone(o)
+		delete(desired, "metadata")
+		delete(desired, "status")
+		k.custom(desired, w, nil)
+	} else if path != nil {
+		k.template(o, path, w)
 	}
 }
 
-// template visits the pod specs at a path, and reports whether there is one.
-func (k walker[N]) template(o N, path []string, w Workload[N]) (found bool) {
-	w.Path += "/" + strings.Join(path, "/")
-	last := len(path) - 1
-	for _, template := range k.descend(o, path[:last]) {
-		for _, spec := range k.tree.Fields(template, path[last]) {
-			if k.isPodSpec(spec) {
-				w.Template, w.Spec, found = template, spec, true
-				k.visit(w)
+// template visits the pod spec at a path. What stands there or on the way is not
+// required to be an object: Locations reports it.
+func (k walker) template(o map[string]any, path []string, w Workload) {
+	for i, key := range path {
+		w.Template, w.Spec = o, o[key]
+		w.Path = below(w.Path, key)
+		if w.Spec == nil {
+			return
+		}
+		inner, ok := w.Spec.(map[string]any)
+		if !ok || i == len(path)-1 {
+			k.visit(w)
+			return
+		}
+		o = inner
+	}
+}
+
+// custom visits the pod specs in a value of a custom resource; parent is the object
+// around it, if any.
+func (k walker) custom(value any, w Workload, parent map[string]any) {
+	switch v := value.(type) {
+	case []any:
+		for i, item := range v {
+			k.inner(item, w, nil, strconv.Itoa(i))
+		}
+	case map[string]any:
+		isPodSpec := hasImages(v)
+		if isPodSpec {
+			pod := w
+			pod.Template, pod.Spec = parent, v
+			k.visit(pod)
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if !isPodSpec || !isList(key) {
+				k.inner(v[key], w, v, key)
 			}
 		}
 	}
-	return found
 }
 
-// isPodSpec requires a list of containers: custom kinds may have something else
-// at the same path.
-func (k walker[N]) isPodSpec(o N) bool {
+// inner visits a value below another of a custom resource. It may be an object of its
+// own.
+func (k walker) inner(value any, w Workload, parent map[string]any, key string) {
+	w.Path = below(w.Path, key)
+	if o, ok := value.(map[string]any); ok && either(o, "apiVersion", "") != "" && either(o, "kind", "") != "" {
+		k.object(o, Workload{Path: w.Path})
+		return
+	}
+	k.custom(value, w, parent)
+}
+
+// hasImages reports whether an object has a list of containers, one of them with an
+// image. Without an image it may be anything, such as the containers that a policy
+// is about.
+func hasImages(o map[string]any) bool {
 	return slices.ContainsFunc(Lists(), func(l List) bool {
-		return len(l.Image) == 1 && len(k.lists(o, l.Name)) > 0
+		items, _ := o[l.Name].([]any)
+		return len(l.Image) == 1 && slices.ContainsFunc(items, func(item any) bool {
+			container, _ := item.(map[string]any)
+			_, ok := container[l.Image[0]]
+			return ok
+		})
 	})
 }
 
-func (k walker[N]) lists(o N, name string) (found [][]N) {
-	for _, value := range k.tree.Fields(o, name) {
-		if items, ok := k.tree.Items(value); ok {
-			found = append(found, items)
+func isList(name string) bool {
+	return slices.ContainsFunc(Lists(), func(l List) bool { return l.Name == name })
+}
+
+// customField is a field of a custom resource that holds the image of a container.
+type customField struct {
+	group, kind string
+	path        []string
+}
+
+func customFields() []customField {
+	return []customField{
+		// https://github.com/liqotech/liqo/blob/master/apis/offloading/v1beta1/vkoptionstemplate_types.go
+		{"offloading.liqo.io", "VkOptionsTemplate", []string{"spec", "containerImage"}},
+	}
+}
+
+func (k walker) customFields(o map[string]any, w Workload) {
+	for _, f := range customFields() {
+		if f.group != group(w.APIVersion) || f.kind != w.Kind {
+			continue
+		}
+		last := len(f.path) - 1
+		for _, key := range f.path[:last] {
+			o, _ = o[key].(map[string]any)
+		}
+		if value, ok := o[f.path[last]]; ok {
+			w.Path = below(w.Path, f.path...)
+			w.field = newLocation(w.Path, o, f.path[last])
+			w.Spec = map[string]any{"containers": []any{map[string]any{"name": f.path[last], "image": value}}}
+			k.visit(w)
 		}
 	}
-	return found
 }
 
-func (k walker[N]) descend(o N, path []string) []N {
-	found := []N{o}
-	for _, name := range path {
-		var next []N
-		for _, o := range found {
-			next = append(next, k.tree.Fields(o, name)...)
-		}
-		found = next
+// below returns the path of a value below another, which is not changed.
+func below(path []string, keys ...string) []string {
+	return slices.Concat(path, keys)
+}
+
+// either returns the text of a field, or other if it has none.
+func either(o map[string]any, name, other string) string {
+	if text, ok := o[name].(string); ok && text != "" {
+		return text
 	}
-	return found
+	return other
 }
 
-// text returns the string at a path. Of a repeated key the last one counts, as
-// it does for kubectl.
-func (k walker[N]) text(o N, path ...string) (last string) {
-	for _, value := range k.descend(o, path) {
-		last = k.tree.Text(value)
+func group(apiVersion string) string {
+	group, _, ok := strings.Cut(apiVersion, "/")
+	if !ok {
+		return ""
 	}
-	return last
-}
-
-// JSON is the Tree of what encoding/json decodes into any. A field of another
-// type counts as an empty list, so that decoding the pod reports it.
-type JSON struct{}
-
-// Fields implements Tree.
-func (JSON) Fields(object any, name string) []any {
-	if fields, ok := object.(map[string]any); ok && fields[name] != nil {
-		return []any{fields[name]}
-	}
-	return nil
-}
-
-// Items implements Tree.
-func (JSON) Items(value any) ([]any, bool) {
-	items, _ := value.([]any)
-	return items, true
-}
-
-// Text implements Tree.
-func (JSON) Text(value any) string {
-	text, _ := value.(string)
-	return text
+	return group
 }
