@@ -114,6 +114,16 @@ func TestManifests(t *testing.T) {
 		},
 		"text that is no manifest gives nothing": {stdin: "a: [", args: []string{"-f", "-"}, code: 1, stderr: "standard input"},
 		"a file that is not there":               {args: []string{"-f", "/does/not/exist"}, code: 1, stderr: "/does/not/exist"},
+		"two files, as one text":                 {args: []string{"-f", write(t, "pod.yaml", pod), "-f", write(t, "pod.yaml", pod)}, stdout: rewritten + "---\n" + rewritten},
+		"a file and standard input":              {stdin: pod, args: []string{"-f", "-", "-f", write(t, "pod.yaml", pod)}, stdout: rewritten + "---\n" + rewritten},
+		"a folder":                               {args: []string{"-f", filepath.Dir(write(t, "pod.yaml", pod))}, stdout: rewritten},
+		"the second of two is not readable":      {stdin: "a: [", args: []string{"-f", write(t, "pod.yaml", pod), "-f", "-"}, code: 1, stderr: "standard input:1: not YAML"},
+		"standard input twice":                   {stdin: pod, args: []string{"-f", "-", "-f", "-"}, code: 2, stderr: "standard input can be read once"},
+		"a template":                             {stdin: "kind: Pod\nspec: {containers: [{image: '{{ .image }}'}]}\n", args: []string{"-f", "-"}, code: 3, stdout: "kind: Pod\nspec: {containers: [{image: '{{ .image }}'}]}\n", stderr: "render it first"},
+		"no workload, as a list":                 {stdin: "kind: ConfigMap\n", args: []string{"-f", "-", "-o", "json"}, stdout: "[]\n", stderr: "standard input: no pod and no object with a pod template in it"},
+		"another value that looks like an image": {
+			stdin: "kind: ConfigMap\ndata: {x: 'image: quay.io/acme/x:1'}\n", args: []string{"-f", "-"}, stdout: "kind: ConfigMap\ndata: {x: 'image: quay.io/acme/x:1'}\n", stderr: "1 other values look like public images: /data/x quay.io/acme/x:1",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, nil, tc.stdin, append([]string{"rewrite", "--registry", ecr}, tc.args...)...)

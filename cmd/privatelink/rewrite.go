@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -13,29 +14,38 @@ import (
 )
 
 type rewriteFlags struct {
-	rules        ruleFlags
-	file, output string
-	explain      bool
+	rules   ruleFlags
+	files   []string
+	output  string
+	explain bool
 }
 
 func newRewrite() *cobra.Command {
 	var f rewriteFlags
 	c := &cobra.Command{
-		Use:   "rewrite --registry PREFIX (IMAGE... | -f FILE)",
+		Use:   "rewrite --registry PREFIX (IMAGE... | -f FILE...)",
 		Short: "Print the targets of images, or rewrite manifests",
 		Long: `Print the targets of images in the private registry, or rewrite manifests.
 
 For each IMAGE, a line with source and target is printed, separated by a tab. The
 target of an image that is not rewritten is the image itself.
 
-With -f, the images and the listed environment values in Kubernetes manifests are
-rewritten in place. Comments, order and quoting are preserved.
+With -f, Kubernetes manifests are printed with their images and the listed
+environment values rewritten. Comments, order and quoting are preserved. -f may be
+repeated and may name a folder, whose .json, .yaml and .yml files are read. Images
+are those of pods, of workloads with a pod template, and of containers in custom
+resources. Manifests are read as kubectl reads them, and nothing is printed if
+kubectl would read other differences than the images in the result.
+
+Reported on standard error are images that were not rewritten, and fields that hold
+something else than an image. Other values that look like public images, such as
+arguments, are counted in a note.
 
 Exit codes:
   0  all images were mapped
   1  the manifests could not be read
   2  invalid usage or configuration
-  3  at least one image cannot be mapped and was not rewritten`,
+  3  at least one image was not rewritten, or a field holds none; the output is complete`,
 		Example: `  # Print the target of an image
   privatelink rewrite --registry 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai \
     us-docker.pkg.dev/castai-hub/library/agent:v0.161.1
@@ -46,7 +56,7 @@ Exit codes:
 		RunE: func(c *cobra.Command, images []string) error { return f.run(c, images) },
 	}
 	f.rules.add(c.Flags())
-	c.Flags().StringVarP(&f.file, "filename", "f", "", "manifest `FILE` to rewrite, - for standard input")
+	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "manifest `FILE` or folder to rewrite, - for standard input; may be repeated")
 	c.Flags().BoolVar(&f.explain, "explain", false, "also print the rule that decided; with -f, list the images on standard error")
 	c.Flags().StringVarP(&f.output, "output", "o", "", "`FORMAT`: json for a list with all details of each image")
 	_ = c.MarkFlagFilename("filename", "yaml", "yml", "json")
@@ -57,10 +67,10 @@ func (f *rewriteFlags) run(c *cobra.Command, images []string) error {
 	if err := validateOutput(f.output, "json"); err != nil {
 		return err
 	}
-	if f.file == "" && len(images) == 0 {
+	if len(f.files) == 0 && len(images) == 0 {
 		return exitcode.Usagef("name at least one image, or manifests with -f FILE")
 	}
-	if f.file != "" && len(images) > 0 {
+	if len(f.files) > 0 && len(images) > 0 {
 		return exitcode.Usagef("name images, or manifests with -f FILE, but not both")
 	}
 	rules, _, err := f.rules.rules()
@@ -68,19 +78,19 @@ func (f *rewriteFlags) run(c *cobra.Command, images []string) error {
 		return err
 	}
 	unmapped := 0
-	if f.file != "" {
+	if len(f.files) > 0 {
 		unmapped, err = f.rewriteManifests(c, rules)
 	} else {
 		unmapped, err = f.printTargets(c, rules, images)
 	}
 	if err == nil && unmapped > 0 {
-		err = exitcode.ActionNeededf("%d images cannot be mapped", unmapped)
+		err = exitcode.ActionNeededf("%d images were not rewritten", unmapped)
 	}
 	return err
 }
 
 func (f *rewriteFlags) printTargets(c *cobra.Command, rules *rewrite.Rules, images []string) (unmapped int, err error) {
-	var results []rewrite.Result
+	results := []rewrite.Result{}
 	for _, image := range images {
 		r := rules.Image(image)
 		if results = append(results, r); r.Outcome == rewrite.Unmapped || r.Outcome == rewrite.Empty {
@@ -103,19 +113,35 @@ func (f *rewriteFlags) printTargets(c *cobra.Command, rules *rewrite.Rules, imag
 	return unmapped, nil
 }
 
+// rewriteManifests prints nothing but errors unless all files can be rewritten.
 func (f *rewriteFlags) rewriteManifests(c *cobra.Command, rules *rewrite.Rules) (unmapped int, err error) {
-	name, text, err := manifest.ReadFile(f.file, c.InOrStdin())
-	if err != nil {
-		return 0, err
+	inputs, err := manifest.ReadFiles(f.files, c.InOrStdin())
+	if errors.Is(err, manifest.ErrStdinTwice) {
+		return 0, exitcode.AsUsage(err)
 	}
-	out, changes, err := manifest.Rewrite(name, text, rules)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("-f: %w", err)
 	}
-	unmapped = manifest.Report(c.ErrOrStderr(), name, changes, f.explain)
+	var texts [][]byte
+	founds := make([]manifest.Found, len(inputs))
+	changes := []manifest.Change{}
+	for i, input := range inputs {
+		text, found, err := manifest.Rewrite(input.Name, input.Text, rules)
+		if err != nil {
+			return 0, err
+		}
+		texts, founds[i], changes = append(texts, text), found, append(changes, found.Changes...)
+	}
+	for i, found := range founds {
+		unmapped += manifest.Report(c.ErrOrStderr(), inputs[i].Name, found, f.explain)
+	}
 	if f.output == "json" {
 		return unmapped, printJSON(c, changes)
 	}
-	_, err = document(c).Write(out)
+	joined, err := manifest.Join(texts)
+	if err != nil {
+		return 0, fmt.Errorf("-f: %w", err)
+	}
+	_, err = document(c).Write(joined)
 	return unmapped, err
 }

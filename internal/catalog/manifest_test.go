@@ -35,9 +35,9 @@ spec:
 
 func TestManifestsAreListedByFileAndLine(t *testing.T) {
 	l := New(rules(t, rewrite.Config{}))
-	n, err := l.AddManifest(Manifest, "a.yaml", []byte(text))
-	if err != nil || n != 6 {
-		t.Fatalf("%d places, %v", n, err)
+	found, err := l.AddManifest(Manifest, "a.yaml", []byte(text))
+	if err != nil || len(found.Changes) != 6 {
+		t.Fatalf("%d fields, %v", len(found.Changes), err)
 	}
 	got := map[string]string{}
 	for _, i := range l.Images() {
@@ -48,6 +48,7 @@ func TestManifestsAreListedByFileAndLine(t *testing.T) {
 		"quay.io/acme/jmx-exporter-init:2":             "a.yaml:12 Deployment autoscaler",
 		"quay.io/acme/model":                           "a.yaml:19 Pod p",
 		"X Y":                                          "a.yaml:20 Pod p",
+		"v1.2.3":                                       "a.yaml:13 Deployment autoscaler",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -113,9 +113,9 @@ func TestTheConditionsAreReportedWithTheirValues(t *testing.T) {
 
 func TestInvalidManifestsAreErrorsWithTheirPosition(t *testing.T) {
 	for text, want := range map[string]string{
-		"a: [":                              "f.yaml: document 1",
+		"a: [":                              "f.yaml:1: ",
 		"kind: Pod\nspec: {containers: 3}":  "f.yaml: document 1: Pod",
-		"kind: A\n---\n{kind: Pod, spec: {": "f.yaml: document 2",
+		"kind: A\n---\n{kind: Pod, spec: {": "f.yaml:3: ",
 	} {
 		if _, err := Pods("f.yaml", []byte(text), "default"); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: error %v, want %s", text, err, want)

@@ -3,16 +3,14 @@
 package explain
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/castai/privatelink-webhook/internal/manifest"
 	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
@@ -27,37 +25,33 @@ type Pod struct {
 
 func (p Pod) String() string { return p.Kind + " " + p.Namespace + "/" + p.Name }
 
-// Pods returns the pods in a stream of YAML or JSON, found as podspec.Walk does.
-// name stands for the text in errors; namespace is the one of objects without.
+// Pods returns the pods in a manifest, found as podspec.Walk does. name stands for the
+// text in errors; namespace is the one of objects without.
 func Pods(name string, text []byte, namespace string) (out []Pod, err error) {
-	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
-	for document := 1; ; document++ {
-		var object map[string]any
-		err := d.Decode(&object)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err == nil {
-			podspec.Walk(podspec.JSON{}, any(object), func(w podspec.Workload[any]) {
-				pod, errPod := newPod(w, namespace)
-				pod.Document = document
-				out, err = append(out, pod), errors.Join(err, errPod)
-			})
-		}
+	m, err := manifest.Parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range m.Documents() {
+		podspec.Walk(d.Object, func(w podspec.Workload) {
+			pod, errPod := newPod(w, namespace)
+			pod.Document = d.Number
+			out, err = append(out, pod), errors.Join(err, errPod)
+		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: document %d: %w", name, document, err)
+			return nil, fmt.Errorf("%s: document %d: %w", name, d.Number, err)
 		}
 	}
+	return out, nil
 }
 
 // newPod decodes the pod of a workload.
-func newPod(w podspec.Workload[any], namespace string) (Pod, error) {
+func newPod(w podspec.Workload, namespace string) (Pod, error) {
 	if w.Namespace != "" {
 		namespace = w.Namespace
 	}
 	p := Pod{Kind: w.Kind, Name: w.Name, Namespace: namespace, Object: &corev1.Pod{}}
-	template, _ := w.Template.(map[string]any)
-	raw, err := json.Marshal(map[string]any{"metadata": template["metadata"], "spec": w.Spec})
+	raw, err := json.Marshal(map[string]any{"metadata": w.Template["metadata"], "spec": w.Spec})
 	if err == nil {
 		err = json.Unmarshal(raw, p.Object)
 	}

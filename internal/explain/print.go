@@ -13,17 +13,17 @@ import (
 	"github.com/castai/privatelink-webhook/internal/manifest"
 )
 
-// ExplainFiles explains every pod in manifests; the file "-" is stdin. A file that
+// ExplainFiles explains every pod in manifests, named as manifest.ReadFiles takes them. A file that
 // cannot be read or parsed, or that has no pod, is a usage error. namespace is the
 // one of objects that do not specify one.
 func (b *Bundle) ExplainFiles(ctx context.Context, files []string, stdin io.Reader, namespace string) ([]Report, error) {
+	inputs, err := manifest.ReadFiles(files, stdin)
+	if err != nil {
+		return nil, exitcode.AsUsage(err)
+	}
 	reports := []Report{}
-	for _, file := range files {
-		name, text, err := manifest.ReadFile(file, stdin)
-		if err != nil {
-			return nil, exitcode.AsUsage(err)
-		}
-		found, err := b.explainText(ctx, name, text, namespace)
+	for _, input := range inputs {
+		found, err := b.explainText(ctx, input.Name, input.Text, namespace)
 		if err != nil {
 			return nil, err
 		}

@@ -64,7 +64,7 @@ func (d *document) find(rules *rewrite.Rules) (fields []*imageField, workloads i
 
 func (d *document) field(w podspec.Workload, l podspec.Location, rules *rewrite.Rules) *imageField {
 	f := &imageField{Location: l, token: d.token(l.Path)}
-	f.Change = Change{Document: d.Number, Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, Path: l.Pointer(), Env: l.Env, Line: d.before + 1}
+	f.Change = Change{File: d.name, Document: d.Number, Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, Path: l.Pointer(), Env: l.Env, Line: d.before + 1}
 	if f.token != nil {
 		f.Line = d.before + f.token.Line
 	}

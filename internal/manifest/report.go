@@ -24,19 +24,22 @@ func (c Change) Problem() string {
 }
 
 // Report writes a line for each change with a problem, with verbose also for the
-// others, and a note about what else may need attention. It returns the number of
-// problems. name stands for the text.
+// others, and notes: that there is no workload, and which other values look like
+// public images. It returns the number of problems. name stands for the text.
 func Report(w io.Writer, name string, found Found, verbose bool) (problems int) {
 	for _, c := range found.Changes {
 		object := terminal.EscapeLine(strings.TrimSpace(c.Kind + " " + c.Name))
 		if problem := c.Problem(); problem != "" {
 			problems++
-			fmt.Fprintf(w, "privatelink: %s:%d: %s: %s: %q: %s\n", name, c.Line, object, terminal.EscapeLine(c.Path), c.Result.Source, problem)
+			fmt.Fprintf(w, "privatelink: %s:%d: %s: %q: %s\n", name, c.Line, object, c.Result.Source, problem)
 		} else if verbose {
 			fmt.Fprintf(w, "%s:%d: %s %s: %s -> %s (%s)\n", name, c.Line, object, terminal.EscapeLine(c.Path), terminal.EscapeLine(c.Result.Source), c.Result.Target, c.Result.Rule)
 		}
 	}
-	for _, note := range found.Notes() {
+	if found.Workloads == 0 {
+		fmt.Fprintf(w, "privatelink: %s: no pod and no object with a pod template in it\n", name)
+	}
+	if note := found.NoteOthers(); note != "" {
 		fmt.Fprintf(w, "privatelink: %s: %s\n", name, note)
 	}
 	return problems
@@ -45,14 +48,11 @@ func Report(w io.Writer, name string, found Found, verbose bool) (problems int) 
 // maxNamed is how many of the other values a note names.
 const maxNamed = 3
 
-// Notes returns what is no problem but may surprise: a manifest without workloads, and
-// values outside of image fields that look like public images.
-func (f Found) Notes() (notes []string) {
-	if f.Workloads == 0 {
-		notes = append(notes, "note: no pod, and no object with a pod template")
-	}
+// NoteOthers counts the values that look like public images and names the first of
+// them; "" if there are none.
+func (f Found) NoteOthers() string {
 	if len(f.Others) == 0 {
-		return notes
+		return ""
 	}
 	var named []string
 	for _, o := range f.Others[:min(len(f.Others), maxNamed)] {
@@ -61,5 +61,5 @@ func (f Found) Notes() (notes []string) {
 	if len(f.Others) > maxNamed {
 		named = append(named, "…")
 	}
-	return append(notes, fmt.Sprintf("note: not rewritten, but may be public images (%d): %s; list environment variables in envVars, change other values by hand", len(f.Others), strings.Join(named, ", ")))
+	return fmt.Sprintf("%d other values look like public images: %s; list environment variables in envVars, and change other values by hand", len(f.Others), strings.Join(named, ", "))
 }

@@ -120,15 +120,11 @@ func count(all []string, text string) (n int) {
 
 func (s Sources) addFiles(_ context.Context, list *catalog.List) (empty []error, err error) {
 	for _, file := range s.Files {
-		name, text, err := manifest.ReadFile(file, s.Stdin)
-		if err != nil {
-			return nil, fmt.Errorf("-f: %w", err)
-		}
-		found, err := list.AddManifest(catalog.Manifest, name, text)
+		images, err := s.addFile(list, file)
 		switch {
 		case err != nil:
 			return nil, err
-		case found > 0:
+		case images > 0:
 		case file == "-":
 			empty = append(empty, errors.New("-f -: standard input names no image: check the command that writes it"))
 		default:
@@ -136,6 +132,30 @@ func (s Sources) addFiles(_ context.Context, list *catalog.List) (empty []error,
 		}
 	}
 	return empty, nil
+}
+
+// addFile adds the images of a file, or of the files in a folder, and returns their
+// number.
+func (s Sources) addFile(list *catalog.List, file string) (images int, err error) {
+	inputs, err := manifest.ReadFiles([]string{file}, s.Stdin)
+	if err != nil {
+		return 0, fmt.Errorf("-f: %w", err)
+	}
+	for _, input := range inputs {
+		found, err := list.AddManifest(catalog.Manifest, input.Name, input.Text)
+		if err != nil {
+			return 0, err
+		}
+		images += len(found.Changes)
+		s.warnOthers(input.Name, found)
+	}
+	return images, nil
+}
+
+func (s Sources) warnOthers(name string, found manifest.Found) {
+	if note := found.NoteOthers(); note != "" {
+		s.Warnf("%s: %s", name, note)
+	}
 }
 
 func (s Sources) addCharts(ctx context.Context, list *catalog.List) (empty []error, err error) {
@@ -166,13 +186,16 @@ func (s Sources) addChart(list *catalog.List, rendered chart.Rendered) (images i
 	for _, w := range rendered.Warnings {
 		s.Warnf("chart %s %s: %s", rendered.Name, rendered.Version, w)
 	}
+	var all manifest.Found
 	for _, m := range rendered.Manifests {
 		found, err := list.AddManifest(catalog.Chart, m.Name, m.Text)
 		if err != nil {
 			return 0, err
 		}
-		images += found
+		images += len(found.Changes)
+		all.Others = append(all.Others, found.Others...)
 	}
+	s.warnOthers("chart "+rendered.Name+" "+rendered.Version, all)
 	return images, nil
 }
 

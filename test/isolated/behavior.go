@@ -133,7 +133,7 @@ func eachPod(text string, f func(kind string, spec corev1.PodSpec)) error {
 			return err
 		}
 		var faults []error
-		podspec.Walk(podspec.JSON{}, any(object), func(w podspec.Workload[any]) {
+		podspec.Walk(any(object), func(w podspec.Workload) {
 			var spec corev1.PodSpec
 			raw, err := json.Marshal(w.Spec)
 			if err == nil {

@@ -59,7 +59,7 @@ var tiers = [][]row{
 		{"internal/mirror/archive", []string{"internal/mirror", "internal/mirror/lock", "internal/registry", "internal/rewrite"}},
 		{"internal/mirror", []string{"internal/mirror/lock", "internal/registry", "internal/rewrite"}},
 		{"internal/mirror/lock", []string{"internal/rewrite"}},
-		{"internal/manifest", []string{"internal/podspec", "internal/rewrite"}},
+		{"internal/manifest", []string{"internal/podspec", "internal/rewrite", "internal/terminal"}},
 		{"webhook", []string{"internal/jsonpatch", "internal/podspec", "internal/rewrite"}},
 		{"internal/cel", []string{"internal/podspec", "internal/rewrite"}},
 	},
