@@ -164,7 +164,7 @@ func (s *scanner) object(path []string, o map[string]any) {
 		return
 	}
 	outer := s.at
-	if metadata, ok := o["metadata"].(map[string]any); ok && isObject {
+	if metadata, ok := o["metadata"].(map[string]any); isObject && (ok || len(path) == 0) {
 		s.at.Kind = kind
 		s.at.Name, _ = metadata["name"].(string)
 	}
