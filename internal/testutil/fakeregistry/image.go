@@ -68,6 +68,22 @@ func MultiArch(tb testing.TB, size int, seeds ...uint64) v1.ImageIndex {
 	return Index(tb, images...)
 }
 
+// Foreign returns an image with a layer that registries need not store because it has
+// a URL, and the digest of the layer.
+func Foreign(tb testing.TB, url string) (image v1.Image, layer string) {
+	tb.Helper()
+	content := static.NewLayer([]byte("content of "+url), types.OCIUncompressedRestrictedLayer)
+	image, err := mutate.Append(Image(tb, "amd64"), mutate.Addendum{Layer: content, URLs: []string{url}, MediaType: types.OCIUncompressedRestrictedLayer})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	digest, err := content.Digest()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return image, digest.String()
+}
+
 // WithAttestations adds an attestation for each image of an index, in the form
 // in which BuildKit stores them.
 // https://docs.docker.com/build/metadata/attestations/attestation-storage/

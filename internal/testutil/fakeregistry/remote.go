@@ -61,6 +61,31 @@ func PushSignature(tb testing.TB, ref string, signature v1.Image) (tag string) {
 	return tag
 }
 
+// Children returns the digests of the manifests of an index.
+func Children(tb testing.TB, ref string) (digests []string) {
+	tb.Helper()
+	index, err := remote.Index(parse(tb, ref))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, d := range manifest.Manifests {
+		digests = append(digests, d.Digest.String())
+	}
+	return digests
+}
+
+// Delete deletes the manifest or the tag of a reference.
+func Delete(tb testing.TB, ref string) {
+	tb.Helper()
+	if err := remote.Delete(parse(tb, ref)); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // Digest returns the digest of a reference, or "" if it does not exist.
 func Digest(tb testing.TB, ref string) string {
 	tb.Helper()
