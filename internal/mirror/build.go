@@ -21,6 +21,7 @@ type run struct {
 	blobTasks     map[blobLocation]*task // for blobs that a repository needs
 	manifestTasks map[blobLocation]*task
 	tags          map[blobLocation][]string // of manifests
+	present       map[blobLocation]bool     // manifests that need not be written
 	batches       map[digest.Digest]*batch  // uploads of a blob
 	lastTasks     map[*Item]*task           // the last one of each image
 
@@ -48,10 +49,13 @@ const (
 // newRun makes the tasks of a plan.
 func newRun(m *Mirror, p *Plan, progress *Progress) *run {
 	r := &run{m: m, plan: p, progress: progress, schedule: newSchedule(),
-		blobTasks: map[blobLocation]*task{}, manifestTasks: map[blobLocation]*task{}, tags: map[blobLocation][]string{},
+		blobTasks: map[blobLocation]*task{}, manifestTasks: map[blobLocation]*task{}, tags: map[blobLocation][]string{}, present: map[blobLocation]bool{},
 		batches: map[digest.Digest]*batch{}, lastTasks: map[*Item]*task{}}
 	for _, i := range p.toCopy {
 		r.collectTags(i)
+		for d := range i.present {
+			r.present[blobLocation{i.target().Repository, d}] = true
+		}
 	}
 	if p.sharesBlobs {
 		r.mountEnabled.Store(true)
@@ -73,9 +77,13 @@ func (r *run) collectTags(i *Item) {
 	if tag == "" && target.Digest == "" {
 		tag = target.Identifier()
 	}
-	r.addTag(blobLocation{target.Repository, i.desc.Digest}, tag)
+	if i.State != StateIncomplete {
+		r.addTag(blobLocation{target.Repository, i.desc.Digest}, tag)
+	}
 	for _, ref := range i.referrers {
-		r.addTag(blobLocation{target.Repository, ref.desc.Digest}, ref.tag)
+		if !ref.isDone {
+			r.addTag(blobLocation{target.Repository, ref.desc.Digest}, ref.tag)
+		}
 	}
 }
 
@@ -120,7 +128,7 @@ func bestMountSource(p *Plan, covered map[digest.Digest]bool) (best mountSource,
 	var bestRatio float64
 	for _, i := range p.toCopy {
 		repository := i.target().Repository
-		i.walk(func(n *node) {
+		i.walkNeeded(func(n *node) {
 			s := mountSource{repository: repository, node: n}
 			var saved, cost int64
 			for _, d := range n.blobs {
@@ -211,7 +219,8 @@ func (r *run) uploadBatch(b *blob) *batch {
 }
 
 // addManifest adds the task that writes a manifest, and the tasks for all that it
-// names, unless they exist.
+// names, unless they exist. It returns nil if the target has the manifest and all below
+// it.
 func (r *run) addManifest(repository string, n *node) *task {
 	at := blobLocation{repository, n.desc.Digest}
 	if t, ok := r.manifestTasks[at]; ok {
@@ -219,14 +228,24 @@ func (r *run) addManifest(repository string, n *node) *task {
 	}
 	var needs []*task
 	for _, c := range n.children {
-		needs = append(needs, r.addManifest(repository, c))
+		if t := r.addManifest(repository, c); t != nil {
+			needs = append(needs, t)
+		}
 	}
 	for _, d := range n.blobs {
-		if b := r.plan.blobs[d.Digest]; b.neededBy[repository] {
+		if b := r.plan.blobs[d.Digest]; b != nil && b.neededBy[repository] {
 			needs = append(needs, r.addUpload(b, repository, rankBlob))
 		}
 	}
-	t := &task{repository: repository, work: work{rank: rankManifest, run: func(ctx context.Context) error { return r.pushManifest(ctx, at, n) }}}
+	write := func(ctx context.Context) error { return r.pushManifest(ctx, at, n) }
+	if r.present[at] && len(r.tags[at]) == 0 {
+		if len(needs) == 0 {
+			r.manifestTasks[at] = nil
+			return nil
+		}
+		write = func(context.Context) error { return nil }
+	}
+	t := &task{repository: repository, work: work{rank: rankManifest, run: write}}
 	r.manifestTasks[at] = r.schedule.add(t, needs)
 	return t
 }
@@ -235,13 +254,20 @@ func (r *run) addManifest(repository string, n *node) *task {
 // check of its tag.
 func (r *run) addImage(i *Item) {
 	repository := i.target().Repository
-	needs := []*task{r.addManifest(repository, i.root)}
-	var after []*task
+	var needs, after []*task
+	if t := r.addManifest(repository, i.root); t != nil {
+		needs = append(needs, t)
+	}
 	for _, ref := range i.referrers {
+		if ref.isDone {
+			continue
+		}
 		manifest := r.addManifest(repository, ref.node)
-		if r.m.StrictReferrers {
+		switch {
+		case manifest == nil:
+		case r.m.StrictReferrers:
 			needs = append(needs, manifest)
-		} else {
+		default:
 			after = append(after, r.addReferrerWarning(i, ref, manifest))
 		}
 	}
@@ -249,9 +275,10 @@ func (r *run) addImage(i *Item) {
 }
 
 // addReferrerWarning adds a task that reports a referrer that was not written.
-func (r *run) addReferrerWarning(i *Item, ref referrer, manifest *task) *task {
+func (r *run) addReferrerWarning(i *Item, ref *referrer, manifest *task) *task {
 	warn := func(context.Context) error {
 		if manifest.err != nil {
+			ref.isSkipped = true
 			r.m.emit(Event{Kind: EventWarning, Source: i.Source, Target: i.Target, Digest: ref.desc.Digest.String(),
 				Message: "a signature or attestation was not copied: " + manifest.err.Error()})
 		}

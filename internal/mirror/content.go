@@ -126,7 +126,7 @@ func (c *Content) addContents(items []*Item) {
 	}
 }
 
-func (c *Content) addReferrer(r referrer) {
+func (c *Content) addReferrer(r *referrer) {
 	if r.tag != "" {
 		c.SignatureTags[r.tag] = r.desc
 		return

@@ -86,7 +86,7 @@ func (p *Plan) collectBlobs() {
 	p.blobs = map[digest.Digest]*blob{}
 	for _, i := range p.toCopy {
 		from, to := i.source().Repository, i.target().Repository
-		i.walk(func(n *node) {
+		i.walkNeeded(func(n *node) {
 			for _, d := range n.blobs {
 				b, ok := p.blobs[d.Digest]
 				if !ok {
@@ -161,7 +161,7 @@ func (m *Mirror) lookupBlobs(ctx context.Context, p *Plan) (exists map[blobLocat
 func failImages(items []*Item, failed map[blobLocation]error) {
 	for _, i := range items {
 		repository := i.target().Repository
-		i.walk(func(n *node) {
+		i.walkNeeded(func(n *node) {
 			for _, d := range n.blobs {
 				if err := failed[blobLocation{repository, d.Digest}]; err != nil {
 					i.fail(err)

@@ -45,12 +45,14 @@ func (i *Item) succeeded() bool {
 // lockEntry returns the entry of an image whose tree was read.
 func lockEntry(i *Item) lock.Entry {
 	e := lock.Entry{Source: i.Source, Target: i.Target, Digest: i.desc.Digest, MediaType: i.desc.MediaType,
-		Size: i.root.totalSize(), Platforms: i.root.platforms(), Why: i.Why}
+		Size: i.root.totalSize(), Platforms: i.root.listPlatforms(), Why: i.Why}
 	if i.sourceDigest != i.desc.Digest {
 		e.SourceDigest = i.sourceDigest
 	}
 	for _, r := range i.referrers {
-		e.Referrers = append(e.Referrers, r.desc.Digest)
+		if !r.isSkipped {
+			e.Referrers = append(e.Referrers, r.desc.Digest)
+		}
 	}
 	slices.Sort(e.Referrers)
 	e.Referrers = slices.Compact(e.Referrers)

@@ -37,6 +37,8 @@ type Job struct {
 type Locked struct {
 	Digest       digest.Digest // in the target
 	SourceDigest digest.Digest // in the source; the same unless platforms were left out
+	// Referrers are the digests of signatures, attestations and SBOMs.
+	Referrers []digest.Digest
 }
 
 // Source is where images are read. Repositories include their host. Errors are those
@@ -47,12 +49,14 @@ type Source interface {
 	// Blob returns a reader that fails at the end if the content does not match the
 	// digest.
 	Blob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
+	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 	Referrers(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error)
 }
 
 // Target is where images are written.
 type Target interface {
 	Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error)
+	Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error)
 	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 	Upload(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error
 	// Mount returns false if the registry does not mount the blob.
@@ -79,17 +83,18 @@ type Mirror struct {
 	Repositories Repositories // nil if a push creates repositories
 	// Parallel is the number of concurrent transfers; default 32.
 	Parallel int
-	// Platforms, such as linux/amd64, are the ones to keep of an index, which changes
-	// its digest. Empty keeps all.
+	// Platforms, as returned by ParsePlatform, are the ones to keep of an index, which
+	// changes its digest. Empty keeps all.
 	Platforms []string
 	// Overwrite moves tags of the target that refer to another image.
 	Overwrite bool
 	// Referrers copies signatures, attestations and SBOMs as well.
 	Referrers bool
-	// StrictReferrers fails an image whose referrers the target does not accept.
+	// StrictReferrers fails an image whose referrers cannot be read, or are not accepted
+	// by the target. Default: a warning.
 	StrictReferrers bool
-	// CompareOnly makes plans that cannot be run: images are compared by their digests,
-	// and no more is read.
+	// CompareOnly makes plans that cannot be run: images that are missing or differ are
+	// not read.
 	CompareOnly bool
 	// Events is called with each event, from several goroutines. May be nil.
 	Events func(Event)

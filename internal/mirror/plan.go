@@ -19,14 +19,15 @@ import (
 // State is the state of an image in the target.
 type State string
 
-// The states that Plan finds. Run replaces StateMissing and StateDiffers of what it
-// copies by StateCopied or StateFailed.
+// The states that Plan finds. Run replaces those of what it copies by StateCopied or
+// StateFailed.
 const (
-	StatePresent State = "present" // the target has it
-	StateMissing State = "missing" // the target has nothing under the name
-	StateDiffers State = "differs" // the target has another image under the name
-	StateFailed  State = "failed"  // see Item.Err
-	StateCopied  State = "copied"
+	StatePresent    State = "present"    // the target has it, with all that belongs to it
+	StateIncomplete State = "incomplete" // the target has it, without Item.Lacks
+	StateMissing    State = "missing"    // the target has nothing under the name
+	StateDiffers    State = "differs"    // the target has another image under the name
+	StateFailed     State = "failed"     // see Item.Err
+	StateCopied     State = "copied"
 )
 
 // Item is one image of a plan.
@@ -36,11 +37,15 @@ type Item struct {
 	Err   error
 	// Found is the digest of the image under the target's name, if it differs.
 	Found digest.Digest
+	// Lacks are the manifests and referrers that the target does not have, if the image is
+	// incomplete.
+	Lacks []digest.Digest
 
 	desc         ocispec.Descriptor // of the image as the target is to have it
 	sourceDigest digest.Digest
 	root         *node // nil if the source was not read
-	referrers    []referrer
+	referrers    []*referrer
+	present      map[digest.Digest]bool // manifests that the target has; nil if it was not asked
 }
 
 func (i *Item) source() rewrite.Reference { return rewrite.SplitReference(i.Source) }
@@ -51,12 +56,24 @@ func (i *Item) target() rewrite.Reference { return rewrite.SplitReference(i.Targ
 // known.
 func (i *Item) Digest() digest.Digest { return i.desc.Digest }
 
-// walk calls f for every manifest of the image and of its referrers.
+// walk calls f for every manifest of the image and of its referrers, once for each.
 func (i *Item) walk(f func(*node)) {
-	i.root.walk(f)
+	seen := map[digest.Digest]bool{}
+	i.root.walkNew(seen, f)
 	for _, r := range i.referrers {
-		r.walk(f)
+		if !r.isDone {
+			r.walkNew(seen, f)
+		}
 	}
+}
+
+// walkNeeded is walk for the manifests that the target does not have.
+func (i *Item) walkNeeded(f func(*node)) {
+	i.walk(func(n *node) {
+		if !i.present[n.desc.Digest] {
+			f(n)
+		}
+	})
 }
 
 // Plan is what a run has to do.
@@ -153,23 +170,29 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	if err != nil {
 		return err
 	}
-	switch found {
+	switch found.Digest {
 	case i.desc.Digest:
 		i.State = StatePresent
+		if err := m.checkPresent(ctx, i, found); err != nil {
+			return err
+		}
 	case "":
 		i.State = StateMissing
 	default:
-		i.State, i.Found = StateDiffers, found
+		i.State, i.Found = StateDiffers, found.Digest
 	}
 	if m.CompareOnly || !m.needsCopy(i) {
 		return nil
 	}
-	return m.readImage(ctx, i)
+	if err := m.readImage(ctx, i); err != nil {
+		return err
+	}
+	return m.compareTags(ctx, i)
 }
 
-// resolveBoth resolves the image at the source, and returns the digest that its name
-// has in the target, or "".
-func (m *Mirror) resolveBoth(ctx context.Context, i *Item) (found digest.Digest, err error) {
+// resolveBoth resolves the image at the source, and returns what its name refers to in
+// the target, without a digest if that is nothing.
+func (m *Mirror) resolveBoth(ctx context.Context, i *Item) (found ocispec.Descriptor, err error) {
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return m.resolveSource(ctx, i) })
 	both.Go(func() error {
@@ -178,14 +201,14 @@ func (m *Mirror) resolveBoth(ctx context.Context, i *Item) (found digest.Digest,
 		if errors.Is(err, registry.ErrNotFound) {
 			return nil
 		}
-		found = d.Digest
+		found = d
 		return err
 	})
 	return found, both.Wait()
 }
 
 func (m *Mirror) needsCopy(i *Item) bool {
-	return i.State == StateMissing || i.State == StateDiffers && m.Overwrite
+	return i.State == StateMissing || i.State == StateIncomplete || i.State == StateDiffers && m.Overwrite
 }
 
 // failConflicts fails different images that have the same target.
@@ -233,7 +256,7 @@ func (p *Plan) sum() {
 	manifests := map[blobLocation]bool{}
 	for _, i := range p.toCopy {
 		repository := i.target().Repository
-		i.walk(func(n *node) { manifests[blobLocation{repository, n.desc.Digest}] = true })
+		i.walkNeeded(func(n *node) { manifests[blobLocation{repository, n.desc.Digest}] = true })
 	}
 	p.Manifests = len(manifests)
 }
@@ -243,6 +266,8 @@ func (m *Mirror) emitPlanned(i *Item) {
 	switch {
 	case i.State == StatePresent:
 		e.Kind = EventUnchanged
+	case i.State == StateIncomplete:
+		e.Message = i.DescribeLacks()
 	case i.State == StateDiffers && !m.Overwrite:
 		e.Kind = EventFailed
 		e.Message = fmt.Sprintf("%s is %s, and the source is %s: use --overwrite to move the tag", i.Target, i.Found, i.desc.Digest)
@@ -250,4 +275,13 @@ func (m *Mirror) emitPlanned(i *Item) {
 		e.Kind, e.Message = EventFailed, i.Err.Error()
 	}
 	m.emit(e)
+}
+
+// DescribeLacks says which manifests an incomplete image lacks, such as a platform or a
+// signature.
+func (i *Item) DescribeLacks() string {
+	if more := len(i.Lacks) - 1; more > 0 {
+		return fmt.Sprintf("lacks the manifest %s and %d more", i.Lacks[0], more)
+	}
+	return fmt.Sprintf("lacks the manifest %s", i.Lacks[0])
 }

@@ -5,8 +5,10 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,75 +22,151 @@ type referrer struct {
 	*node
 	subject digest.Digest // the manifest it refers to, or "" if it has a tag
 	tag     string        // of a signature that is found by its tag
+	// isDone reports whether it need not be written.
+	isDone bool
+	// isSkipped reports whether the target is without it after the run, because it refused
+	// it, or has other signatures under the tag.
+	isSkipped bool
 }
 
-// signatureTags are the suffixes of the tags that cosign 2 derives from a digest.
+// signatureTags are the suffixes of the tags that cosign derives from a digest.
+// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 var signatureTags = []string{".sig", ".att", ".sbom"}
 
-// readReferrers reads the referrers of all manifests of a tree, those of referrers
-// included, and the signatures of its root.
-func (m *Mirror) readReferrers(ctx context.Context, repository string, root *node) ([]referrer, error) {
-	var subjects []ocispec.Descriptor
-	root.walk(func(n *node) { subjects = append(subjects, n.desc) })
-	found := make([][]referrer, len(subjects)+len(signatureTags))
-	all, ctx := errgroup.WithContext(ctx)
-	for i, d := range subjects {
-		all.Go(func() (err error) {
-			found[i], err = m.referrersOf(ctx, repository, d, 0)
-			return err
-		})
-	}
-	for i, suffix := range signatureTags {
-		tag := strings.Replace(root.desc.Digest.String(), ":", "-", 1) + suffix
-		all.Go(func() (err error) {
-			found[len(subjects)+i], err = m.signatures(ctx, repository, tag)
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
-		return nil, err
-	}
-	return slices.Concat(found...), nil
+// signatureTag returns the tag of a signature of a manifest.
+func signatureTag(subject digest.Digest, suffix string) string {
+	return strings.Replace(subject.String(), ":", "-", 1) + suffix
 }
 
-func (m *Mirror) referrersOf(ctx context.Context, repository string, d ocispec.Descriptor, depth int) ([]referrer, error) {
-	descriptors, err := m.Source.Referrers(ctx, repository, d)
-	switch {
-	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrUnsupported):
-		return nil, nil // the registry does not support referrers
-	case err != nil:
-		return nil, err
+// referrerReader reads the referrers of one image.
+type referrerReader struct {
+	*treeReader
+
+	mu       sync.Mutex
+	lost     []error // referrers that are listed and cannot be read
+	unlisted []error // requests that did not tell whether there are referrers
+}
+
+// readReferrers reads the referrers of manifests, those of referrers included, and
+// what cosign published for them under tags. Referrers are optional: those that cannot
+// be read are reported as warnings, unless the mirror is strict, or the content does
+// not match its digest.
+func (m *Mirror) readReferrers(ctx context.Context, i *Item, subjects []ocispec.Descriptor) ([]*referrer, error) {
+	r := &referrerReader{treeReader: newTreeReader(m.Source, i.source().Repository, nil)}
+	found := slices.Concat(r.readTagged(ctx, subjects), r.readListed(ctx, subjects))
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	var all []referrer
-	for _, r := range descriptors {
-		n, err := m.readTree(ctx, repository, r, 1)
-		if err != nil {
-			return nil, err
+	all := errors.Join(slices.Concat(r.lost, r.unlisted)...)
+	if m.StrictReferrers || errors.Is(all, registry.ErrCorrupt) {
+		if all != nil {
+			return nil, all
 		}
-		all = append(all, referrer{node: n, subject: d.Digest})
-		if depth < maxDepth {
-			nested, err := m.referrersOf(ctx, repository, r, depth+1)
-			if err != nil {
-				return nil, err
+	}
+	r.warn(m, i)
+	return found, nil
+}
+
+// warn reports each referrer that was lost, and failed requests once for the image.
+func (r *referrerReader) warn(m *Mirror, i *Item) {
+	warn := func(format string, args ...any) {
+		m.emit(Event{Kind: EventWarning, Source: i.Source, Target: i.Target, Message: fmt.Sprintf(format, args...)})
+	}
+	for _, err := range r.lost {
+		warn("a signature or attestation is not copied: %v", err)
+	}
+	switch more := len(r.unlisted) - 1; {
+	case more == 0:
+		warn("signatures or attestations may be missing: %v", r.unlisted[0])
+	case more > 0:
+		warn("signatures or attestations may be missing: %v; and %d similar errors", r.unlisted[0], more)
+	}
+}
+
+func (r *referrerReader) addError(errs *[]error, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*errs = append(*errs, err)
+}
+
+// readListed reads what the referrers API lists for the subjects, and then what it
+// lists for that.
+func (r *referrerReader) readListed(ctx context.Context, subjects []ocispec.Descriptor) (all []*referrer) {
+	seen := map[digest.Digest]bool{}
+	for _, d := range subjects {
+		seen[d.Digest] = true
+	}
+	for range maxDepth {
+		level := collect(subjects, func(d ocispec.Descriptor) []*referrer { return r.list(ctx, d) })
+		subjects = nil
+		for _, f := range level {
+			if !seen[f.desc.Digest] {
+				seen[f.desc.Digest] = true
+				subjects = append(subjects, f.desc)
 			}
-			all = append(all, nested...)
 		}
+		all = append(all, level...)
 	}
-	return all, nil
+	return all
 }
 
-// signatures returns what a signature tag refers to, if it exists.
-func (m *Mirror) signatures(ctx context.Context, repository, tag string) ([]referrer, error) {
-	d, err := m.Source.Resolve(ctx, repository, tag)
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil, nil
+// list reads the referrers of one manifest.
+func (r *referrerReader) list(ctx context.Context, subject ocispec.Descriptor) []*referrer {
+	descriptors, err := r.source.Referrers(ctx, r.repository, subject)
+	if err != nil && !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrUnsupported) {
+		r.addError(&r.unlisted, err) // the list may be incomplete
 	}
-	if err != nil {
-		return nil, err
+	if len(descriptors) > maxManifests {
+		r.addError(&r.unlisted, fmt.Errorf("%s@%s has %d signatures and attestations; at most %d are read", r.repository, subject.Digest, len(descriptors), maxManifests))
+		descriptors = descriptors[:maxManifests]
 	}
-	n, err := m.readTree(ctx, repository, d, 1)
-	if err != nil {
-		return nil, err
+	return collect(descriptors, func(d ocispec.Descriptor) []*referrer {
+		n, err := r.read(ctx, d, 1)
+		if err != nil {
+			r.addError(&r.lost, err)
+			return nil
+		}
+		return []*referrer{{node: n, subject: subject.Digest}}
+	})
+}
+
+// readTagged reads what the tags of signatures of the subjects refer to.
+func (r *referrerReader) readTagged(ctx context.Context, subjects []ocispec.Descriptor) []*referrer {
+	var tags []string
+	for _, d := range subjects {
+		for _, suffix := range signatureTags {
+			tags = append(tags, signatureTag(d.Digest, suffix))
+		}
 	}
-	return []referrer{{node: n, tag: tag}}, nil
+	return collect(tags, func(tag string) []*referrer {
+		d, err := r.source.Resolve(ctx, r.repository, tag)
+		if errors.Is(err, registry.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			r.addError(&r.unlisted, err)
+			return nil
+		}
+		n, err := r.read(ctx, d, 1)
+		if err != nil {
+			r.addError(&r.lost, err)
+			return nil
+		}
+		return []*referrer{{node: n, tag: tag}}
+	})
+}
+
+// collect calls f for all values concurrently, and concatenates the results in order.
+func collect[V, R any](values []V, f func(V) []R) []R {
+	results := make([][]R, len(values))
+	var all errgroup.Group
+	all.SetLimit(maxConcurrentReads)
+	for i, v := range values {
+		all.Go(func() error {
+			results[i] = f(v)
+			return nil
+		})
+	}
+	_ = all.Wait() // f does not fail
+	return slices.Concat(results...)
 }

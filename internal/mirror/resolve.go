@@ -5,6 +5,9 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -31,7 +34,7 @@ func (m *Mirror) resolveSource(ctx context.Context, i *Item) error {
 	}
 	// The lock records size and platforms, so the tree is read even if the target
 	// turns out to have the image.
-	if i.root, err = m.readTree(ctx, source.Repository, d, 0); err != nil {
+	if i.root, err = m.readTree(ctx, source.Repository, d); err != nil {
 		return err
 	}
 	i.desc = i.root.desc
@@ -49,12 +52,29 @@ func (m *Mirror) readImage(ctx context.Context, i *Item) error {
 			return err
 		}
 	}
-	if err := checkECRLimits(i); err != nil || !m.Referrers {
+	if err := checkECRLimits(i); err != nil {
 		return err
 	}
+	m.warnOfExternalLayers(i)
+	if !m.Referrers || i.State == StateIncomplete && i.Locked == nil {
+		return nil // checkPresent has read them
+	}
+	var manifests []ocispec.Descriptor
+	i.root.walk(func(n *node) { manifests = append(manifests, n.desc) })
 	var err error
-	i.referrers, err = m.readReferrers(ctx, repository, i.root)
+	i.referrers, err = m.readReferrers(ctx, i, i.subjects(manifests))
 	return err
+}
+
+// warnOfExternalLayers reports the layers that cannot be copied, because the source
+// does not store them.
+func (m *Mirror) warnOfExternalLayers(i *Item) {
+	i.root.walk(func(n *node) {
+		for _, d := range n.external {
+			m.emit(Event{Kind: EventWarning, Source: i.Source, Target: i.Target, Digest: d.Digest.String(),
+				Message: fmt.Sprintf("layer %s is not in the source registry and not copied: nodes must reach %s", d.Digest, strings.Join(d.URLs, " or "))})
+		}
+	})
 }
 
 // readLockedTree reads the tree of an image of which the lock has only the digest.
@@ -63,7 +83,7 @@ func (m *Mirror) readLockedTree(ctx context.Context, repository string, i *Item)
 	if err != nil {
 		return fmt.Errorf("the locked digest of %s: %w", i.Source, err)
 	}
-	if i.root, err = m.readTree(ctx, repository, d, 0); err != nil {
+	if i.root, err = m.readTree(ctx, repository, d); err != nil {
 		return err
 	}
 	if i.root.desc.Digest != i.desc.Digest {

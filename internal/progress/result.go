@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
@@ -32,7 +34,9 @@ type summaryImage struct {
 	State  mirror.State `json:"state"`
 	Digest string       `json:"digest,omitempty"`
 	Found  string       `json:"found,omitempty"`
-	Error  string       `json:"error,omitempty"`
+	// Lacks are the digests that an incomplete image lacks.
+	Lacks []digest.Digest `json:"lacks,omitempty"`
+	Error string          `json:"error,omitempty"`
 }
 
 func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
@@ -47,7 +51,7 @@ func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
 }
 
 func newSummaryImage(i *mirror.Item) summaryImage {
-	image := summaryImage{Source: i.Source, Target: i.Target, State: i.State, Digest: i.Digest().String(), Found: i.Found.String()}
+	image := summaryImage{Source: i.Source, Target: i.Target, State: i.State, Digest: i.Digest().String(), Found: i.Found.String(), Lacks: i.Lacks}
 	if i.Err != nil {
 		image.Error = i.Err.Error()
 	}
@@ -55,7 +59,8 @@ func newSummaryImage(i *mirror.Item) summaryImage {
 }
 
 // Compared reports a plan that will not be run. It returns an error with exit
-// code 3 if images are missing or differ, and 1 if any could not be compared.
+// code 3 if images are missing, incomplete or different, and 1 if any could not be
+// compared.
 func (r *Reporter) Compared(p *mirror.Plan) error {
 	if r.JSON {
 		r.summary(p, 0)
@@ -65,8 +70,8 @@ func (r *Reporter) Compared(p *mirror.Plan) error {
 	if n := p.Count(mirror.StateFailed); n > 0 {
 		return exitcode.AlreadyPrintedf("%d images could not be compared", n)
 	}
-	if n := p.Count(mirror.StateMissing) + p.Count(mirror.StateDiffers); n > 0 {
-		return exitcode.ActionNeededf("%d images are missing or differ", n)
+	if n := p.Count(mirror.StateMissing) + p.Count(mirror.StateDiffers) + p.Count(mirror.StateIncomplete); n > 0 {
+		return exitcode.ActionNeededf("%d images are missing, incomplete or different", n)
 	}
 	return nil
 }
@@ -76,6 +81,8 @@ func (r *Reporter) printPlan(p *mirror.Plan) {
 		switch i.State {
 		case mirror.StateMissing:
 			fmt.Fprintf(r.Out, "missing  %s\n         from %s\n", i.Target, i.Source)
+		case mirror.StateIncomplete:
+			fmt.Fprintf(r.Out, "incomplete  %s\n            %s\n", i.Target, i.DescribeLacks())
 		case mirror.StateDiffers:
 			fmt.Fprintf(r.Out, "differs  %s is %s\n         and %s is %s\n", i.Target, i.Found, i.Source, i.Digest())
 		}
@@ -83,8 +90,12 @@ func (r *Reporter) printPlan(p *mirror.Plan) {
 	for _, repository := range p.Create {
 		fmt.Fprintf(r.Out, "to be created: repository %s\n", repository)
 	}
-	fmt.Fprintf(r.Out, "%d images: %d present, %d missing, %d differ, %d failed\n",
-		len(p.Items), p.Count(mirror.StatePresent), p.Count(mirror.StateMissing), p.Count(mirror.StateDiffers), p.Count(mirror.StateFailed))
+	incomplete := ""
+	if n := p.Count(mirror.StateIncomplete); n > 0 {
+		incomplete = fmt.Sprintf(", %d incomplete", n)
+	}
+	fmt.Fprintf(r.Out, "%d images: %d present, %d missing, %d differ%s, %d failed\n",
+		len(p.Items), p.Count(mirror.StatePresent), p.Count(mirror.StateMissing), p.Count(mirror.StateDiffers), incomplete, p.Count(mirror.StateFailed))
 	if p.Upload+p.Mount > 0 {
 		fmt.Fprintf(r.Out, "to be written: %s in %d manifests and their layers; %s more is shared; read once: %s\n",
 			FormatBytes(p.Upload), p.Manifests, FormatBytes(p.Mount), FormatBytes(p.Read))

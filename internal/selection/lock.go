@@ -69,7 +69,7 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 	}
 	for n, j := range jobs {
 		if e, ok := known.Lookup(j.Source, j.Target); ok && j.Refused == nil {
-			jobs[n].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest}
+			jobs[n].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest, Referrers: e.Referrers}
 		}
 	}
 	return jobs, known, nil

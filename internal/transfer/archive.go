@@ -198,7 +198,7 @@ func (o ImportOptions) jobs(l *lock.Lock) ([]mirror.Job, error) {
 		errs = append(errs, err)
 		// Platforms may have been left out on export: the digest of the source does
 		// not matter then.
-		jobs = append(jobs, mirror.Job{Source: e.Source, Target: ref, Locked: &mirror.Locked{Digest: e.Digest}, Why: e.Why})
+		jobs = append(jobs, mirror.Job{Source: e.Source, Target: ref, Locked: &mirror.Locked{Digest: e.Digest, Referrers: e.Referrers}, Why: e.Why})
 	}
 	for _, n := range l.NotCopied {
 		job := mirror.Job{Source: n.Source, Why: n.Why, Refused: errors.New("the archive does not have it, because the export failed to read it: export again")}

@@ -63,12 +63,16 @@ func (o Options) mirror(ctx context.Context) (*mirror.Mirror, *registry.Client, 
 	if o.Parallel < 1 || o.Parallel > maxParallel {
 		return nil, nil, exitcode.Usagef("--parallel %d: use 1 to %d", o.Parallel, maxParallel)
 	}
+	platforms, err := mirror.ParsePlatforms(o.Platforms)
+	if err != nil {
+		return nil, nil, exitcode.Usagef("--platform: %w", err)
+	}
 	client, ecr, err := o.Connect(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	m := &mirror.Mirror{
-		Source: client, Target: client.ForPush(), Parallel: o.Parallel, Platforms: o.Platforms, Overwrite: o.Overwrite,
+		Source: client, Target: client.ForPush(), Parallel: o.Parallel, Platforms: platforms, Overwrite: o.Overwrite,
 		Referrers: !o.NoReferrers, StrictReferrers: o.StrictReferrers, Events: o.Reporter.Event,
 	}
 	if ecr != nil {

@@ -128,6 +128,10 @@ func (b *deltaSource) Manifest(ctx context.Context, repository string, d ocispec
 	return b.archive.Manifest(ctx, repository, d)
 }
 
+func (b *deltaSource) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
+	return b.archive.HasBlob(ctx, repository, d)
+}
+
 func (b *deltaSource) Referrers(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	return b.archive.Referrers(ctx, repository, d)
 }
@@ -171,6 +175,10 @@ type deltaTarget deltaBase
 
 func (b *deltaTarget) Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error) {
 	return b.registry.Resolve(ctx, repository, tagOrDigest)
+}
+
+func (b *deltaTarget) Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error) {
+	return b.registry.Manifest(ctx, repository, d)
 }
 
 func (b *deltaTarget) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {

@@ -87,6 +87,13 @@ func (a *Archive) Blob(_ context.Context, _ string, d ocispec.Descriptor) (io.Re
 	}}, nil
 }
 
+// HasBlob reports whether the archive has a blob, or leaves it out because the registry
+// has it.
+func (a *Archive) HasBlob(_ context.Context, _ string, d ocispec.Descriptor) (bool, error) {
+	_, ok := a.entries[blobEntry(d.Digest)]
+	return ok || a.assumes(d.Digest), nil
+}
+
 func (a *Archive) assumes(d digest.Digest) bool {
 	if a.meta.Assumes != nil {
 		for _, b := range a.meta.Assumes.Blobs {
