@@ -34,14 +34,14 @@ Exit codes:
   1  at least one image could not be read and is not in the archive, a source names no
      image, or the archive could not be written
   2  invalid usage or configuration`,
-		Example: `  # Export the images of the first two onboarding phases
-  privatelink export --config privatelink.yaml --set phase1,phase2 --to castai.tar
+		Example: `  # Export the images of CAST AI's umbrella chart
+  privatelink export --config privatelink.yaml --set umbrella --to castai.tar
 
   # Split the archive for a FAT32 medium
   privatelink export --config privatelink.yaml --to castai.tar --split 4095M
 
   # Export only layers that were not part of the last export
-  privatelink export --config privatelink.yaml --chart castai --to castai-delta.tar --since last.lock.yaml`,
+  privatelink export --config privatelink.yaml --chart castai@0.43.1 --values values.yaml --to castai-delta.tar --since last.lock.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if o.Reporter, err = newReporter(c, output); err != nil {

@@ -29,10 +29,14 @@ func newImages() *cobra.Command {
 the sources that refer to them. Sources can be combined. An image is listed once.
 
 The embedded catalog (--set) contains the images of each installation method, with
-the tags of the time of its release. Manifests (-f), a Helm chart (--chart) and a
-live cluster (--cluster) contain the tags that are used. Two images that no manifest
-contains, kvisor's scanners and the JMX exporter, are added to the images that use
-them.
+the tags of the time of its release: umbrella for castctl and the chart castai, which
+CAST AI recommends, phase1 and phase2 for the scripts of the console. Manifests (-f),
+Helm charts (--chart) and a live cluster (--cluster) contain the tags that are used.
+kvisor's scanners, which no manifest contains, are added to the images of kvisor.
+
+--chart may be repeated. The values of --values and --chart-set apply to all charts.
+Components of a chart that its values switch off are reported with the values that
+switch them on; a chart without any image is an error.
 
 The output is a table. With -o json, each image has: source, also (other names of
 the same image), target, outcome, reason and rule (as privatelink rewrite), copy (it
@@ -43,11 +47,15 @@ printed as a lock file for privatelink mirror and privatelink check.
 
 Exit codes:
   0  all images have a target
-  1  a source could not be read
+  1  a source could not be read, or names no image
   2  invalid usage or configuration
   3  at least one image cannot be mapped; the list is complete`,
-		Example: `  # List the images of the first two onboarding phases
-  privatelink images --registry "$REGISTRY" --set phase1,phase2
+		Example: `  # List the images of CAST AI's umbrella chart
+  privatelink images --registry "$REGISTRY" --set umbrella
+
+  # List the images of a version of the umbrella chart, and of another chart
+  privatelink images --registry "$REGISTRY" --chart castai@0.43.1 --chart castai-live --chart-set tags.full=true \
+    --chart-set global.castai.apiKey=x --chart-set global.castai.provider=eks
 
   # List the images of the onboarding manifest and of the cluster
   curl -fsSL "https://api.cast.ai/v1/agent.yaml?provider=eks" -H "Authorization: Token $CASTAI_API_TOKEN" |

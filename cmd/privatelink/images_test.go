@@ -29,9 +29,9 @@ func TestTheListOfImages(t *testing.T) {
 			args: []string{"-f", file}, want: []string{"\n-  ", " .../privatelink-webhook:v", " the webhook itself: push it with make push"},
 		},
 		"sets as a list, from the environment": {
-			env: map[string]string{"PRIVATELINK_SET": "phase1,phase2"}, want: []string{agent, "kvisor-scanners:", "cluster-controller:"}, args: []string{},
+			env: map[string]string{"PRIVATELINK_SET": "phase1,phase2"}, want: []string{agent, "kvisor-scanners:", "cluster-controller:"}, args: []string{}, stderr: "castai-live's images are not in the catalog",
 		},
-		"an image without a known tag says how to get one, and a derived one says from what": {args: []string{"--set", "umbrella"}, want: []string{"derived from kvisor-controller:", "ghcr.io/castai/live/kubectl  ", "no tag is known: see the chart"}},
+		"an image without a known tag says how to get one, and a derived one says from what": {args: []string{"--set", "umbrella"}, want: []string{"derived from kvisor-controller:", "ghcr.io/castai/live/kubectl  ", "no tag is known: see the chart"}, stderr: "use --chart castai-live or --cluster"},
 		"manifests from a file":                               {args: []string{"-f", file}, want: []string{"ghcr.io/castai/images/agent:v1  .../agent:v1  "}},
 		"manifests from standard input, in addition to a set": {stdin: pod, args: []string{"-f", "-", "--set", "phase1"}, want: []string{"agent:v1 ", "standard input:7 Pod p", agent}},
 		"sources for scripts": {

@@ -64,8 +64,8 @@ Exit codes:
      a source names no image
   2  invalid usage or configuration
   3  (--dry-run) at least one image is missing or differs`,
-		Example: `  # Copy the images of the first two onboarding phases
-  privatelink mirror --config privatelink.yaml --set phase1,phase2
+		Example: `  # Copy the images of CAST AI's umbrella chart
+  privatelink mirror --config privatelink.yaml --set umbrella
 
   # Show what would be copied
   privatelink mirror --config privatelink.yaml --dry-run`,
@@ -101,7 +101,7 @@ Exit codes:
   privatelink check --config privatelink.yaml
 
   # Check whether the images of a chart version are present
-  privatelink check --config privatelink.yaml --chart castai --version 0.40.0`,
+  privatelink check --config privatelink.yaml --chart castai@0.43.1 --values values.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c, transfer.Check) },
 	}

@@ -106,7 +106,7 @@ func TestMirrorWronglyUsed(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no image and no lock":    {[]string{"mirror", "--registry", ecr, "--lock", missing}, "name some, for instance with --set phase1,phase2"},
+		"no image and no lock":    {[]string{"mirror", "--registry", ecr, "--lock", missing}, "name some, for instance with --set umbrella"},
 		"a lock of another place": {[]string{"mirror", "--registry", ecr, "--lock", foreign}, "is for the registry registry.example.com/x"},
 		"too parallel":            {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--parallel", "1000"}, "use 1 to 256"},
 		"settings that cannot be": {[]string{"mirror", "--config", bad, "--set", "phase1", "--lock", missing}, "repositories.tagMutability"},

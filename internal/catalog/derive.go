@@ -4,6 +4,7 @@ package catalog
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
@@ -23,7 +24,7 @@ const (
 // derive returns a copy of the list with the images that follow from those in
 // it.
 func (l *List) derive() *List {
-	all := &List{rules: l.rules, variables: l.variables, tagged: clone(l.tagged), untagged: clone(l.untagged)}
+	all := &List{rules: l.rules, tagged: clone(l.tagged), untagged: clone(l.untagged)}
 	for _, e := range l.tagged {
 		i := l.image(e)
 		if i.Unmapped() {
@@ -33,7 +34,7 @@ func (l *List) derive() *List {
 		case controller:
 			all.deriveScanners(i)
 		case autoscaler:
-			if !l.variables[jmxVariable] && !l.contains(jmxInit) {
+			if all.requestsJMX(i) {
 				all.deriveJMX(i)
 			}
 		}
@@ -83,8 +84,20 @@ func (l *List) deriveScanners(from Entry) {
 	}
 }
 
-// deriveJMX adds the default of the init container that the workload autoscaler
-// gives to JVM pods, for a list in which no JMX_EXPORTER_INIT_IMAGE names it.
+// requestsJMX reports whether the workload autoscaler gives an init container to JVM
+// pods whose image no source can name. Its chart sets JMX_EXPORTER_INIT_IMAGE
+// whenever the feature is on, so this is so only if the configuration does not list
+// the variable. The exporter's chart runs the same image for another purpose.
+func (l *List) requestsJMX(e Entry) bool {
+	if slices.Contains(l.rules.EnvVars(), jmxVariable) || l.contains(jmxInit) {
+		return false
+	}
+	return slices.ContainsFunc(e.Origins, func(o Origin) bool {
+		return !strings.Contains(o.Name+o.Object, autoscaler+"-exporter")
+	})
+}
+
+// deriveJMX adds the default of that init container.
 func (l *List) deriveJMX(from Entry) {
 	origin := Origin{From: Rule, Name: from.Source, Object: "gives it to JVM pods"}
 	for _, r := range Rows() {

@@ -15,11 +15,13 @@ func TestDerivedImages(t *testing.T) {
 		note          string // part of it
 	}
 	for name, tc := range map[string]struct {
-		rule rewrite.Rule
-		add  []string
-		env  string // value of JMX_EXPORTER_INIT_IMAGE
-		want map[string]want
-		not  string // part of a source that must not be listed
+		rule  rewrite.Rule
+		noEnv bool   // no variable is listed
+		at    Origin // default: here
+		add   []string
+		env   string // value of JMX_EXPORTER_INIT_IMAGE
+		want  map[string]want
+		not   string // part of a source that must not be listed
 	}{
 		"a kvisor controller brings the scanners of its tag": {
 			add: []string{gar + "/kvisor-controller:v7"}, want: map[string]want{gar + "/kvisor-scanners:v7": {true, true, ""}},
@@ -46,15 +48,19 @@ func TestDerivedImages(t *testing.T) {
 		"a private controller of unknown source brings private scanners": {
 			add: []string{ecr + "/kvisor-controller:v7"}, want: map[string]want{ecr + "/kvisor-scanners:v7": {false, true, notePrivate}},
 		},
-		"an image of a similar name brings nothing": {add: []string{gar + "/my-kvisor-controller:v7", "X kvisor-controller:v7"}, not: "scanners"},
-		"a workload autoscaler brings the default JMX image": {
-			add: []string{gar + "/workload-autoscaler:v1"}, want: map[string]want{gar + "/jmx-exporter-init:1.6.0-v2": {true, true, "default"}},
+		"an image of a similar name brings nothing":                   {add: []string{gar + "/my-kvisor-controller:v7", "X kvisor-controller:v7"}, not: "scanners"},
+		"a workload autoscaler without the variable has no JMX image": {add: []string{gar + "/workload-autoscaler:v1"}, not: "jmx"},
+		"but it brings the default if the variable is not listed": {
+			noEnv: true, add: []string{gar + "/workload-autoscaler:v1"}, want: map[string]want{gar + "/jmx-exporter-init:1.6.0-v2": {true, true, "default"}},
+		},
+		"the exporter, which runs the same image, does not": {
+			noEnv: true, at: Origin{From: Chart, Name: "castai/charts/castai-workload-autoscaler-exporter/templates/exporter.yaml"}, add: []string{gar + "/workload-autoscaler:v1"}, not: "jmx",
 		},
 		"but not in addition to the one that its environment names": {
 			add: []string{gar + "/workload-autoscaler:v1"}, env: "quay.io/acme/jmx:1", want: map[string]want{"quay.io/acme/jmx:1": {true, false, ""}}, not: "jmx-exporter-init",
 		},
 		"nor in addition to another tag of it": {
-			add: []string{gar + "/workload-autoscaler:v1", gar + "/jmx-exporter-init:2"}, want: map[string]want{gar + "/jmx-exporter-init:2": {true, false, ""}}, not: "jmx-exporter-init:1",
+			noEnv: true, add: []string{gar + "/workload-autoscaler:v1", gar + "/jmx-exporter-init:2"}, want: map[string]want{gar + "/jmx-exporter-init:2": {true, false, ""}}, not: "jmx-exporter-init:1",
 		},
 		"without an autoscaler there is no JMX image": {add: []string{gar + "/agent:v1"}, not: "jmx"},
 	} {
@@ -63,9 +69,15 @@ func TestDerivedImages(t *testing.T) {
 			if tc.rule.Source != "" {
 				c.Rules = []rewrite.Rule{tc.rule}
 			}
-			l := New(rules(t, c))
+			if tc.noEnv {
+				c.EnvVars = []string{}
+			}
+			l, at := New(rules(t, c)), tc.at
+			if at == (Origin{}) {
+				at = here
+			}
 			for _, ref := range tc.add {
-				l.Add(ref, here)
+				l.Add(ref, at)
 			}
 			l.AddEnv(jmxVariable, tc.env, here)
 			got := map[string]Entry{}

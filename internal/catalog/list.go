@@ -17,8 +17,6 @@ type List struct {
 	rules    *rewrite.Rules
 	tagged   map[string]*candidate // by target, or by the reference itself where there is none
 	untagged map[string]*candidate // repositories without a known tag, by target
-	// variables are the environment variables that named an image.
-	variables map[string]bool
 }
 
 // candidate collects what the sources name for one target.
@@ -31,7 +29,7 @@ type candidate struct {
 
 // New returns an empty list for the rules.
 func New(rules *rewrite.Rules) *List {
-	return &List{rules: rules, tagged: map[string]*candidate{}, untagged: map[string]*candidate{}, variables: map[string]bool{}}
+	return &List{rules: rules, tagged: map[string]*candidate{}, untagged: map[string]*candidate{}}
 }
 
 // Rules returns the rules of the list.
@@ -45,12 +43,10 @@ func (l *List) Add(ref string, origin Origin) {
 	}
 }
 
-// AddEnv adds the value of a listed environment variable; name is "" where it is
-// not known. A value that names no registry host is a bare tag or name, no
-// reference, and not listed.
-func (l *List) AddEnv(name, value string, origin Origin) {
+// AddEnv adds the value of a listed environment variable. A value that names no
+// registry host is a bare tag or name, no reference, and not listed.
+func (l *List) AddEnv(_, value string, origin Origin) {
 	if r := l.rules.EnvValue(value); value != "" && r.Reason != rewrite.NoHost {
-		l.variables[name] = true
 		l.add(l.tagged, r, origin)
 	}
 }

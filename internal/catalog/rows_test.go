@@ -89,6 +89,26 @@ func TestASetAddsNoUnknownTag(t *testing.T) {
 	}
 }
 
+func TestComponentsOfUnknownImagesAreNoRows(t *testing.T) {
+	for _, set := range Sets() {
+		for _, component := range Unknown(set) {
+			for _, row := range Rows() {
+				if slices.Contains(row.Components, component) && row.NamedIn != "literal" { // a hook's image
+					t.Errorf("%s: %s has a row: %s", set, component, row.Repository)
+				}
+			}
+		}
+	}
+	for _, set := range []string{"phase2", "umbrella", "terraform"} {
+		if !slices.Contains(Unknown(set), "castai-live") {
+			t.Errorf("%s says nothing of castai-live", set)
+		}
+	}
+	if got := Unknown("phase1"); got != nil {
+		t.Errorf("phase1: %q", got)
+	}
+}
+
 func TestTheVendorsSecondNameIsNoEntryOfItsOwn(t *testing.T) {
 	l := New(rules(t, rewrite.Config{}))
 	if err := l.AddSet("phase1"); err != nil {

@@ -47,7 +47,7 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 	known, err := file.Read(rules)
 	if errors.Is(err, fs.ErrNotExist) {
 		if s.IsEmpty() {
-			return nil, nil, exitcode.Usagef("there is no lock file %s that lists images: name some, for instance with --set phase1,phase2", file.Name)
+			return nil, nil, exitcode.Usagef("there is no lock file %s that lists images: name some, for instance with --set umbrella", file.Name)
 		}
 	} else if err != nil {
 		return nil, nil, err

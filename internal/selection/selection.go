@@ -59,6 +59,7 @@ func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.En
 			return nil, exitcode.Usagef("--set: %w", err)
 		}
 	}
+	s.warnOfUnknown()
 	var empty []error
 	for _, add := range []func(context.Context, *catalog.List) (empty []error, err error){s.addFiles, s.addCharts, s.addCluster} {
 		without, err := add(ctx, list)
@@ -88,6 +89,27 @@ func (s Sources) validate() error {
 		return exitcode.Usagef("-f - or --values -: standard input can be read once")
 	}
 	return nil
+}
+
+// warnOfUnknown names the components of the sets whose images the catalog cannot
+// know, unless another source has them.
+func (s Sources) warnOfUnknown() {
+	if s.Cluster {
+		return
+	}
+	var known []string
+	for _, c := range s.Charts {
+		name, _ := chart.ParseName(c)
+		known = append(known, name)
+	}
+	for _, set := range s.Sets {
+		for _, component := range catalog.Unknown(set) {
+			if !slices.Contains(known, component) {
+				known = append(known, component)
+				s.Warnf("%s's images are not in the catalog: use --chart %s or --cluster", component, component)
+			}
+		}
+	}
 }
 
 func (s Sources) validateCharts() error {

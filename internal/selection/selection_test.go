@@ -312,3 +312,25 @@ func TestValuesWithoutAChartAreRefusedForALockFile(t *testing.T) {
 		t.Errorf("error %v, want a usage error", err)
 	}
 }
+
+func TestSetsNameComponentsThatTheCatalogDoesNotKnow(t *testing.T) {
+	const want = "castai-live's images are not in the catalog: use --chart castai-live or --cluster"
+	one, _, _ := charts(t)
+	for name, tc := range map[string]struct {
+		sources selection.Sources
+		want    []string
+	}{
+		"once for all sets":            {selection.Sources{Sets: []string{"umbrella", "phase2"}}, []string{want}},
+		"not for a set without it":     {selection.Sources{Sets: []string{"phase1"}}, nil},
+		"in addition to another chart": {selection.Sources{Sets: []string{"umbrella"}, Charts: []string{one}}, []string{want}},
+		"not in addition to a cluster": {selection.Sources{Sets: []string{"umbrella"}, Cluster: true, Kubeconfig: cluster(t, true)}, nil}, // which is empty, an error
+	} {
+		t.Run(name, func(t *testing.T) {
+			warnings := recordWarnings(&tc.sources)
+			_, err := tc.sources.Images(t.Context(), rules(t))
+			if (err != nil) != tc.sources.Cluster || !slices.Equal(*warnings, tc.want) {
+				t.Errorf("warnings %q, want %q; error %v", *warnings, tc.want, err)
+			}
+		})
+	}
+}
