@@ -12,10 +12,12 @@ import (
 
 // connections tracks the connections of a server and limits their number.
 //
-// A new connection is never refused: the one that has been in its state for the
-// longest time is closed instead. A review takes milliseconds, so that this is one
-// of a client that sends slowly, or does not send at all. Idle connections, which
-// the API server would open again, go first.
+// A new connection is never refused. Above the limit, the one is closed that has
+// been in its state for the longest time: a review takes milliseconds, so that this
+// is one of a client that sends slowly, or does not send at all. Idle connections,
+// which the API server would open again, go first. Others stay for the time of
+// minStay, while the kernel's queue holds those that are new: in a burst of
+// connections, the handshake of an API server takes its time.
 type connections struct {
 	max int
 
@@ -28,25 +30,35 @@ type connState struct {
 	since time.Time
 }
 
+const minStay = 250 * time.Millisecond
+
 func newConnections(limit int) *connections {
 	return &connections{max: limit, open: map[net.Conn]connState{}}
 }
 
-// changed is the hook http.Server.ConnState.
+// changed is the hook http.Server.ConnState. For a new connection, the server
+// accepts no other until it returns.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	for state == http.StateNew && !c.hasRoom() {
+		time.Sleep(minStay / 25)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if state == http.StateClosed || state == http.StateHijacked {
 		delete(c.open, conn)
 		return
 	}
-	if state == http.StateNew && len(c.open) >= c.max {
-		c.closeOldest()
-	}
 	c.open[conn] = connState{state, time.Now()}
 }
 
-func (c *connections) closeOldest() {
+// hasRoom reports whether there is room for one more connection, after it has
+// closed one if that is necessary and possible.
+func (c *connections) hasRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) < c.max {
+		return true
+	}
 	var victim net.Conn
 	var oldest connState
 	for conn, s := range c.open {
@@ -54,14 +66,15 @@ func (c *connections) closeOldest() {
 			victim, oldest = conn, s
 		}
 	}
-	if victim == nil {
-		return
+	if oldest.ConnState != http.StateIdle && time.Since(oldest.since) < minStay {
+		return false
 	}
 	delete(c.open, victim)
 	if t, ok := victim.(*tls.Conn); ok {
 		victim = t.NetConn() // not its Close, which may wait for the client
 	}
 	_ = victim.Close()
+	return true
 }
 
 func (s connState) before(other connState) bool {

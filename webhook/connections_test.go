@@ -63,6 +63,28 @@ func TestTheOldestConnectionMakesRoom(t *testing.T) {
 	}
 }
 
+func TestABurstOfConnectionsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, start := newConnections(2), time.Now()
+		first, second, third, fourth := &tracked{}, &tracked{}, &tracked{}, &tracked{}
+		c.changed(first, http.StateNew)
+		time.Sleep(time.Millisecond)
+		c.changed(second, http.StateNew)
+		c.changed(third, http.StateNew)
+		if waited := time.Since(start); waited < minStay || waited > minStay+minStay/10 || !first.closed || second.closed {
+			t.Errorf("after %v the first is closed: %v, the second: %v", waited, first.closed, second.closed)
+		}
+		c.changed(second, http.StateActive)
+		c.changed(third, http.StateActive)
+		time.AfterFunc(minStay/2, func() { c.changed(third, http.StateClosed) })
+		start = time.Now()
+		c.changed(fourth, http.StateNew)
+		if waited := time.Since(start); waited < minStay/2 || waited > minStay || second.closed || third.closed {
+			t.Errorf("after %v the second is closed: %v", waited, second.closed)
+		}
+	})
+}
+
 func TestAReviewIsAnsweredAmongConnectionsThatSayNothing(t *testing.T) {
 	cert, roots := identity(t)
 	synctest.Test(t, func(t *testing.T) {

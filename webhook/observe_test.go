@@ -183,6 +183,20 @@ func TestLogLineOfAReview(t *testing.T) {
 	}
 }
 
+func TestALogLineIsBounded(t *testing.T) {
+	e := endpointOf(t, nil)
+	r := createRequest(strings.Repeat("u", 9999), podOf(5000, "quay.io/acme/widget:v1"))
+	r.Namespace = strings.Repeat("n", 9999)
+	e.review(t, review(r))
+	long := strings.Repeat("x", 100_000)
+	e.review(t, createReview("2", []byte(`{"metadata":{"name":"`+long+`"},"spec":{"containers":[{"name":"`+long+`","image":"busybox"},{"name":"`+long+`","image":"::"}]}}`)))
+	e.Close()
+	lines := logged(t, e.log)
+	if len(lines) != 2 || lines[0].Count != 5000 || len(lines[0].Images) == 0 || len(lines[1].Images) != 2 || len(e.log.String()) > 2*maxLogged {
+		t.Errorf("%d lines, %d bytes", len(lines), len(e.log.String()))
+	}
+}
+
 func TestTheExpiryOfCertificatesIsExported(t *testing.T) {
 	m, now := NewMetrics("test"), Expiry{}
 	m.WatchCertificate(func() Expiry { return now })

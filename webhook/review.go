@@ -93,7 +93,7 @@ func (m mutator) write(ctx context.Context, ar model.AdmissionReview, result str
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("uid", ar.ID), slog.String("namespace", ar.Namespace), slog.String("pod", report.Pod),
+		slog.String("uid", cut(ar.ID, 300)), slog.String("namespace", cut(ar.Namespace, 300)), slog.String("pod", cut(report.Pod, 300)),
 		slog.Int("count", report.Changed()), slog.Bool("dryRun", ar.DryRun),
 	}
 	switch {
@@ -113,22 +113,32 @@ type line struct {
 	Unmapped string `json:"unmapped,omitempty"` // the reason
 }
 
-// maxLogged is the maximum number of images in a log line. The count is of all.
-const maxLogged = 200
+// maxLogged is about the maximum size, in bytes, of the images in a log line. The
+// count is of all.
+const maxLogged = 16 << 10
 
 func sourcesAndTargets(report Report) (lines []line) {
+	size := 0
 	for _, c := range report.Images {
-		if len(lines) == maxLogged {
+		if size > maxLogged {
 			break
 		}
-		switch {
-		case c.Changed():
-			lines = append(lines, line{Location: c.Location(), Source: c.Source, Target: c.Target})
-		case c.Reason != "" && c.EnvIndex >= 0:
-			lines = append(lines, line{Location: c.Location(), Source: "(not shown)", Unmapped: string(c.Reason)})
-		case c.Reason != "":
-			lines = append(lines, line{Location: c.Location(), Source: cut(c.Source, 300), Unmapped: string(c.Reason)})
+		if c.Changed() || c.Reason != "" {
+			l := lineOf(c)
+			size += len(l.Location) + len(l.Source) + len(l.Target)
+			lines = append(lines, l)
 		}
 	}
 	return lines
+}
+
+func lineOf(c Change) line {
+	l := line{Location: cut(c.Location(), 300), Source: cut(c.Source, 300), Unmapped: string(c.Reason)}
+	switch {
+	case c.Changed():
+		l.Source, l.Target = c.Source, c.Target
+	case c.EnvIndex >= 0:
+		l.Source = "(not shown)"
+	}
+	return l
 }
