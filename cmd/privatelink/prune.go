@@ -22,9 +22,14 @@ each repository, or all that no lock file lists. With both flags, an image is ke
 either keeps it.
 
 Only repositories below the registry prefix are considered. These images are always
-kept, with their signatures and platforms: images that any pod of the cluster uses,
-the webhook's own images, and untagged images of the last 24 hours, which may be part
-of an unfinished push.
+kept, with their signatures and platforms: images that any pod or workload of the
+cluster uses, the webhook's own images, and untagged images of the last 24 hours, which
+may be part of an unfinished push. Workloads are Deployments, StatefulSets, DaemonSets,
+ReplicaSets of old revisions, Jobs, CronJobs and stored Helm releases with their hooks,
+also if they are scaled to 0.
+
+Nothing is deleted if any of these cannot be listed, if the cluster uses no image of
+the registry, or if a lock file lists images that were not copied.
 
 Without --yes, nothing is deleted: the images are listed.
 
@@ -58,6 +63,6 @@ Exit codes:
 	c.Flags().IntVar(&o.KeepNewest, "keep", 0, "`NUMBER` of images to keep in each repository, the newest")
 	c.Flags().StringSliceVar(&o.LockFiles, "not-in", nil, "`LOCK` file whose images are kept; may be repeated, for several clusters")
 	c.Flags().BoolVar(&o.Delete, "yes", false, "delete the images instead of listing them")
-	c.Flags().BoolVar(&o.IgnoreCluster, "no-cluster", false, "do not keep the images that pods of the cluster use")
+	c.Flags().BoolVar(&o.IgnoreCluster, "no-cluster", false, "do not keep the images that the cluster uses")
 	return c
 }

@@ -31,7 +31,7 @@ type Policy struct {
 	KeepNewest int
 	// Locked are images to retain, as repository@digest. Nil retains by number alone.
 	Locked map[string]bool
-	// InUse reports whether a pod uses an image, by one of its tags or its digest.
+	// InUse reports whether a workload uses an image, by one of its tags or its digest.
 	InUse func(repository string, c Candidate) bool
 	// MinAge protects untagged images that nothing refers to: a push writes them
 	// before the tag.
@@ -46,7 +46,7 @@ func (p Policy) Validate() error {
 	case p.KeepNewest == 0 && p.Locked == nil:
 		return errors.New("nothing selects the images to keep: use --keep NUMBER for the newest of each repository, or --not-in LOCK for those of a lock file")
 	case p.InUse == nil:
-		return errors.New("prune: InUse is required")
+		return errors.New("InUse is required")
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ type graph struct {
 	retained map[digest.Digest]bool
 }
 
-// retainProtected retains images that a pod uses or a lock file lists.
+// retainProtected retains images that a workload uses or a lock file lists.
 func (g *graph) retainProtected(repository string, policy Policy) {
 	for _, c := range g.images {
 		if policy.InUse(repository, c) || policy.Locked[repository+"@"+c.Digest.String()] {

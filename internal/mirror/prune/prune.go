@@ -2,8 +2,9 @@
 
 // Package prune deletes images from a private ECR that are no longer needed.
 //
-// An image is retained if the policy retains it, a pod uses it, a retained image
-// lists or refers to it, or it may be part of a push that is not finished.
+// An image is retained if the policy retains it, a pod or the template of a workload
+// uses it, a retained image lists or refers to it, or it may be part of a push that is
+// not finished.
 package prune
 
 import (
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -39,7 +41,7 @@ type Options struct {
 	LockFiles []string
 	// Protected are repositories in which everything is retained.
 	Protected []string
-	// Cluster is the one whose pods are considered, unless IgnoreCluster is set.
+	// Cluster is the one whose workloads are considered, unless IgnoreCluster is set.
 	Cluster       kubeconfig.Options
 	IgnoreCluster bool
 	// Delete deletes; without it the images are only listed.
@@ -85,13 +87,22 @@ func (o Options) policy(ctx context.Context) (Policy, error) {
 	}
 	client, err := o.Cluster.Client()
 	if err != nil {
-		return Policy{}, fmt.Errorf("images that pods use are retained: %w, or --no-cluster", err)
+		return Policy{}, fmt.Errorf("images that workloads use are retained: %w, or --no-cluster", err)
 	}
-	return policy, used.addPods(ctx, client)
+	inCluster := usage{}
+	switch err := inCluster.addCluster(ctx, client, o.Rules); {
+	case err != nil:
+		return Policy{}, fmt.Errorf("images that workloads use are retained, and they cannot be listed: %w, or ignore them with --no-cluster", err)
+	case !inCluster.isBelow(o.Rules.Registry()):
+		return Policy{}, fmt.Errorf("no pod or workload of the cluster uses an image of %s: check --kubeconfig and --context, or ignore the cluster with --no-cluster", o.Rules.Registry())
+	}
+	maps.Copy(used, inCluster)
+	return policy, nil
 }
 
 // lockedImages returns the images of all files as repository@digest, nil without a
-// file. A file for another registry is an error: it would retain nothing.
+// file. These are errors, because images that are needed would be deleted: a file for
+// another registry, and one that lists images as not copied.
 func lockedImages(files []string, prefix string) (map[string]bool, error) {
 	if len(files) == 0 {
 		return nil, nil
@@ -104,6 +115,9 @@ func lockedImages(files []string, prefix string) (map[string]bool, error) {
 		}
 		if l.Registry != prefix {
 			return nil, fmt.Errorf("%s is for the registry %s, not for %s: all images would be deleted", file, l.Registry, prefix)
+		}
+		if n := len(l.NotCopied); n > 0 {
+			return nil, fmt.Errorf("%s lists %d images that were not copied, such as %s, and it is unknown what is kept for them: run privatelink mirror first", file, n, l.NotCopied[0].Source)
 		}
 		for _, e := range l.Images {
 			repository := rewrite.SplitReference(e.Target).Repository

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,17 +60,21 @@ func writeLock(t *testing.T, registry, target string, d digest.Digest) (file str
 	return file
 }
 
-// cluster starts an API server with one pod, and returns its kubeconfig. Without an
-// image, it refuses to list pods.
-func cluster(t *testing.T, image string) kubeconfig.Options {
+// cluster starts an API server with one scaled-down Deployment, and returns its
+// kubeconfig. It refuses to list the given resource, if any.
+func cluster(t *testing.T, image, refused string) kubeconfig.Options {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if image == "" || r.URL.Path != "/api/v1/pods" {
-			http.Error(w, "refused", http.StatusForbidden)
-			return
-		}
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"apiVersion":"v1","kind":"PodList","items":[{"spec":{"containers":[{"name":"c","image":%q}]}}]}`, image)
+		switch {
+		case path.Base(r.URL.Path) == refused:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`)
+		case r.URL.Path == "/apis/apps/v1/deployments":
+			fmt.Fprintf(w, `{"apiVersion":"apps/v1","kind":"DeploymentList","items":[{"metadata":{"name":"d","namespace":"default"},"spec":{"replicas":0,"template":{"spec":{"containers":[{"name":"c","image":%q}]}}}}]}`, image)
+		default:
+			fmt.Fprint(w, `{"items":[]}`)
+		}
 	}))
 	t.Cleanup(s.Close)
 	return kubeconfig.Options{File: write(t, "kubeconfig", `{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
@@ -122,7 +127,7 @@ func TestRunRetains(t *testing.T) {
 		"the newest images":                     {Options{KeepNewest: 1, IgnoreCluster: true}, 1},
 		"everything in a protected repository":  {Options{KeepNewest: 1, IgnoreCluster: true, Protected: []string{prefix + "/agent"}}, 2},
 		"nothing because of another repository": {Options{KeepNewest: 1, IgnoreCluster: true, Protected: []string{prefix + "/other"}}, 1},
-		"an image that a pod uses":              {Options{LockFiles: []string{writeLock(t, prefix, prefix+"/other:v1", v1)}, Cluster: cluster(t, prefix+"/agent:v1")}, 1},
+		"an image that a workload uses":         {Options{LockFiles: []string{writeLock(t, prefix, prefix+"/other:v1", v1)}, Cluster: cluster(t, prefix+"/agent:v1", "")}, 1},
 		"nothing without a use and an entry":    {Options{LockFiles: []string{writeLock(t, prefix, prefix+"/other:v1", v1)}, IgnoreCluster: true}, 0},
 		"an image that one of the locks has":    {Options{LockFiles: []string{writeLock(t, prefix, prefix+"/other:v1", v1), writeLock(t, prefix, prefix+"/agent:v1", v1)}, IgnoreCluster: true}, 1},
 		"as many as there are, if N is large":   {Options{KeepNewest: 9, IgnoreCluster: true}, 2},
@@ -143,7 +148,11 @@ func TestRunRetains(t *testing.T) {
 
 func TestRunErrors(t *testing.T) {
 	s, v1, _ := startECR(t)
-	missing := filepath.Join(t.TempDir(), "none")
+	missing, failed := filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "failed.yaml")
+	l := lock.Lock{Registry: prefix, Images: []lock.Entry{{Source: "ghcr.io/castai/images/agent:v1", Target: prefix + "/agent:v1", Digest: v1}}, NotCopied: []lock.NotCopied{{Source: "quay.io/late:v1"}}}
+	if err := l.Write(failed); err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		registry string
 		options  Options
@@ -156,7 +165,12 @@ func TestRunErrors(t *testing.T) {
 		"no such lock file":          {prefix, Options{LockFiles: []string{missing}, IgnoreCluster: true}, exitcode.Usage, "--not-in: open " + missing},
 		"a lock of another registry": {prefix, Options{LockFiles: []string{writeLock(t, "registry.example.com/x", "registry.example.com/x/agent:v1", v1)}, IgnoreCluster: true}, exitcode.Usage, "all images would be deleted"},
 		"no kubeconfig":              {prefix, Options{KeepNewest: 1, Cluster: kubeconfig.Options{File: missing}}, exitcode.Usage, "or --no-cluster"},
-		"pods cannot be listed":      {prefix, Options{KeepNewest: 1, Cluster: cluster(t, "")}, exitcode.Failed, "listing the pods of the cluster"},
+		"a lock of a failed run":     {prefix, Options{LockFiles: []string{failed}, IgnoreCluster: true}, exitcode.Usage, "lists 1 images that were not copied, such as quay.io/late:v1"},
+		"an empty lock":              {prefix, Options{LockFiles: []string{write(t, "empty.yaml", "")}, IgnoreCluster: true}, exitcode.Usage, "the file is empty"},
+		"pods cannot be listed":      {prefix, Options{KeepNewest: 1, Cluster: cluster(t, prefix+"/agent:v1", "pods")}, exitcode.Failed, "listing pods of the cluster"},
+		"CronJobs cannot be listed":  {prefix, Options{KeepNewest: 1, Cluster: cluster(t, prefix+"/agent:v1", "cronjobs")}, exitcode.Failed, "listing cronjobs.batch of the cluster"},
+		"releases cannot be listed":  {prefix, Options{KeepNewest: 1, Cluster: cluster(t, prefix+"/agent:v1", "secrets")}, exitcode.Failed, "list secrets in namespace castai-agent"},
+		"another cluster":            {prefix, Options{KeepNewest: 1, Cluster: cluster(t, "quay.io/acme/x:v1", "")}, exitcode.Failed, "no pod or workload of the cluster uses an image of " + prefix},
 		"invalid settings":           {prefix, Options{KeepNewest: 1, IgnoreCluster: true, Connect: awsecr.ConnectOptions{Settings: awsecr.Settings{Encryption: "ROT13"}}}, exitcode.Usage, "repositories.encryption"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,19 +4,13 @@ package prune
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
-
-// podsPerPage bounds the memory for a cluster of any size.
-const podsPerPage = 500
 
 // usage is a set of images in use: repository:tag, repository@digest, or a
 // repository in which everything is in use.
@@ -29,39 +23,35 @@ func (u usage) contains(repository string, c Candidate) bool {
 		slices.ContainsFunc(c.Tags, func(tag string) bool { return u[repository+":"+tag] })
 }
 
-// addPods adds the images of all pods of the cluster.
-func (u usage) addPods(ctx context.Context, client kubernetes.Interface) error {
-	options := metav1.ListOptions{Limit: podsPerPage}
-	for {
-		pods, err := client.CoreV1().Pods("").List(ctx, options)
-		if err != nil {
-			return fmt.Errorf("listing the pods of the cluster: %w", err)
+// isBelow reports whether an image of the registry is in use.
+func (u usage) isBelow(registry string) bool {
+	for image := range u {
+		if strings.HasPrefix(image, registry+"/") {
+			return true
 		}
-		for _, p := range pods.Items {
-			u.addPod(p)
-		}
-		if options.Continue = pods.Continue; options.Continue == "" {
-			return nil
+	}
+	return false
+}
+
+// eachImage calls add with the images that a pod or a pod template names.
+func eachImage(s corev1.PodSpec, add func(image string)) {
+	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
+		add(c.Image)
+	}
+	for _, c := range s.EphemeralContainers {
+		add(c.Image)
+	}
+	for _, v := range s.Volumes {
+		if v.Image != nil {
+			add(v.Image.Reference)
 		}
 	}
 }
 
-// addPod adds the images that the pod names, and the digests that the kubelet
-// resolved them to.
-func (u usage) addPod(p corev1.Pod) {
-	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
-		u.add(c.Image)
-	}
-	for _, c := range p.Spec.EphemeralContainers {
-		u.add(c.Image)
-	}
-	for _, v := range p.Spec.Volumes {
-		if v.Image != nil {
-			u.add(v.Image.Reference)
-		}
-	}
-	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses) {
-		u.add(s.ImageID)
+// addPodStatus adds the digests that the kubelet resolved the images of a pod to.
+func (u usage) addPodStatus(s corev1.PodStatus) {
+	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses) {
+		u.add(c.ImageID)
 	}
 }
 

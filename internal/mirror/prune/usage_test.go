@@ -3,33 +3,30 @@
 package prune
 
 import (
-	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 )
 
-func TestAddPodAddsEveryImageOfAPod(t *testing.T) {
+func TestEveryImageOfAPodIsAdded(t *testing.T) {
 	container := func(image string) []corev1.Container { return []corev1.Container{{Image: image}} }
 	status := func(id string) []corev1.ContainerStatus { return []corev1.ContainerStatus{{ImageID: id}} }
 	d := "@" + id("x").String()
 	u := usage{}
-	u.addPod(corev1.Pod{
+	pod := corev1.Pod{
 		Spec: corev1.PodSpec{
 			InitContainers: container("r/init:v1"), Containers: container("r/main"),
 			EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Image: "r/debug:v1" + d}}},
 			Volumes:             []corev1.Volume{{}, {VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "r/volume" + d}}}},
 		},
 		Status: corev1.PodStatus{InitContainerStatuses: status("r/init" + d), ContainerStatuses: status("r/main" + d), EphemeralContainerStatuses: status("r/debug" + d)},
-	})
+	}
+	if err := u.addObject(&pod, rules(t, prefix)); err != nil {
+		t.Fatal(err)
+	}
 	want := []string{"r/debug:v1", "r/debug" + d, "r/init:v1", "r/init" + d, "r/main:latest", "r/main" + d, "r/volume" + d}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(u))); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -60,31 +57,10 @@ func TestContains(t *testing.T) {
 	}
 }
 
-func TestAddPodsReadsEveryPage(t *testing.T) {
-	pages := map[string]*corev1.PodList{
-		"":     {ListMeta: metav1.ListMeta{Continue: "next"}, Items: []corev1.Pod{{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "r/a:v1"}}}}}},
-		"next": {Items: []corev1.Pod{{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "r/b:v1"}}}}}},
-	}
-	client := fake.NewClientset()
-	client.PrependReactor("list", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		list, ok := a.(clienttesting.ListActionImpl)
-		if !ok || list.ListOptions.Limit != podsPerPage {
-			t.Errorf("action %+v", a)
+func TestIsBelow(t *testing.T) {
+	for image, want := range map[string]bool{prefix + "/agent:v1": true, prefix + "-other/agent:v1": false, "quay.io/agent:v1": false} {
+		if got := (usage{image: true}).isBelow(prefix); got != want {
+			t.Errorf("%s: %v, want %v", image, got, want)
 		}
-		return true, pages[list.ListOptions.Continue], nil
-	})
-	u := usage{}
-	if err := u.addPods(t.Context(), client); err != nil || !u["r/a:v1"] || !u["r/b:v1"] {
-		t.Errorf("%v, %v", u, err)
-	}
-}
-
-func TestAddPodsReportsAClusterThatCannotBeRead(t *testing.T) {
-	client := fake.NewClientset()
-	client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
-		return true, nil, errors.New("pods is forbidden")
-	})
-	if err := (usage{}).addPods(t.Context(), client); err == nil || !strings.Contains(err.Error(), "listing the pods of the cluster: pods is forbidden") {
-		t.Errorf("error %v", err)
 	}
 }
