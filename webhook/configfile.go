@@ -19,7 +19,8 @@ import (
 
 // ConfigFile loads the rules of a configuration file and reloads them when the
 // file changes. A file with faults does not take effect: the last valid rules stay
-// in use, and the log and a metric report it.
+// in use, and the log and a metric report it. They also report keys of a newer
+// version, which are ignored.
 type ConfigFile struct {
 	path     string
 	interval time.Duration
@@ -88,17 +89,20 @@ func (f *ConfigFile) Watch(ctx context.Context) {
 
 func (f *ConfigFile) load(data []byte) error {
 	f.last = data
-	rules, err := rewrite.Load(f.path, data)
+	rules, ignored, err := rewrite.LoadServed(f.path, data)
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(data)
 	hash := hex.EncodeToString(sum[:])[:12]
 	f.patcher.Store(NewPatcher(rules))
-	f.metrics.loaded(hash)
+	f.metrics.loaded(hash, len(ignored))
 	c := rules.Config()
 	f.log.Info("configuration loaded", "file", f.path, "hash", hash, "registry", c.Registry,
 		"namespaces", c.Namespaces, "rules", len(c.Rules), "keep", len(c.Keep), "envVars", c.EnvVars)
+	for _, key := range ignored {
+		f.log.Warn("configuration has a key that this version ignores", "key", key.Field, "error", key)
+	}
 	return nil
 }
 

@@ -248,3 +248,30 @@ func TestTheFirstConfigurationMustBeValid(t *testing.T) {
 		})
 	}
 }
+
+// TestVersionSkew starts and reloads with the configuration of a newer version, as an
+// older replica does that is restarted in a rolling update.
+func TestVersionSkew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "privatelink.yaml")
+		newer := "aSettingOfTheNextVersion: {on: true}\n"
+		text := config(ecrA) + newer
+		write(t, path, text)
+		f := follow(t, path)
+		expectMetrics(t, f.metrics, map[string]float64{"privatelink_config_last_load_successful": 1, "privatelink_config_ignored_keys": 1})
+		if patch, _ := f.Patcher().Create([]byte(`{"spec":{"containers":[{"name":"a","image":"quay.io/a/b:1"}]}}`)); !strings.Contains(string(patch), ecrA+"/quay.io/a/b:1") {
+			t.Errorf("patch %s", patch)
+		}
+		if log := f.log.String(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, "aSettingOfTheNextVersion") {
+			t.Errorf("no warning: %s", log)
+		}
+		write(t, path, config(ecrB)) // of the older version again
+		f.waitForRead()
+		f.inForce(t, config(ecrB), true, 2, 0)
+		expectMetrics(t, f.metrics, map[string]float64{"privatelink_config_ignored_keys": 0})
+		// A rule may mean something else with a key that this version does not know.
+		write(t, path, config(ecrA)+"rules: [{source: quay.io, target: p, onlyDigests: true}]\n")
+		f.waitForRead()
+		f.inForce(t, config(ecrB), false, 2, 1)
+	})
+}

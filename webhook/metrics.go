@@ -31,6 +31,7 @@ type Metrics struct {
 	configLoads *prometheus.CounterVec
 	configGood  prometheus.Gauge
 	configTime  prometheus.Gauge
+	configNew   prometheus.Gauge
 }
 
 // NewMetrics returns metrics on their own registry. The version is the label of
@@ -53,12 +54,13 @@ func NewMetrics(version string) *Metrics {
 		configInfo:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "privatelink_config_info", Help: "1 for the configuration in force, by the first 12 digits of its SHA-256."}, []string{"hash"}),
 		configLoads: counters("privatelink_config_loads_total", "Configurations read after a change, by result (success, failure).", "result"),
 		configGood:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_successful", Help: "1 if the newest configuration is in force, 0 if it has faults and the last good one is kept."}),
+		configNew:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_ignored_keys", Help: "Keys of the configuration in force that this version does not know and ignores."}),
 		configTime:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_success_timestamp_seconds", Help: "When the configuration in force was loaded."}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_build_info", Help: "1; the version is in the label.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
 	m.registry.MustRegister(m.reviews, m.images, m.rejected, m.duration, m.panics, m.distrust,
-		m.configInfo, m.configLoads, m.configGood, m.configTime, build,
+		m.configInfo, m.configLoads, m.configGood, m.configTime, m.configNew, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	rewritten := counters("privatelink_images_rewritten_total", "Image references rewritten, by the registry that they came from: those where CAST AI's images are published, or other.", "source")
 	m.registry.MustRegister(rewritten)
@@ -147,11 +149,12 @@ func (m *Metrics) from(ref string) prometheus.Counter {
 	return m.sources[otherSource]
 }
 
-func (m *Metrics) loaded(hash string) {
+func (m *Metrics) loaded(hash string, ignored int) {
 	m.configLoads.WithLabelValues("success").Inc()
 	m.configInfo.Reset()
 	m.configInfo.WithLabelValues(hash).Set(1)
 	m.configGood.Set(1)
+	m.configNew.Set(float64(ignored))
 	m.configTime.SetToCurrentTime()
 }
 

@@ -18,6 +18,24 @@ import (
 // file is the name that the faults carry. The error is of type Faults.
 func Load(file string, data []byte) (*Rules, error) {
 	d := decoder{file: file, lines: map[string]int{}}
+	return d.load(data)
+}
+
+// LoadServed reads privatelink.yaml as the server does, which a rolling update or a
+// rollback may give a file of the next minor version. It returns the keys that it
+// ignored, as faults: unknown ones at the top level, and in repositories, which
+// concern the mirror only. Without them the server does what its version always did.
+//
+// All else is refused as Load does: an unknown key in a rule, since the rule may mean
+// something else with it; a key that is a typing error for a known one; and another
+// apiVersion, which stands for keys that changed their meaning.
+func LoadServed(file string, data []byte) (rules *Rules, ignored Faults, err error) {
+	d := decoder{file: file, lines: map[string]int{}, ignoresNewKeys: true}
+	rules, err = d.load(data)
+	return rules, d.ignored, err
+}
+
+func (d *decoder) load(data []byte) (*Rules, error) {
 	rules, err := New(d.document(data))
 	var faults Faults
 	if errors.As(err, &faults) {
@@ -50,6 +68,9 @@ type decoder struct {
 	file   string
 	lines  map[string]int // field → line
 	faults Faults
+
+	ignoresNewKeys bool
+	ignored        Faults
 }
 
 func (d *decoder) fault(n *yaml.Node, field, what, fix string) {
@@ -127,6 +148,8 @@ func (d *decoder) mapping(n *yaml.Node, prefix string, keys map[string]func(*yam
 		key, value := n.Content[i], n.Content[i+1]
 		read, known := keys[key.Value]
 		switch {
+		case !known && d.ignoresNewKeys && (prefix == "" || prefix == "repositories.") && !isTypo(key.Value, keys):
+			d.ignored = append(d.ignored, Fault{File: d.file, Line: key.Line, Field: prefix + key.Value, What: "unknown key", Fix: "update the webhook to the version that has it"})
 		case !known:
 			d.fault(key, prefix+key.Value, "unknown key", hint(key.Value, keys))
 		case seen[key.Value]:
@@ -246,4 +269,40 @@ func hint(key string, keys map[string]func(*yaml.Node, string)) string {
 		}
 	}
 	return "the keys here are " + strings.Join(slices.Sorted(maps.Keys(keys)), ", ")
+}
+
+// isTypo reports whether the key is so close to a known one that it is no key of
+// another version: new keys are chosen to differ from the others by more.
+func isTypo(key string, keys map[string]func(*yaml.Node, string)) bool {
+	for known := range keys {
+		if distance(strings.ToLower(key), strings.ToLower(known)) <= 2 {
+			return true
+		}
+	}
+	return false
+}
+
+// distance returns the number of bytes to insert, delete or replace to get from a to
+// b, or more than 2 if they are not of similar length.
+func distance(a, b string) int {
+	if len(a)-len(b) > 2 || len(b)-len(a) > 2 {
+		return 3
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
 }

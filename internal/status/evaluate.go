@@ -53,6 +53,9 @@ func (r *Replica) evaluate(configHash string, now time.Time) (errs []string) {
 	} else if configHash != "" && r.ConfigHash != configHash {
 		errs = append(errs, fmt.Sprintf("%s has configuration %s, the ConfigMap is %s; the kubelet updates it within two minutes", r.Pod, r.ConfigHash, configHash))
 	}
+	if r.ConfigIgnoredKeys > 0 {
+		errs = append(errs, fmt.Sprintf("%s, version %s, ignores %d keys of the configuration: update it, or correct the keys", r.Pod, r.Version, r.ConfigIgnoredKeys))
+	}
 	for _, c := range []struct {
 		name string
 		ends time.Time

@@ -117,7 +117,7 @@ func expiry(replicas []Replica, now time.Time, ends func(Replica) time.Time) str
 func (s *Status) configuration(now time.Time) string {
 	hashes := map[string]bool{}
 	var loaded time.Time
-	refused := 0
+	refused, ignoring := 0, 0
 	for _, r := range s.Replicas {
 		if r.Error != "" {
 			continue
@@ -125,6 +125,9 @@ func (s *Status) configuration(now time.Time) string {
 		hashes[cmp.Or(r.ConfigHash, "none")] = true
 		if r.ConfigRefused {
 			refused++
+		}
+		if r.ConfigIgnoredKeys > 0 {
+			ignoring++
 		}
 		if r.ConfigLoaded.After(loaded) {
 			loaded = r.ConfigLoaded
@@ -137,6 +140,8 @@ func (s *Status) configuration(now time.Time) string {
 	switch {
 	case refused > 0:
 		return line + fmt.Sprintf("; %d replicas refused a newer one and keep it", refused)
+	case ignoring > 0:
+		return line + fmt.Sprintf("; %d replicas ignore keys that their version does not know", ignoring)
 	case len(hashes) > 1:
 		return line + "; the replicas differ"
 	case s.ConfigHash == "":

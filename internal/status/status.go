@@ -68,6 +68,9 @@ type Replica struct {
 	// ConfigRefused is set if the newest configuration is invalid and the previous
 	// one remains in force.
 	ConfigRefused bool `json:"configRefused"`
+	// ConfigIgnoredKeys is the number of keys of the configuration that the
+	// replica's version does not know.
+	ConfigIgnoredKeys int `json:"configIgnoredKeys,omitempty"`
 }
 
 // Read parses the metrics of the replica. Text without privatelink_build_info is
@@ -97,6 +100,7 @@ func (r *Replica) Read(text io.Reader) error {
 	ends := byLabel(families["privatelink_certificate_not_after_seconds"], "certificate")
 	r.LeafEnds, r.CAEnds = unixTime(ends["leaf"]), unixTime(ends["ca"])
 	r.ConfigLoaded = unixTime(total(families["privatelink_config_last_load_success_timestamp_seconds"]))
+	r.ConfigIgnoredKeys = int(total(families["privatelink_config_ignored_keys"]))
 	r.ConfigRefused = r.ConfigHash != "" && total(families["privatelink_config_last_load_successful"]) == 0
 	return nil
 }

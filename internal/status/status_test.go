@@ -39,7 +39,7 @@ func TestReadParsesTheWebhooksMetrics(t *testing.T) {
 	leaf, ca := now.Add(time.Hour), now.Add(48*time.Hour)
 	m.WatchCertificate(func() webhook.Expiry { return webhook.Expiry{Leaf: leaf, CA: ca} })
 	file := filepath.Join(t.TempDir(), "privatelink.yaml")
-	if err := os.WriteFile(file, []byte("registry: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/castai\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("registry: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/castai\naNewSetting: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := webhook.NewConfigFile(webhook.ConfigFileConfig{Path: file, Metrics: m}); err != nil {
@@ -55,8 +55,8 @@ func TestReadParsesTheWebhooksMetrics(t *testing.T) {
 	if _, ok := r.Rewritten["ghcr.io"]; !ok || len(r.Images) != 5 {
 		t.Errorf("sources %v, outcomes %v", r.Rewritten, r.Images)
 	}
-	got := []any{r.Version, r.LeafEnds, r.CAEnds, r.ConfigRefused, r.Panics, r.TLSRejected}
-	if diff := cmp.Diff([]any{"v1.2.3", leaf, ca, false, 0, 0}, got); diff != "" {
+	got := []any{r.Version, r.LeafEnds, r.CAEnds, r.ConfigRefused, r.ConfigIgnoredKeys, r.Panics, r.TLSRejected}
+	if diff := cmp.Diff([]any{"v1.2.3", leaf, ca, false, 1, 0, 0}, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -99,6 +99,8 @@ privatelink_certificate_not_after_seconds{certificate="ca"} %d
 privatelink_config_info{hash="0123456789ab"} 1
 # TYPE privatelink_config_last_load_successful gauge
 privatelink_config_last_load_successful 1
+# TYPE privatelink_config_ignored_keys gauge
+privatelink_config_ignored_keys 0
 # TYPE privatelink_config_last_load_success_timestamp_seconds gauge
 privatelink_config_last_load_success_timestamp_seconds %d
 `, now.Add(-76*time.Hour).Unix(), rewritten, rewritten, now.Add(150*time.Hour).Unix(), now.Add(365*24*time.Hour).Unix(), now.Add(-90*time.Minute).Unix())
@@ -125,6 +127,7 @@ func TestScreen(t *testing.T) {
 			s.Replicas[1] = status.Replica{Pod: "webhook-b", Error: "connection refused"}
 		}, 1, 1},
 		"configuration refused": {func(s *status.Status) { s.ConfigHash, s.Replicas[0].ConfigRefused = "ba9876543210", true }, 2, 0},
+		"keys ignored":          {func(s *status.Status) { s.Replicas[0].ConfigIgnoredKeys = 2 }, 1, 0},
 		"configurations differ": {func(s *status.Status) { s.Replicas[0].ConfigHash = "ba9876543210" }, 1, 0},
 		"ConfigMap unknown":     {func(s *status.Status) { s.ConfigHash, s.ConfigError = "", "forbidden" }, 0, 1},
 		"certificate expired":   {func(s *status.Status) { s.Replicas[0].LeafEnds = now.Add(-time.Hour) }, 1, 0},
