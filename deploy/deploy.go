@@ -46,8 +46,11 @@ const (
 	ConfigurationName = "zz-privatelink-webhook"
 	ConfigKey         = "privatelink.yaml"
 	Image             = "privatelink-webhook"
-	PolicyName        = "privatelink"                 // MutatingAdmissionPolicy and its binding
-	GuardName         = "privatelink-guard"           // ValidatingAdmissionPolicy and its binding
+	PolicyName        = "privatelink"       // MutatingAdmissionPolicy and its binding
+	GuardName         = "privatelink-guard" // ValidatingAdmissionPolicy and its binding
+
+	// ByLabel ends the names of the bindings that select namespaces by their labels.
+	ByLabel           = "-by-label"
 	AccountPolicyName = "privatelink-webhook-account" // the same, for the permissions of the ServiceAccount
 )
 
@@ -232,6 +235,13 @@ func edit(disk filesys.FileSystem, o Options) error {
 		if slices.Contains(o.Overlays, overlay) {
 			k.Components = append(k.Components, "components/"+overlay)
 		}
+	}
+	if !o.Rules.NamespaceSelector().IsEmpty() {
+		component := "components/namespace-selector"
+		if o.Engine == Policy {
+			component += "-policy"
+		}
+		k.Components = append(k.Components, component)
 	}
 	if o.Guard == GuardDeny || o.Guard == GuardOff {
 		k.Components = append(k.Components, "components/guard-"+string(o.Guard))

@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -69,6 +71,7 @@ func compare(t *testing.T, file, want string) {
 // TestRenderEqualsTheTree edits the one line on disk, as a person does, and
 // builds the checkout; the e2e test does the same with the real kubectl.
 func TestRenderEqualsTheTree(t *testing.T) {
+	labeled := rules(t, rewrite.Config{NamespaceSelector: rewrite.LabelSelector{MatchLabels: map[string]string{"privatelink.cast.ai/images": "rewrite"}}})
 	for name, tc := range map[string]struct {
 		edit func(string) string
 		o    Options
@@ -81,6 +84,10 @@ func TestRenderEqualsTheTree(t *testing.T) {
 		"no guard":            {use("# components:", "components:", "# - components/guard-off", "- components/guard-off"), Options{Guard: GuardOff}},
 		"the policy":          {use("- base\n", "- overlays/policy\n"), Options{Engine: Policy}},
 		"the policy, denying": {use("- base\n", "- overlays/policy\n", "# components:", "components:", "# - components/guard-deny", "- components/guard-deny"), Options{Engine: Policy, Guard: GuardDeny}},
+		"namespaces by label": {use("# - components/namespace-selector ", "- components/namespace-selector "), Options{Rules: labeled}},
+		"the same, denying":   {use("# - components/namespace-selector ", "- components/namespace-selector ", "# - components/guard-deny", "- components/guard-deny"), Options{Rules: labeled, Guard: GuardDeny}},
+		"the same, unguarded": {use("# - components/namespace-selector ", "- components/namespace-selector ", "# - components/guard-off", "- components/guard-off"), Options{Rules: labeled, Guard: GuardOff}},
+		"by label, by policy": {use("- base\n", "- overlays/policy\n", "# - components/namespace-selector-policy", "- components/namespace-selector-policy"), Options{Engine: Policy, Rules: labeled}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -103,7 +110,9 @@ func TestRenderEqualsTheTree(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tc.o.Rules = rules(t, rewrite.Config{})
+			if tc.o.Rules == nil {
+				tc.o.Rules = rules(t, rewrite.Config{})
+			}
 			if diff := cmp.Diff(string(want), render(t, tc.o)); diff != "" {
 				t.Errorf("-tree +rendered\n%s", diff)
 			}
@@ -302,6 +311,54 @@ func TestOptionsReachTheBundle(t *testing.T) {
 		o.Rules, o.Config = rules(t, config), []byte("registry: "+registry)
 		if !strings.Contains(render(t, o), want) {
 			t.Errorf("the bundle does not have %q", want)
+		}
+	}
+}
+
+// TestNamespacesAreSelectedByNameOrByLabel requires that no namespace is matched
+// twice, by the entries of the webhook or by the bindings of a policy.
+func TestNamespacesAreSelectedByNameOrByLabel(t *testing.T) {
+	c := rewrite.Config{Namespaces: []string{"castai-agent", "castai-omni"}, NamespaceSelector: rewrite.LabelSelector{MatchLabels: map[string]string{"example.com/tenant": "yes"}}}
+	byName := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "kubernetes.io/metadata.name", Operator: "In", Values: c.Namespaces}}}
+	byLabel := func(own ...string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchLabels: c.NamespaceSelector.MatchLabels, MatchExpressions: []metav1.LabelSelectorRequirement{{
+			Key: "kubernetes.io/metadata.name", Operator: "NotIn", Values: append([]string{"castai-agent", "castai-omni", "castai-privatelink", "kube-node-lease", "kube-public", "kube-system"}, own...)}}}
+	}
+	for name, tc := range map[string]struct {
+		o    Options
+		want map[string]*metav1.LabelSelector
+	}{
+		"the webhook": {Options{Namespace: "team-x", FailurePolicy: "Ignore"}, map[string]*metav1.LabelSelector{
+			"pods.privatelink.cast.ai Ignore": byName, "ephemeral.privatelink.cast.ai Ignore": byName,
+			"pods-by-label.privatelink.cast.ai Ignore": byLabel("team-x"), "ephemeral-by-label.privatelink.cast.ai Ignore": byLabel("team-x"),
+			"privatelink-guard": byName, "privatelink-guard-by-label": byLabel("team-x"),
+		}},
+		"the policy": {Options{Engine: Policy}, map[string]*metav1.LabelSelector{
+			"privatelink": byName, "privatelink-by-label": byLabel(), "privatelink-guard": byName, "privatelink-guard-by-label": byLabel(),
+		}},
+	} {
+		tc.o.Rules, tc.o.Config = rules(t, c), []byte("registry: "+registry)
+		objects, err := Objects(tc.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have := map[string]*metav1.LabelSelector{}
+		for _, object := range objects {
+			switch o := object.(type) {
+			case *admissionregv1.MutatingWebhookConfiguration:
+				for _, w := range o.Webhooks {
+					have[w.Name+" "+string(*w.FailurePolicy)] = w.NamespaceSelector
+				}
+			case *admissionregv1.MutatingAdmissionPolicyBinding:
+				have[o.Name] = o.Spec.MatchResources.NamespaceSelector
+			case *admissionregv1.ValidatingAdmissionPolicyBinding:
+				if o.Spec.PolicyName == GuardName {
+					have[o.Name] = o.Spec.MatchResources.NamespaceSelector
+				}
+			}
+		}
+		if d := cmp.Diff(tc.want, have); d != "" {
+			t.Errorf("%s: -want +have\n%s", name, d)
 		}
 	}
 }

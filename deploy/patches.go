@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"cmp"
 	"fmt"
 
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
@@ -12,56 +13,100 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/cel"
 	"github.com/castai/privatelink-webhook/internal/jsonpatch"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
+
+// edits are what the options change in one object, by kind and name.
+type edits struct {
+	kind, name string
+	operations []jsonpatch.Operation
+}
 
 // patches are what the options change beyond the registry and the overlays.
 func patches(o Options) ([]types.Patch, error) {
-	var deployment, configMap, configuration, policy, guard []jsonpatch.Operation
+	deployment := edits{kind: "Deployment", name: Name}
 	if o.Image != "" {
-		deployment = append(deployment, jsonpatch.Replace("/spec/template/spec/containers/0/image", o.Image))
+		deployment.replace("/spec/template/spec/containers/0/image", o.Image)
 	}
 	if o.Replicas > 0 {
-		deployment = append(deployment, jsonpatch.Replace("/spec/replicas", o.Replicas))
+		deployment.replace("/spec/replicas", o.Replicas)
 	}
+	all := []edits{deployment}
 	if len(o.Config) > 0 {
-		configMap = append(configMap, jsonpatch.Replace("/data/"+ConfigKey, string(o.Config)))
-		for i, c := range [][]admissionregv1.MatchCondition{cel.PodConditions(o.Rules), cel.EphemeralConditions(o.Rules)} {
-			configuration = append(configuration,
-				jsonpatch.Replace(fmt.Sprintf("/webhooks/%d/matchConditions", i), c),
-				jsonpatch.Replace(fmt.Sprintf("/webhooks/%d/namespaceSelector/matchExpressions/0/values", i), o.Rules.Namespaces()))
-		}
-	}
-	if len(o.Config) > 0 {
-		const namespaces = "/spec/matchConstraints/namespaceSelector/matchExpressions/0/values"
-		policy = append(policy, jsonpatch.Replace(namespaces, o.Rules.Namespaces()), jsonpatch.Replace("/spec/variables", cel.PolicyVariables(o.Rules)))
-		guard = append(guard, jsonpatch.Replace(namespaces, o.Rules.Namespaces()), jsonpatch.Replace("/spec/variables", cel.GuardVariables(o.Rules)))
+		all = append(all, configured(o)...)
 	}
 	if o.FailurePolicy != "" {
-		for i := range 2 {
-			configuration = append(configuration, jsonpatch.Replace(fmt.Sprintf("/webhooks/%d/failurePolicy", i), o.FailurePolicy))
+		configuration, policy := edits{kind: "MutatingWebhookConfiguration", name: ConfigurationName}, edits{kind: "MutatingAdmissionPolicy", name: PolicyName}
+		for i := range entries(o.Rules) {
+			configuration.replace(fmt.Sprintf("/webhooks/%d/failurePolicy", i), o.FailurePolicy)
 		}
-		policy = append(policy, jsonpatch.Replace("/spec/failurePolicy", o.FailurePolicy))
+		policy.replace("/spec/failurePolicy", o.FailurePolicy)
+		all = append(all, configuration, policy)
 	}
 	var out []types.Patch
-	for _, p := range []struct {
-		kind, name string
-		ops        []jsonpatch.Operation
-	}{
-		{"Deployment", Name, deployment},
-		{"ConfigMap", Name, configMap},
-		{"MutatingWebhookConfiguration", ConfigurationName, configuration},
-		{"MutatingAdmissionPolicy", PolicyName, policy},
-		{"ValidatingAdmissionPolicy", GuardName, guard},
-	} {
-		if len(p.ops) == 0 {
+	for _, e := range all {
+		if len(e.operations) == 0 {
 			continue
 		}
-		text, err := yaml.Marshal(p.ops)
+		text, err := yaml.Marshal(e.operations)
 		if err != nil {
 			return nil, err
 		}
-		target := types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: p.kind}, Name: p.name}}
+		target := types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: e.kind}, Name: "^" + e.name + "$"}}
 		out = append(out, types.Patch{Patch: string(text), Target: &target})
 	}
 	return out, nil
+}
+
+func (e *edits) replace(path string, value any) {
+	e.operations = append(e.operations, jsonpatch.Replace(path, value))
+}
+
+// entries is the number of entries of the webhook configuration: pods and
+// ephemeral containers, by the names of namespaces and by their labels.
+func entries(r *rewrite.Rules) int {
+	if r.NamespaceSelector().IsEmpty() {
+		return 2
+	}
+	return 4
+}
+
+// configured are the edits that a configuration file makes.
+func configured(o Options) []edits {
+	configMap := edits{kind: "ConfigMap", name: Name}
+	configMap.replace("/data/"+ConfigKey, string(o.Config))
+	configuration := edits{kind: "MutatingWebhookConfiguration", name: ConfigurationName}
+	conditions := [][]admissionregv1.MatchCondition{cel.PodConditions(o.Rules), cel.EphemeralConditions(o.Rules)}
+	selector := o.Rules.NamespaceSelector(cmp.Or(o.Namespace, Namespace))
+	for i := range entries(o.Rules) {
+		at := fmt.Sprintf("/webhooks/%d", i)
+		configuration.replace(at+"/matchConditions", conditions[i%2])
+		if i < 2 {
+			configuration.replace(at+"/namespaceSelector/matchExpressions/0/values", o.Rules.Namespaces())
+		} else {
+			configuration.replace(at+"/namespaceSelector", selector)
+		}
+	}
+	all := []edits{configMap, configuration}
+	for _, p := range []struct {
+		kind, name string
+		variables  []admissionregv1.Variable
+	}{
+		{"MutatingAdmissionPolicy", PolicyName, cel.PolicyVariables(o.Rules)},
+		{"ValidatingAdmissionPolicy", GuardName, cel.GuardVariables(o.Rules)},
+	} {
+		policy := edits{kind: p.kind, name: p.name}
+		policy.replace("/spec/variables", p.variables)
+		if selector.IsEmpty() {
+			policy.replace("/spec/matchConstraints/namespaceSelector/matchExpressions/0/values", o.Rules.Namespaces())
+			all = append(all, policy)
+			continue
+		}
+		byName := edits{kind: p.kind + "Binding", name: p.name}
+		byName.replace("/spec/matchResources/namespaceSelector/matchExpressions/0/values", o.Rules.Namespaces())
+		byLabel := edits{kind: p.kind + "Binding", name: p.name + ByLabel}
+		byLabel.replace("/spec/matchResources/namespaceSelector", selector)
+		all = append(all, policy, byName, byLabel)
+	}
+	return all
 }

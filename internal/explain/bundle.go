@@ -68,9 +68,13 @@ func (b *Bundle) add(o runtime.Object) error {
 	case *admissionregv1.MutatingAdmissionPolicy:
 		return b.policy(o)
 	case *admissionregv1.ValidatingAdmissionPolicy:
-		return b.validating(o)
+		if o.Name == deploy.GuardName {
+			return b.validating(o)
+		}
 	case *admissionregv1.ValidatingAdmissionPolicyBinding: // after its policy
-		b.guard.denies = o.Spec.ValidationActions[0] == admissionregv1.Deny
+		if o.Spec.PolicyName == deploy.GuardName {
+			b.guard.denies = o.Spec.ValidationActions[0] == admissionregv1.Deny
+		}
 	}
 	return nil
 }

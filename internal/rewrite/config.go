@@ -23,6 +23,9 @@ type Config struct {
 	Registry string `json:"registry"`
 	// Namespaces are those whose pods are rewritten. Default: castai-agent.
 	Namespaces []string `json:"namespaces"`
+	// NamespaceSelector selects further namespaces, by labels that they may get at
+	// any time. Default: none.
+	NamespaceSelector LabelSelector `json:"namespaceSelector,omitzero"`
 	// Rules send a source prefix to a path below the registry; the longest
 	// source wins, at a path boundary.
 	Rules []Rule `json:"rules"`

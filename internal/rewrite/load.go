@@ -107,12 +107,13 @@ func (d *decoder) document(data []byte) (c Config) {
 		d.fault(&second, "", "a second document follows", "keep one document in the file")
 	}
 	d.mapping(doc.Content[0], "", map[string]func(*yaml.Node, string){
-		"apiVersion": d.constant(APIVersion),
-		"kind":       d.constant(Kind),
-		"registry":   d.text(&c.Registry),
-		"namespaces": d.list(&c.Namespaces),
-		"keep":       d.list(&c.Keep),
-		"envVars":    d.list(&c.EnvVars),
+		"apiVersion":        d.constant(APIVersion),
+		"kind":              d.constant(Kind),
+		"registry":          d.text(&c.Registry),
+		"namespaces":        d.list(&c.Namespaces),
+		"namespaceSelector": func(n *yaml.Node, field string) { d.selector(n, field+".", &c.NamespaceSelector) },
+		"keep":              d.list(&c.Keep),
+		"envVars":           d.list(&c.EnvVars),
 		"rules": func(n *yaml.Node, field string) {
 			d.items(n, field, func(n *yaml.Node, field string) {
 				var r Rule
@@ -125,6 +126,21 @@ func (d *decoder) document(data []byte) (c Config) {
 		"repositories": func(n *yaml.Node, field string) { d.repositories(n, field+".", &c.Repositories) },
 	})
 	return c
+}
+
+func (d *decoder) selector(n *yaml.Node, prefix string, s *LabelSelector) {
+	d.mapping(n, prefix, map[string]func(*yaml.Node, string){
+		"matchLabels": d.texts(&s.MatchLabels),
+		"matchExpressions": func(n *yaml.Node, field string) {
+			d.items(n, field, func(n *yaml.Node, field string) {
+				var r LabelRequirement
+				d.mapping(n, field+".", map[string]func(*yaml.Node, string){
+					"key": d.text(&r.Key), "operator": d.text(&r.Operator), "values": d.list(&r.Values),
+				})
+				s.MatchExpressions = append(s.MatchExpressions, r)
+			})
+		},
+	})
 }
 
 func (d *decoder) repositories(n *yaml.Node, prefix string, r *Repositories) {

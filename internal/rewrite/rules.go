@@ -67,13 +67,15 @@ func (r *Rules) Config() Config {
 	c := r.config
 	c.Namespaces, c.Rules = slices.Clone(c.Namespaces), slices.Clone(c.Rules)
 	c.Keep, c.EnvVars = slices.Clone(c.Keep), slices.Clone(c.EnvVars)
+	c.NamespaceSelector = c.NamespaceSelector.clone()
 	return c
 }
 
 // EnvVars lists the environment variables whose values are references.
 func (r *Rules) EnvVars() []string { return slices.Clone(r.config.EnvVars) }
 
-// Namespaces lists the namespaces whose pods are rewritten.
+// Namespaces lists the namespaces whose pods are rewritten, apart from those that
+// NamespaceSelector selects.
 func (r *Rules) Namespaces() []string { return slices.Clone(r.config.Namespaces) }
 
 // Entries lists the rules and the keeps in the order in which they are tried:

@@ -30,6 +30,7 @@ func (v *validator) fault(field, what, fix string) {
 func (v *validator) validate() {
 	v.registry(v.config.Registry)
 	v.namespaces()
+	v.namespaceSelector()
 	v.envVars()
 	for i, r := range v.config.Rules {
 		v.source(fmt.Sprintf("rules[%d].source", i), r.Source)
@@ -78,7 +79,7 @@ var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func (v *validator) namespaces() {
 	if len(v.config.Namespaces) == 0 {
-		v.fault("namespaces", "is empty, so no pod would be rewritten", "name one, or leave the key out for castai-agent")
+		v.fault("namespaces", "is empty, so no pod would be rewritten", "name one, or leave the key out for castai-agent; namespaceSelector only adds to them")
 	}
 	seen := map[string]bool{}
 	for i, n := range v.config.Namespaces {

@@ -234,9 +234,18 @@ func (s Sources) addCluster(ctx context.Context, list *catalog.List) (empty []er
 	}
 	if !slices.ContainsFunc(list.Images(), isInCluster) {
 		empty = append(empty, fmt.Errorf("--cluster: no workload, Helm release or pod in %s names an image: check --context and the namespaces of the configuration",
-			strings.Join(list.Rules().Namespaces(), ", ")))
+			describe(list.Rules())))
 	}
 	return empty, nil
+}
+
+// describe names the namespaces of the configuration.
+func describe(rules *rewrite.Rules) string {
+	names := strings.Join(rules.Namespaces(), ", ")
+	if s := rules.Config().NamespaceSelector; !s.IsEmpty() {
+		names += " and the namespaces with " + s.String()
+	}
+	return names
 }
 
 // isInCluster reports whether the cluster names an image.

@@ -37,7 +37,13 @@ func Read(ctx context.Context, client kubernetes.Interface, into *catalog.List) 
 	rules := into.Rules()
 	r := &reader{client: client, into: into, rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{podspec.OriginalImages, podspec.MirrorPodAnnotation})}
 	var refused []error
-	for _, namespace := range rules.Namespaces() {
+	namespaces, err := Namespaces(ctx, client, rules)
+	if apierrors.IsForbidden(err) {
+		return 0, fmt.Errorf("%w\nask for the right to list namespaces, which namespaceSelector needs: kubectl create clusterrole privatelink-namespaces --verb=list --resource=namespaces", err)
+	} else if err != nil {
+		return 0, err
+	}
+	for _, namespace := range namespaces {
 		for _, s := range r.sources(namespace) {
 			switch err := s.read(ctx); {
 			case apierrors.IsForbidden(err): // go on: one message is to name all that is missing
@@ -48,9 +54,27 @@ func Read(ctx context.Context, client kubernetes.Interface, into *catalog.List) 
 		}
 	}
 	if len(refused) > 0 {
-		return r.seen, fmt.Errorf("%w\nask for the right to list in these namespaces, and mind that Helm keeps releases in Secrets: %s", errors.Join(refused...), grant(rules.Namespaces()))
+		return r.seen, fmt.Errorf("%w\nask for the right to list in these namespaces, and mind that Helm keeps releases in Secrets: %s", errors.Join(refused...), grant(namespaces))
 	}
 	return r.seen, nil
+}
+
+// Namespaces returns the namespaces that the rules list, and those in the cluster
+// that their namespaceSelector selects.
+func Namespaces(ctx context.Context, client kubernetes.Interface, rules *rewrite.Rules) ([]string, error) {
+	names := rules.Namespaces()
+	selector := rules.NamespaceSelector()
+	if selector.IsEmpty() {
+		return names, nil
+	}
+	found, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return nil, fmt.Errorf("list the namespaces that namespaceSelector selects: %w", err)
+	}
+	for _, n := range found.Items {
+		names = append(names, n.Name)
+	}
+	return names, nil
 }
 
 // Resources are what Read lists in each namespace, as kubectl spells them. The

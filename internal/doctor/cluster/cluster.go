@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/castai/privatelink-webhook/internal/catalog/live"
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
@@ -56,7 +57,10 @@ type Config struct {
 	Expected *admissionv1.MutatingWebhookConfiguration
 	Policy   *admissionv1.MutatingAdmissionPolicy
 	Guard    *admissionv1.ValidatingAdmissionPolicy
-	Names    Names
+	// PolicyBindings and GuardBindings are the bindings of the two policies.
+	PolicyBindings []*admissionv1.MutatingAdmissionPolicyBinding
+	GuardBindings  []*admissionv1.ValidatingAdmissionPolicyBinding
+	Names          Names
 }
 
 // Names are the names of the installed objects.
@@ -168,6 +172,7 @@ type checker struct {
 	configOnce      doctor.Once[*admissionv1.MutatingWebhookConfiguration]
 	chainsOnce      doctor.Once[[]replicaChain]
 	castaiPodsOnce  doctor.Once[[]corev1.Pod]
+	selectedOnce    doctor.Once[[]string]
 	namespacesOnce  doctor.Once[[]labels.Set]
 }
 
@@ -204,7 +209,11 @@ func (k *checker) webhookPods(ctx context.Context) ([]corev1.Pod, error) {
 // castaiPods returns the pods in all namespaces of the configuration.
 func (k *checker) castaiPods(ctx context.Context) ([]corev1.Pod, error) {
 	return k.castaiPodsOnce.Get(ctx, func(ctx context.Context) (pods []corev1.Pod, err error) {
-		for _, namespace := range k.Rules.Namespaces() {
+		namespaces, err := k.namespaces(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, namespace := range namespaces {
 			list, err := k.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 			if err != nil {
 				return nil, err
@@ -212,6 +221,14 @@ func (k *checker) castaiPods(ctx context.Context) ([]corev1.Pod, error) {
 			pods = append(pods, list.Items...)
 		}
 		return pods, nil
+	})
+}
+
+// namespaces returns the namespaces of the configuration, and those in the cluster
+// that it selects by their labels.
+func (k *checker) namespaces(ctx context.Context) ([]string, error) {
+	return k.selectedOnce.Get(ctx, func(ctx context.Context) ([]string, error) {
+		return live.Namespaces(ctx, k.Client, k.Rules)
 	})
 }
 

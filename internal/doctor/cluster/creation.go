@@ -26,7 +26,11 @@ func (k *checker) creation(ctx context.Context) doctor.Finding {
 			remedy = fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=privileged\n(some components of CAST AI need access to the node)", namespace)
 		}
 	}
-	for _, namespace := range k.Rules.Namespaces() {
+	namespaces, err := k.namespaces(ctx)
+	if err != nil {
+		return requestFailed("listing namespaces", err)
+	}
+	for _, namespace := range namespaces {
 		sets, err := k.Client.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return requestFailed("listing ReplicaSets in "+namespace, err)

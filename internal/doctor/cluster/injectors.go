@@ -49,7 +49,11 @@ func (k *checker) injectors(ctx context.Context) doctor.Finding {
 // namespaceLabels returns the labels of each namespace of the configuration. A
 // namespace that does not exist yet will have the label with its name.
 func (k *checker) namespaceLabels(ctx context.Context) (sets []labels.Set, err error) {
-	for _, name := range k.Rules.Namespaces() {
+	namespaces, err := k.namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range namespaces {
 		n, err := k.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):

@@ -137,7 +137,7 @@ func (k *checker) config(ctx context.Context) doctor.Finding {
 		name      string
 		want, got any
 	}{
-		{"registry", want.Registry, got.Registry}, {"namespaces", want.Namespaces, got.Namespaces}, {"rules", want.Rules, got.Rules},
+		{"registry", want.Registry, got.Registry}, {"namespaces", want.Namespaces, got.Namespaces}, {"namespaceSelector", want.NamespaceSelector, got.NamespaceSelector}, {"rules", want.Rules, got.Rules},
 		{"keep", want.Keep, got.Keep}, {"envVars", want.EnvVars, got.EnvVars},
 	} {
 		if !equality.Semantic.DeepEqual(field.want, field.got) {
@@ -147,5 +147,9 @@ func (k *checker) config(ctx context.Context) doctor.Finding {
 	if len(different) > 0 {
 		return doctor.Failf("select the intended configuration with --config, or install it:\n"+k.installCommand(), "it differs in %d settings", len(different)).With(different...)
 	}
-	return doctor.OKf("registry %s, namespaces %s", got.Registry, strings.Join(installed.Namespaces(), ", "))
+	namespaces := strings.Join(installed.Namespaces(), ", ")
+	if !got.NamespaceSelector.IsEmpty() {
+		namespaces += ", and those with " + got.NamespaceSelector.String()
+	}
+	return doctor.OKf("registry %s, namespaces %s", got.Registry, namespaces)
 }

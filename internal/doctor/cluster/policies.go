@@ -48,12 +48,28 @@ func selectsAll(s *metav1.LabelSelector) bool {
 	return s == nil || len(s.MatchLabels)+len(s.MatchExpressions) == 0
 }
 
-// compareBinding returns the fields of a binding that could narrow the policy.
-func compareBinding(policy, to string, resources *admissionv1.MatchResources, param *admissionv1.ParamRef) []field {
+// binding has the fields of a binding that could narrow its policy.
+type binding struct {
+	name, policy string
+	resources    *admissionv1.MatchResources
+	param        *admissionv1.ParamRef
+}
+
+func (b binding) namespaces() *metav1.LabelSelector {
+	if b.resources == nil || selectsAll(b.resources.NamespaceSelector) {
+		return nil
+	}
+	return b.resources.NamespaceSelector
+}
+
+// compareBinding returns these fields.
+func compareBinding(want, got binding) []field {
+	r := got.resources
 	return []field{
-		{"spec.policyName of the binding", policy, to},
-		{"spec.matchResources of the binding", true, resources == nil || len(resources.ResourceRules)+len(resources.ExcludeResourceRules) == 0 && selectsAll(resources.NamespaceSelector) && selectsAll(resources.ObjectSelector)},
-		{"spec.paramRef of the binding", true, param == nil},
+		{"spec.policyName of the binding " + want.name, want.policy, got.policy},
+		{"spec.matchResources.namespaceSelector of the binding " + want.name, want.namespaces(), got.namespaces()},
+		{"spec.matchResources of the binding " + want.name, true, r == nil || len(r.ResourceRules)+len(r.ExcludeResourceRules) == 0 && selectsAll(r.ObjectSelector)},
+		{"spec.paramRef of the binding " + want.name, true, got.param == nil},
 	}
 }
 
@@ -66,20 +82,26 @@ func (k *checker) guard(ctx context.Context) doctor.Finding {
 	} else if err != nil {
 		return requestFailed("reading the ValidatingAdmissionPolicy", err)
 	}
-	b, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return doctor.Warnf(k.installCommand(), "the ValidatingAdmissionPolicy %s has no binding, and has no effect", name)
-	} else if err != nil {
-		return requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
-	}
 	w, g := k.Guard.Spec, p.Spec
-	different := differingFields(append(append(compareMatch(w.MatchConstraints, g.MatchConstraints), compareBinding(name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef)...),
-		field{"spec.variables", w.Variables, g.Variables}, field{"spec.validations", w.Validations, g.Validations}, field{"spec.matchConditions", w.MatchConditions, g.MatchConditions}))
+	fields := append(compareMatch(w.MatchConstraints, g.MatchConstraints),
+		field{"spec.variables", w.Variables, g.Variables}, field{"spec.validations", w.Validations, g.Validations}, field{"spec.matchConditions", w.MatchConditions, g.MatchConditions})
+	var chosen []admissionv1.ValidationAction
+	for _, want := range k.GuardBindings {
+		b, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, want.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return doctor.Warnf(k.installCommand(), "there is no ValidatingAdmissionPolicyBinding %s: its namespaces are not guarded", want.Name)
+		} else if err != nil {
+			return requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
+		}
+		chosen = b.Spec.ValidationActions
+		fields = append(fields, compareBinding(binding{want.Name, want.Spec.PolicyName, want.Spec.MatchResources, want.Spec.ParamRef}, binding{b.Name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef})...)
+	}
+	different := differingFields(fields)
 	if len(different) > 0 {
 		return doctor.Warnf(k.installCommand(), "the guard differs from the rendered one in %s", doctor.List(different, 3)).With(different...)
 	}
 	var actions []string
-	for _, a := range b.Spec.ValidationActions {
+	for _, a := range chosen {
 		actions = append(actions, string(a))
 	}
 	return doctor.OKf("as rendered; actions for public images: %s", strings.Join(actions, ", "))
@@ -94,16 +116,20 @@ func (k *checker) policy(ctx context.Context) doctor.Finding {
 	} else if err != nil {
 		return requestFailed("reading the MutatingAdmissionPolicy", err)
 	}
-	b, err := api.MutatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return doctor.Failf(k.installCommand(), "the MutatingAdmissionPolicy %s has no binding, and has no effect", name)
-	} else if err != nil {
-		return requestFailed("reading the MutatingAdmissionPolicyBinding", err)
-	}
 	w, g := k.Policy.Spec, p.Spec
-	different := differingFields(append(append(compareMatch(w.MatchConstraints, g.MatchConstraints), compareBinding(name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef)...),
+	fields := append(compareMatch(w.MatchConstraints, g.MatchConstraints),
 		field{"spec.variables", w.Variables, g.Variables}, field{"spec.mutations", w.Mutations, g.Mutations}, field{"spec.matchConditions", w.MatchConditions, g.MatchConditions},
-		field{"spec.reinvocationPolicy", w.ReinvocationPolicy, g.ReinvocationPolicy}))
+		field{"spec.reinvocationPolicy", w.ReinvocationPolicy, g.ReinvocationPolicy})
+	for _, want := range k.PolicyBindings {
+		b, err := api.MutatingAdmissionPolicyBindings().Get(ctx, want.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return doctor.Failf(k.installCommand(), "there is no MutatingAdmissionPolicyBinding %s: pods in its namespaces are not rewritten", want.Name)
+		} else if err != nil {
+			return requestFailed("reading the MutatingAdmissionPolicyBinding", err)
+		}
+		fields = append(fields, compareBinding(binding{want.Name, want.Spec.PolicyName, want.Spec.MatchResources, want.Spec.ParamRef}, binding{b.Name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef})...)
+	}
+	different := differingFields(fields)
 	if len(different) > 0 {
 		return doctor.Failf(k.installCommand(), "the policy differs from the rendered one in %s", doctor.List(different, 3)).With(different...)
 	}

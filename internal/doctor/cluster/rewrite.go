@@ -30,7 +30,11 @@ func (k *checker) rewrite(ctx context.Context) doctor.Finding {
 		return doctor.Unknownf("check keep in privatelink.yaml", "the configuration maps none of the sample images, such as %s", samples[0])
 	}
 	var absent []string
-	for _, namespace := range k.Rules.Namespaces() {
+	namespaces, err := k.namespaces(ctx)
+	if err != nil {
+		return requestFailed("listing namespaces", err)
+	}
+	for _, namespace := range namespaces {
 		pod, err := k.Client.CoreV1().Pods(namespace).Create(ctx, samplePod(namespace, sample), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		switch {
 		case apierrors.IsNotFound(err):
@@ -45,7 +49,7 @@ func (k *checker) rewrite(ctx context.Context) doctor.Finding {
 		}
 	}
 	switch {
-	case len(absent) == len(k.Rules.Namespaces()):
+	case len(absent) == len(namespaces):
 		return doctor.Skippedf("there is no namespace %s yet; to run the check before onboarding: kubectl create namespace %s", strings.Join(absent, ", "), absent[0])
 	case len(absent) > 0:
 		return doctor.OKf("%s is rewritten to %s; namespaces that do not exist yet: %s", sample, want, strings.Join(absent, ", "))

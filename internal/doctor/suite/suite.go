@@ -187,6 +187,7 @@ func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
 func (s *Suite) clusterChecks() []doctor.Check {
 	checks := cluster.Checks(cluster.Config{
 		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, Engine: s.engine,
+		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings,
 		Names: cluster.Names{
 			Namespace: s.namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
 		},
@@ -200,10 +201,12 @@ func (s *Suite) clusterChecks() []doctor.Check {
 // bundle holds the objects of the install bundles that checks compare with the
 // cluster.
 type bundle struct {
-	configuration *admissionv1.MutatingWebhookConfiguration
-	policy        *admissionv1.MutatingAdmissionPolicy
-	guard         *admissionv1.ValidatingAdmissionPolicy
-	image         string // of the Deployment
+	configuration  *admissionv1.MutatingWebhookConfiguration
+	policy         *admissionv1.MutatingAdmissionPolicy
+	guard          *admissionv1.ValidatingAdmissionPolicy
+	policyBindings []*admissionv1.MutatingAdmissionPolicyBinding
+	guardBindings  []*admissionv1.ValidatingAdmissionPolicyBinding
+	image          string // of the Deployment
 }
 
 // render renders the bundles of both engines.
@@ -223,8 +226,16 @@ func render(rules *rewrite.Rules, config []byte, namespace string) (b bundle, er
 				b.configuration = o
 			case *admissionv1.MutatingAdmissionPolicy:
 				b.policy = o
+			case *admissionv1.MutatingAdmissionPolicyBinding:
+				b.policyBindings = append(b.policyBindings, o)
 			case *admissionv1.ValidatingAdmissionPolicy:
-				b.guard = o
+				if o.Name == deploy.GuardName {
+					b.guard = o
+				}
+			case *admissionv1.ValidatingAdmissionPolicyBinding: // the same in both bundles
+				if o.Spec.PolicyName == deploy.GuardName && engine == deploy.Webhook {
+					b.guardBindings = append(b.guardBindings, o)
+				}
 			case *appsv1.Deployment:
 				b.image = o.Spec.Template.Spec.Containers[0].Image
 			}

@@ -106,9 +106,15 @@ func configuration(t *testing.T, o deploy.Options, ca []byte) *admissionregv1.Mu
 	return nil
 }
 
+// tenant is a namespace with a label; kube-system has the same label.
+const tenant, tenantLabel = "tenant-a", "example.com/tenant"
+
 func namespaces(r *rewrite.Rules) (out []runtime.Object) {
 	for _, n := range append(r.Namespaces(), "default", deploy.Namespace) {
 		out = append(out, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n, Labels: map[string]string{"kubernetes.io/metadata.name": n}}})
+	}
+	for _, n := range []string{tenant, "kube-system"} {
+		out = append(out, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n, Labels: map[string]string{"kubernetes.io/metadata.name": n, tenantLabel: "yes"}}})
 	}
 	return out
 }

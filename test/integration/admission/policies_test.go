@@ -100,8 +100,21 @@ func (p *policies) complete(bundle []runtime.Object) {
 		case *admissionregv1.MutatingAdmissionPolicy:
 			p.mutator, o.Spec.MatchConstraints.ObjectSelector = o, &metav1.LabelSelector{}
 		case *admissionregv1.ValidatingAdmissionPolicy:
-			p.guard, o.Spec.MatchConstraints.ObjectSelector = o, &metav1.LabelSelector{}
+			if o.Name == deploy.GuardName {
+				p.guard = o
+			}
+			o.Spec.MatchConstraints.ObjectSelector = &metav1.LabelSelector{}
+		case *admissionregv1.MutatingAdmissionPolicyBinding:
+			completeMatch(o.Spec.MatchResources)
+		case *admissionregv1.ValidatingAdmissionPolicyBinding:
+			completeMatch(o.Spec.MatchResources)
 		}
+	}
+}
+
+func completeMatch(r *admissionregv1.MatchResources) {
+	if r != nil {
+		r.ObjectSelector, r.MatchPolicy = &metav1.LabelSelector{}, new(admissionregv1.Equivalent)
 	}
 }
 

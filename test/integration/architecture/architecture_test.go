@@ -41,7 +41,7 @@ var tiers = [][]row{
 		{"internal/doctor/suite", []string{"deploy", "internal/catalog", "internal/catalog/live", "internal/doctor", "internal/doctor/awsapi", "internal/doctor/cluster", "internal/doctor/identity", "internal/doctor/inside", "internal/doctor/network", "internal/doctor/probe", "internal/doctor/registry", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/status", []string{"deploy", "internal/doctor/cluster", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/doctor/network", []string{"deploy", "internal/doctor", "internal/doctor/awsapi"}},
-		{"internal/doctor/cluster", []string{"internal/doctor", "internal/podspec", "internal/rewrite"}},
+		{"internal/doctor/cluster", []string{"internal/catalog/live", "internal/doctor", "internal/podspec", "internal/rewrite"}},
 		{"internal/doctor/registry", []string{"internal/doctor", "internal/registry", "internal/rewrite"}},
 		{"internal/doctor/identity", []string{"internal/doctor", "internal/doctor/awsapi"}},
 		{"internal/doctor/inside", []string{"internal/doctor", "internal/doctor/probe"}},
