@@ -2,7 +2,7 @@
 VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/deployment.yaml)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Not test/e2e/framework/cluster/kube and test/isolated/containerd: to vet them is to vet Kubernetes and containerd.
-MODULES := . test/integration/oracle test/isolated/certmanager test/bench/peers/kubewebhook
+MODULES := . test/integration/oracle test/compat/clients test/isolated/certmanager test/bench/peers/kubewebhook
 # Packages whose tests compare files with what they generate.
 GENERATED := $(shell grep -rl testutil/golden --include='*_test.go' cmd deploy internal webhook | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
@@ -70,8 +70,8 @@ e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects 
 isolated: ## test onboarding and faults on a node without a route out (root on Debian or Ubuntu)
 	go test -count=1 -v -timeout 40m -tags isolated ./test/isolated/...
 
-compat: ## test the mirror with registries of other projects (root on Debian or Ubuntu, or docker-registry installed)
-	go test -count=1 -tags compat ./test/compat
+compat: ## test the mirror with registries of other projects, and next to other clients (root on Debian or Ubuntu, or docker-registry and skopeo installed)
+	go test -count=1 -v -tags compat ./test/compat
 
 test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with venv and pip)
 	go test -count=1 -v -tags aws ./test/aws

@@ -3,8 +3,9 @@
 //go:build compat
 
 // Package compat mirrors images between other implementations of registries: that of
-// the distribution project, built from its module, and the package of Debian. It
-// requires root on Debian or Ubuntu, unless docker-registry is installed.
+// the distribution project, built from its module, and the package of Debian. It also
+// compares this project with other clients, on registries that misbehave. It requires
+// root on Debian or Ubuntu, unless docker-registry and skopeo are installed.
 package compat
 
 import (
@@ -44,20 +45,20 @@ func buildDistribution(t *testing.T) string {
 	return filepath.Join(bin, "registry")
 }
 
-// installDebian installs the package docker-registry unless it is installed.
-func installDebian(t *testing.T) string {
+// install installs a package of Debian unless its program is installed.
+func install(t *testing.T, name string) string {
 	t.Helper()
-	if path, err := exec.LookPath("docker-registry"); err == nil {
+	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
-	for _, args := range [][]string{{"update", "-q"}, {"install", "-qy", "--no-install-recommends", "docker-registry"}} {
+	for _, args := range [][]string{{"update", "-q"}, {"install", "-qy", "--no-install-recommends", name}} {
 		cmd := exec.CommandContext(t.Context(), "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("apt-get %v: %v: %s", args, err, out)
 		}
 	}
-	path, err := exec.LookPath("docker-registry")
+	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func start(t *testing.T, program string) (host string) {
 }
 
 func TestMirror(t *testing.T) {
-	distribution, debian := buildDistribution(t), installDebian(t)
+	distribution, debian := buildDistribution(t), install(t, "docker-registry")
 	for name, pair := range map[string][2]string{
 		"distribution to distribution": {distribution, distribution}, "Debian to Debian": {debian, debian},
 		"distribution to Debian": {distribution, debian}, "Debian to distribution": {debian, distribution},
