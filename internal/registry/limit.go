@@ -181,10 +181,12 @@ func retryAfter(resp *http.Response, now time.Time, fallback time.Duration) time
 		wait = maxRetryAfter
 	case err == nil && hasFraction && strings.Trim(fraction, "0123456789") != "":
 		return fallback
-	case err == nil && n >= minUnixTime:
-		wait = time.Unix(int64(n), 0).Sub(now) // saturates
 	case err == nil:
-		wait = time.Duration(min(n, uint64(maxRetryAfter/time.Second))) * time.Second
+		after := int64(n)
+		if after >= minUnixTime {
+			after -= now.Unix()
+		}
+		wait = time.Duration(max(0, min(after, int64(maxRetryAfter/time.Second)))) * time.Second
 		if hasFraction {
 			wait += time.Second
 		}

@@ -47,7 +47,7 @@ func (c *Client) Resolve(ctx context.Context, repository, tagOrDigest string) (o
 		return ocispec.Descriptor{}, err
 	}
 	name := r.reference
-	if name.Reference = tagOrDigest; name.ValidateReference() != nil {
+	if name.Reference = tagOrDigest; tagOrDigest == "" || name.ValidateReference() != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("%q is neither a tag nor a digest", tagOrDigest)
 	}
 	d, isComplete, err := c.headManifest(ctx, r, tagOrDigest)

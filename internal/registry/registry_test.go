@@ -53,6 +53,7 @@ func TestActions(t *testing.T) {
 
 // A response of 429 delays all requests of the same action.
 func TestRetryAfterIsRespected(t *testing.T) {
+	t.Parallel()
 	s := fakeregistry.Start(t)
 	pushed := fakeregistry.Push(t, s.Host+"/a:v1", fakeregistry.Image(t, "amd64"))
 	s.ResetLog()
@@ -90,6 +91,7 @@ func TestMaxWait(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	s := fakeregistry.Start(t)
 	c := New(Options{Limits: func(string) Limits { return Limits{BatchCheckLayerAvailability: 20} }})
 	start := time.Now()
@@ -108,8 +110,15 @@ func descriptorOf(content string) ocispec.Descriptor {
 }
 
 func TestRetryAfter(t *testing.T) {
-	for value, want := range map[string]time.Duration{"": 7 * time.Second, "2": 2 * time.Second, "0": 0, "-1": 7 * time.Second, "x": 7 * time.Second, "Mon, 02 Jan 2006 15:04:05 GMT": 0} {
-		if got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, time.Now(), 7*time.Second); got != want {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": 7 * time.Second, "2": 2 * time.Second, "0": 0, "-1": 7 * time.Second, "x": 7 * time.Second, "1.x": 7 * time.Second, "1e3": 7 * time.Second,
+		" 3 ": 3 * time.Second, "1.5": 2 * time.Second,
+		"Sat, 28 Nov 2026 12:01:00 GMT": time.Minute, "Mon, 02 Jan 2006 15:04:05 GMT": 0, "Fri, 31 Dec 2100 23:59:59 GMT": maxRetryAfter,
+		fmt.Sprint(now.Unix() + 60): time.Minute, fmt.Sprint(now.Unix() - 60): 0, "999999999": maxRetryAfter,
+		"9223372036": maxRetryAfter, "9223372036854775807": maxRetryAfter, "99999999999999999999999": maxRetryAfter,
+	} {
+		if got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, now, 7*time.Second); got != want {
 			t.Errorf("%q: %s, want %s", value, got, want)
 		}
 	}
@@ -143,6 +152,7 @@ func readBlob(t *testing.T, s *fakeregistry.Server, content []byte) ([]byte, err
 }
 
 func TestBlobResumes(t *testing.T) {
+	t.Parallel()
 	for _, ranges := range []bool{true, false} {
 		s, content := serveBlob(t, 1_000_000)
 		var requests atomic.Int64
@@ -166,6 +176,7 @@ func TestBlobResumes(t *testing.T) {
 }
 
 func TestBlobFailsAfterMaxAttempts(t *testing.T) {
+	t.Parallel()
 	s, content := serveBlob(t, 1000)
 	s.SetFault(fakeregistry.Abort)
 	if _, err := readBlob(t, s, content); !errors.Is(err, ErrTransient) || s.Count("", "") != maxAttempts {
@@ -174,6 +185,7 @@ func TestBlobFailsAfterMaxAttempts(t *testing.T) {
 }
 
 func TestStalledDownloadIsRestarted(t *testing.T) {
+	t.Parallel()
 	s, content := serveBlob(t, 1000)
 	var requests atomic.Int64
 	done := make(chan struct{})

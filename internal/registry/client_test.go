@@ -1,0 +1,574 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
+)
+
+func TestParsePlainHTTP(t *testing.T) {
+	for text, want := range map[string]string{
+		"r.example:5000": "r.example:5000", "http://r.example:5000/": "r.example:5000", "http://r.example": "r.example", "10.0.0.1": "10.0.0.1",
+		"": "", "https://r.example": "", "r.example/path": "", "http://user:secret@r.example": "", "ftp://r.example": "",
+	} {
+		got, err := ParsePlainHTTP(text)
+		if got != want || (err == nil) != (want != "") || strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+// serve starts a registry that a function implements, and returns a repository in it.
+func serve(t *testing.T, f http.HandlerFunc) (repository string) {
+	t.Helper()
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://") + "/a"
+}
+
+// A limit on one image does not stop the others of the registry.
+func TestLongWaitFailsAtOnce(t *testing.T) {
+	s := fakeregistry.Start(t)
+	for _, name := range []string{"a", "b"} {
+		fakeregistry.Push(t, s.Host+"/"+name+":v1", fakeregistry.Image(t, "amd64"))
+	}
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		for _, value := range []string{"3600", "99999999999999999999999", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat), fmt.Sprint(time.Now().Add(time.Hour).Unix())} {
+			s.ResetLog()
+			s.SetFault(fakeregistry.When(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v2/a/") }, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				w.Header().Set("Retry-After", value)
+				w.WriteHeader(status)
+			}))
+			c := New(Options{})
+			for range 2 { // the second without a request
+				_, err := c.Resolve(t.Context(), s.Host+"/a", "v1")
+				if !errors.Is(err, ErrThrottled) || Retryable(err) || !strings.Contains(err.Error(), "asks to come back at 20") {
+					t.Errorf("%d, %s: error %v", status, value, err)
+				}
+			}
+			if n := s.Count("", "/v2/a/"); n != 1 {
+				t.Errorf("%d, %s: %d requests", status, value, n)
+			}
+			if _, err := c.Resolve(t.Context(), s.Host+"/b", "v1"); err != nil {
+				t.Errorf("%d, %s: the other image: %v", status, value, err)
+			}
+		}
+	}
+}
+
+func TestWaitIsReported(t *testing.T) {
+	repository := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "30")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var messages []string
+	c := New(Options{Warn: func(message string) {
+		messages = append(messages, message)
+		cancel() // the test does not wait
+	}})
+	if _, err := c.Resolve(ctx, repository, "v1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if len(messages) != 1 || !strings.Contains(messages[0], "asks to wait until 20") {
+		t.Errorf("messages %q", messages)
+	}
+}
+
+func TestPullLimit(t *testing.T) {
+	s := fakeregistry.Start(t)
+	s.SetFault(fakeregistry.Respond(http.StatusTooManyRequests, `{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"}]}`))
+	_, err := New(Options{}).Manifest(t.Context(), s.Host+"/a", descriptorOf("x"))
+	if !errors.Is(err, ErrThrottled) || Retryable(err) || !strings.Contains(err.Error(), "docker login "+s.Host) || s.Count("", "") != 1 {
+		t.Errorf("%d requests, error %v", s.Count("", ""), err)
+	}
+}
+
+func TestExpectPulls(t *testing.T) {
+	s := fakeregistry.Start(t)
+	fakeregistry.Push(t, s.Host+"/a:v1", fakeregistry.Image(t, "amd64"))
+	s.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.Header().Set("RateLimit-Remaining", "2;w=21600")
+		next.ServeHTTP(w, r)
+	})
+	for count, want := range map[int]int{2: 0, 3: 1} {
+		var messages []string
+		c := New(Options{Warn: func(m string) { messages = append(messages, m) }})
+		for range count {
+			c.ExpectPulls([]string{s.Host + "/a"})
+		}
+		for range 2 {
+			if _, err := c.Resolve(t.Context(), s.Host+"/a", "v1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(messages) != want || want > 0 && !strings.Contains(messages[0], "allows 2 more pulls for now, and 3 images are to be read: run `docker login") {
+			t.Errorf("%d images: %q", count, messages)
+		}
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, seed := range []string{"1", "1.5", "-1", "99999999999999999999", "1746136938", "Fri, 31 Dec 2100 23:59:59 GMT", "1e9", "NaN", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, time.Now(), -1)
+		if got < -1 || got > maxRetryAfter {
+			t.Errorf("%q: %s", value, got)
+		}
+	})
+}
+
+func TestLargeDocuments(t *testing.T) {
+	t.Parallel()
+	endless := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		chunk := make([]byte, 1<<20)
+		for range 2 * MaxManifestSize >> 20 {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}
+	announced := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(1<<40))
+		_, _ = io.WriteString(w, "{")
+	}
+	for name, handler := range map[string]http.HandlerFunc{"without length": endless, "with length": announced} {
+		repository := serve(t, handler)
+		c := New(Options{})
+		_, manifest := c.Manifest(t.Context(), repository, descriptorOf("x"))
+		_, referrers := c.Referrers(t.Context(), repository, descriptorOf("x"))
+		for _, err := range []error{manifest, referrers} {
+			if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "up to 8 MiB") {
+				t.Errorf("%s: error %v", name, err)
+			}
+		}
+	}
+}
+
+func TestSlowManifestIsRequestedAgain(t *testing.T) {
+	t.Parallel()
+	const text = `{"schemaVersion":2}`
+	done := make(chan struct{})
+	var requests atomic.Int64
+	repository := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) == 1 {
+			_, _ = io.WriteString(w, text[:3])
+			_ = http.NewResponseController(w).Flush()
+			<-done
+			return
+		}
+		_, _ = io.WriteString(w, text)
+	})
+	t.Cleanup(func() { close(done) })
+	got, err := New(Options{StallTimeout: 300 * time.Millisecond}).Manifest(t.Context(), repository, descriptorOf(text))
+	if err != nil || string(got) != text || requests.Load() != 2 {
+		t.Errorf("%q after %d requests, error %v", got, requests.Load(), err)
+	}
+}
+
+func TestCorruptManifest(t *testing.T) {
+	repository := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") })
+	if _, err := New(Options{}).Manifest(t.Context(), repository, descriptorOf("x")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestInvalidNames(t *testing.T) {
+	c := New(Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("%s %s", r.Method, r.URL)
+		return nil, errors.New("no request expected")
+	})})
+	for _, d := range []ocispec.Descriptor{{}, {Digest: "sha256:short"}, {Digest: "md5:00"}, {Digest: digest.FromString("x"), Size: -1}} {
+		_, blobErr := c.Blob(t.Context(), "r.example/a", d)
+		_, hasErr := c.HasBlob(t.Context(), "r.example/a", d)
+		_, mountErr := c.Mount(t.Context(), "r.example/a", "r.example/b", d)
+		uploadErr := c.Upload(t.Context(), "r.example/a", d, strings.NewReader(""))
+		for _, err := range []error{blobErr, hasErr, mountErr, uploadErr} {
+			if err == nil {
+				t.Errorf("%v is accepted", d)
+			}
+		}
+	}
+	for _, name := range []string{"", "../b", "a/b", "sha256:short"} {
+		if _, err := c.Resolve(t.Context(), "r.example/a", name); err == nil {
+			t.Errorf("%q is accepted", name)
+		}
+	}
+	for _, err := range []error{
+		func() error { _, err := c.Manifest(t.Context(), "r.example/a", ocispec.Descriptor{}); return err }(),
+		func() error { _, err := c.Referrers(t.Context(), "r.example/a", ocispec.Descriptor{}); return err }(),
+		func() error { _, err := c.Resolve(t.Context(), "UPPER CASE", "v1"); return err }(),
+		c.PutManifest(t.Context(), "UPPER CASE", ocispec.Descriptor{}, nil, ""),
+	} {
+		if err == nil {
+			t.Error("no error")
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A registry that is accessed with TLS must not direct credentials to an endpoint
+// without.
+func TestRealmWithoutTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="http://token.example/"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(server.Close)
+	base := server.Client().Transport
+	c := New(Options{
+		PlainHTTP: func(string) bool { return false },
+		Credential: func(context.Context, string) (auth.Credential, error) {
+			return auth.Credential{Username: "u", Password: "secret"}, nil
+		},
+		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Scheme != "https" {
+				t.Errorf("a request without TLS: %s", r.URL)
+			}
+			return base.RoundTrip(r)
+		}),
+	})
+	_, err := c.Resolve(t.Context(), strings.TrimPrefix(server.URL, "https://")+"/a", "v1")
+	if err == nil || !strings.Contains(err.Error(), "uses http but registry was contacted over https") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Credentials are sent only to the registry.
+func TestCredentialsStayAtTheRegistry(t *testing.T) {
+	var location atomic.Value
+	var leaked atomic.Int64
+	storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" || !strings.Contains(r.URL.RawQuery, "state=a%2Fb&digest=sha256%3A") {
+			leaked.Add(1)
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusCreated)
+	}))
+	t.Cleanup(storage.Close)
+	repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Location", location.Load().(string))
+		w.WriteHeader(http.StatusAccepted)
+	})
+	c := New(Options{
+		Credential: func(context.Context, string) (auth.Credential, error) {
+			return auth.Credential{Username: "u", Password: "secret"}, nil
+		},
+		UserAgent: "privatelink/test",
+	})
+	upload := func() error {
+		return c.Upload(t.Context(), repository, descriptorOf("content"), strings.NewReader("content"))
+	}
+	location.Store(strings.Replace(storage.URL, "127.0.0.1", "localhost", 1) + "/upload?state=a%2Fb")
+	if err := upload(); err != nil || leaked.Load() > 0 {
+		t.Errorf("error %v, %d requests with credentials or without the query", err, leaked.Load())
+	}
+	location.Store("http://storage.example/upload")
+	if err := upload(); err == nil || !strings.Contains(err.Error(), "without TLS") {
+		t.Errorf("error %v", err)
+	}
+	for _, invalid := range []string{"", "http://[::1/"} {
+		location.Store(invalid)
+		if err := upload(); err == nil || !strings.Contains(err.Error(), "without a valid Location") {
+			t.Errorf("Location %q: error %v", invalid, err)
+		}
+	}
+}
+
+// The upload that a registry offers instead of a mount is used once.
+func TestOfferedUpload(t *testing.T) {
+	s := fakeregistry.Start(t)
+	s.DisableMounts()
+	c := New(Options{})
+	d := descriptorOf("content")
+	upload := func() error {
+		return c.Upload(t.Context(), s.Host+"/b", d, strings.NewReader("content"))
+	}
+	for _, want := range []int{0, 1} { // further requests to open an upload
+		if want == 0 {
+			if mounted, err := c.Mount(t.Context(), s.Host+"/b", s.Host+"/a", d); mounted || err != nil {
+				t.Fatalf("Mount() = %t, %v", mounted, err)
+			}
+		}
+		s.ResetLog()
+		if err := upload(); err != nil || s.Count(http.MethodPost, "") != want {
+			t.Errorf("error %v, requests %v", err, s.Log())
+		}
+	}
+
+	if _, err := c.Mount(t.Context(), s.Host+"/b", s.Host+"/a", d); err != nil {
+		t.Fatal(err)
+	}
+	s.SetFault(fakeregistry.When(fakeregistry.HasMethod(http.MethodPut), fakeregistry.Respond(http.StatusNotFound, `{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}`)))
+	if err := upload(); !errors.Is(err, ErrTransient) || !Retryable(err) {
+		t.Errorf("the offered upload has expired: %v", err)
+	}
+	s.SetFault(fakeregistry.When(fakeregistry.HasMethod(http.MethodPost), fakeregistry.Respond(http.StatusOK, "")))
+	if mounted, err := c.Mount(t.Context(), s.Host+"/b", s.Host+"/a", descriptorOf("nothing")); mounted || !errors.Is(err, ErrNotFound) {
+		t.Errorf("a mount with status 200 without the blob: %t, %v", mounted, err)
+	}
+}
+
+func TestAcceptedButNotStored(t *testing.T) {
+	t.Parallel()
+	repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		switch r.Method {
+		case http.MethodPost:
+			w.Header().Set("Location", "/v2/a/blobs/uploads/1")
+			w.WriteHeader(http.StatusAccepted)
+		case http.MethodPut:
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	})
+	c := New(Options{})
+	var writes sync.WaitGroup
+	for _, write := range []func() error{
+		func() error {
+			return c.PutManifest(t.Context(), repository, descriptorOf("content"), []byte("content"), "v1")
+		},
+		func() error {
+			return c.Upload(t.Context(), repository, descriptorOf("content"), strings.NewReader("content"))
+		},
+	} {
+		writes.Go(func() {
+			if err := write(); !errors.Is(err, errNotStored) || Retryable(err) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	writes.Wait()
+}
+
+func TestReferrerPages(t *testing.T) {
+	page := func(names ...string) string {
+		var all []string
+		for _, n := range names {
+			all = append(all, fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":1}`, ocispec.MediaTypeImageManifest, digest.FromString(n)))
+		}
+		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, ocispec.MediaTypeImageIndex, strings.Join(all, ","))
+	}
+	subject := descriptorOf("x")
+	fallback := "sha256-" + subject.Digest.Encoded()
+	for name, tc := range map[string]struct {
+		handler http.HandlerFunc
+		want    []string
+		err     error // a class
+		isError bool
+	}{
+		"pages": {handler: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex+"; charset=utf-8")
+			switch r.URL.Query().Get("last") {
+			case "":
+				w.Header().Set("Link", `</v2/>; rel="self", <http://wrong.example/v2/a/referrers/`+subject.Digest.String()+`?last=a,b>; rel="next"`)
+				_, _ = io.WriteString(w, page("1", "2"))
+			case "a,b":
+				_, _ = io.WriteString(w, page("3"))
+			}
+		}, want: []string{"1", "2", "3"}},
+		"endless pages": {handler: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			w.Header().Set("Link", "<?x>; rel=next")
+			_, _ = io.WriteString(w, page("1"))
+		}, err: ErrTooLarge, isError: true},
+		"a page fails, and the tag has more": {handler: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			switch {
+			case strings.HasSuffix(r.URL.Path, fallback):
+				_, _ = io.WriteString(w, page("1", "2"))
+			case r.URL.RawQuery == "":
+				w.Header().Set("Link", "<?x>; rel=next")
+				_, _ = io.WriteString(w, page("1"))
+			default:
+				w.WriteHeader(http.StatusForbidden)
+			}
+		}, want: []string{"1", "2"}, err: ErrDenied, isError: true},
+		"no API, but a tag": {handler: func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, fallback) {
+				_, _ = io.WriteString(w, page("1"))
+				return
+			}
+			http.NotFound(w, r)
+		}, want: []string{"1"}},
+		"a page for all paths": {handler: func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "<html>") }},
+		"no repository": {handler: func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"errors":[{"code":"NAME_UNKNOWN"}]}`)
+		}, err: ErrNotFound, isError: true},
+		"no API, and the tag is refused": {handler: func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, fallback) {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			http.NotFound(w, r)
+		}, err: ErrDenied, isError: true},
+		"an unknown status": {handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotAcceptable) }, isError: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := New(Options{}).Referrers(t.Context(), serve(t, tc.handler), subject)
+			if (err != nil) != tc.isError || tc.err != nil && !errors.Is(err, tc.err) {
+				t.Errorf("error %v, want %v", err, tc.err)
+			}
+			if tc.err == ErrTooLarge {
+				return
+			}
+			var want []digest.Digest
+			for _, n := range tc.want {
+				want = append(want, digest.FromString(n))
+			}
+			var digests []digest.Digest
+			for _, d := range got {
+				digests = append(digests, d.Digest)
+			}
+			if diff := cmp.Diff(want, digests); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestFirstByte(t *testing.T) {
+	for text, want := range map[string]int64{"bytes 3-9/10": 3, "bytes 0-9/*": 0, "bytes 3-8/10": -1, "bytes 3-9/11": -1, "3-9/10": -1, "bytes */10": -1, "": -1, "bytes -1-9/10": -1} {
+		if got, ok := firstByte(text, 10); ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q: %d, %t", text, got, ok)
+		}
+	}
+}
+
+func TestMediaTypeOf(t *testing.T) {
+	const docker = "application/vnd.docker.distribution.manifest.v2+json"
+	for _, tc := range [][3]string{
+		{ocispec.MediaTypeImageIndex + "; charset=utf-8", `{}`, ocispec.MediaTypeImageIndex},
+		{ocispec.MediaTypeImageIndex, `{"mediaType":"` + docker + `"}`, docker},
+		{"application/json", `{"manifests":[]}`, ocispec.MediaTypeImageIndex},
+		{"", `{"layers":[]}`, ocispec.MediaTypeImageManifest},
+		{"application/json", `{}`, "application/json"},
+		{"text/html", `<html>`, "text/html"},
+	} {
+		if got := mediaTypeOf(tc[0], []byte(tc[1])); got != tc[2] {
+			t.Errorf("%q %s: %q, want %q", tc[0], tc[1], got, tc[2])
+		}
+	}
+}
+
+// For a client that logged in to push, a refusal to read may conceal that something
+// is missing; a rejected password does not.
+func TestForPush(t *testing.T) {
+	for name, tc := range map[string]struct {
+		challenge string
+		status    int
+		want      error
+	}{
+		"a token without permission":  {`Bearer realm="/token"`, http.StatusUnauthorized, ErrNotFound},
+		"a token that is refused":     {`Bearer realm="/token"`, http.StatusForbidden, ErrNotFound},
+		"a password that is refused":  {"Basic", http.StatusForbidden, ErrNotFound},
+		"a password that is rejected": {"Basic", http.StatusUnauthorized, ErrAuth},
+	} {
+		repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/token":
+				if !strings.Contains(r.URL.RawQuery, "pull%2Cpush") {
+					t.Errorf("%s: the token is for %s", name, r.URL.RawQuery)
+				}
+				_, _ = io.WriteString(w, `{"token":"t"}`)
+			case r.Header.Get("Authorization") == "":
+				w.Header().Set("WWW-Authenticate", tc.challenge)
+				w.WriteHeader(http.StatusUnauthorized)
+			default:
+				w.WriteHeader(tc.status)
+			}
+		})
+		c := New(Options{Credential: func(context.Context, string) (auth.Credential, error) {
+			return auth.Credential{Username: "u", Password: "secret"}, nil
+		}}).ForPush()
+		if _, err := c.Resolve(t.Context(), repository, "v1"); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+		found, err := c.HasBlob(t.Context(), repository, descriptorOf("x"))
+		if found || tc.want == ErrNotFound && err != nil || tc.want == ErrAuth && !errors.Is(err, ErrAuth) {
+			t.Errorf("%s: HasBlob() = %t, %v", name, found, err)
+		}
+	}
+}
+
+// Without the referrers API, the index of referrers is read, extended and written,
+// even if the registry sends it without its length.
+func TestReferrersIndex(t *testing.T) {
+	handler := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/manifests/") {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		response := httptest.NewRecorder()
+		handler.ServeHTTP(response, r)
+		response.Header().Del("Content-Length")
+		maps.Copy(w.Header(), response.Header())
+		w.WriteHeader(response.Code)
+		_ = http.NewResponseController(w).Flush() // before the length is known
+		_, _ = w.Write(response.Body.Bytes())
+	})
+	c := New(Options{})
+	empty := descriptorOf("{}")
+	if err := c.Upload(t.Context(), repository, empty, strings.NewReader("{}")); err != nil {
+		t.Fatal(err)
+	}
+	put := func(annotation string, subject *ocispec.Descriptor) ocispec.Descriptor {
+		t.Helper()
+		empty.MediaType = ocispec.MediaTypeEmptyJSON
+		manifest := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: empty, Layers: []ocispec.Descriptor{empty}, Subject: subject, Annotations: map[string]string{"a": annotation}}
+		manifest.SchemaVersion = 2
+		text, err := json.Marshal(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := descriptorOf(string(text))
+		d.MediaType = ocispec.MediaTypeImageManifest
+		if err := c.PutManifest(t.Context(), repository, d, text, ""); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	subject := put("image", nil)
+	first, second := put("first", &subject), put("second", &subject)
+	got, err := c.Referrers(t.Context(), repository, subject)
+	if err != nil || len(got) != 2 || got[0].Digest != first.Digest || got[1].Digest != second.Digest {
+		t.Errorf("Referrers() = %v, %v", got, err)
+	}
+}
