@@ -18,8 +18,6 @@ type Kind struct {
 	// Source and Target bend the registry that is read and the one that is written;
 	// nil leaves it as it is. Each call returns a fault with a state of its own.
 	Source, Target func(*Server) Fault
-	// OnlyReferrers is whether the kind concerns only signatures and other referrers.
-	OnlyReferrers bool
 }
 
 // User and Password are the credentials that kinds with a login accept.
@@ -68,12 +66,12 @@ func Kinds() []Kind {
 		{Name: "upload Location without the port", Report: "containers/skopeo#2055", Target: func(s *Server) Fault { return relocate("http://" + strings.Split(s.Host, ":")[0]) }},
 		{Name: "upload Location at another host", Target: func(s *Server) Fault { return relocate("http://" + s.otherHost()) }},
 		{Name: "content only by PATCH", Target: always(When(And(isUploadPut, hasContent), Respond(http.StatusUnsupportedMediaType, "")))},
-		{OnlyReferrers: true, Name: "referrers API answered 400", Report: "quay/quay#3071", Source: always(When(referrers, Respond(http.StatusBadRequest, "")))},
-		{OnlyReferrers: true, Name: "referrers API answered 406", Report: "google/go-containerregistry#2026", Source: always(When(referrers, Respond(http.StatusNotAcceptable, "")))},
-		{OnlyReferrers: true, Name: "referrers API answered 500", Source: always(When(referrers, Respond(http.StatusInternalServerError, "")))},
-		{OnlyReferrers: true, Name: "referrer listed, manifest gone", Report: "chainguard-dev/terraform-provider-cosign#581", Source: always(When(referrers, ghost))},
-		{OnlyReferrers: true, Name: "signature tags answered 401", Source: always(When(signatureTag, Respond(http.StatusUnauthorized, "")))},
-		{OnlyReferrers: true, Name: "signature tags answered 403", Source: always(When(signatureTag, Respond(http.StatusForbidden, "")))},
+		{Name: "referrers API answered 400", Report: "quay/quay#3071", Source: always(When(referrers, Respond(http.StatusBadRequest, "")))},
+		{Name: "referrers API answered 406", Report: "google/go-containerregistry#2026", Source: always(When(referrers, Respond(http.StatusNotAcceptable, "")))},
+		{Name: "referrers API answered 500", Source: always(When(referrers, Respond(http.StatusInternalServerError, "")))},
+		{Name: "referrer listed, manifest gone", Report: "chainguard-dev/terraform-provider-cosign#581", Source: always(When(referrers, ghost))},
+		{Name: "signature tags answered 401", Source: always(When(signatureTag, Respond(http.StatusUnauthorized, "")))},
+		{Name: "signature tags answered 403", Source: always(When(signatureTag, Respond(http.StatusForbidden, "")))},
 	}
 }
 
