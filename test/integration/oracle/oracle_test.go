@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package oracle compares the rewrite rules with a published module that has
-// the same semantics of prefixes: sysregistriesv2, which podman and CRI-O
-// resolve registry mirrors with. It is a module of its own because that module
-// brings many others.
+// Package oracle compares results with those of published modules: the rewrite rules
+// with sysregistriesv2, which has the same semantics of prefixes and with which podman
+// and CRI-O resolve registry mirrors, and the images of charts with a walk of what
+// Helm's install action renders. It is a module of its own because these modules
+// bring many others.
 package oracle
 
 import (
