@@ -82,6 +82,8 @@ func (m *Mirror) readImages(ctx context.Context, jobs []Job) ([]*Item, error) {
 	items := make([]*Item, len(jobs))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(m.parallel())
+	progress := m.planning()
+	progress.Images.Store(int64(len(jobs)))
 	for n, j := range jobs {
 		i := &Item{Job: j}
 		items[n] = i
@@ -89,6 +91,7 @@ func (m *Mirror) readImages(ctx context.Context, jobs []Job) ([]*Item, error) {
 			if err := m.readForArchive(ctx, i); err != nil {
 				i.fail(err)
 			}
+			progress.ImagesDone.Add(1)
 			return context.Cause(ctx)
 		})
 	}

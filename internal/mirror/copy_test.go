@@ -35,12 +35,17 @@ func TestCopy(t *testing.T) {
 				p.target.DisableMounts()
 			}
 			var progress mirror.Progress
+			var planning mirror.PlanProgress
+			p.mirror.Planning = &planning
 			plan, err := p.run(t.Context(), &progress)
 			if err != nil {
 				t.Fatal(err)
 			}
 			checkCopied(t, plan)
 			p.checkEqual(t)
+			if n := planning.Blobs.Load(); planning.ImagesDone.Load() != 5 || planning.Images.Load() != 5 || n != 5*10 || planning.BlobsDone.Load() != n {
+				t.Errorf("planned %d images and %d of %d blobs", planning.ImagesDone.Load(), planning.BlobsDone.Load(), n)
+			}
 			if done, total := progress.Done.Load(), progress.Total.Load(); done != total || progress.ImagesDone.Load() != 5 {
 				t.Errorf("%d of %d bytes, %d images", done, total, progress.ImagesDone.Load())
 			}

@@ -137,11 +137,14 @@ func (m *Mirror) lookupBlobs(ctx context.Context, p *Plan) (exists map[blobLocat
 	}
 	found := make([]bool, len(locations))
 	errs := make([]error, len(locations))
+	progress := m.planning()
+	progress.Blobs.Store(int64(len(locations)))
 	var all errgroup.Group
 	all.SetLimit(m.parallel())
 	for n, at := range locations {
 		all.Go(func() error {
 			found[n], errs[n] = m.Target.HasBlob(ctx, at.repository, p.blobs[at.digest].desc)
+			progress.BlobsDone.Add(1)
 			return context.Cause(ctx)
 		})
 	}

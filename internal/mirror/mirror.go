@@ -15,6 +15,7 @@ package mirror
 import (
 	"context"
 	"io"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -98,6 +99,22 @@ type Mirror struct {
 	CompareOnly bool
 	// Events is called with each event, from several goroutines. May be nil.
 	Events func(Event)
+	// Planning counts while Plan or ReadContent runs. May be nil.
+	Planning *PlanProgress
+}
+
+// PlanProgress counts the images that are compared or read, and the blobs that are
+// looked up in the target.
+type PlanProgress struct {
+	Images, ImagesDone atomic.Int64
+	Blobs, BlobsDone   atomic.Int64
+}
+
+func (m *Mirror) planning() *PlanProgress {
+	if m.Planning == nil {
+		return &PlanProgress{}
+	}
+	return m.Planning
 }
 
 // Event is something that happened to an image or a repository.

@@ -150,11 +150,14 @@ func (m *Mirror) Plan(ctx context.Context, jobs []Job) (*Plan, error) {
 func (m *Mirror) compareAll(ctx context.Context, items []*Item) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(m.parallel())
+	progress := m.planning()
+	progress.Images.Store(int64(len(items)))
 	for _, i := range items {
 		all.Go(func() error {
 			if err := m.compare(ctx, i); err != nil {
 				i.fail(err)
 			}
+			progress.ImagesDone.Add(1)
 			return context.Cause(ctx)
 		})
 	}

@@ -108,6 +108,20 @@ func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) 
 	})
 }
 
+// StartPlanning reports every few seconds, until stop is called, how far a plan is.
+func (r *Reporter) StartPlanning(ctx context.Context, p *mirror.PlanProgress) (stop func()) {
+	if r.JSON {
+		return func() {}
+	}
+	return every(ctx, logInterval, func() {
+		text := fmt.Sprintf("comparing: %d of %d images", p.ImagesDone.Load(), p.Images.Load())
+		if blobs := p.Blobs.Load(); blobs > 0 {
+			text += fmt.Sprintf(", %d of %d layers looked up", p.BlobsDone.Load(), blobs)
+		}
+		r.logf("%s", text)
+	})
+}
+
 // every calls f repeatedly, until stop is called or the context ends.
 func every(ctx context.Context, interval time.Duration, f func()) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)

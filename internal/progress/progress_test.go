@@ -76,11 +76,32 @@ func TestStartReportsAtIntervals(t *testing.T) {
 	})
 }
 
+func TestStartPlanningReportsAtIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var errOut bytes.Buffer
+		var p mirror.PlanProgress
+		p.Images.Store(2)
+		stop := New(Options{ErrOut: &errOut}).StartPlanning(t.Context(), &p)
+		time.Sleep(logInterval + time.Second)
+		p.ImagesDone.Store(2)
+		p.Blobs.Store(30)
+		p.BlobsDone.Store(10)
+		time.Sleep(logInterval)
+		stop()
+		const want = "comparing: 0 of 2 images\ncomparing: 2 of 2 images, 10 of 30 layers looked up\n"
+		if errOut.String() != want {
+			t.Errorf("%q, want %q", &errOut, want)
+		}
+	})
+}
+
 func TestStartWritesNothingWithJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out, errOut bytes.Buffer
-		stop := New(Options{Out: &out, ErrOut: &errOut, JSON: true}).Start(t.Context(), &mirror.Progress{})
+		r := New(Options{Out: &out, ErrOut: &errOut, JSON: true})
+		stopPlanning, stop := r.StartPlanning(t.Context(), &mirror.PlanProgress{}), r.Start(t.Context(), &mirror.Progress{})
 		time.Sleep(2 * logInterval)
+		stopPlanning()
 		stop()
 		if out.Len()+errOut.Len() > 0 {
 			t.Errorf("out %q, errOut %q", &out, &errOut)

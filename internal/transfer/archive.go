@@ -61,7 +61,9 @@ func Export(ctx context.Context, o ExportOptions) error {
 		return err
 	}
 	client.ExpectPulls(sources(jobs))
+	stopPlanning := o.startPlanning(ctx, m)
 	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), known)
+	stopPlanning()
 	if err != nil {
 		return err
 	}

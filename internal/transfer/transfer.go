@@ -159,11 +159,19 @@ func checkLockFile(name string) error {
 	return nil
 }
 
+// startPlanning reports the progress of a plan until stop is called.
+func (o Options) startPlanning(ctx context.Context, m *mirror.Mirror) (stop func()) {
+	m.Planning = &mirror.PlanProgress{}
+	return o.Reporter.StartPlanning(ctx, m.Planning)
+}
+
 // copy plans the jobs, runs the plan unless it is a dry run, writes the lock, and
 // reports the result, also of an interrupted run.
 func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, dryRun bool, writeLock func(*mirror.Plan) error) error {
 	begin := time.Now()
+	stopPlanning := o.startPlanning(ctx, m)
 	plan, err := m.Plan(ctx, jobs)
+	stopPlanning()
 	if err != nil {
 		return err
 	}
@@ -208,7 +216,9 @@ func PrintLock(ctx context.Context, o Options, s selection.Sources, images []cat
 	if err != nil {
 		return err
 	}
+	stopPlanning := o.startPlanning(ctx, m)
 	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), nil)
+	stopPlanning()
 	if err != nil {
 		return err
 	}
