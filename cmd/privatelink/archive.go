@@ -92,7 +92,7 @@ Exit codes:
   1  at least one image could not be copied or is not in the archive, or the archive is
      damaged
   2  invalid usage or configuration
-  3  (--dry-run) at least one image is missing or differs`,
+  3  (--dry-run) at least one image is missing, incomplete or different`,
 		Example: `  # Show what would be copied
   privatelink import --config privatelink.yaml castai.tar --dry-run
 

@@ -54,13 +54,13 @@ func addRegistryFlags(flags *pflag.FlagSet, o *transfer.Options) {
 
 // addPlatformFlag adds the flag that selects platforms.
 func addPlatformFlag(flags *pflag.FlagSet, o *transfer.Options) {
-	flags.StringSliceVar(&o.Platforms, "platform", nil, "keep only this `PLATFORM`, such as linux/arm64; may be repeated. This changes the digest and invalidates signatures")
+	flags.StringSliceVar(&o.Platforms, "platform", nil, "keep only this `PLATFORM`, such as linux/arm64; may be repeated. This changes the digest of the image, so that only the signatures of its platforms stay valid")
 }
 
 // addPushFlags adds the flags for writes to the private registry.
 func addPushFlags(flags *pflag.FlagSet, o *transfer.Options) {
 	flags.BoolVar(&o.Overwrite, "overwrite", false, "move tags of the private registry that refer to another image")
-	flags.BoolVar(&o.StrictReferrers, "strict-referrers", false, "fail an image if the private registry refuses its signatures, instead of a warning")
+	flags.BoolVar(&o.StrictReferrers, "strict-referrers", false, "fail an image whose signatures cannot be read or are refused, instead of a warning")
 }
 
 // newReporter returns a reporter for the output format, which is "" or json.

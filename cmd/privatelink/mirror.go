@@ -48,7 +48,8 @@ Images are selected by flags such as --set, --chart or --filename. Without any o
 these flags, the images in the lock file are copied. Each image is copied by digest,
 with all platforms, signatures and attestations, and is recorded in the lock file.
 Later runs copy the recorded digests, even if a public tag has moved; --update
-resolves the tags again. Images that are already present are skipped.
+resolves the tags again. Images that are already present are skipped. An incomplete
+image, which lacks a platform or a signature, gets what it lacks.
 
 A source that names no image is an error, and nothing is copied. An image that fails
 does not stop the others: it keeps its old entry in the lock file, or is listed there
@@ -63,7 +64,7 @@ Exit codes:
   1  at least one image could not be copied or has no name in the private registry, or
      a source names no image
   2  invalid usage or configuration
-  3  (--dry-run) at least one image is missing or differs`,
+  3  (--dry-run) at least one image is missing, incomplete or different`,
 		Example: `  # Copy the images of CAST AI's umbrella chart
   privatelink mirror --config privatelink.yaml --set umbrella
 
@@ -83,8 +84,10 @@ func newCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Report images that are missing from the private registry",
-		Long: `Report images that are missing from the private registry, or that differ from what
-they should be. Nothing is changed.
+		Long: `Report images that are missing from the private registry, incomplete, or different
+from what they should be. An image is incomplete if it lacks a platform, or a signature
+or attestation that was copied or, without the lock file, is published now. Nothing is
+changed.
 
 Without flags that select images, the images in the lock file are compared, and no
 public registry is contacted. Before an upgrade, select what will be installed, for
@@ -96,7 +99,7 @@ Exit codes:
   1  at least one image could not be compared, has no name in the private registry, or
      was not copied when the lock file was written; or a source names no image
   2  invalid usage or configuration
-  3  at least one image is missing or differs`,
+  3  at least one image is missing, incomplete or different`,
 		Example: `  # Check the images in the lock file
   privatelink check --config privatelink.yaml
 
