@@ -34,13 +34,18 @@ clean: ## remove what was built, the cached control plane included
 
 ##@ Test (no root, no services)
 
-.PHONY: test race lint verify generate fuzz check
+.PHONY: test race race-concurrent lint verify generate fuzz check
 test: ## run the unit, property and admission tests and the fuzz seeds
 	go test -timeout 20m ./...
 	cd test/integration/oracle && go test -timeout 20m ./...
 
 race: ## run the same tests with the race detector
 	go test -race -timeout 40m ./...
+
+# The packages that start goroutines or share memory.
+CONCURRENT := ./certs ./cmd/privatelink-webhook ./internal/doctor/... ./internal/mirror/... ./internal/progress ./internal/registry/... ./internal/status ./internal/terminal ./internal/transfer ./webhook
+race-concurrent: ## run the tests of the packages that start goroutines with the race detector
+	go test -race -timeout 20m $(CONCURRENT)
 
 lint: ## run vet, staticcheck, actionlint and the import rules
 	@test/lint.sh $(MODULES)
@@ -79,7 +84,7 @@ test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with
 test-terraform: ## test the Terraform module against the emulator (terraform; TF_PLUGINS=folder with the provider if its registry is out of reach)
 	go test -count=1 -v -tags aws ./test/aws/terraform
 
-CI_PARTS := build lint test verify race e2e isolated test-aws test-terraform compat image
+CI_PARTS := build lint test verify race-concurrent e2e isolated test-aws test-terraform compat image
 ci: $(CI_PARTS) ## run everything
 
 .PHONY: ci-parts
