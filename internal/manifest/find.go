@@ -128,8 +128,8 @@ type Other struct {
 	Image      string
 }
 
-// others returns the values that look like public images. Nothing is guessed: they
-// name their registry and a tag or digest, and the rules map them.
+// others returns the values that look like public images: that name their registry and
+// a tag or digest, or have the key image in a custom resource. The rules map them.
 func (d *document) others(isImage map[string]bool, rules *rewrite.Rules) []Other {
 	s := scanner{isImage: isImage, rules: rules, at: Other{Document: d.Number}}
 	s.value(nil, d.Object)
@@ -137,10 +137,11 @@ func (d *document) others(isImage map[string]bool, rules *rewrite.Rules) []Other
 }
 
 type scanner struct {
-	isImage map[string]bool
-	rules   *rewrite.Rules
-	at      Other
-	found   []Other
+	isImage  map[string]bool
+	rules    *rewrite.Rules
+	isCustom bool // inside of a custom resource
+	at       Other
+	found    []Other
 }
 
 func (s *scanner) value(path []string, value any) {
@@ -163,10 +164,13 @@ func (s *scanner) object(path []string, o map[string]any) {
 	if kind == "Secret" || kind == "CustomResourceDefinition" {
 		return
 	}
-	outer := s.at
+	outer := *s
+	defer func() { s.at, s.isCustom = outer.at, outer.isCustom }()
 	if metadata, ok := o["metadata"].(map[string]any); isObject && (ok || len(path) == 0) {
 		s.at.Kind = kind
 		s.at.Name, _ = metadata["name"].(string)
+		version, _ := o["apiVersion"].(string)
+		_, s.isCustom = podspec.Template(version, kind)
 	}
 	for _, key := range sortedKeys(o) {
 		if isObject && key == "status" || strings.HasSuffix(key, "last-applied-configuration") || key == podspec.OriginalImages {
@@ -174,20 +178,32 @@ func (s *scanner) object(path []string, o map[string]any) {
 		}
 		s.value(append(path, key), o[key])
 	}
-	s.at = outer
 }
 
 func (s *scanner) text(path []string, text string) {
-	if !strings.Contains(text, "/") || s.isImage[podspec.Pointer(path)] {
+	if s.isImage[podspec.Pointer(path)] {
+		return
+	}
+	if s.isCustom && len(path) > 0 && path[len(path)-1] == "image" {
+		if s.rules.Image(text).Changed() {
+			s.add(path, text)
+		}
+		return
+	}
+	if !strings.Contains(text, "/") {
 		return
 	}
 	for _, word := range strings.FieldsFunc(text, isDelimiter) {
 		if ref := rewrite.SplitReference(word); ref.Tag+ref.Digest != "" && s.rules.EnvValue(word).Changed() {
-			found := s.at
-			found.Path, found.Image = podspec.Pointer(path), word
-			s.found = append(s.found, found)
+			s.add(path, word)
 		}
 	}
+}
+
+func (s *scanner) add(path []string, image string) {
+	found := s.at
+	found.Path, found.Image = podspec.Pointer(path), image
+	s.found = append(s.found, found)
 }
 
 // isDelimiter reports whether a character cannot be part of a reference.

@@ -5,6 +5,7 @@ package manifest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,7 +14,7 @@ import (
 // are manifests, with notations and anchors mixed at random.
 func TestGeneratedManifests(t *testing.T) {
 	r := rules(t)
-	for seed := range uint64(150) {
+	for seed := range uint64(300) {
 		g := generator{Rand: rand.New(rand.NewPCG(seed, 0))}
 		text := g.stream()
 		if _, err := decode([]byte(text)); err != nil {
@@ -52,7 +53,11 @@ func (g *generator) stream() string {
 		}
 		g.texts, g.containers, g.lists = nil, nil, nil // anchors end with their document
 		fmt.Fprintf(&b, "metadata: {name: %s, labels: {x: %s}} %s\n", g.pick("a", "größe", "'🚢'"), g.flow(), g.pick("", "# größe"))
-		switch g.IntN(4) {
+		switch g.IntN(6) {
+		case 4:
+			b.WriteString("apiVersion: example.com/v1\nkind: Service\nspec:\n  pools:\n  - on:\n" + g.podSpec("      "))
+		case 5:
+			b.WriteString("apiVersion: v1\nkind: List\nx: &merged {image: " + g.flow() + "}\nitems:\n- kind: Pod\n  spec:\n    containers:\n    - {image: " + g.flow() + ", <<: *merged}\n    - {<<: [{image: " + g.flow() + "}, *merged], name: x}\n    - {<<: {args: []}, image: x, <<: {image: " + g.flow() + "}}\n")
 		case 0:
 			b.WriteString("kind: Pod\nspec:\n" + g.podSpec("  "))
 		case 1:
@@ -118,11 +123,11 @@ func (g *generator) container(indent string) string {
 	}
 	g.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
 	var texts []string
-	if merge != "" {
-		texts = append(texts, merge)
-	}
 	for _, field := range fields[:1+g.IntN(len(fields))] {
 		texts = append(texts, field())
+	}
+	if merge != "" {
+		texts = slices.Insert(texts, g.IntN(len(texts)+1), merge)
 	}
 	if block {
 		return indent + "- " + anchor + "\n" + indent + "  " + strings.Join(texts, "\n"+indent+"  ") + "\n"

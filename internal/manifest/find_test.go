@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestOtherValuesThatLookLikePublicImages(t *testing.T) {
+	for name, tc := range map[string]struct {
+		in   string
+		want []string
+	}{
+		"arguments and variables of a container": {
+			pod("  - image: busybox\n    args: ['--reloader=quay.io/acme/reloader:1', -x, \"quay.io/acme/a@sha256:" + strings.Repeat("0", 64) + "\"]\n    env: [{name: OTHER, value: 'ghcr.io/acme/b:1,ghcr.io/acme/c:2'}]\n"),
+			[]string{
+				"Pod  /spec/containers/0/args/0 quay.io/acme/reloader:1", "Pod  /spec/containers/0/args/2 quay.io/acme/a@sha256:" + strings.Repeat("0", 64),
+				"Pod  /spec/containers/0/env/0/value ghcr.io/acme/b:1", "Pod  /spec/containers/0/env/0/value ghcr.io/acme/c:2",
+			},
+		},
+		"a manifest in a ConfigMap": {
+			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  pod.yaml: |\n    containers:\n    - {image: \"quay.io/acme/a:1\"}\n",
+			[]string{"ConfigMap c /data/pod.yaml quay.io/acme/a:1"},
+		},
+		"an image in a list of objects": {
+			"kind: List\nitems:\n- {kind: ConfigMap, metadata: {name: a}, data: {x: 'quay.io/acme/a:1'}}\n- {kind: ConfigMap, metadata: {name: b}, data: {x: 'quay.io/acme/b:1'}}\n",
+			[]string{"ConfigMap a /items/0/data/x quay.io/acme/a:1", "ConfigMap b /items/1/data/x quay.io/acme/b:1"},
+		},
+		// https://github.com/kubernetes-sigs/kustomize/issues/5138
+		// https://github.com/kubernetes-sigs/kustomize/issues/5889
+		"fields named image in custom resources": {
+			"apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: w}\nspec: {templates: [{script: {image: kubectl}}, {container: {image: auto}}, {volumes: [{image: {reference: 'quay.io/a/b:1'}}]}]}\n",
+			[]string{"WorkflowTemplate w /spec/templates/0/script/image kubectl", "WorkflowTemplate w /spec/templates/2/volumes/0/image/reference quay.io/a/b:1"},
+		},
+		"a field of a wrong case": {
+			pod("  - {name: a, Image: ghcr.io/castai/images/a:1}\n"),
+			[]string{"Pod  /spec/containers/0/Image ghcr.io/castai/images/a:1"},
+		},
+		"what is none": {
+			pod("  - image: quay.io/acme/a:1\n    args: [https://example.com/x:1, example.com/x, 'localhost:5000/a:1', /etc/x.y/z:1, '"+ecr+"/a:1', acme/x:1, my_host.io/x:1]\n    env: [{name: SCANNERS_IMAGE, value: quay.io/acme/b:1}]\n") +
+				"---\nkind: Secret\nmetadata: {name: s}\nstringData: {image: 'quay.io/acme/secret:1'}\n" +
+				"---\nkind: CustomResourceDefinition\nspec: {description: 'such as quay.io/acme/a:1'}\n" +
+				"---\nkind: ConfigMap\nmetadata: {name: c, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{\"image\": \"quay.io/acme/a:1\"}', privatelink.cast.ai/original-images: '{\"containers/a\":\"quay.io/acme/a:1\"}'}}\nimage: disk\n" +
+				"---\nkind: Node\nstatus: {images: [{names: ['quay.io/acme/a:1']}]}\n",
+			nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := Parse("in", []byte(tc.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var have []string
+			for _, o := range m.Find(rules(t)).Others {
+				have = append(have, strings.Join([]string{o.Kind, o.Name, o.Path, o.Image}, " "))
+			}
+			if diff := cmp.Diff(tc.want, have); diff != "" {
+				t.Errorf("-want +have\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheNoteNamesTheFirstValues(t *testing.T) {
+	m, err := Parse("in", []byte("kind: ConfigMap\nmetadata: {name: \"c\\n\\e[1m\"}\ndata: {a: 'a.io/a:1', b: 'b.io/b:1', c: 'c.io/c:1', d: 'd.io/d:1'}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `4 other values look like public images: ConfigMap c\n\x1b[1m /data/a a.io/a:1, ConfigMap c\n\x1b[1m /data/b b.io/b:1, ConfigMap c\n\x1b[1m /data/c c.io/c:1, …; list environment variables in envVars, and change other values by hand`
+	if have := m.Find(rules(t)).NoteOthers(); have != want {
+		t.Errorf("have %s\nwant %s", have, want)
+	}
+	if have := (Found{}).NoteOthers(); have != "" {
+		t.Error(have)
+	}
+}
