@@ -26,7 +26,7 @@ func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	s.ChartOptions.Command = renderCommand()
 	flags := c.Flags()
 	flags.StringSliceVar(&s.Sets, "set", nil, "`NAME` of a set of the embedded catalog: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
-	flags.StringArrayVarP(&s.Files, "filename", "f", nil, "manifest `FILE` with images, - for standard input; may be repeated")
+	flags.StringArrayVarP(&s.Files, "filename", "f", nil, "manifest `FILE` or folder with images, - for standard input; may be repeated")
 	flags.StringArrayVar(&s.Charts, "chart", nil, "Helm `CHART`: a name in CAST AI's repository, optionally as NAME@VERSION, a folder, an archive, a URL or oci://...; may be repeated")
 	flags.StringVar(&s.ChartOptions.Repo, "repo", "", "`URL` of the Helm repository of all charts (default: "+chart.DefaultRepo+")")
 	flags.StringVar(&s.ChartOptions.Version, "version", "", "`VERSION` of the chart, if only one is named (default: the newest)")

@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/castai/privatelink-webhook/internal/manifest"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // AddManifest adds the images of Kubernetes manifests, in YAML or JSON, and
-// returns the number of image fields. from is the kind of source; name is the
-// file, the chart's template or the release. It fails if the text cannot be
-// read, and then adds nothing.
+// returns what it found. from is the kind of source; name is the file, the chart's
+// template or the release. It fails if the text cannot be read, and then adds
+// nothing.
 func (l *List) AddManifest(from From, name string, text []byte) (found manifest.Found, err error) {
 	m, err := manifest.Parse(name, text)
 	if err != nil {
@@ -28,10 +29,10 @@ func (l *List) AddManifest(from From, name string, text []byte) (found manifest.
 	return found, nil
 }
 
-// addChange adds a reference, or a field without one, which is listed as unmapped.
+// addChange adds a reference, or a field that holds none, which is listed as unmapped.
 func (l *List) addChange(c manifest.Change, origin Origin) {
 	switch {
-	case c.Problem() != "" && !c.Result.Changed():
+	case c.Result.Outcome == rewrite.Unmapped && c.Result.Reason != rewrite.NoHost:
 		l.add(l.tagged, c.Result, origin)
 	case c.Env != "":
 		l.AddEnv(c.Env, c.Result.Source, origin)

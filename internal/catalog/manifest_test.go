@@ -48,7 +48,6 @@ func TestManifestsAreListedByFileAndLine(t *testing.T) {
 		"quay.io/acme/jmx-exporter-init:2":             "a.yaml:12 Deployment autoscaler",
 		"quay.io/acme/model":                           "a.yaml:19 Pod p",
 		"X Y":                                          "a.yaml:20 Pod p",
-		"v1.2.3":                                       "a.yaml:13 Deployment autoscaler",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -62,5 +61,27 @@ func TestTextThatIsNoManifestAddsNothing(t *testing.T) {
 	}
 	if got := l.Images(); len(got) != 0 {
 		t.Error(got)
+	}
+}
+
+func TestFieldsWithoutAnImageAreUnmapped(t *testing.T) {
+	l := New(rules(t, rewrite.Config{}))
+	text := "kind: Pod\nspec: {containers: [{image: 5}, {image: '{{ .image }}'}, {image: my_host.io/x:1}, {env: [{name: SCANNERS_IMAGE, value: 6}]}]}"
+	if _, err := l.AddManifest(Manifest, "a.yaml", []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, i := range l.Images() {
+		if !i.Unmapped() || i.Copy {
+			t.Errorf("%s is mapped: %+v", i.Source, i)
+		}
+		got[i.Source] = i.Rule
+	}
+	want := map[string]string{
+		"5": "not rewritten: a number in place of text", "6": "not rewritten: a number in place of text",
+		"{{ .image }}": "not rewritten: not an image reference", "my_host.io/x:1": "not rewritten: no registry host",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }

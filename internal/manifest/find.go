@@ -181,16 +181,14 @@ func (s *scanner) object(path []string, o map[string]any) {
 }
 
 func (s *scanner) text(path []string, text string) {
-	if s.isImage[podspec.Pointer(path)] {
+	isField := s.isCustom && len(path) > 0 && path[len(path)-1] == "image"
+	if !isField && !strings.Contains(text, "/") || s.isImage[podspec.Pointer(path)] {
 		return
 	}
-	if s.isCustom && len(path) > 0 && path[len(path)-1] == "image" {
+	if isField {
 		if s.rules.Image(text).Changed() {
 			s.add(path, text)
 		}
-		return
-	}
-	if !strings.Contains(text, "/") {
 		return
 	}
 	for _, word := range strings.FieldsFunc(text, isDelimiter) {

@@ -32,7 +32,10 @@ func Pointer(path []string) string {
 	var b strings.Builder
 	for _, key := range path {
 		b.WriteByte('/')
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(key))
+		if strings.ContainsAny(key, "~/") {
+			key = strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
+		}
+		b.WriteString(key)
 	}
 	return b.String()
 }

@@ -174,7 +174,13 @@ func (s Sources) addFile(list *catalog.List, file string) (images int, err error
 	return images, nil
 }
 
+// warnOthers reports what is not listed but may be a public image.
 func (s Sources) warnOthers(name string, found manifest.Found) {
+	for _, c := range found.Changes {
+		if c.Env != "" && c.Result.Reason == rewrite.NoHost {
+			s.Warnf("%s: %s %s: %s is %q, which names no registry and is not listed", name, c.Kind, c.Name, c.Env, c.Result.Source)
+		}
+	}
 	if note := found.NoteOthers(); note != "" {
 		s.Warnf("%s: %s", name, note)
 	}
@@ -215,7 +221,7 @@ func (s Sources) addChart(list *catalog.List, rendered chart.Rendered) (images i
 			return 0, err
 		}
 		images += len(found.Changes)
-		all.Others = append(all.Others, found.Others...)
+		all.Changes, all.Others = append(all.Changes, found.Changes...), append(all.Others, found.Others...)
 	}
 	s.warnOthers("chart "+rendered.Name+" "+rendered.Version, all)
 	return images, nil

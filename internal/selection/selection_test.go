@@ -334,3 +334,38 @@ func TestSetsNameComponentsThatTheCatalogDoesNotKnow(t *testing.T) {
 		})
 	}
 }
+
+func TestAFolderOfManifestsIsReadAndItsOtherImagesAreNamed(t *testing.T) {
+	folder := filepath.Dir(write(t, "pod.yaml", pod(agent)))
+	operator := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {sidecar: 'quay.io/acme/sidecar:1'}\n---\n" +
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: q}\nspec: {containers: [{image: busybox, env: [{name: SCANNERS_IMAGE, value: v1}]}]}\n"
+	if err := os.WriteFile(filepath.Join(folder, "operator.yaml"), []byte(operator), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "service.yml"), []byte("apiVersion: v1\nkind: Service\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := selection.Sources{Files: []string{folder}}
+	warnings := recordWarnings(&s)
+	images, err := s.Images(t.Context(), rules(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sources []string
+	for _, i := range images {
+		if i.Copy {
+			sources = append(sources, i.Source)
+		}
+	}
+	if want := []string{agent, "docker.io/library/busybox"}; !slices.Equal(sources, want) {
+		t.Errorf("images %q, want %q", sources, want)
+	}
+	file := filepath.Join(folder, "operator.yaml")
+	want := []string{
+		file + `: Pod q: SCANNERS_IMAGE is "v1", which names no registry and is not listed`,
+		file + ": 1 other values look like public images: ConfigMap c /data/sidecar quay.io/acme/sidecar:1",
+	}
+	if !slices.EqualFunc(*warnings, want, strings.HasPrefix) {
+		t.Errorf("warnings %q, want %q", *warnings, want)
+	}
+}
