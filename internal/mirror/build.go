@@ -184,7 +184,9 @@ func (r *run) addMounts(b *blob, from string, manifest *task) {
 			continue
 		}
 		t := &task{repository: repository, size: b.desc.Size, fallback: &work{batch: r.uploadBatch(b), rank: rankBlob}}
-		t.work = work{rank: rankMount, run: func(ctx context.Context) error { return r.mount(ctx, b, repository, from, manifest != nil) }}
+		t.work = work{rank: rankMount, run: func(ctx context.Context) error {
+			return r.mount(ctx, b, repository, from, manifest != nil && manifest.err == nil)
+		}}
 		if manifest == nil {
 			r.schedule.add(t, nil)
 		} else {

@@ -41,6 +41,10 @@ func signatureTag(subject digest.Digest, suffix string) string {
 // referrerReader reads the referrers of one image.
 type referrerReader struct {
 	*treeReader
+	// image has the manifests of the image, which are not referrers. GitLab lists them,
+	// because it takes the tag of the list of referrers for the digest of the image.
+	// https://github.com/oras-project/oras/issues/2148
+	image map[digest.Digest]bool
 
 	mu       sync.Mutex
 	lost     []error // referrers that are listed and cannot be read
@@ -52,7 +56,10 @@ type referrerReader struct {
 // be read are reported as warnings, unless the mirror is strict, or the content does
 // not match its digest.
 func (m *Mirror) readReferrers(ctx context.Context, i *Item, subjects []ocispec.Descriptor) ([]*referrer, error) {
-	r := &referrerReader{treeReader: newTreeReader(m.Source, i.source().Repository, nil)}
+	r := &referrerReader{treeReader: newTreeReader(m.Source, i.source().Repository, nil), image: map[digest.Digest]bool{}}
+	for _, d := range subjects {
+		r.image[d.Digest] = true
+	}
 	found := slices.Concat(r.readTagged(ctx, subjects), r.readListed(ctx, subjects))
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -121,6 +128,9 @@ func (r *referrerReader) list(ctx context.Context, subject ocispec.Descriptor) [
 		descriptors = descriptors[:maxManifests]
 	}
 	return collect(descriptors, func(d ocispec.Descriptor) []*referrer {
+		if r.image[d.Digest] {
+			return nil
+		}
 		n, err := r.read(ctx, d, 1)
 		if err != nil {
 			r.addError(&r.lost, err)

@@ -55,3 +55,26 @@ func TestRefusedReferrers(t *testing.T) {
 		})
 	}
 }
+
+// A registry may take the tag of a list of referrers for the digest of the image.
+func TestImageListedAsItsReferrers(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	p.source.SetFault(fakeregistry.When(func(r *http.Request) bool {
+		return strings.Contains(r.URL.Path, "/referrers/") || strings.Contains(r.URL.Path, "/manifests/sha256-") && !strings.Contains(r.URL.Path, ".")
+	}, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.URL.Path, "/referrers/") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		r.URL.Path = strings.Replace(r.URL.Path, "/manifests/sha256-", "/manifests/sha256:", 1)
+		next.ServeHTTP(w, r)
+	}))
+	plan, err := p.run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCopied(t, plan)
+	if l := p.mirror.BuildLock(p.target.Host, plan, nil); len(l.Images[0].Referrers) != 0 {
+		t.Errorf("the lock lists %v as referrers", l.Images[0].Referrers)
+	}
+}
