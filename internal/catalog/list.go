@@ -108,7 +108,7 @@ func full(r rewrite.Result) rewrite.Result {
 // rule are among them.
 func (l *List) Images() []Entry {
 	all := l.derive()
-	var images []Entry
+	images := []Entry{} // never null in JSON
 	known := map[string]bool{}
 	for _, e := range all.tagged {
 		i := all.image(e)

@@ -132,3 +132,27 @@ func TestADependencyInAnotherVersionIsRenderedWithAWarning(t *testing.T) {
 		})
 	}
 }
+
+// https://github.com/helm/helm/issues/9052 and 3734: a condition below an alias is
+// named by the alias, which is also where Helm reads it. The dependencies are in
+// requirements.yaml, as charts of version v1 have them.
+func TestComponentsBelowAliasesAreNamedByThem(t *testing.T) {
+	top := folder(t, map[string]string{
+		"Chart.yaml":                                "apiVersion: v1\nname: top\nversion: 1.0.0\n",
+		"requirements.yaml":                         "dependencies: [{name: foo, version: '*', alias: one}, {name: foo, version: '*', alias: two}]",
+		"charts/foo/Chart.yaml":                     "apiVersion: v1\nname: foo\nversion: 1.0.0\n",
+		"charts/foo/requirements.yaml":              "dependencies: [{name: part, version: '*', condition: part.enabled}]",
+		"charts/foo/charts/part/Chart.yaml":         "apiVersion: v1\nname: part\nversion: 1.0.0\n",
+		"charts/foo/charts/part/templates/pod.yaml": pod("quay.io/acme/part:1"),
+	})
+	got, err := Render(t.Context(), Options{Chart: top, Set: []string{"two.part.enabled=false"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Off) != 1 || got.Off[0].String() != "two/part is off: set two.part.enabled=true" {
+		t.Errorf("off %v", got.Off)
+	}
+	if d := cmp.Diff([]string{"top/charts/one/charts/part/templates/pod.yaml quay.io/acme/part:1"}, images(got)); d != "" {
+		t.Errorf("images (-want +got):\n%s", d)
+	}
+}

@@ -128,7 +128,7 @@ func checkLinks(folder string) error {
 			return err
 		}
 		if !within(top, target) || within(target, path) {
-			return fmt.Errorf("the link %s leads out of the folder or above itself, to %s: replace it with a copy", path, target)
+			return fmt.Errorf("the link %s leads out of the folder or above itself, to %s: if you trust what it leads to, name the archive that `helm package` writes", path, target)
 		}
 		return nil
 	})

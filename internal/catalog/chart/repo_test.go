@@ -5,11 +5,13 @@ package chart
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	"helm.sh/helm/v4/pkg/repo/v1"
@@ -156,4 +158,125 @@ func TestAPasswordOfARepositoryIsUsedAndNotShown(t *testing.T) {
 	if strings.Contains(err.Error(), "forgotten") {
 		t.Errorf("the password is shown: %v", err)
 	}
+}
+
+// https://github.com/helm/helm/issues/2863: the order of an index means nothing, and as
+// texts 0.9.0 is above 0.19.0.
+func TestTheNewestVersionDoesNotDependOnTheOrderOfTheIndex(t *testing.T) {
+	versions := []string{"0.9.0", "0.19.0", "0.20.0-rc.10", "0.20.0-rc.9", "0.2.0"}
+	for shift := range versions {
+		index := repo.NewIndexFile()
+		for i := range versions {
+			v := versions[(i+shift)%len(versions)]
+			index.Entries["agent"] = append(index.Entries["agent"], &repo.ChartVersion{Metadata: &chartv2.Metadata{APIVersion: "v2", Name: "agent", Version: v}, URLs: []string{"agent.tgz"}})
+		}
+		file := filepath.Join(t.TempDir(), "index.yaml")
+		if err := index.WriteFile(file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) }))
+		t.Cleanup(server.Close)
+		read, err := fetchIndex(t.Context(), server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for version, want := range map[string]string{"": "0.19.0", "0.x": "0.19.0", ">=0.20.0-0": "0.20.0-rc.10"} {
+			if got, err := choose(read, "agent", version); err != nil || got.Version != want {
+				t.Errorf("%v: %q is %v, want %s; %v", index.Entries["agent"], version, got, want, err)
+			}
+		}
+	}
+}
+
+func TestABlankDigestIsNone(t *testing.T) {
+	for _, digest := range []string{"", " ", "sha256:"} {
+		if err := verify([]byte("x"), digest); err != nil {
+			t.Errorf("%q: %v", digest, err)
+		}
+	}
+}
+
+// https://github.com/helm/helm/issues/3065: relative and absolute addresses in one
+// index. Credentials reach the origin of the repository alone.
+func TestAddressesAndRedirectsOfAnIndex(t *testing.T) {
+	archive, err := os.ReadFile(packed(t, t.TempDir(), "1.0.0")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	type request struct{ host, path, user string }
+	var requests []request
+	var index string
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		user, _, _ := r.BasicAuth()
+		requests = append(requests, request{r.Host, r.URL.Path, user})
+		switch {
+		case strings.HasSuffix(r.URL.Path, "index.yaml"):
+			_, _ = w.Write([]byte(index))
+		case strings.HasPrefix(r.URL.Path, "/to/"):
+			http.Redirect(w, r, strings.TrimPrefix(r.URL.RequestURI(), "/to/"), http.StatusFound)
+		case strings.HasSuffix(r.URL.Path, "agent.tgz"):
+			_, _ = w.Write(archive)
+		default:
+			http.NotFound(w, r)
+		}
+	}
+	origin, other := httptest.NewServer(http.HandlerFunc(serve)), httptest.NewServer(http.HandlerFunc(serve))
+	t.Cleanup(origin.Close)
+	t.Cleanup(other.Close)
+	host := func(s *httptest.Server) string { return strings.TrimPrefix(s.URL, "http://") }
+	for name, tc := range map[string]struct {
+		address string
+		want    request // the last
+		err     string
+	}{
+		"relative":                        {"agent.tgz", request{host(origin), "/base/charts/agent.tgz", "me"}, ""},
+		"relative with folders":           {"sub/agent.tgz", request{host(origin), "/base/charts/sub/agent.tgz", "me"}, ""},
+		"absolute in the origin":          {origin.URL + "/x/agent.tgz", request{host(origin), "/x/agent.tgz", "me"}, ""},
+		"absolute elsewhere":              {other.URL + "/x/agent.tgz", request{host(other), "/x/agent.tgz", ""}, ""},
+		"redirected in the origin":        {origin.URL + "/to//x/agent.tgz", request{host(origin), "/x/agent.tgz", "me"}, ""},
+		"redirected to another port":      {origin.URL + "/to/" + other.URL + "/agent.tgz", request{host(other), "/agent.tgz", ""}, ""},
+		"redirected to what is not there": {origin.URL + "/to/" + other.URL + "/gone", request{host(other), "/gone", ""}, "redirected to " + other.URL + "/gone: the server answers 404"},
+	} {
+		for _, slash := range []string{"", "/"} {
+			t.Run(name+slash, func(t *testing.T) {
+				requests = nil
+				index = "apiVersion: v1\nentries:\n  agent:\n  - {apiVersion: v2, name: agent, version: 1.0.0, urls: ['" + tc.address + "']}\n"
+				repository := strings.Replace(origin.URL, "http://", "http://me:secret@", 1) + "/base/charts" + slash
+				_, err := Render(t.Context(), Options{Chart: "agent", Repo: repository})
+				if tc.err != "" {
+					wantError(t, err, tc.err)
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if got := requests[len(requests)-1]; got != tc.want {
+					t.Errorf("the last request is %+v, want %+v", got, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// https://github.com/fluxcd/source-controller/issues/976: a redirect that names the
+// default port stays in the origin.
+func TestOrigins(t *testing.T) {
+	for other, want := range map[string]bool{
+		"https://h.example/x": true, "https://h.example:443/x": true, "https://H.example": true,
+		"http://h.example": false, "https://h.example:8443": false, "https://sub.h.example": false, "https://h.example.evil": false,
+	} {
+		a, errA := url.Parse("https://h.example/charts")
+		b, errB := url.Parse(other)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if got := isSameOrigin(a, b); got != want {
+			t.Errorf("%s: %v, want %v", other, got, want)
+		}
+	}
+}
+
+func TestRedirectsEnd(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }))
+	t.Cleanup(server.Close)
+	_, err := Render(t.Context(), Options{Chart: server.URL + "/agent.tgz"})
+	wantError(t, err, "more than 10 redirects")
 }
