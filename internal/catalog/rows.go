@@ -91,7 +91,7 @@ func Unknown(set string) []string {
 		return []string{"castai-live"}
 	case "optional":
 		return []string{
-			"castai-ai-optimizer-batch-processor", "castai-cluster-agent", "castai-node-storage-agent", "dbo-cache",
+			"apa-agent", "castai-ai-optimizer-batch-processor", "castai-cluster-agent", "castai-node-storage-agent", "dbo-cache",
 			"gcp-disk-compatibility-webhook", "oci-csi-driver", "pv-monitor",
 		}
 	}

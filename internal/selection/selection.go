@@ -94,22 +94,28 @@ func (s Sources) validate() error {
 // warnOfUnknown names the components of the sets whose images the catalog cannot
 // know, unless another source has them.
 func (s Sources) warnOfUnknown() {
-	if s.Cluster {
-		return
-	}
-	var known []string
-	for _, c := range s.Charts {
-		name, _ := chart.ParseName(c)
-		known = append(known, name)
-	}
+	var unknown []string
 	for _, set := range s.Sets {
 		for _, component := range catalog.Unknown(set) {
-			if !slices.Contains(known, component) {
-				known = append(known, component)
-				s.Warnf("%s's images are not in the catalog: use --chart %s or --cluster", component, component)
+			if !s.Cluster && !s.hasChart(component) && !slices.Contains(unknown, component) {
+				unknown = append(unknown, component)
 			}
 		}
 	}
+	switch len(unknown) {
+	case 0:
+	case 1:
+		s.Warnf("%s's images are not in the catalog: use --chart %s or --cluster", unknown[0], unknown[0])
+	default:
+		s.Warnf("the images of %s are not in the catalog: use --chart NAME or --cluster", strings.Join(unknown, ", "))
+	}
+}
+
+func (s Sources) hasChart(component string) bool {
+	return slices.ContainsFunc(s.Charts, func(c string) bool {
+		name, _ := chart.ParseName(c)
+		return name == component
+	})
 }
 
 func (s Sources) validateCharts() error {

@@ -321,6 +321,7 @@ func TestSetsNameComponentsThatTheCatalogDoesNotKnow(t *testing.T) {
 		want    []string
 	}{
 		"once for all sets":            {selection.Sources{Sets: []string{"umbrella", "phase2"}}, []string{want}},
+		"several in one line":          {selection.Sources{Sets: []string{"umbrella", "optional"}, Charts: []string{one}}, []string{"the images of castai-live, apa-agent, castai-ai-optimizer-batch-processor, castai-cluster-agent, castai-node-storage-agent, dbo-cache, gcp-disk-compatibility-webhook, oci-csi-driver, pv-monitor are not in the catalog: use --chart NAME or --cluster"}},
 		"not for a set without it":     {selection.Sources{Sets: []string{"phase1"}}, nil},
 		"in addition to another chart": {selection.Sources{Sets: []string{"umbrella"}, Charts: []string{one}}, []string{want}},
 		"not in addition to a cluster": {selection.Sources{Sets: []string{"umbrella"}, Cluster: true, Kubeconfig: cluster(t, true)}, nil}, // which is empty, an error
