@@ -83,6 +83,11 @@ func TestClients(t *testing.T) {
 	running.Wait()
 	t.Logf("\n%s\n%s", format(kinds, clients, table), strings.Join(logs, ""))
 	for i, k := range kinds {
+		for n, c := range clients {
+			if k.Name == fakeregistry.Conforming && table[i][n] != copied {
+				t.Errorf("%s does not copy at all", c.name)
+			}
+		}
 		for n, c := range clients[1:] {
 			if table[i][0] != copied && table[i][1+n] == copied {
 				t.Errorf("%s: %s copies the image, and %s does not", k.Name, c.name, clients[0].name)

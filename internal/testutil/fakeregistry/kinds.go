@@ -3,10 +3,14 @@
 package fakeregistry
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 )
 
 // Kind is a way in which registries in use differ from the distribution
@@ -20,6 +24,9 @@ type Kind struct {
 	Source, Target func(*Server) Fault
 }
 
+// Conforming is the kind that follows the specification.
+const Conforming = "conforming"
+
 // User and Password are the credentials that kinds with a login accept.
 const User, Password = "user", "pass:word"
 
@@ -28,6 +35,7 @@ func Kinds() []Kind {
 	head, put := And(IsManifest, HasMethod(http.MethodHead)), And(IsManifest, HasMethod(http.MethodPut))
 	signatureTag, referrers := hasPath("/manifests/sha256-"), hasPath("/referrers/")
 	return []Kind{
+		{Name: Conforming},
 		{Name: "HEAD without digest", Source: always(When(head, alter(func(r *httptest.ResponseRecorder) { r.Header().Del("Docker-Content-Digest") })))},
 		{Name: "HEAD without length", Report: "goharbor/harbor#13740", Source: always(When(head, alter(func(r *httptest.ResponseRecorder) { r.Header().Del("Content-Length") })))},
 		{Name: "HEAD with length 0", Source: always(When(head, withHeader("Content-Length", "0")))},
@@ -80,11 +88,45 @@ func Kinds() []Kind {
 func StartKind(tb testing.TB, k Kind) (source, target *Server, digest string) {
 	tb.Helper()
 	source, target = Start(tb), Start(tb)
-	digest = Push(tb, source.Host+"/a:v1", MultiArch(tb, 300_000, 1))
+	digest = Push(tb, source.Host+"/a:v1", withoutArtifactTypes(tb, MultiArch(tb, 300_000, 1)))
 	for s, bend := range map[*Server]func(*Server) Fault{source: k.Source, target: k.Target} {
 		if bend != nil {
 			s.SetFault(bend(s))
 		}
 	}
 	return source, target, digest
+}
+
+// original is an index; the name differs from its method ImageIndex.
+type original = v1.ImageIndex
+
+// rawIndex is an index with other text.
+type rawIndex struct {
+	original
+	text     []byte
+	manifest *v1.IndexManifest
+}
+
+func (i *rawIndex) RawManifest() ([]byte, error)              { return i.text, nil }
+func (i *rawIndex) IndexManifest() (*v1.IndexManifest, error) { return i.manifest, nil }
+func (i *rawIndex) Digest() (v1.Hash, error)                  { return partial.Digest(i) }
+func (i *rawIndex) Size() (int64, error)                      { return partial.Size(i) }
+
+// withoutArtifactTypes removes a field that older clients drop when they write an
+// index, which changes its digest.
+func withoutArtifactTypes(tb testing.TB, index v1.ImageIndex) v1.ImageIndex {
+	tb.Helper()
+	parsed, err := index.IndexManifest()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	manifest := parsed.DeepCopy()
+	for i := range manifest.Manifests {
+		manifest.Manifests[i].ArtifactType = ""
+	}
+	text, err := json.Marshal(manifest)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &rawIndex{index, text, manifest}
 }
