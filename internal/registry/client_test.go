@@ -549,7 +549,7 @@ func TestReferrersIndex(t *testing.T) {
 	if err := c.Upload(t.Context(), repository, empty, strings.NewReader("{}")); err != nil {
 		t.Fatal(err)
 	}
-	put := func(annotation string, subject *ocispec.Descriptor) ocispec.Descriptor {
+	push := func(annotation string, subject *ocispec.Descriptor) ocispec.Descriptor {
 		t.Helper()
 		empty.MediaType = ocispec.MediaTypeEmptyJSON
 		manifest := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: empty, Layers: []ocispec.Descriptor{empty}, Subject: subject, Annotations: map[string]string{"a": annotation}}
@@ -565,8 +565,8 @@ func TestReferrersIndex(t *testing.T) {
 		}
 		return d
 	}
-	subject := put("image", nil)
-	first, second := put("first", &subject), put("second", &subject)
+	subject := push("image", nil)
+	first, second := push("first", &subject), push("second", &subject)
 	got, err := c.Referrers(t.Context(), repository, subject)
 	if err != nil || len(got) != 2 || got[0].Digest != first.Digest || got[1].Digest != second.Digest {
 		t.Errorf("Referrers() = %v, %v", got, err)

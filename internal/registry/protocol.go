@@ -71,8 +71,8 @@ func (t *protocolTransport) verifyWrite(resp *http.Response) (*http.Response, er
 		return nil, err
 	}
 	want := digest.FromBytes(text)
-	reported := resp.Header.Get("Docker-Content-Digest")
-	if resp.StatusCode == http.StatusCreated && (reported == "" || reported == want.String()) {
+	reportedDigest := resp.Header.Get("Docker-Content-Digest")
+	if resp.StatusCode == http.StatusCreated && (reportedDigest == "" || reportedDigest == want.String()) {
 		return resp, nil
 	}
 	for attempt := 1; ; attempt++ {

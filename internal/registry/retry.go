@@ -62,11 +62,11 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		default:
 			return resp, err
 		}
-		again, ok := rewind(req)
+		repeated, ok := rewind(req)
 		if !ok {
 			return resp, err
 		}
-		req = again
+		req = repeated
 		if resp != nil {
 			_ = resp.Body.Close() // it is replaced by that of the next attempt
 		}
@@ -101,16 +101,16 @@ func (d ErrorDetail) isPullLimit() bool { return strings.Contains(d.Message, "pu
 // rewind returns a copy of a request that was sent, with its body at the start. It
 // returns false if the body cannot be read again.
 func rewind(req *http.Request) (*http.Request, bool) {
-	again := req.Clone(req.Context())
+	repeated := req.Clone(req.Context())
 	if req.Body == nil || req.Body == http.NoBody {
-		return again, true
+		return repeated, true
 	}
 	if req.GetBody == nil {
 		return nil, false
 	}
 	body, err := req.GetBody()
-	again.Body = body
-	return again, err == nil
+	repeated.Body = body
+	return repeated, err == nil
 }
 
 func closeBody(req *http.Request) {

@@ -29,7 +29,7 @@ type sessions struct {
 	all map[digest.Digest]*session
 }
 
-func (s *sessions) put(d digest.Digest, opened *session) {
+func (s *sessions) add(d digest.Digest, opened *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil {
@@ -304,7 +304,7 @@ func (c *Client) mount(ctx context.Context, r, source *repository, d ocispec.Des
 		return true, nil
 	case status == http.StatusAccepted:
 		if s, err := c.sessionOf(resp); err == nil {
-			r.sessions.put(d.Digest, s)
+			r.sessions.add(d.Digest, s)
 		}
 		return false, nil
 	case status < http.StatusMultipleChoices:

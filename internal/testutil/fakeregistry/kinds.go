@@ -32,7 +32,7 @@ const User, Password = "user", "pass:word"
 
 // Kinds lists the kinds.
 func Kinds() []Kind {
-	head, put := And(IsManifest, HasMethod(http.MethodHead)), And(IsManifest, HasMethod(http.MethodPut))
+	head, isPut := And(IsManifest, HasMethod(http.MethodHead)), And(IsManifest, HasMethod(http.MethodPut))
 	signatureTag, referrers := hasPath("/manifests/sha256-"), hasPath("/referrers/")
 	return []Kind{
 		{Name: Conforming},
@@ -60,14 +60,14 @@ func Kinds() []Kind {
 		{Name: "503 with Retry-After", Report: "docker/buildx#3630", Source: func(*Server) Fault {
 			return first(2, hasPath("/manifests/v1"), busy(http.StatusServiceUnavailable, "1"), nil)
 		}},
-		{Name: "429 with Retry-After 0", Target: func(*Server) Fault { return first(3, put, busy(http.StatusTooManyRequests, "0"), nil) }},
+		{Name: "429 with Retry-After 0", Target: func(*Server) Fault { return first(3, isPut, busy(http.StatusTooManyRequests, "0"), nil) }},
 		{Name: "429 with a Unix time", Report: "docker/hub-feedback#2459", Source: func(*Server) Fault {
 			return first(1, IsManifest, busy(http.StatusTooManyRequests, "1746136938"), nil)
 		}},
 		{Name: "blobs at another host", Source: func(s *Server) Fault { return When(And(IsBlobGet, hasHost(s.Host)), redirect(s.otherHost())) }},
-		{Name: "manifest PUT answered 200", Target: always(When(put, withStatus(http.StatusOK)))},
-		{Name: "manifest PUT answered 202", Target: always(When(put, withStatus(http.StatusAccepted)))},
-		{Name: "manifest PUT answered 204", Target: always(When(put, withStatus(http.StatusNoContent)))},
+		{Name: "manifest PUT answered 200", Target: always(When(isPut, withStatus(http.StatusOK)))},
+		{Name: "manifest PUT answered 202", Target: always(When(isPut, withStatus(http.StatusAccepted)))},
+		{Name: "manifest PUT answered 204", Target: always(When(isPut, withStatus(http.StatusNoContent)))},
 		{Name: "blob PUT answered 204", Target: always(When(isUploadPut, withStatus(http.StatusNoContent)))},
 		{Name: "blob HEAD not supported", Target: always(When(And(IsBlob, HasMethod(http.MethodHead)), Respond(http.StatusMethodNotAllowed, "")))},
 		{Name: "upload Location with a query", Target: always(requireQuery("_state=a%2Fb%3D"))},
