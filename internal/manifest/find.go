@@ -181,27 +181,34 @@ func (s *scanner) object(path []string, o map[string]any) {
 }
 
 func (s *scanner) text(path []string, text string) {
-	isField := s.isCustom && len(path) > 0 && path[len(path)-1] == "image"
-	if !isField && !strings.Contains(text, "/") || s.isImage[podspec.Pointer(path)] {
+	images := s.images(text, len(path) > 0 && path[len(path)-1] == "image")
+	if len(images) == 0 || s.isImage[podspec.Pointer(path)] {
 		return
 	}
-	if isField {
-		if s.rules.Image(text).Changed() {
-			s.add(path, text)
-		}
-		return
-	}
-	for _, word := range strings.FieldsFunc(text, isDelimiter) {
-		if ref := rewrite.SplitReference(word); ref.Tag+ref.Digest != "" && s.rules.EnvValue(word).Changed() {
-			s.add(path, word)
-		}
+	for _, image := range images {
+		found := s.at
+		found.Path, found.Image = podspec.Pointer(path), image
+		s.found = append(s.found, found)
 	}
 }
 
-func (s *scanner) add(path []string, image string) {
-	found := s.at
-	found.Path, found.Image = podspec.Pointer(path), image
-	s.found = append(s.found, found)
+// images returns what looks like images in a text.
+func (s *scanner) images(text string, isField bool) (images []string) {
+	if isField && s.isCustom {
+		if s.rules.Image(text).Changed() {
+			images = append(images, text)
+		}
+		return images
+	}
+	if !strings.Contains(text, "/") {
+		return nil
+	}
+	for _, word := range strings.FieldsFunc(text, isDelimiter) {
+		if ref := rewrite.SplitReference(word); ref.Tag+ref.Digest != "" && s.rules.EnvValue(word).Changed() {
+			images = append(images, word)
+		}
+	}
+	return images
 }
 
 // isDelimiter reports whether a character cannot be part of a reference.

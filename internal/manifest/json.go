@@ -5,28 +5,20 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// maxDepth is the nesting that encoding/json and the YAML parser allow, too.
-const maxDepth = 10000
-
 // parseJSON reads a JSON object into the same nodes that the YAML parser makes. JSON
 // is not left to that parser, which does not know all of the escapes: \/ and
-// surrogate pairs.
+// surrogate pairs. The text was found by a JSON decoder, so it has no faults.
 func (d *document) parseJSON() error {
 	r := jsonReader{Decoder: json.NewDecoder(bytes.NewReader(d.text)), text: d.text, line: 1, spans: map[*yaml.Node]span{}}
 	r.UseNumber()
-	root, err := r.value(0)
-	if err != nil {
-		return d.errorf(r.line, "not JSON: %w; correct that line or the one before", err)
-	}
+	root, err := r.value()
 	d.root, d.spans = root, r.spans
-	return nil
+	return err
 }
 
 type jsonReader struct {
@@ -37,16 +29,11 @@ type jsonReader struct {
 }
 
 // value reads the next value.
-func (r *jsonReader) value(depth int) (*yaml.Node, error) {
+func (r *jsonReader) value() (*yaml.Node, error) {
 	start := int(r.InputOffset())
 	token, err := r.Token()
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, io.ErrUnexpectedEOF
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case depth > maxDepth:
-		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
 	}
 	end := int(r.InputOffset())
 	for start < end && bytes.IndexByte([]byte(" \t\r\n,:"), r.text[start]) >= 0 {
@@ -62,7 +49,7 @@ func (r *jsonReader) value(depth int) (*yaml.Node, error) {
 		if t == '{' {
 			n.Kind, n.Tag = yaml.MappingNode, "!!map"
 		}
-		return n, r.fill(n, depth)
+		return n, r.fill(n)
 	case string:
 		n.Tag, n.Value, n.Style = "!!str", t, yaml.DoubleQuotedStyle
 	case json.Number:
@@ -77,17 +64,14 @@ func (r *jsonReader) value(depth int) (*yaml.Node, error) {
 
 // fill reads the rest of an array or object: keys and values alternate, as in a
 // mapping node.
-func (r *jsonReader) fill(n *yaml.Node, depth int) error {
+func (r *jsonReader) fill(n *yaml.Node) error {
 	for r.More() {
-		child, err := r.value(depth + 1)
+		child, err := r.value()
 		if err != nil {
 			return err
 		}
 		n.Content = append(n.Content, child)
 	}
 	_, err := r.Token()
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
 	return err
 }

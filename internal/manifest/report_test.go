@@ -38,3 +38,24 @@ func TestReport(t *testing.T) {
 		})
 	}
 }
+
+func TestReportNamesTemplatesAndFilesWithoutWorkloads(t *testing.T) {
+	for in, want := range map[string]string{
+		pod("  - image: '{{ .Values.image }}'\n"): "privatelink: in:4: Pod: \"{{ .Values.image }}\": not rewritten: not an image reference; " + renderFirst + "\n",
+		pod("  - image: 5\n"):                     "privatelink: in:4: Pod: \"5\": not rewritten: a number in place of text\n",
+		pod("  - image: auto\n"):                  "",
+		"kind: ConfigMap\n":                       "privatelink: in: no pod and no object with a pod template in it\n",
+		"# nothing\n":                             "privatelink: in: no pod and no object with a pod template in it\n",
+		"kind: ConfigMap\nimage: a.io/b:1\n":      "privatelink: in: no pod and no object with a pod template in it\nprivatelink: in: 1 other values look like public images: ConfigMap /image a.io/b:1; list environment variables in envVars, and change other values by hand\n",
+	} {
+		m, err := Parse("in", []byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		Report(&out, "in", m.Find(rules(t)), false)
+		if out.String() != want {
+			t.Errorf("%q: %s\nwant %s", in, out.String(), want)
+		}
+	}
+}

@@ -35,15 +35,30 @@ type Workload struct {
 //
 // Field names are case-sensitive, as in the API server.
 func Walk(document any, visit func(Workload)) {
-	walker{visit}.object(document, Workload{})
+	(&walker{report: visit}).object(document, Workload{})
 }
 
-type walker struct{ visit func(Workload) }
+type walker struct {
+	report func(Workload)
+	path   []string // to the value that is visited
+}
 
-// object visits an object, or the items of a list. w has its path, and its version
-// and kind if the object is an item: the API server omits them in the items of a
-// typed list.
-func (k walker) object(value any, w Workload) {
+// at calls f with the path extended by the keys.
+func (k *walker) at(keys []string, f func()) {
+	outer := k.path
+	k.path = append(k.path, keys...)
+	f()
+	k.path = outer
+}
+
+func (k *walker) visit(w Workload) {
+	w.Path = slices.Clone(k.path)
+	k.report(w)
+}
+
+// object visits an object, or the items of a list. w has its version and kind if the
+// object is an item: the API server omits them in the items of a typed list.
+func (k *walker) object(value any, w Workload) {
 	o, ok := value.(map[string]any)
 	if !ok {
 		return
@@ -52,7 +67,7 @@ func (k walker) object(value any, w Workload) {
 	if kind, ok := strings.CutSuffix(w.Kind, "List"); ok {
 		if items, ok := o["items"].([]any); ok {
 			for i, item := range items {
-				k.object(item, Workload{APIVersion: w.APIVersion, Kind: kind, Path: below(w.Path, "items", strconv.Itoa(i))})
+				k.at([]string{"items", strconv.Itoa(i)}, func() { k.object(item, Workload{APIVersion: w.APIVersion, Kind: kind}) })
 			}
 			return
 		}
@@ -73,16 +88,15 @@ func (k walker) object(value any, w Workload) {
 
 // template visits the pod spec at a path. What stands there or on the way is not
 // required to be an object: Locations reports it.
-func (k walker) template(o map[string]any, path []string, w Workload) {
+func (k *walker) template(o map[string]any, path []string, w Workload) {
 	for i, key := range path {
 		w.Template, w.Spec = o, o[key]
-		w.Path = below(w.Path, key)
 		if w.Spec == nil {
 			return
 		}
 		inner, ok := w.Spec.(map[string]any)
 		if !ok || i == len(path)-1 {
-			k.visit(w)
+			k.at(path[:i+1], func() { k.visit(w) })
 			return
 		}
 		o = inner
@@ -91,7 +105,7 @@ func (k walker) template(o map[string]any, path []string, w Workload) {
 
 // custom visits the pod specs in a value of a custom resource; parent is the object
 // around it, if any.
-func (k walker) custom(value any, w Workload, parent map[string]any) {
+func (k *walker) custom(value any, w Workload, parent map[string]any) {
 	switch v := value.(type) {
 	case []any:
 		for i, item := range v {
@@ -114,13 +128,14 @@ func (k walker) custom(value any, w Workload, parent map[string]any) {
 
 // inner visits a value below another of a custom resource. It may be an object of its
 // own.
-func (k walker) inner(value any, w Workload, parent map[string]any, key string) {
-	w.Path = below(w.Path, key)
-	if o, ok := value.(map[string]any); ok && either(o, "apiVersion", "") != "" && either(o, "kind", "") != "" {
-		k.object(o, Workload{Path: w.Path})
-		return
-	}
-	k.custom(value, w, parent)
+func (k *walker) inner(value any, w Workload, parent map[string]any, key string) {
+	k.at([]string{key}, func() {
+		if o, ok := value.(map[string]any); ok && either(o, "apiVersion", "") != "" && either(o, "kind", "") != "" {
+			k.object(o, Workload{})
+			return
+		}
+		k.custom(value, w, parent)
+	})
 }
 
 // hasImages reports whether an object has a list of containers, one of them with an
@@ -154,21 +169,23 @@ func customFields() []customField {
 	}
 }
 
-func (k walker) customFields(o map[string]any, w Workload) {
+func (k *walker) customFields(o map[string]any, w Workload) {
 	for _, f := range customFields() {
-		if f.group != group(w.APIVersion) || f.kind != w.Kind {
-			continue
+		if f.group == group(w.APIVersion) && f.kind == w.Kind {
+			k.at(f.path, func() { k.customField(o, w, f) })
 		}
-		last := len(f.path) - 1
-		for _, key := range f.path[:last] {
-			o, _ = o[key].(map[string]any)
-		}
-		if value, ok := o[f.path[last]]; ok {
-			w.Path = below(w.Path, f.path...)
-			w.field = newLocation(w.Path, o, f.path[last])
-			w.Spec = map[string]any{"containers": []any{map[string]any{"name": f.path[last], "image": value}}}
-			k.visit(w)
-		}
+	}
+}
+
+func (k *walker) customField(o map[string]any, w Workload, f customField) {
+	last := len(f.path) - 1
+	for _, key := range f.path[:last] {
+		o, _ = o[key].(map[string]any)
+	}
+	if value, ok := o[f.path[last]]; ok {
+		w.field = newLocation(slices.Clone(k.path), o, f.path[last])
+		w.Spec = map[string]any{"containers": []any{map[string]any{"name": f.path[last], "image": value}}}
+		k.visit(w)
 	}
 }
 
