@@ -42,6 +42,16 @@ func lockFile(f *os.File) error {
 	return nil // the file system does not support locks
 }
 
+// noFollow makes an open fail if the name is a symbolic link, and return at once if it
+// is a named pipe.
+const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+
+// hasOtherNames reports whether a file has hard links.
+func hasOtherNames(info os.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && s.Nlink > 1
+}
+
 func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

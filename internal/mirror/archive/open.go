@@ -20,9 +20,9 @@ import (
 // Limits of an archive, far above those of real ones. They bound the cost of a broken
 // or hostile file.
 const (
-	maxText     = 64 << 20 // of an entry that is not a blob
+	maxText     = 16 << 20 // of an entry that is not a blob
 	maxManifest = 8 << 20  // the OCI specification asks registries for 4 MiB
-	maxEntries  = 200_000
+	maxEntries  = 100_000
 	maxSize     = 1 << 50 // of a blob, so that sums of offsets do not overflow
 )
 
@@ -93,11 +93,39 @@ func (a *Archive) readIndex() error {
 	return a.checkConsistent()
 }
 
+// compressions are the first bytes of compressed files, and the programs that
+// decompress them.
+var compressions = []struct{ magic, format, program string }{
+	{"\x1f\x8b", "gzip", "gunzip"},
+	{"\x28\xb5\x2f\xfd", "Zstandard", "unzstd"},
+	{"\xfd7zXZ\x00", "xz", "unxz"},
+	{"BZh", "bzip2", "bunzip2"},
+}
+
+// checkCompression returns an error for a compressed archive, whose blobs cannot be
+// read one by one.
+func (a *Archive) checkCompression() error {
+	begin := make([]byte, 8)
+	n, err := a.parts.ReadAt(begin, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for _, c := range compressions {
+		if strings.HasPrefix(string(begin[:n]), c.magic) {
+			return fmt.Errorf("%s is not an archive of `privatelink export` as it was written: it is compressed with %s, decompress it with %s", a.parts.names[0], c.format, c.program)
+		}
+	}
+	return nil
+}
+
 // readHeaders finds all entries.
 func (a *Archive) readHeaders() error {
+	if err := a.checkCompression(); err != nil {
+		return err
+	}
 	section := io.NewSectionReader(a.parts, 0, a.parts.size)
 	t := tar.NewReader(section)
-	for {
+	for count := 0; ; count++ {
 		begin, _ := section.Seek(0, io.SeekCurrent) // never fails for a section
 		h, err := t.Next()
 		at, _ := section.Seek(0, io.SeekCurrent)
@@ -110,6 +138,8 @@ func (a *Archive) readHeaders() error {
 			return fmt.Errorf("%s is not an archive of `privatelink export`: %w", a.parts.names[0], err)
 		case err != nil:
 			return fmt.Errorf("%s: invalid header: %w: %s", a.parts.position(begin), err, recopyAdvice)
+		case count >= maxEntries:
+			return fmt.Errorf("%s has more than %d entries: export fewer images at a time", a.parts.names[0], maxEntries)
 		}
 		if err := a.addEntry(h, at); err != nil {
 			return fmt.Errorf("%s: entry %q %w", a.parts.position(begin), h.Name, err)
@@ -134,8 +164,6 @@ func (a *Archive) addEntry(h *tar.Header, offset int64) error {
 		return errors.New("is a duplicate: export the archive again")
 	case h.Size > maxSize, !isBlob && h.Size > maxText:
 		return fmt.Errorf("is too large (%s): %s", formatSize(h.Size), recopyAdvice)
-	case len(a.entries) >= maxEntries:
-		return fmt.Errorf("exceeds the limit of %d entries", maxEntries)
 	}
 	// Truncated entries are added as well: checkComplete names what is missing.
 	a.entries[path] = region{offset, h.Size}
@@ -267,7 +295,7 @@ func (a *Archive) checkConsistent() error {
 	}
 	for _, b := range a.meta.Assumes.Blobs {
 		isInvalidIndex := func(i int) bool { return i < 0 || i >= len(a.meta.Assumes.Images) }
-		if b.Digest.Validate() != nil || b.Size < 0 || len(b.Images) == 0 || slices.ContainsFunc(b.Images, isInvalidIndex) {
+		if b.Digest.Validate() != nil || b.Size < 0 || b.Size > maxSize || len(b.Images) == 0 || slices.ContainsFunc(b.Images, isInvalidIndex) {
 			return fmt.Errorf("%s: %s: invalid assumed blob %q: export the archive again", a.parts.stem, metaEntry, b.Digest)
 		}
 	}

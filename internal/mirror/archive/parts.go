@@ -141,18 +141,22 @@ func openParts(path string) (*parts, error) {
 }
 
 func (p *parts) open(i int, name string) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() { // to open a named pipe would wait for its writer
+		return fmt.Errorf("%s is not a regular file", name)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	p.files = append(p.files, f)
-	info, err := f.Stat()
-	if err != nil {
+	if info, err = f.Stat(); err != nil {
 		return err
 	}
 	switch n := info.Size(); {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file", name)
 	case i == 0:
 		p.partLimit = max(1, n)
 	case n > p.partLimit || n < p.partLimit && i < len(p.names)-1:

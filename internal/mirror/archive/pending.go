@@ -102,7 +102,7 @@ func relatedFiles(stem string) (all []string, err error) {
 func (p *pending) open() error {
 	var existing int64
 	for i, name := range p.working {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+		f, err := openOwn(name, os.O_RDWR|os.O_CREATE)
 		if err != nil {
 			return err
 		}
@@ -128,6 +128,29 @@ func (p *pending) open() error {
 			p.stem, formatSize(p.size), formatSize(existing), formatSize(left), formatSize(p.size-existing-left))
 	}
 	return nil
+}
+
+// openOwn opens a file of an export for writing. In a folder that others can write to,
+// a link of that name would lead to another file, which would be overwritten: links and
+// anything else but regular files are errors.
+func openOwn(name string, flags int) (*os.File, error) {
+	errNotOwn := fmt.Errorf("%s is not a file of an interrupted export: remove it, or write to another file", name)
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, errNotOwn
+	}
+	f, err := os.OpenFile(name, flags|noFollow, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular() || hasOtherNames(info):
+		err = errNotOwn
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
 }
 
 // finish writes the checksums and gives the files their final names, after their
@@ -187,11 +210,14 @@ func sum(ctx context.Context, f *os.File) (digest.Digest, error) {
 
 // replace writes a file atomically.
 func replace(name, text string) error {
-	f, err := os.OpenFile(name+partialSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := openOwn(name+partialSuffix, os.O_WRONLY|os.O_CREATE)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteString(text)
+	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
