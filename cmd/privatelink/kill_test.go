@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -105,6 +107,39 @@ func TestAKilledMirrorGoesOn(t *testing.T) {
 		head, err := remote.Head(reference(t, i.Target))
 		if err != nil || head.Digest.String() != i.Digest.String() {
 			t.Errorf("%s: %v %v", i.Target, err, head)
+		}
+	}
+}
+
+// A read of standard input does not end by itself. The first interrupt asks the program
+// to end, and the next ends it in any case.
+func TestASecondInterruptEndsTheProgram(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "images", "--registry", ecr, "-f", "-")
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	stdin, err := cmd.StdinPipe() // it stays open
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// More than a pipe holds: the program has read some of it, and handles signals.
+	if _, err := stdin.Write(bytes.Repeat([]byte("#\n"), 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		_ = cmd.Process.Signal(os.Interrupt) // it may have ended
+		select {
+		case err := <-ended:
+			if ctx.Err() != nil {
+				t.Errorf("the program did not end: %v", err)
+			}
+			return
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

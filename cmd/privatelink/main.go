@@ -26,6 +26,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it waits for
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -62,7 +63,7 @@ Exit codes:
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return exitcode.Usagef("%w; see %s --help", err, c.CommandPath())
+		return exitcode.Usagef("%w%s; see %s --help", err, suggestFlags(c, err), c.CommandPath())
 	})
 	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newRewrite())
 	addGroup(root, "Cluster", newInstall(), newStatus(), newCerts())
@@ -86,7 +87,7 @@ func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return exitcode.Usagef("%w; see %s --help", err, c.CommandPath())
+				return exitcode.Usagef("%w%s; see %s --help", err, suggestCommands(c, args), c.CommandPath())
 			}
 			return nil
 		}
