@@ -253,8 +253,17 @@ func edit(disk filesys.FileSystem, o Options) error {
 	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", outer))
 }
 
-// check refuses options that exclude each other.
+// MaxReplicas is the largest number of replicas. The webhook needs two or three;
+// more are a typing error.
+const MaxReplicas = 100
+
+// check refuses options that are invalid or exclude each other.
 func (o Options) check() error {
+	if o.Image != "" {
+		if _, err := rewrite.ParseReference(o.Image); err != nil {
+			return fmt.Errorf("image %q: %w; give it as REPOSITORY:TAG or REPOSITORY@DIGEST, without a scheme", o.Image, err)
+		}
+	}
 	switch {
 	case o.Engine != "" && !slices.Contains(Engines(), o.Engine):
 		return fmt.Errorf("engine %q: there are only webhook and policy", o.Engine)
@@ -264,6 +273,8 @@ func (o Options) check() error {
 		return fmt.Errorf("failure policy %q: there are only Fail and Ignore", o.FailurePolicy)
 	case o.Engine == Policy && (o.Namespace != "" || len(o.Overlays) > 0 || o.Image != "" || o.Replicas > 0):
 		return errors.New("engine policy has no pods: leave out namespace, overlays, image and replicas")
+	case o.Replicas < 0 || o.Replicas > MaxReplicas:
+		return fmt.Errorf("replicas %d: use 1 to %d", o.Replicas, MaxReplicas)
 	case slices.Contains(o.Rules.Namespaces(), cmp.Or(o.Namespace, Namespace)):
 		return fmt.Errorf("namespace %q: the webhook would be called for its own pods; choose a namespace that the configuration does not list", o.Namespace)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/explain"
 )
 
 func newInstall() *cobra.Command {
@@ -31,6 +32,9 @@ in the API server, by the same rules.
 
 In both cases the bundle contains a guard, a ValidatingAdmissionPolicy that warns if a
 pod would be stored with a public image.
+
+The expressions are compiled with the API server's CEL libraries before they are
+printed. A configuration that makes them exceed a limit of the API server is refused.
 
 Exit codes:
   0  the bundle was printed
@@ -54,11 +58,16 @@ Exit codes:
 				return exitcode.Usagef("--guard %q: use warn, deny or off", guard)
 			case o.FailurePolicy != "" && o.FailurePolicy != "Fail" && o.FailurePolicy != "Ignore":
 				return exitcode.Usagef("--failure-policy %q: use Fail or Ignore", o.FailurePolicy)
-			case o.Replicas < 0:
-				return exitcode.Usagef("--replicas %d: give 1 or more", o.Replicas)
+			case c.Flags().Changed("replicas") && (o.Replicas < 1 || o.Replicas > deploy.MaxReplicas):
+				return exitcode.Usagef("--replicas %d: give a number from 1 to %d", o.Replicas, deploy.MaxReplicas)
+			case c.Flags().Changed("image") && o.Image == "":
+				return exitcode.Usagef("--image: is empty; give an image reference, or leave the flag out")
 			}
 			if o.Rules, o.Config, err = rules.rules(); err != nil {
 				return err
+			}
+			if err := explain.CheckLimits(c.Context(), o); err != nil {
+				return exitcode.AsUsage(err)
 			}
 			out, err := deploy.Render(o)
 			if err != nil {

@@ -80,17 +80,17 @@ func (b *Bundle) add(o runtime.Object) error {
 }
 
 func (b *Bundle) webhook(o *admissionregv1.MutatingWebhookConfiguration) (err error) {
+	c, err := newCompiler(nil)
+	if err != nil {
+		return err
+	}
 	for _, w := range o.Webhooks {
-		if w.Rules[0].Operations[0] != admissionregv1.Create {
-			continue
-		}
-		b.fails = *w.FailurePolicy == admissionregv1.Fail
-		c, err := newCompiler(nil)
+		conditions, err := c.conditions(w.MatchConditions)
 		if err != nil {
-			return err
-		}
-		if b.conditions, err = c.conditions(w.MatchConditions); err != nil {
 			return fmt.Errorf("webhook %s: %w", w.Name, err)
+		}
+		if w.Rules[0].Operations[0] == admissionregv1.Create {
+			b.conditions, b.fails = conditions, *w.FailurePolicy == admissionregv1.Fail
 		}
 	}
 	return nil
