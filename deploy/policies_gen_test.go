@@ -56,7 +56,7 @@ spec:
   {{- end }}
   validations:
   - expression: size(variables.public) == 0
-    message: "privatelink: a public image is left; privatelink explain says why"
+    message: "privatelink: the pod has a public image; privatelink explain says why it was not rewritten"
     # Quoted, since a warning with control characters is dropped; cut, since
     # an image may be of any length.
     messageExpression: |-

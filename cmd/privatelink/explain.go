@@ -13,14 +13,16 @@ import (
 )
 
 type explainFlags struct {
-	rules                                     ruleFlags
-	engine, guard, failure, namespace, output string
+	rules                          ruleFlags
+	files                          []string
+	engine, guard, failure, output string
+	namespace                      explain.Namespace
 }
 
 func newExplain() *cobra.Command {
 	var f explainFlags
 	c := &cobra.Command{
-		Use:   "explain (--registry PREFIX | --config FILE) FILE...",
+		Use:   "explain (--registry PREFIX | --config FILE) (FILE... | -f FILE)",
 		Short: "Evaluate the admission rules against manifests, offline",
 		Long: `Evaluate the admission rules against the pods in manifests, offline. For each pod,
 the output shows whether its namespace is selected, the match conditions and their
@@ -28,26 +30,36 @@ values, each image with the rule that decides and the result, and the verdict of
 guard.
 
 The expressions of the install bundle are evaluated with the API server's own CEL
-libraries and limits. Changes by other webhooks are not considered.
+libraries and limits. Manifests are decoded as the API server does: unknown fields,
+such as those in another case, are reported. Pods are evaluated as on creation,
+without changes by other webhooks.
 
 Exit codes:
-  0  no pod would be refused or stored with a public image
+  0  no pod would be refused or stored with a public image, in any namespace
   1  a pod could not be evaluated
   2  invalid usage, configuration or manifest
-  3  at least one pod would be refused or stored with a public image`,
+  3  at least one pod would be refused or stored with a public image, because it cannot
+     be mapped or because its namespace is not selected, or has unknown fields`,
 		Example: `  # Evaluate a manifest
   privatelink explain --config privatelink.yaml deployment.yaml
 
   # Evaluate the Deployments of a cluster as the policy engine does
   kubectl get deployment -n castai-agent -o yaml | privatelink explain --registry "$REGISTRY" --engine policy -`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, files []string) error { return f.run(c, files) },
+		Args: func(c *cobra.Command, files []string) error {
+			if len(f.files) > 0 {
+				return nil
+			}
+			return cobra.MinimumNArgs(1)(c, files)
+		},
+		RunE: func(c *cobra.Command, files []string) error { return f.run(c, append(files, f.files...)) },
 	}
 	f.rules.add(c.Flags())
+	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "manifest `FILE` or folder, - for standard input, like an argument; may be repeated")
 	c.Flags().StringVar(&f.engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook or policy")
 	c.Flags().StringVar(&f.guard, "guard", string(deploy.GuardWarn), "`GUARD` for pods that still have a public image: warn, deny or off")
 	c.Flags().StringVar(&f.failure, "failure-policy", "", "`POLICY` if an expression cannot be evaluated: Fail or Ignore (default: Fail for the webhook, Ignore for the policy)")
-	c.Flags().StringVarP(&f.namespace, "namespace", "n", "default", "`NAMESPACE` of objects that do not specify one")
+	c.Flags().StringVarP(&f.namespace.Name, "namespace", "n", "default", "`NAMESPACE` of objects that do not specify one")
+	c.Flags().StringToStringVar(&f.namespace.Labels, "namespace-labels", nil, "`LABELS` of the pods' namespaces, as KEY=VALUE,..., for a configuration with namespaceSelector")
 	c.Flags().StringVarP(&f.output, "output", "o", "", "`FORMAT`: json for all details")
 	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions([]string{"webhook", "policy"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -72,10 +84,10 @@ func (f *explainFlags) run(c *cobra.Command, files []string) error {
 	if f.output == "json" {
 		err = printJSON(c, reports)
 	} else {
-		err = explain.Print(c.OutOrStdout(), reports, rules.Namespaces())
+		err = explain.Print(c.OutOrStdout(), reports, rules)
 	}
-	if err == nil && slices.ContainsFunc(reports, explain.Report.Public) {
-		err = exitcode.ActionNeededf("a pod would be refused or stored with a public image")
+	if err == nil && slices.ContainsFunc(reports, explain.Report.NeedsAction) {
+		err = exitcode.ActionNeededf("a pod would be refused or stored with a public image, or has unknown fields")
 	}
 	return err
 }

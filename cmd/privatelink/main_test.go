@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,6 +135,15 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// manyPrefixes is a list of more prefixes than an expression can have.
+func manyPrefixes() string {
+	var out strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&out, "- quay.io/%s%d\n", strings.Repeat("a", 50), i)
+	}
+	return out.String()
+}
+
 func TestInstall(t *testing.T) {
 	config := write(t, "privatelink.yaml", "registry: "+ecr+"\nnamespaces: [castai-agent, castai-omni]\nkeep: [quay.io/acme]\n")
 	for name, tc := range map[string]struct {
@@ -144,22 +154,29 @@ func TestInstall(t *testing.T) {
 	}{
 		"by registry": {args: []string{"--registry", ecr}, want: []string{"kind: MutatingWebhookConfiguration", "image: " + ecr + "/privatelink-webhook:v", "failurePolicy: Fail"}, not: []string{"REGISTRY", "cert-manager.io"}},
 		"by configuration: namespaces and keeps reach the conditions": {
-			args: []string{"--config", config}, want: []string{"- castai-omni", "quay[.]io/acme", "keep: [quay.io/acme]"},
+			args: []string{"--config", config}, want: []string{"- castai-omni", `[{"quay.io/acme":""}].exists(sources,`, "keep: [quay.io/acme]"},
 		},
 		"cert-manager: no rights at all": {
 			args: []string{"--registry", ecr, "--overlay", "cert-manager"}, want: []string{"cert-manager.io/inject-ca-from"}, not: []string{"ClusterRole", "kind: Secret\n", "automountServiceAccountToken: true"},
 		},
 		"host network":                         {args: []string{"--registry", ecr, "--overlay", "host-network"}, want: []string{"hostNetwork: true", "--listen=:19443"}, not: []string{"NetworkPolicy"}},
 		"both overlays":                        {args: []string{"--registry", ecr, "--overlay", "host-network,cert-manager"}, want: []string{"hostNetwork: true", "inject-ca-from"}},
-		"another image, policy, count":         {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, want: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"failurePolicy: Fail"}},
+		"another image, policy, count":         {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, want: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"port: 443\n  failurePolicy: Fail"}},
 		"the policy engine: nothing that runs": {args: []string{"--registry", ecr, "--engine", "policy"}, want: []string{"kind: MutatingAdmissionPolicy\n", "kind: ValidatingAdmissionPolicy\n", "- Warn", "failurePolicy: Ignore"}, not: []string{"kind: Deployment", "kind: Namespace", "kind: MutatingWebhookConfiguration", "REGISTRY"}},
-		"the policy engine by configuration":   {args: []string{"--config", config, "--engine", "policy", "--failure-policy", "Fail"}, want: []string{"- castai-omni", `f == "quay.io/acme" || f.startsWith("quay.io/acme/")`, "failurePolicy: Fail"}},
+		"the policy engine by configuration":   {args: []string{"--config", config, "--engine", "policy", "--failure-policy", "Fail"}, want: []string{"- castai-omni", `'{"quay.io/acme":""}'`, "failurePolicy: Fail"}},
 		"a guard that denies":                  {args: []string{"--registry", ecr, "--guard", "deny"}, want: []string{"- Deny\n  - Audit"}, not: []string{"- Warn"}},
-		"no guard":                             {args: []string{"--registry", ecr, "--guard", "off"}, not: []string{"ValidatingAdmissionPolicy"}},
+		"no guard":                             {args: []string{"--registry", ecr, "--guard", "off"}, not: []string{"privatelink-guard"}},
 		"an unknown engine":                    {args: []string{"--registry", ecr, "--engine", "x"}, code: 2, stderr: "use webhook or policy"},
 		"an unknown guard":                     {args: []string{"--registry", ecr, "--guard", "x"}, code: 2, stderr: "use warn, deny or off"},
 		"an overlay of the webhook's":          {args: []string{"--registry", ecr, "--engine", "policy", "--overlay", "host-network"}, code: 2, stderr: "engine policy has no pods"},
 		"an unknown overlay":                   {args: []string{"--registry", ecr, "--overlay", "x"}, code: 2, stderr: "there are only cert-manager and host-network"},
+		"an image with white space":            {args: []string{"--registry", ecr, "--image", ecr + "/w:v1 "}, code: 2, stderr: "invalid reference format; give it as REPOSITORY:TAG"},
+		"an image with a scheme":               {args: []string{"--registry", ecr, "--image", "https://" + ecr + "/w:v1"}, code: 2, stderr: "without a scheme"},
+		"an empty image":                       {args: []string{"--registry", ecr, "--image", ""}, code: 2, stderr: "--image: is empty"},
+		"an image by digest":                   {args: []string{"--registry", ecr, "--image", ecr + "/w@sha256:" + strings.Repeat("ab", 32)}, want: []string{"image: " + ecr + "/w@sha256:abab"}},
+		"no replicas":                          {args: []string{"--registry", ecr, "--replicas", "0"}, code: 2, stderr: "give a number from 1 to 100"},
+		"too many replicas":                    {args: []string{"--registry", ecr, "--replicas", "1000"}, code: 2, stderr: "give a number from 1 to 100"},
+		"too many rules":                       {args: []string{"--config", write(t, "many.yaml", "registry: "+ecr+"\nkeep:\n"+manyPrefixes())}, code: 2, stderr: "the API server accepts 100000"},
 		"an unknown policy":                    {args: []string{"--registry", ecr, "--failure-policy", "fail"}, code: 2, stderr: "use Fail or Ignore"},
 		"no registry":                          {code: 2, stderr: "give --registry"},
 		"an argument too many":                 {args: []string{"x"}, code: 2, stderr: "--help"},
@@ -197,8 +214,10 @@ func TestExplainCommand(t *testing.T) {
 		"the same by the policy":         {public, []string{"--engine", "policy", "-"}, 0, []string{"busybox -> " + ecr + "/docker.io/library/busybox", "not-a-static-pod: true"}, ""},
 		"one that stays public":          {left, []string{"-"}, 3, []string{"Widget (not rewritten: not an image reference)", `warns: privatelink: 1 public, first "Widget"`}, ""},
 		"for programs":                   {left, []string{"-o", "json", "--guard", "deny", "-"}, 3, []string{`"verdict": "denies"`, `"outcome": "unmapped"`, `"selected": true`}, ""},
-		"a namespace that is not listed": {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-"}, 0, []string{"default is not selected; selected are castai-agent", "guard         not asked"}, ""},
+		"a namespace that is not listed": {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-"}, 3, []string{"default is not selected; selected are castai-agent; the manifest names none", "use -n NAMESPACE", "guard         not matched"}, ""},
 		"the namespace by a flag":        {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-n", "castai-agent", "-"}, 0, []string{"castai-agent is selected"}, ""},
+		"fields in another case":         {strings.Replace(public, "image:", "Image:", 1), []string{"-"}, 3, []string{`unknown field "spec.containers[0].Image": kubectl refuses it`}, ""},
+		"a file by a flag":               {public, []string{"-f", "-"}, 0, []string{"busybox -> "}, ""},
 		"no file":                        {"", nil, 2, nil, "--help"},
 		"an unknown engine":              {public, []string{"--engine", "x", "-"}, 2, nil, "there are only webhook and policy"},
 	} {

@@ -154,7 +154,7 @@ func (b *Bundle) judge(ctx context.Context, selected bool, pod *corev1.Pod) (g G
 		return Guard{Verdict: "absent"}, nil
 	}
 	if !selected {
-		return Guard{Verdict: "not asked"}, nil
+		return Guard{Verdict: "not matched"}, nil
 	}
 	in, err := newInput(pod)
 	if err != nil {
@@ -164,7 +164,7 @@ func (b *Bundle) judge(ctx context.Context, selected bool, pod *corev1.Pod) (g G
 		value := c.evaluate(ctx, in)
 		g.Cost += value.Cost
 		if !value.Value {
-			g.Verdict, g.Message = "not asked", "condition "+c.name+" is false"
+			g.Verdict, g.Message = "not matched", "condition "+c.name+" is false"
 			return g, nil
 		}
 	}
@@ -187,7 +187,7 @@ func (b *Bundle) judge(ctx context.Context, selected bool, pod *corev1.Pod) (g G
 	message, cost, err := b.guard.message.value(ctx, in)
 	g.Cost += cost
 	if g.Message, _ = message.(string); err != nil || strings.TrimSpace(g.Message) == "" {
-		g.Message = "privatelink: a public image is left"
+		g.Message = "privatelink: the pod has a public image"
 	}
 	return g, nil
 }

@@ -28,6 +28,8 @@ type Report struct {
 	Engine deploy.Engine `json:"engine"`
 	// Selected is true if the rules apply to the pod's namespace.
 	Selected bool `json:"selected"`
+	// Unselected are the public images of a pod whose namespace is not selected.
+	Unselected []string `json:"unselected,omitempty"`
 	// Conditions are the match conditions of the engine. All must hold.
 	Conditions []Condition `json:"conditions,omitempty"`
 	// Error is an expression that failed; the failure policy then decides.
@@ -64,22 +66,23 @@ type ImageField struct {
 
 // Guard is the result of the guard for the pod as it would be stored.
 type Guard struct {
-	// Verdict is "absent" without a guard in the bundle, "not asked" for a pod that
-	// it does not match, "passes", "warns", "denies", or "error".
+	// Verdict is "absent" without a guard in the bundle, "not matched" for a pod
+	// that it does not match, "passes", "warns", "denies", or "error".
 	Verdict string `json:"verdict"`
 	Message string `json:"message,omitempty"`
 	Cost    int64  `json:"cost"`
 }
 
-// Public reports whether the pod would be stored with a public image, as far as
-// the guard can determine, or refused.
-func (r Report) Public() bool {
-	return r.Refused || slices.Contains([]string{"warns", "denies", "error"}, r.Guard.Verdict)
+// NeedsAction reports whether the pod would be stored with a public image, as far
+// as can be determined, or refused: by the engine, the guard, or for a field that
+// does not exist, which kubectl refuses by default.
+func (r Report) NeedsAction() bool {
+	return r.Refused || len(r.Unselected) > 0 || len(r.Warnings) > 0 || slices.Contains([]string{"warns", "denies", "error"}, r.Guard.Verdict)
 }
 
 // Explain evaluates the rules for the pod.
 func (b *Bundle) Explain(ctx context.Context, p Pod) (Report, error) {
-	r := Report{Pod: p, Engine: b.engine, Selected: slices.Contains(b.rules.Namespaces(), p.Namespace), Patch: json.RawMessage("[]")}
+	r := Report{Pod: p, Engine: b.engine, Selected: b.rules.Selects(p.Namespace, p.NamespaceLabels), Patch: json.RawMessage("[]")}
 	raw, err := json.Marshal(p.Object)
 	if err != nil {
 		return r, err
@@ -97,8 +100,23 @@ func (b *Bundle) Explain(ctx context.Context, p Pod) (Report, error) {
 	if r.Images, err = b.images(seen, final); err != nil {
 		return r, err
 	}
+	if !r.Selected {
+		r.unselect()
+	}
 	r.Guard, err = b.judge(ctx, r.Selected, final)
 	return r, err
+}
+
+// unselect describes the images of a pod in a namespace that is not selected.
+func (r *Report) unselect() {
+	for i, image := range r.Images {
+		isValue := image.Reason == rewrite.NoHost // an environment value that is no image
+		if image.Outcome != rewrite.Unmapped || isValue {
+			continue
+		}
+		r.Images[i].Rule = "not rewritten: the namespace is not selected"
+		r.Unselected = append(r.Unselected, image.Source)
+	}
 }
 
 // run evaluates the engine, and returns the pod that comes out.
@@ -161,7 +179,7 @@ func (b *Bundle) images(before podspec.Pod, final *corev1.Pod) ([]ImageField, er
 		}
 		image := ImageField{Location: i.Location(), Path: i.Pointer(), Source: i.Value, Target: now[i.Pointer()], Outcome: result.Outcome, Reason: result.Reason, Rule: result.Rule}
 		if result.Changed() && image.Target == image.Source {
-			image.Outcome, image.Rule = rewrite.Unmapped, "not rewritten, though "+result.Rule+" is about it"
+			image.Outcome, image.Rule = rewrite.Unmapped, "not rewritten, although it would be by "+result.Rule
 		}
 		out = append(out, image)
 	}

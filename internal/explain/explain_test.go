@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 const registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
@@ -36,7 +37,7 @@ spec: {template: {spec: {containers: [{name: main, image: Widget, env: [{name: S
 func explained(t *testing.T, o deploy.Options, namespace string) map[string]Report {
 	t.Helper()
 	b := newBundle(t, o)
-	pods, err := Pods("test", []byte(manifests), namespace)
+	pods, err := Pods("test", []byte(manifests), Namespace{Name: namespace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,12 +61,12 @@ func TestExplain(t *testing.T) {
 		"the webhook": {deploy.Options{}, map[string]string{
 			nightly: "passes: main " + registry + "/docker.io/library/busybox",
 			embeds:  "warns: main Widget, SCANNERS_IMAGE " + registry + "/quay.io/a/b",
-			static:  "not asked: main busybox",
+			static:  "not matched: main busybox",
 		}},
 		"the policy, with a guard that denies": {deploy.Options{Engine: deploy.Policy, Guard: deploy.GuardDeny}, map[string]string{
 			nightly: "passes: main " + registry + "/docker.io/library/busybox",
 			embeds:  "denies: main Widget, SCANNERS_IMAGE " + registry + "/quay.io/a/b",
-			static:  "not asked: main busybox",
+			static:  "not matched: main busybox",
 		}},
 		"no guard": {deploy.Options{Guard: deploy.GuardOff}, map[string]string{
 			nightly: "absent: main " + registry + "/docker.io/library/busybox",
@@ -91,8 +92,11 @@ func TestExplain(t *testing.T) {
 
 func TestAnotherNamespaceIsNotSelected(t *testing.T) {
 	r := explained(t, deploy.Options{}, "default")["Custom default/embeds"]
-	if r.Selected || r.Guard.Verdict != "not asked" || string(r.Patch) != "[]" || r.Public() {
+	if r.Selected || r.Guard.Verdict != "not matched" || string(r.Patch) != "[]" || !r.NeedsAction() {
 		t.Errorf("have %+v", r)
+	}
+	if d := cmp.Diff([]string{"Widget", "quay.io/a/b"}, r.Unselected); d != "" {
+		t.Errorf("public images: -want +have\n%s", d)
 	}
 }
 
@@ -117,8 +121,68 @@ func TestInvalidManifestsAreErrorsWithTheirPosition(t *testing.T) {
 		"kind: Pod\nspec: {containers: 3}":  "f.yaml: document 1: Pod",
 		"kind: A\n---\n{kind: Pod, spec: {": "f.yaml:3: ",
 	} {
-		if _, err := Pods("f.yaml", []byte(text), "default"); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := Pods("f.yaml", []byte(text), Namespace{Name: "default"}); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: error %v, want %s", text, err, want)
 		}
+	}
+}
+
+func TestAPodOfPrivateImagesNeedsNoActionInAnyNamespace(t *testing.T) {
+	text := "{kind: Pod, apiVersion: v1, metadata: {name: p}, spec: {containers: [{name: c, image: " + registry + "/agent:1, env: [{name: SCANNERS_IMAGE, value: v1.2.3}]}]}}"
+	reports, err := newBundle(t, deploy.Options{}).ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(text), Namespace{Name: "default"})
+	if err != nil || len(reports) != 1 || reports[0].Selected || reports[0].NeedsAction() {
+		t.Errorf("%+v, %v", reports, err)
+	}
+}
+
+func TestNamespaceLabelsDecideForTheSelector(t *testing.T) {
+	rules, err := rewrite.New(rewrite.Config{Registry: registry, NamespaceSelector: rewrite.LabelSelector{MatchLabels: map[string]string{"example.com/tenant": "yes"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, engine := range deploy.Engines() {
+		b, err := New(deploy.Options{Rules: rules, Config: []byte("registry: " + registry), Engine: engine})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for labels, want := range map[string]bool{"yes": true, "no": false, "": false} {
+			reports, err := b.ExplainFiles(t.Context(), []string{"-"}, strings.NewReader("{kind: Pod, apiVersion: v1, spec: {containers: [{name: c, image: busybox}]}}"),
+				Namespace{Name: "tenant-a", Labels: map[string]string{"example.com/tenant": labels}})
+			if err != nil || reports[0].Selected != want || reports[0].NeedsAction() == want {
+				t.Errorf("%s, label %q: %+v, %v", engine, labels, reports, err)
+			}
+		}
+	}
+}
+
+// The API server's decoder is case-sensitive, and kubectl refuses what it does not
+// know. https://github.com/kubernetes/kubernetes/issues/64612
+func TestUnknownFieldsAreNamed(t *testing.T) {
+	const deployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d, namespace: castai-agent}
+spec:
+  template:
+    metadata: {Labels: {a: b}}
+    spec:
+      initcontainers: [{name: i, image: busybox}]
+      containers: [{name: c, Image: alpine}]
+`
+	pods, err := Pods("f.yaml", []byte(deployment), Namespace{Name: "default"})
+	if err != nil || len(pods) != 1 {
+		t.Fatal(pods, err)
+	}
+	want := []string{`unknown field "spec.template.metadata.Labels"`, `unknown field "spec.template.spec.containers[0].Image"`, `unknown field "spec.template.spec.initcontainers"`}
+	if d := cmp.Diff(want, pods[0].Warnings); d != "" {
+		t.Errorf("-want +have\n%s", d)
+	}
+	r, err := newBundle(t, deploy.Options{}).Explain(t.Context(), pods[0])
+	if err != nil || !r.NeedsAction() || len(r.Images) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	custom := strings.NewReplacer("apps/v1", "acme.example/v1", "Image: alpine", "image: alpine, own: field").Replace(deployment)
+	if pods, err := Pods("f.yaml", []byte(custom), Namespace{}); err != nil || len(pods) != 1 || pods[0].Warnings != nil {
+		t.Errorf("a custom resource: %+v, %v", pods, err)
 	}
 }

@@ -22,12 +22,12 @@ const (
 	// accepts. https://github.com/google/cel-go/blob/master/parser/options.go
 	maxExpression = 100_000
 	// maxObject is the size of an object in JSON, in bytes, of which kubectl apply
-	// keeps a copy in an annotation.
+	// keeps a copy in an annotation: annotations have at most 256 KiB together.
 	// https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/
-	maxObject = 256 << 10
+	maxObject = 255 << 10
 	// supportedContainers is the number of containers, each with an image and an
 	// environment value, for which the cost limits must suffice.
-	supportedContainers = 100
+	supportedContainers = 200
 )
 
 // CheckLimits renders the bundle of the options, and returns an error if an API

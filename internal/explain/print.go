@@ -11,12 +11,12 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/manifest"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// ExplainFiles explains every pod in manifests, named as manifest.ReadFiles takes them. A file that
-// cannot be read or parsed, or that has no pod, is a usage error. namespace is the
-// one of objects that do not specify one.
-func (b *Bundle) ExplainFiles(ctx context.Context, files []string, stdin io.Reader, namespace string) ([]Report, error) {
+// ExplainFiles explains every pod in manifests, named as manifest.ReadFiles takes
+// them. A file that cannot be read or parsed, or that has no pod, is a usage error.
+func (b *Bundle) ExplainFiles(ctx context.Context, files []string, stdin io.Reader, namespace Namespace) ([]Report, error) {
 	inputs, err := manifest.ReadFiles(files, stdin)
 	if err != nil {
 		return nil, exitcode.AsUsage(err)
@@ -32,7 +32,7 @@ func (b *Bundle) ExplainFiles(ctx context.Context, files []string, stdin io.Read
 	return reports, nil
 }
 
-func (b *Bundle) explainText(ctx context.Context, name string, text []byte, namespace string) (reports []Report, err error) {
+func (b *Bundle) explainText(ctx context.Context, name string, text []byte, namespace Namespace) (reports []Report, err error) {
 	pods, err := Pods(name, text, namespace)
 	if err != nil {
 		return nil, exitcode.AsUsage(err)
@@ -50,24 +50,27 @@ func (b *Bundle) explainText(ctx context.Context, name string, text []byte, name
 	return reports, nil
 }
 
-// Print writes the reports as text. namespaces are those that the rules select.
-func Print(w io.Writer, reports []Report, namespaces []string) error {
+// Print writes the reports as text.
+func Print(w io.Writer, reports []Report, rules *rewrite.Rules) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for i, r := range reports {
 		if i > 0 {
 			fmt.Fprintln(t)
 		}
-		r.print(t, namespaces)
+		r.print(t, rules)
 	}
 	return t.Flush()
 }
 
-func (r Report) print(w io.Writer, namespaces []string) {
+func (r Report) print(w io.Writer, rules *rewrite.Rules) {
 	fmt.Fprintln(w, r.Pod)
 	if r.Selected {
 		fmt.Fprintf(w, "  namespace\t%s is selected\n", r.Namespace)
 	} else {
-		fmt.Fprintf(w, "  namespace\t%s is not selected; selected are %s\n", r.Namespace, strings.Join(namespaces, ", "))
+		fmt.Fprintf(w, "  namespace\t%s is not selected; selected are %s%s\n", r.Namespace, selected(rules), r.namespaceRemedy(rules))
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(w, "  warning\t%s: kubectl refuses it; names of fields are case-sensitive\n", warning)
 	}
 	for _, c := range r.Conditions {
 		fmt.Fprintf(w, "  condition\t%s: %t\n", c.Name, c.Value)
@@ -90,4 +93,24 @@ func (r Report) print(w io.Writer, namespaces []string) {
 	if r.Cost > 0 {
 		fmt.Fprintf(w, "  cost\t%d for the %s, %d for the guard\n", r.Cost, r.Engine, r.Guard.Cost)
 	}
+}
+
+// selected names the namespaces that the rules select.
+func selected(rules *rewrite.Rules) string {
+	names := strings.Join(rules.Namespaces(), ", ")
+	if s := rules.Config().NamespaceSelector; !s.IsEmpty() {
+		names += " and those with the labels " + s.String()
+	}
+	return names
+}
+
+// namespaceRemedy says how the pod is evaluated in another namespace.
+func (r Report) namespaceRemedy(rules *rewrite.Rules) string {
+	switch {
+	case r.namesNoNamespace:
+		return "; the manifest names none: if the pod is created in another one, use -n NAMESPACE"
+	case !rules.Config().NamespaceSelector.IsEmpty() && len(r.NamespaceLabels) == 0:
+		return "; give the labels of the namespace with --namespace-labels"
+	}
+	return ""
 }

@@ -43,7 +43,7 @@ func TestPrint(t *testing.T) {
 	} {
 		t.Run(file, func(t *testing.T) {
 			b := newBundle(t, tc.o)
-			reports, err := b.ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(manifests), tc.namespace)
+			reports, err := b.ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(manifests), Namespace{Name: tc.namespace})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,15 +57,19 @@ func TestPrint(t *testing.T) {
 	t.Run("refused.txt", func(t *testing.T) {
 		checkPrinted(t, "refused.txt", []Report{{
 			Pod: Pod{Kind: "Pod", Namespace: "castai-agent", Name: "p"}, Selected: true, Error: "has-public-image: no such key", Refused: true,
-			Patch: []byte("[]"), Guard: Guard{Verdict: "not asked"},
+			Patch: []byte("[]"), Guard: Guard{Verdict: "not matched"},
 		}})
 	})
 }
 
 func checkPrinted(t *testing.T, file string, reports []Report) {
 	t.Helper()
+	rules, err := rewrite.New(rewrite.Config{Registry: registry, Namespaces: []string{"castai-agent", "castai-omni"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
-	if err := Print(&out, reports, []string{"castai-agent", "castai-omni"}); err != nil {
+	if err := Print(&out, reports, rules); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", file)
@@ -96,13 +100,13 @@ func TestExplainFilesUsageErrors(t *testing.T) {
 		"":                                 "standard input: no pod and no workload in it",
 		"kind: Pod\nspec: {containers: 3}": "standard input: document 1: Pod: json: cannot unmarshal number",
 	} {
-		_, err := b.ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(text), "default")
+		_, err := b.ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(text), Namespace{Name: "default"})
 		if exitcode.Code(err) != exitcode.Usage || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: error %v, want %s", text, err, want)
 		}
 	}
 	missing := filepath.Join(t.TempDir(), "none.yaml")
-	if _, err := b.ExplainFiles(t.Context(), []string{missing}, nil, "default"); exitcode.Code(err) != exitcode.Usage || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := b.ExplainFiles(t.Context(), []string{missing}, nil, Namespace{Name: "default"}); exitcode.Code(err) != exitcode.Usage || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -116,7 +120,7 @@ func TestExplainFilesKeepsTheOrderOfTheFiles(t *testing.T) {
 		}
 		files = append(files, file)
 	}
-	reports, err := newBundle(t, deploy.Options{}).ExplainFiles(t.Context(), files, nil, "castai-agent")
+	reports, err := newBundle(t, deploy.Options{}).ExplainFiles(t.Context(), files, nil, Namespace{Name: "castai-agent"})
 	if err != nil || len(reports) != 2 || reports[0].Name != "b" || reports[1].Name != "a" {
 		t.Errorf("%+v, %v", reports, err)
 	}

@@ -52,7 +52,7 @@ func TestExplainEqualsTheAPIServer(t *testing.T) {
 						t.Errorf("%s, %s: -done +report\n%s", engine, pod.Name, d)
 					}
 					warned := len(p.watch("castai-agent", done, nil, "").warnings) > 0
-					if warned != (report.Guard.Verdict == "warns") || warned != report.Public() {
+					if warned != (report.Guard.Verdict == "warns") || warned != report.NeedsAction() {
 						t.Errorf("%s, %s: the guard warned: %v, and is reported as: %s", engine, pod.Name, warned, report.Guard.Verdict)
 					}
 				}
