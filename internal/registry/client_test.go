@@ -527,6 +527,26 @@ func TestForPush(t *testing.T) {
 	}
 }
 
+// A source may refuse HEAD, which clients that use only GET do not notice. A target
+// that refuses it refuses the image.
+func TestHeadForbidden(t *testing.T) {
+	repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		_, _ = io.WriteString(w, `{"schemaVersion":2}`)
+	})
+	c := New(Options{})
+	if _, err := c.Resolve(t.Context(), repository, "v1"); err != nil {
+		t.Errorf("source: %v", err)
+	}
+	if _, err := c.ForPush().Resolve(t.Context(), repository, "v1"); !errors.Is(err, ErrDenied) {
+		t.Errorf("target: %v, want %v", err, ErrDenied)
+	}
+}
+
 // Without the referrers API, the index of referrers is read, extended and written,
 // even if the registry sends it without its length.
 func TestReferrersIndex(t *testing.T) {

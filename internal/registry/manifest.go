@@ -81,6 +81,11 @@ func (c *Client) headManifest(ctx context.Context, r *repository, tagOrDigest st
 		return d, false, nil
 	case http.StatusUnauthorized, http.StatusTooManyRequests:
 		return d, false, newResponseError(resp)
+	case http.StatusForbidden:
+		if c.push { // it is the client that a target refuses, not the method
+			return d, false, newResponseError(resp)
+		}
+		return d, false, nil
 	default:
 		return d, false, nil // the body of GET explains it, or GET succeeds
 	}
