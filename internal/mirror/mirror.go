@@ -57,6 +57,8 @@ type Source interface {
 // Target is where images are written.
 type Target interface {
 	Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error)
+	// Fetch is Resolve and Manifest in one request.
+	Fetch(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, []byte, error)
 	Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error)
 	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 	Upload(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error

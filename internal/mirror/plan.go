@@ -4,7 +4,6 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -12,7 +11,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -173,7 +171,7 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	if err != nil {
 		return err
 	}
-	switch found.Digest {
+	switch found.desc.Digest {
 	case i.desc.Digest:
 		i.State = StatePresent
 		if err := m.checkPresent(ctx, i, found); err != nil {
@@ -182,7 +180,7 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	case "":
 		i.State = StateMissing
 	default:
-		i.State, i.Found = StateDiffers, found.Digest
+		i.State, i.Found = StateDiffers, found.desc.Digest
 	}
 	if m.CompareOnly || !m.needsCopy(i) {
 		return nil
@@ -193,18 +191,12 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	return m.compareTags(ctx, i)
 }
 
-// resolveBoth resolves the image at the source, and returns what its name refers to in
-// the target, without a digest if that is nothing.
-func (m *Mirror) resolveBoth(ctx context.Context, i *Item) (found ocispec.Descriptor, err error) {
+// resolveBoth resolves the image at the source, and in the target.
+func (m *Mirror) resolveBoth(ctx context.Context, i *Item) (found content, err error) {
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return m.resolveSource(ctx, i) })
-	both.Go(func() error {
-		target := i.target()
-		d, err := m.Target.Resolve(ctx, target.Repository, target.Identifier())
-		if errors.Is(err, registry.ErrNotFound) {
-			return nil
-		}
-		found = d
+	both.Go(func() (err error) {
+		found, err = m.findTarget(ctx, i)
 		return err
 	})
 	return found, both.Wait()

@@ -19,9 +19,8 @@ import (
 // there, or published later. A registry keeps the blobs of a manifest that it has, so
 // they are not checked.
 //
-// It takes a request for each manifest of an index and for each referrer, and one for
-// the index unless it was read from the source.
-func (m *Mirror) checkPresent(ctx context.Context, i *Item, found ocispec.Descriptor) error {
+// It takes a request for each manifest of an index and for each referrer.
+func (m *Mirror) checkPresent(ctx context.Context, i *Item, found content) error {
 	manifests, err := m.listManifests(ctx, i, found)
 	if err != nil {
 		return err
@@ -40,7 +39,7 @@ func (m *Mirror) checkPresent(ctx context.Context, i *Item, found ocispec.Descri
 		}
 		wanted = append(wanted, untagged(i.referrers)...)
 	}
-	i.present = map[digest.Digest]bool{found.Digest: true}
+	i.present = map[digest.Digest]bool{found.desc.Digest: true}
 	if err := m.findPresent(ctx, i, wanted); err != nil {
 		return err
 	}
@@ -63,18 +62,44 @@ func (m *Mirror) checkPresent(ctx context.Context, i *Item, found ocispec.Descri
 	return nil
 }
 
+// content is a manifest of the target. Its text may be nil.
+type content struct {
+	desc ocispec.Descriptor
+	raw  []byte
+}
+
+// findTarget returns what the name of an image refers to in the target, without a
+// digest if that is nothing. It reads the manifest if the tree of the source is not
+// going to be known, and checkPresent needs the manifest.
+func (m *Mirror) findTarget(ctx context.Context, i *Item) (found content, err error) {
+	target := i.target()
+	if i.Locked != nil || m.resolvesOnly() {
+		found.desc, found.raw, err = m.Target.Fetch(ctx, target.Repository, target.Identifier())
+	} else {
+		found.desc, err = m.Target.Resolve(ctx, target.Repository, target.Identifier())
+	}
+	if errors.Is(err, registry.ErrNotFound) {
+		return content{}, nil
+	}
+	return found, err
+}
+
 // listManifests lists the manifests of an image: from the tree of the source if that
 // was read, or else from the target.
-func (m *Mirror) listManifests(ctx context.Context, i *Item, found ocispec.Descriptor) (all []ocispec.Descriptor, err error) {
+func (m *Mirror) listManifests(ctx context.Context, i *Item, found content) (all []ocispec.Descriptor, err error) {
 	if i.root != nil {
 		i.root.walk(func(n *node) { all = append(all, n.desc) })
 		return all, nil
 	}
 	repository := i.target().Repository
-	all = append(all, found)
-	seen := map[digest.Digest]bool{found.Digest: true}
+	all = append(all, found.desc)
+	seen := map[digest.Digest]bool{found.desc.Digest: true}
 	for n := 0; n < len(all); n++ {
-		children, err := m.listChildren(ctx, repository, all[n])
+		c := content{desc: all[n]}
+		if n == 0 {
+			c = found
+		}
+		children, err := m.listChildren(ctx, repository, c)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +110,7 @@ func (m *Mirror) listManifests(ctx context.Context, i *Item, found ocispec.Descr
 			}
 		}
 		if len(all) > maxManifests {
-			return nil, fmt.Errorf("%s@%s: the image has more than %d manifests", repository, found.Digest, maxManifests)
+			return nil, fmt.Errorf("%s@%s: the image has more than %d manifests", repository, found.desc.Digest, maxManifests)
 		}
 	}
 	return all, nil
@@ -93,20 +118,21 @@ func (m *Mirror) listManifests(ctx context.Context, i *Item, found ocispec.Descr
 
 // listChildren lists the manifests of an index in the target. An index that the target
 // lacks has none.
-func (m *Mirror) listChildren(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	if !IsIndex(d.MediaType) {
+func (m *Mirror) listChildren(ctx context.Context, repository string, c content) ([]ocispec.Descriptor, error) {
+	if !IsIndex(c.desc.MediaType) {
 		return nil, nil
 	}
-	raw, err := m.Target.Manifest(ctx, repository, d)
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil, nil
+	if c.raw == nil {
+		var err error
+		if c.raw, err = m.Target.Manifest(ctx, repository, c.desc); errors.Is(err, registry.ErrNotFound) {
+			return nil, nil
+		} else if err != nil {
+			return nil, err
+		}
 	}
+	doc, err := parseDocument(c.desc.MediaType, c.raw)
 	if err != nil {
-		return nil, err
-	}
-	doc, err := parseDocument(d.MediaType, raw)
-	if err != nil {
-		return nil, fmt.Errorf("%s@%s: %w", repository, d.Digest, err)
+		return nil, fmt.Errorf("%s@%s: %w", repository, c.desc.Digest, err)
 	}
 	return doc.children(), nil
 }

@@ -28,7 +28,7 @@ func (m *Mirror) resolveSource(ctx context.Context, i *Item) error {
 		return err
 	}
 	i.sourceDigest = d.Digest
-	if m.CompareOnly && len(m.Platforms) == 0 {
+	if m.resolvesOnly() {
 		i.desc = d
 		return nil
 	}
@@ -43,6 +43,9 @@ func (m *Mirror) resolveSource(ctx context.Context, i *Item) error {
 	}
 	return nil
 }
+
+// resolvesOnly reports whether the digest of the source is enough for a comparison.
+func (m *Mirror) resolvesOnly() bool { return m.CompareOnly && len(m.Platforms) == 0 }
 
 // readImage reads from the source what a copy needs beyond the digest.
 func (m *Mirror) readImage(ctx context.Context, i *Item) error {

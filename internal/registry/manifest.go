@@ -42,13 +42,9 @@ func (r *repository) manifestURL(tagOrDigest string) string {
 // the registry reports, and can differ from that of the content. The error is
 // ErrNotFound if it does not exist.
 func (c *Client) Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error) {
-	r, err := c.repository(repository)
+	r, err := c.referencedRepository(repository, tagOrDigest)
 	if err != nil {
 		return ocispec.Descriptor{}, err
-	}
-	name := r.reference
-	if name.Reference = tagOrDigest; tagOrDigest == "" || name.ValidateReference() != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("%q is neither a tag nor a digest", tagOrDigest)
 	}
 	d, isComplete, err := c.headManifest(ctx, r, tagOrDigest)
 	if err == nil && !isComplete {
@@ -58,6 +54,19 @@ func (c *Client) Resolve(ctx context.Context, repository, tagOrDigest string) (o
 		return ocispec.Descriptor{}, c.wrapError(err, "reading", r, tagOrDigest)
 	}
 	return d, nil
+}
+
+// referencedRepository returns a repository for a tag or digest that is valid.
+func (c *Client) referencedRepository(name, tagOrDigest string) (*repository, error) {
+	r, err := c.repository(name)
+	if err != nil {
+		return nil, err
+	}
+	ref := r.reference
+	if ref.Reference = tagOrDigest; tagOrDigest == "" || ref.ValidateReference() != nil {
+		return nil, fmt.Errorf("%q is neither a tag nor a digest", tagOrDigest)
+	}
+	return r, nil
 }
 
 // headManifest returns the descriptor that the response to HEAD contains. It is not
@@ -162,6 +171,22 @@ func (c *Client) Manifest(ctx context.Context, repository string, d ocispec.Desc
 	}
 	c.state.pulls.count(r)
 	return text, nil
+}
+
+// Fetch returns the descriptor and the content of a tag or digest, with one request
+// instead of those of Resolve and Manifest. The error is ErrNotFound if it does not
+// exist.
+func (c *Client) Fetch(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	r, err := c.referencedRepository(repository, tagOrDigest)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	d, text, err := c.getManifest(ctx, r, tagOrDigest, acceptManifests())
+	if err != nil {
+		return ocispec.Descriptor{}, nil, c.wrapError(err, "reading", r, tagOrDigest)
+	}
+	c.state.pulls.count(r)
+	return d, text, nil
 }
 
 // PutManifest writes a manifest, under a tag if that is not "". If the registry does

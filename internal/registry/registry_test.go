@@ -232,6 +232,14 @@ func TestWriteAndRead(t *testing.T) {
 	if got, err := c.Manifest(t.Context(), a, manifest); err != nil || !bytes.Equal(got, text) {
 		t.Errorf("Manifest() = %q, %v", got, err)
 	}
+	if d, got, err := c.Fetch(t.Context(), a, "v1"); err != nil || d.Digest != manifest.Digest || !bytes.Equal(got, text) {
+		t.Errorf("Fetch() = %s, %q, %v", d.Digest, got, err)
+	}
+	for _, name := range []string{"v2", "not a tag"} {
+		if _, _, err := c.Fetch(t.Context(), a, name); err == nil || (name == "v2") != errors.Is(err, ErrNotFound) {
+			t.Errorf("Fetch(%q): error %v", name, err)
+		}
+	}
 	referrer := fakeregistry.PushReferrer(t, a+":v1", fakeregistry.Image(t, "unknown"))
 	if got, err := c.Referrers(t.Context(), a, manifest); err != nil || len(got) != 1 || got[0].Digest.String() != referrer {
 		t.Errorf("Referrers() = %v, %v, want %s", got, err, referrer)

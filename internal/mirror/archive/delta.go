@@ -177,6 +177,10 @@ func (b *deltaTarget) Resolve(ctx context.Context, repository, tagOrDigest strin
 	return b.registry.Resolve(ctx, repository, tagOrDigest)
 }
 
+func (b *deltaTarget) Fetch(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, []byte, error) {
+	return b.registry.Fetch(ctx, repository, tagOrDigest)
+}
+
 func (b *deltaTarget) Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error) {
 	return b.registry.Manifest(ctx, repository, d)
 }
