@@ -102,3 +102,40 @@ func TestImagesOfAChart(t *testing.T) {
 		}
 	}
 }
+
+// A chart whose components are off is no reason to be content, whatever the command.
+func TestAChartWithoutImagesFailsEveryCommand(t *testing.T) {
+	testdata := filepath.Join("..", "..", "internal", "catalog", "chart", "testdata")
+	off := []string{"--chart", filepath.Join(testdata, "agent"), "--chart", filepath.Join(testdata, "halfdone"), "--chart-set", "tags.node=false"}
+	for name, args := range map[string][]string{
+		"images":           {"images"},
+		"images -o lock":   {"images", "-o", "lock"},
+		"mirror":           {"mirror"},
+		"mirror --dry-run": {"mirror", "--dry-run"},
+		"check":            {"check"},
+		"export":           {"export", "--to", filepath.Join(t.TempDir(), "x.tar")},
+	} {
+		args = append(args, "--registry", ecr)
+		if name != "images" && name != "images -o lock" {
+			args = append(args, "--lock", filepath.Join(t.TempDir(), "lock.yaml"))
+		}
+		code, stdout, stderr := call(t, nil, "", append(args, off...)...)
+		if code != 1 || stdout != "" || !strings.Contains(stderr, "part is off: set tags.node=true") || !strings.Contains(stderr, "renders no image: switch its components on, for instance with --chart-set tags.node=true") {
+			t.Errorf("%s: code %d, stdout %q, stderr %q", name, code, stdout, stderr)
+		}
+	}
+}
+
+func TestImagesOfSeveralCharts(t *testing.T) {
+	testdata := filepath.Join("..", "..", "internal", "catalog", "chart", "testdata")
+	code, stdout, stderr := call(t, nil, "", "images", "--registry", ecr, "-o", "sources", "--chart", filepath.Join(testdata, "agent"), "--chart", filepath.Join(testdata, "schema"),
+		"--chart-set", "castai.clusterID=x")
+	if code != 0 || !strings.Contains(stdout, "library/agent:v1.2.0\n") || !strings.Contains(stdout, "library/busybox:1\n") {
+		t.Errorf("code %d, %s%s", code, stdout, stderr)
+	}
+	for _, args := range [][]string{{"--chart", "a@1", "--version", "2"}, {"--chart", "a", "--chart", "b", "--version", "2"}} {
+		if code, _, stderr := call(t, nil, "", append([]string{"check", "--registry", ecr}, args...)...); code != 2 || !strings.Contains(stderr, "--version 2") {
+			t.Errorf("%v: code %d, %s", args, code, stderr)
+		}
+	}
+}
