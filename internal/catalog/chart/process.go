@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// The exit codes of a process that stopped itself at a limit.
+// The exit codes of a process that stopped itself: at a limit, or at a signal.
 const (
-	exitMemory = 101
-	exitTime   = 102
+	exitMemory   = 101
+	exitTime     = 102
+	exitCanceled = 103
 )
 
 const (
@@ -91,16 +92,16 @@ func crash(stderr string) string {
 }
 
 // Serve runs the job that in has, and writes the result to out. It calls exit if the
-// job reaches its limits of memory or time.
+// job reaches its limits of memory or time, or if ctx ends.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, exit func(code int)) error {
 	var j job
 	if err := json.NewDecoder(in).Decode(&j); err != nil {
 		return fmt.Errorf("read the chart to render from standard input: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
 	debug.SetMemoryLimit(j.Limits.Memory * 3 / 4) // the garbage collector works harder from here on
-	go j.Limits.enforce(ctx, exit)
+	go j.Limits.enforce(ctx, done, exit)
 
 	var r response
 	rendered, err := j.run(ctx)
@@ -112,14 +113,18 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, exit func(code int)
 	return json.NewEncoder(out).Encode(r)
 }
 
-// enforce watches memory and time until ctx ends.
-func (l limits) enforce(ctx context.Context, exit func(code int)) {
+// enforce watches memory, time and ctx until the job is done. A template does not
+// end with a context, so that only the end of the process stops it.
+func (l limits) enforce(ctx context.Context, done <-chan struct{}, exit func(code int)) {
 	timeout, tick := time.NewTimer(l.Time), time.NewTicker(checkInterval)
 	defer timeout.Stop()
 	defer tick.Stop()
 	for {
 		select {
+		case <-done:
+			return
 		case <-ctx.Done():
+			exit(exitCanceled)
 			return
 		case <-timeout.C:
 			exit(exitTime)

@@ -205,16 +205,20 @@ func TestServeRejectsWhatIsNoJob(t *testing.T) {
 // A process that is called with limits that it exceeds at once ends itself, whatever
 // it does.
 func TestLimitsEndTheProcess(t *testing.T) {
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
 	for name, tc := range map[string]struct {
+		ctx    context.Context
 		limits limits
 		want   int
 	}{
-		"memory": {limits{Memory: 1, Time: time.Hour}, exitMemory},
-		"time":   {limits{Memory: 1 << 40}, exitTime},
+		"memory":   {t.Context(), limits{Memory: 1, Time: time.Hour}, exitMemory},
+		"time":     {t.Context(), limits{Memory: 1 << 40}, exitTime},
+		"a signal": {canceled, limits{Memory: 1 << 40, Time: time.Hour}, exitCanceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			codes := make(chan int, 1)
-			tc.limits.enforce(t.Context(), func(code int) { codes <- code })
+			tc.limits.enforce(tc.ctx, nil, func(code int) { codes <- code })
 			if got := <-codes; got != tc.want {
 				t.Errorf("exit code %d, want %d", got, tc.want)
 			}
