@@ -119,6 +119,7 @@ func TestManifests(t *testing.T) {
 		"a file and standard input":              {stdin: pod, args: []string{"-f", "-", "-f", write(t, "pod.yaml", pod)}, stdout: rewritten + "---\n" + rewritten},
 		"a folder":                               {args: []string{"-f", filepath.Dir(write(t, "pod.yaml", pod))}, stdout: rewritten},
 		"the second of two is not readable":      {stdin: "a: [", args: []string{"-f", write(t, "pod.yaml", pod), "-f", "-"}, code: 1, stderr: "standard input:1: not YAML"},
+		"nothing on standard input":              {stdin: "\n", args: []string{"-f", "-"}, code: 1, stderr: "standard input is empty: check the command that writes it"},
 		"standard input twice":                   {stdin: pod, args: []string{"-f", "-", "-f", "-"}, code: 2, stderr: "standard input can be read once"},
 		"a template":                             {stdin: "kind: Pod\nspec: {containers: [{image: '{{ .image }}'}]}\n", args: []string{"-f", "-"}, code: 3, stdout: "kind: Pod\nspec: {containers: [{image: '{{ .image }}'}]}\n", stderr: "render it first"},
 		"no workload, as a list":                 {stdin: "kind: ConfigMap\n", args: []string{"-f", "-", "-o", "json"}, stdout: "[]\n", stderr: "standard input: no pod and no object with a pod template in it"},

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -126,6 +127,9 @@ func (f *rewriteFlags) rewriteManifests(c *cobra.Command, rules *rewrite.Rules) 
 	founds := make([]manifest.Found, len(inputs))
 	changes := []manifest.Change{}
 	for i, input := range inputs {
+		if len(inputs) == 1 && f.files[0] == "-" && len(bytes.TrimSpace(input.Text)) == 0 {
+			return 0, fmt.Errorf("-f -: %s is empty: check the command that writes it", input.Name)
+		}
 		text, found, err := manifest.Rewrite(input.Name, input.Text, rules)
 		if err != nil {
 			return 0, err
