@@ -44,6 +44,7 @@ func TestDockerLogins(t *testing.T) {
 		"token":   `echo '{"Username":"<token>","Secret":"secret-1"}'`,
 		"empty":   `echo 'credentials not found in native keychain'; exit 1`,
 		"failing": `echo 'secret-1'; exit 1`,
+		"noisy":   `echo 'update available' >&2; echo '{"Username":"helped","Secret":"secret-1"}'`,
 		"chatty":  `echo 'secret-1: update available'; echo '{"Username":"helped","Secret":"secret-1"}'`,
 	}
 	for name, tc := range map[string]struct {
@@ -69,6 +70,7 @@ func TestDockerLogins(t *testing.T) {
 		"a missing store":             {`{"credsStore":"absent","auths":{"r.example":{"auth":"%s"}}}`, auth.Credential{Username: "user", Password: "pass:word"}, ""},
 		"a missing store alone":       {`{"credsStore":"absent"}`, auth.EmptyCredential, "docker-credential-absent cannot be run"},
 		"a failing helper":            {`{"credHelpers":{"r.example":"failing"}}`, auth.EmptyCredential, "docker-credential-failing failed"},
+		"messages on standard error":  {`{"credHelpers":{"r.example":"noisy"}}`, auth.Credential{Username: "helped", Password: "secret-1"}, ""},
 		"a chatty helper":             {`{"credHelpers":{"r.example":"chatty"}}`, auth.EmptyCredential, "docker-credential-chatty printed something other than credentials to standard output"},
 		"an entry without a colon":    {`{"auths":{"r.example":{"auth":"` + basic("secret-1") + `"}}}`, auth.EmptyCredential, "the entry of r.example is not valid"},
 		"an entry that is not base64": {`{"auths":{"r.example":{"auth":"secret-1!"}}}`, auth.EmptyCredential, "the entry of r.example is not valid"},

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,6 +30,7 @@ func (t *protocolTransport) RoundTrip(req *http.Request) (*http.Response, error)
 		return nil, err
 	}
 	resp.Request = req // as net/http does; a retry sent a copy
+	decompress(resp)
 	switch isManifest := strings.Contains(req.URL.Path, "/manifests/"); {
 	case resp.StatusCode >= http.StatusBadRequest:
 		if resp.StatusCode == http.StatusUnauthorized {
@@ -120,3 +122,33 @@ func withLength(resp *http.Response) (*http.Response, error) {
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
 	return resp, nil
 }
+
+// decompress undoes a compression in transit, which the client does not ask for, but
+// some registries and proxies apply: https://github.com/oras-project/oras-go/issues/1176.
+// A digest is that of the stored content.
+func decompress(resp *http.Response) {
+	if !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") || resp.StatusCode == http.StatusPartialContent || resp.Request.Method == http.MethodHead {
+		return
+	}
+	resp.Header.Del("Content-Encoding")
+	resp.Header.Del("Content-Length")
+	resp.ContentLength = -1
+	resp.Body = &gzipBody{compressed: resp.Body}
+}
+
+// gzipBody decompresses a body from its first read on.
+type gzipBody struct {
+	compressed io.ReadCloser
+	reader     *gzip.Reader
+}
+
+func (b *gzipBody) Read(p []byte) (n int, err error) {
+	if b.reader == nil {
+		if b.reader, err = gzip.NewReader(b.compressed); err != nil {
+			return 0, err
+		}
+	}
+	return b.reader.Read(p)
+}
+
+func (b *gzipBody) Close() error { return b.compressed.Close() }

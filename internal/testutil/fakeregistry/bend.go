@@ -3,6 +3,7 @@
 package fakeregistry
 
 import (
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -116,6 +117,18 @@ func chunked(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	w.WriteHeader(response.Code)
 	_ = http.NewResponseController(w).Flush() // before the length is known
 	_, _ = w.Write(response.Body.Bytes())
+}
+
+// compress compresses content in transit, whether or not the client accepts it.
+func compress(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	response := record(withoutRange(r), next)
+	response.Header().Del("Content-Length")
+	response.Header().Set("Content-Encoding", "gzip")
+	maps.Copy(w.Header(), response.Header())
+	w.WriteHeader(response.Code)
+	z := gzip.NewWriter(w)
+	_, _ = z.Write(response.Body.Bytes())
+	_ = z.Close() // an error means that the client has gone
 }
 
 func busy(status int, retryAfter string) Fault {
