@@ -162,7 +162,7 @@ func TestInstall(t *testing.T) {
 		},
 		"host network":                         {args: []string{"--registry", ecr, "--overlay", "host-network"}, want: []string{"hostNetwork: true", "--listen=:19443"}, not: []string{"NetworkPolicy"}},
 		"both overlays":                        {args: []string{"--registry", ecr, "--overlay", "host-network,cert-manager"}, want: []string{"hostNetwork: true", "inject-ca-from"}},
-		"another image, policy, count":         {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, want: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"port: 443\n  failurePolicy: Fail"}},
+		"another image, policy, count":         {args: []string{"--registry", ecr, "--image", "registry.example.com/w:1", "--failure-policy", "Ignore", "--replicas", "3"}, want: []string{"image: registry.example.com/w:1", "failurePolicy: Ignore", "replicas: 3"}, not: []string{"failurePolicy: Fail\n  matchConditions:\n  - expression: |-"}},
 		"the policy engine: nothing that runs": {args: []string{"--registry", ecr, "--engine", "policy"}, want: []string{"kind: MutatingAdmissionPolicy\n", "kind: ValidatingAdmissionPolicy\n", "- Warn", "failurePolicy: Ignore"}, not: []string{"kind: Deployment", "kind: Namespace", "kind: MutatingWebhookConfiguration", "REGISTRY"}},
 		"the policy engine by configuration":   {args: []string{"--config", config, "--engine", "policy", "--failure-policy", "Fail"}, want: []string{"- castai-omni", `'{"quay.io/acme":""}'`, "failurePolicy: Fail"}},
 		"a guard that denies":                  {args: []string{"--registry", ecr, "--guard", "deny"}, want: []string{"- Deny\n  - Audit"}, not: []string{"- Warn"}},

@@ -60,7 +60,9 @@ type Config struct {
 	// PolicyBindings and GuardBindings are the bindings of the two policies.
 	PolicyBindings []*admissionv1.MutatingAdmissionPolicyBinding
 	GuardBindings  []*admissionv1.ValidatingAdmissionPolicyBinding
-	Names          Names
+	// AccountPolicy confines the webhook's service account.
+	AccountPolicy *admissionv1.ValidatingAdmissionPolicy
+	Names         Names
 }
 
 // Names are the names of the installed objects.
@@ -139,6 +141,9 @@ func (k *checker) webhookChecks(api []string) []doctor.Check {
 		{Group: Group, Name: "rbac", Needs: needs("replicas"), Run: k.rbac,
 			What: "the webhook has permission to store its CA and to publish it",
 			Why:  "otherwise the next renewal of the certificate fails"},
+		{Group: Group, Name: "account-policy", Needs: needs("replicas"), Run: k.accountPolicy,
+			What: "a policy limits the webhook's service account to caBundle",
+			Why:  "otherwise its token suffices to read and change all objects that clients send to the API server"},
 		{Group: Group, Name: "ca-secret", Needs: needs("replicas"), Run: k.caSecret,
 			What: "the Secret for the webhook's CA exists",
 			Why:  "the webhook has no permission to create it; without it the next replica gets no certificate"},

@@ -89,6 +89,7 @@ func TestChecksWithoutPermissionAreUnknown(t *testing.T) {
 	}
 	config.Rules, config.Expected = rules, &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "zz"}}
 	config.Policy = &admissionv1.MutatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "policy"}}
+	config.AccountPolicy = &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "account"}}
 	config.Guard = &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "guard"}}
 	for _, config.Engine = range []Engine{Webhook, Policy} {
 		results, err := doctor.Run(t.Context(), Checks(config), doctor.Options{})

@@ -186,7 +186,7 @@ func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
 
 func (s *Suite) clusterChecks() []doctor.Check {
 	checks := cluster.Checks(cluster.Config{
-		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, Engine: s.engine,
+		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, AccountPolicy: s.bundle.accountPolicy, Engine: s.engine,
 		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings,
 		Names: cluster.Names{
 			Namespace: s.namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
@@ -204,6 +204,7 @@ type bundle struct {
 	configuration  *admissionv1.MutatingWebhookConfiguration
 	policy         *admissionv1.MutatingAdmissionPolicy
 	guard          *admissionv1.ValidatingAdmissionPolicy
+	accountPolicy  *admissionv1.ValidatingAdmissionPolicy
 	policyBindings []*admissionv1.MutatingAdmissionPolicyBinding
 	guardBindings  []*admissionv1.ValidatingAdmissionPolicyBinding
 	image          string // of the Deployment
@@ -229,8 +230,11 @@ func render(rules *rewrite.Rules, config []byte, namespace string) (b bundle, er
 			case *admissionv1.MutatingAdmissionPolicyBinding:
 				b.policyBindings = append(b.policyBindings, o)
 			case *admissionv1.ValidatingAdmissionPolicy:
-				if o.Name == deploy.GuardName {
+				switch o.Name {
+				case deploy.GuardName:
 					b.guard = o
+				case deploy.AccountPolicyName:
+					b.accountPolicy = o
 				}
 			case *admissionv1.ValidatingAdmissionPolicyBinding: // the same in both bundles
 				if o.Spec.PolicyName == deploy.GuardName && engine == deploy.Webhook {
@@ -241,7 +245,7 @@ func render(rules *rewrite.Rules, config []byte, namespace string) (b bundle, er
 			}
 		}
 	}
-	if b.configuration == nil || b.policy == nil || b.guard == nil || b.image == "" {
+	if b.configuration == nil || b.policy == nil || b.guard == nil || b.accountPolicy == nil || b.image == "" {
 		return b, errors.New("the install bundle is incomplete")
 	}
 	return b, nil

@@ -63,13 +63,17 @@ func (h *Harness) start(ctx context.Context, log io.Writer) (err error) {
 	if h.Client, err = kubernetes.NewForConfig(config); err != nil {
 		return err
 	}
-	if h.Kubelet, err = kubelet.Start(ctx, kubelet.Config{
-		Client: h.Client, Namespace: deploy.Namespace, Program: h.program, Kubeconfig: h.WriteKubeconfig,
+	h.Kubelet, err = h.StartKubelet(ctx, deploy.Namespace, log)
+	return err
+}
+
+// StartKubelet starts a node that runs the pods of another namespace. It has the same
+// addresses, so the pods of the one must be gone before those of the other come.
+func (h *Harness) StartKubelet(ctx context.Context, namespace string, log io.Writer) (*kubelet.Kubelet, error) {
+	return kubelet.Start(ctx, kubelet.Config{
+		Client: h.Client, Namespace: namespace, Program: h.program, Kubeconfig: h.WriteKubeconfig,
 		Addresses: h.Addresses, Dir: h.dir, Log: log,
-	}); err != nil {
-		return err
-	}
-	return nil
+	})
 }
 
 // program is what is in the image that the Deployment names: what was built
