@@ -15,6 +15,8 @@ import (
 
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	"github.com/slok/kubewebhook/v2/pkg/webhook"
+
+	"github.com/castai/privatelink-webhook/internal/jsonscan"
 )
 
 // handler serves admission reviews over HTTP with a kubewebhook Webhook.
@@ -23,6 +25,7 @@ type handler struct {
 	metrics *Metrics
 	log     *slog.Logger
 	bodies  *bodies
+	readers jsonscan.Pool
 }
 
 // HandlerConfig configures NewHandler. Patcher and Metrics are required.
@@ -115,7 +118,7 @@ func (h *handler) answer(ctx context.Context, body []byte) (answer []byte, refus
 				Warnings: []string{"privatelink: internal error, images not rewritten; see the log of privatelink-webhook"}})
 		}
 	}()
-	review, err := decodeReview(body)
+	review, err := decodeReview(&h.readers, body)
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, "malformed", err.Error()}
 	}

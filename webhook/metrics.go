@@ -131,7 +131,7 @@ const otherSource = "other"
 func sources() []string {
 	return []string{
 		"us-docker.pkg.dev", "us-east4-docker.pkg.dev", "ghcr.io", "docker.io", "registry.k8s.io",
-		"k8s.gcr.io", "gcr.io", "quay.io", "nvcr.io",
+		"k8s.gcr.io", "gcr.io", "quay.io", "nvcr.io", "public.ecr.aws",
 	}
 }
 

@@ -17,9 +17,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	admissionv1 "k8s.io/api/admission/v1"
 
+	"github.com/castai/privatelink-webhook/internal/jsonscan"
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
@@ -206,6 +208,7 @@ func FuzzReview(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m := NewMetrics("test")
 		h := newHandler(mutator{fixed(testPatcher(t)), m, slog.New(slog.DiscardHandler)}, m, slog.New(slog.DiscardHandler))
+		checkDecoding(t, body)
 		given := bytes.Clone(body)
 		answer, refused := h.answer(t.Context(), body)
 		if !bytes.Equal(given, body) {
@@ -220,4 +223,31 @@ func FuzzReview(f *testing.F) {
 		responseIn(t, answer)
 		expectMetrics(t, m, map[string]float64{"privatelink_panics_total": 0})
 	})
+}
+
+// checkDecoding holds that the strict decoder finds what the quick one finds.
+func checkDecoding(t *testing.T, body []byte) (isQuick bool) {
+	t.Helper()
+	got, err := decodeQuickly(new(jsonscan.Pool), body)
+	if err != nil {
+		return false
+	}
+	want, err := decodeStrictly(body)
+	if err != nil {
+		t.Fatalf("decoded, but the library says %v", err)
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(span{})); diff != "" {
+		t.Fatalf("-strictly +quickly:\n%s", diff)
+	}
+	return true
+}
+
+func TestReviewsAreDecodedQuickly(t *testing.T) {
+	for name, pod := range corpus.Pods() {
+		r := podRequest("1", "UPDATE", "")
+		r.Object, r.OldObject, r.DryRun = pod, pod, true
+		if !checkDecoding(t, review(r)) && name != "unicode-escapes" {
+			t.Errorf("%s is left to the library", name)
+		}
+	}
 }

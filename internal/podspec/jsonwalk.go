@@ -9,66 +9,101 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// readObject calls f for each name of the next value, with the decoder at the
-// name's value, which f must read or skip. The bytes of the name are valid only
-// until then: a string for each name of a pod would be most of the garbage of a
-// review. A null is an absent object, as everywhere in Kubernetes.
-func readObject(d *jsontext.Decoder, f func(name []byte) error) error {
-	t, err := d.ReadToken()
-	if err != nil || t.Kind() == 'n' {
-		return err
-	}
-	if t.Kind() != '{' {
-		return fmt.Errorf("want an object, have %s", t.Kind())
-	}
-	for d.PeekKind() != '}' {
-		name, err := readBytes(d)
-		if err != nil {
-			return err
-		}
-		if err := f(name); err != nil {
-			return err
-		}
-	}
-	_, err = d.ReadToken()
-	return err
+// source is a JSON text that is read from the start to the end, as described at
+// jsonscan.Reader, which reads what API servers write. A library reads all of JSON,
+// and decides on everything else.
+//
+// The byte slices are valid only until the source is used again: a string for each
+// name of a pod would be most of the garbage of a review. A null is an object or an
+// array without content, or an empty string, as everywhere in Kubernetes.
+type source interface {
+	Object()
+	Array()
+	Next() bool
+	Name() []byte
+	Text() []byte
+	Skip()
+	Kind() byte
+	Offset() int
+	Err() error
 }
 
-// readArray calls f for each item of the next value; null stands for no items.
-func readArray(d *jsontext.Decoder, f func(index int) error) error {
-	t, err := d.ReadToken()
-	if err != nil || t.Kind() == 'n' {
-		return err
+// library is the source that is strict and has errors with positions.
+type library struct {
+	*jsontext.Decoder
+	open []jsontext.Kind // '{', '[', or 'n' for a null in their place
+	name []byte
+	err  error
+}
+
+func (l *library) Err() error   { return l.err }
+func (l *library) Name() []byte { return l.name }
+func (l *library) Offset() int  { return int(l.InputOffset()) }
+func (l *library) Object()      { l.begin('{', "an object") }
+func (l *library) Array()       { l.begin('[', "an array") }
+
+func (l *library) Kind() byte {
+	if l.err != nil {
+		return 0
 	}
-	if t.Kind() != '[' {
-		return fmt.Errorf("want an array, have %s", t.Kind())
+	return byte(l.PeekKind())
+}
+
+func (l *library) Skip() {
+	if l.err == nil {
+		l.err = l.SkipValue()
 	}
-	for i := 0; d.PeekKind() != ']'; i++ {
-		if err := f(i); err != nil {
-			return err
+}
+
+func (l *library) begin(kind jsontext.Kind, what string) {
+	if l.err != nil {
+		return
+	}
+	t, err := l.ReadToken()
+	if l.err = err; err != nil {
+		return
+	}
+	if t.Kind() != kind && t.Kind() != 'n' {
+		l.err = fmt.Errorf("want %s, have %s", what, t.Kind())
+		return
+	}
+	l.open = append(l.open, t.Kind())
+}
+
+func (l *library) Next() bool {
+	if l.err != nil {
+		return false
+	}
+	last := len(l.open) - 1
+	kind, next := l.open[last], l.PeekKind()
+	if kind == 'n' || next == '}' || next == ']' {
+		if l.open = l.open[:last]; kind != 'n' {
+			_, l.err = l.ReadToken()
 		}
+		return false
 	}
-	_, err = d.ReadToken()
-	return err
+	if kind == '{' {
+		l.name = l.Text()
+	}
+	return l.err == nil
 }
 
-// readString reads the next value as a string; null stands for "".
-func readString(d *jsontext.Decoder) (string, error) {
-	b, err := readBytes(d)
-	return string(b), err
-}
-
-// readBytes is readString without a copy: the result is valid until the decoder is
-// used again.
-func readBytes(d *jsontext.Decoder) ([]byte, error) {
-	v, err := d.ReadValue()
+func (l *library) Text() []byte {
+	if l.err != nil {
+		return nil
+	}
+	v, err := l.ReadValue()
 	switch {
 	case err != nil || v.Kind() == 'n':
-		return nil, err
+		l.err = err
+		return nil
 	case v.Kind() != '"':
-		return nil, fmt.Errorf("want a string, have %s", v.Kind())
+		l.err = fmt.Errorf("want a string, have %s", v.Kind())
+		return nil
 	}
-	return unquote(v)
+	text, err := unquote(v)
+	l.err = err
+	return text
 }
 
 // unquote copies only what has escapes.

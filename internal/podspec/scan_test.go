@@ -170,6 +170,7 @@ func FuzzScan(f *testing.F) {
 		if !bytes.Equal(given, doc) {
 			t.Fatal("the pod was written to")
 		}
+		checkQuick(t, s, doc)
 		want, wrong := walk(s, doc)
 		if (err == nil) != (wrong == nil) {
 			t.Fatalf("Scan: %v, walk: %v", err, wrong)
@@ -185,6 +186,31 @@ func FuzzScan(f *testing.F) {
 			t.Errorf("metadata (-walk +scan):\n%s", diff)
 		}
 	})
+}
+
+// checkQuick holds that the library finds what the quick scan finds.
+func checkQuick(t *testing.T, s *Scanner, doc []byte) (isQuick bool) {
+	t.Helper()
+	got, err := s.scanQuickly(doc)
+	if err != nil {
+		return false
+	}
+	want, err := s.scanStrictly(doc)
+	if err != nil {
+		t.Fatalf("scanned, but the library says %v", err)
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ImageField{})); diff != "" {
+		t.Errorf("-library +quick:\n%s", diff)
+	}
+	return true
+}
+
+func TestPodsAreScannedQuickly(t *testing.T) {
+	for name, pod := range corpus.Pods() {
+		if !checkQuick(t, scanner(), pod) && name != "unicode-escapes" {
+			t.Errorf("%s is left to the library", name)
+		}
+	}
 }
 
 // walk is Scan by other means.

@@ -60,7 +60,7 @@ var tiers = [][]row{
 		{"internal/mirror", []string{"internal/mirror/lock", "internal/registry", "internal/rewrite"}},
 		{"internal/mirror/lock", []string{"internal/rewrite"}},
 		{"internal/manifest", []string{"internal/podspec", "internal/rewrite", "internal/terminal"}},
-		{"webhook", []string{"internal/jsonpatch", "internal/podspec", "internal/rewrite"}},
+		{"webhook", []string{"internal/jsonpatch", "internal/jsonscan", "internal/podspec", "internal/rewrite"}},
 		{"internal/cel", []string{"internal/podspec", "internal/rewrite"}},
 	},
 	{ // what they are built on
@@ -68,8 +68,9 @@ var tiers = [][]row{
 		{"internal/registry", []string{"internal/rewrite"}},
 		{"certs", nil},
 		{"internal/rewrite", nil},
-		{"internal/podspec", nil},
+		{"internal/podspec", []string{"internal/jsonscan"}},
 		{"internal/jsonpatch", nil},
+		{"internal/jsonscan", nil},
 	},
 	{ // the command line
 		{"internal/kubeconfig", []string{"internal/exitcode"}},
@@ -87,7 +88,7 @@ var onlyIn = map[string][]string{
 	"github.com/prometheus/client_golang":    {"webhook"},
 	"github.com/aws/aws-sdk-go-v2":           {"internal/registry/awsecr", "internal/doctor/awsapi", "internal/doctor/network", "internal/doctor/identity"},
 	"github.com/google/go-containerregistry": {"internal/tools/ociimage"},
-	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec"},
+	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec", "internal/jsonscan"},
 	"helm.sh/helm":                           {"internal/catalog/chart"},
 	"k8s.io/apiserver":                       {"internal/explain"},
 	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/doctor/suite", "internal/status", "internal/kubeconfig", "internal/mirror/prune", "cmd/privatelink-webhook"},
