@@ -3,7 +3,7 @@
 package webhook
 
 import (
-	jsonv1 "encoding/json"
+	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -174,14 +174,25 @@ func readSpan(text *jsonscan.Reader) span {
 	return span{end - int64(len(v)), end}
 }
 
-// encodeResponse writes the answer that kubewebhook would write, with the same
-// API types.
-func encodeResponse(r *model.MutatingAdmissionResponse) ([]byte, error) {
-	patchType := admissionv1.PatchTypeJSONPatch
-	return jsonv1.Marshal(admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{Kind: "AdmissionReview", APIVersion: reviewVersion},
-		Response: &admissionv1.AdmissionResponse{
-			UID: types.UID(r.ID), Allowed: true, Warnings: r.Warnings, Patch: r.JSONPatchPatch, PatchType: &patchType,
-		},
-	})
+// encodeResponse writes an AdmissionReview v1 with the fields that the API server
+// reads of a mutating webhook.
+func encodeResponse(r *model.MutatingAdmissionResponse) []byte {
+	b := make([]byte, 0, 512+base64.StdEncoding.EncodedLen(len(r.JSONPatchPatch)))
+	b = append(b, `{"kind":"AdmissionReview","apiVersion":"`+reviewVersion+`","response":{"uid":`...)
+	b, _ = jsontext.AppendQuote(b, r.ID) // the only error is of invalid UTF-8, which is replaced
+	b = append(b, `,"allowed":true,"patch":"`...)
+	b = base64.StdEncoding.AppendEncode(b, r.JSONPatchPatch)
+	b = append(b, `","patchType":"JSONPatch"`...)
+	for i, w := range r.Warnings {
+		if i == 0 {
+			b = append(b, `,"warnings":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b, _ = jsontext.AppendQuote(b, w)
+	}
+	if len(r.Warnings) > 0 {
+		b = append(b, ']')
+	}
+	return append(b, "}}"...)
 }

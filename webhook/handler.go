@@ -114,8 +114,8 @@ func (h *handler) answer(ctx context.Context, body []byte) (answer []byte, refus
 			h.metrics.panics.Inc()
 			h.metrics.reviewed("other", "panic")
 			h.log.Error("panic recovered, pod allowed unchanged; please report this", "uid", uid, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			answer, refused = h.encode(&model.MutatingAdmissionResponse{ID: uid, JSONPatchPatch: noPatch,
-				Warnings: []string{"privatelink: internal error, images not rewritten; see the log of privatelink-webhook"}})
+			answer, refused = encodeResponse(&model.MutatingAdmissionResponse{ID: uid, JSONPatchPatch: noPatch,
+				Warnings: []string{"privatelink: internal error, images not rewritten; see the log of privatelink-webhook"}}), nil
 		}
 	}()
 	review, err := decodeReview(&h.readers, body)
@@ -128,15 +128,7 @@ func (h *handler) answer(ctx context.Context, body []byte) (answer []byte, refus
 	if err != nil {
 		return nil, &refusal{http.StatusInternalServerError, "malformed", err.Error()}
 	}
-	return h.encode(response.(*model.MutatingAdmissionResponse))
-}
-
-func (h *handler) encode(r *model.MutatingAdmissionResponse) ([]byte, *refusal) {
-	answer, err := encodeResponse(r)
-	if err != nil {
-		return nil, &refusal{http.StatusInternalServerError, "malformed", err.Error()}
-	}
-	return answer, nil
+	return encodeResponse(response.(*model.MutatingAdmissionResponse)), nil
 }
 
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, why refusal) {

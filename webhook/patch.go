@@ -4,7 +4,6 @@ package webhook
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -131,11 +130,11 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 		report.Skipped = SkippedStaticPod
 		return noPatch, report
 	}
-	ops := p.replace(seen.Images, &report, func(i podspec.ImageField) bool { return i.List != ephemeral })
-	if len(ops) > 0 && seen.HasMetadata {
-		ops = append(ops, p.record(seen, report)...)
+	patch := p.replace(seen.Images, &report, func(i podspec.ImageField) bool { return i.List != ephemeral })
+	if !patch.IsEmpty() && seen.HasMetadata {
+		p.record(seen, report, &patch)
 	}
-	return encode(ops), report
+	return patch.Patch(), report
 }
 
 // Update returns the JSON patch for an update of a pod, like Create. A reference
@@ -190,7 +189,8 @@ func (p *Patcher) update(pod, old []byte, compare func(before []podspec.ImageFie
 		report.Skipped = SkippedStaticPod
 		return noPatch, report
 	}
-	return encode(p.replace(seen.Images, &report, compare(before.Images))), report
+	patch := p.replace(seen.Images, &report, compare(before.Images))
+	return patch.Patch(), report
 }
 
 // fieldValue is a reference and its field, by names instead of positions. It is
@@ -212,8 +212,8 @@ func isStatic(p podspec.Pod) bool {
 
 const ephemeral = "ephemeralContainers"
 
-func (p *Patcher) replace(images []podspec.ImageField, report *Report, wanted func(podspec.ImageField) bool) (ops []jsonpatch.Operation) {
-	report.Images, ops = make([]Change, 0, len(images)), make([]jsonpatch.Operation, 0, len(images)+1)
+func (p *Patcher) replace(images []podspec.ImageField, report *Report, wanted func(podspec.ImageField) bool) (patch jsonpatch.Builder) {
+	report.Images = make([]Change, 0, len(images))
 	for _, image := range images {
 		if !wanted(image) {
 			continue
@@ -221,17 +221,17 @@ func (p *Patcher) replace(images []podspec.ImageField, report *Report, wanted fu
 		result := p.cache.get(image)
 		report.Images = append(report.Images, Change{image, result})
 		if result.Changed() {
-			ops = append(ops, jsonpatch.Replace(image.Pointer(), result.Target))
+			patch.Replace(image.Pointer(), result.Target)
 		}
 	}
-	return ops
+	return patch
 }
 
 // record adds the annotation. An entry of an earlier invocation is kept if the
 // rules map it to the current image; an entry that came with a copied manifest is
 // not, and is not used for anything else. If the annotations of the pod would
 // become too large, none is added.
-func (p *Patcher) record(pod podspec.Pod, report Report) []jsonpatch.Operation {
+func (p *Patcher) record(pod podspec.Pod, report Report, patch *jsonpatch.Builder) {
 	earlier, _ := pod.OriginalImages() // users can write anything into it
 	originals, size, dropped := make(map[string]string, len(report.Images)), 0, 0
 	for _, c := range report.Images {
@@ -251,22 +251,14 @@ func (p *Patcher) record(pod podspec.Pod, report Report) []jsonpatch.Operation {
 	if dropped > 0 {
 		originals["..."] = fmt.Sprintf("%d more", dropped)
 	}
-	value, _ := json.Marshal(originals) // strings only: cannot fail
+	value := string(jsonpatch.AppendObject(nil, originals))
 	switch {
 	case pod.AnnotationsSize+len(OriginalImages)+len(value) > maxAnnotations:
-		return nil
 	case !pod.HasAnnotations:
-		return []jsonpatch.Operation{jsonpatch.Add("/metadata/annotations", map[string]string{OriginalImages: string(value)})}
+		patch.AddObject("/metadata/annotations", map[string]string{OriginalImages: value})
+	default:
+		patch.Add("/metadata/annotations/"+jsonpatch.Escape(OriginalImages), value)
 	}
-	return []jsonpatch.Operation{jsonpatch.Add("/metadata/annotations/"+jsonpatch.Escape(OriginalImages), string(value))}
-}
-
-func encode(ops []jsonpatch.Operation) []byte {
-	if len(ops) == 0 {
-		return noPatch
-	}
-	patch, _ := json.Marshal(ops) // strings and a map of strings: cannot fail
-	return patch
 }
 
 func podName(p podspec.Pod) string {

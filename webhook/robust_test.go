@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/slok/kubewebhook/v2/pkg/model"
 	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/privatelink-webhook/internal/jsonscan"
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
@@ -248,6 +249,19 @@ func TestReviewsAreDecodedQuickly(t *testing.T) {
 		r.Object, r.OldObject, r.DryRun = pod, pod, true
 		if !checkDecoding(t, review(r)) && name != "unicode-escapes" {
 			t.Errorf("%s is left to the library", name)
+		}
+	}
+}
+
+func TestTheResponseIsAnAdmissionReview(t *testing.T) {
+	for _, r := range []model.MutatingAdmissionResponse{
+		{ID: "1", JSONPatchPatch: noPatch},
+		{ID: "\"<\n\u2028é", JSONPatchPatch: []byte("[\"\xff\x00\"]"), Warnings: []string{"one", "\"two\"\n"}},
+	} {
+		patchType := admissionv1.PatchTypeJSONPatch
+		want := &admissionv1.AdmissionResponse{UID: types.UID(r.ID), Allowed: true, Patch: r.JSONPatchPatch, PatchType: &patchType, Warnings: r.Warnings}
+		if diff := cmp.Diff(want, responseIn(t, encodeResponse(&r))); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
 		}
 	}
 }

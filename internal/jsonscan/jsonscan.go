@@ -50,8 +50,12 @@ type Reader struct {
 	err   error
 	depth int
 	open  [maxDepth]level
-	names [][]byte // of the objects that are open
+	names []name // of the objects that are open
 }
+
+// name is the position of a name: without pointers, it costs the garbage collector
+// nothing.
+type name struct{ start, end int }
 
 // level is an object or an array that is open.
 type level struct {
@@ -62,7 +66,6 @@ type level struct {
 
 // Reset makes the Reader read data from the start. Nothing is kept of a text before.
 func (r *Reader) Reset(data []byte) {
-	clear(r.names)
 	r.data, r.next, r.last, r.err, r.depth, r.names = data, 0, 0, nil, 0, r.names[:0]
 }
 
@@ -144,7 +147,6 @@ func (r *Reader) Next() bool {
 	}
 	l := &r.open[r.depth-1]
 	if l.end == 0 || r.take(l.end) {
-		clear(r.names[l.names:])
 		r.names = r.names[:l.names]
 		r.depth--
 		return false
@@ -164,7 +166,8 @@ func (r *Reader) Name() []byte {
 	if r.err != nil {
 		return nil
 	}
-	return r.names[len(r.names)-1]
+	last := r.names[len(r.names)-1]
+	return r.data[last.start:last.end]
 }
 
 // Text reads the next value, a string, of which it returns the content: a part of
@@ -253,32 +256,34 @@ func (r *Reader) readName(first int) {
 		return
 	}
 	start := r.next + 1
-	end := bytes.IndexByte(r.data[start:], '"')
-	if end < 0 || len(r.names)-first == maxMembers {
+	end := start
+	for ; end < len(r.data) && r.data[end] != '"'; end++ {
+		if c := r.data[end]; c < ' ' || c == '\\' || c >= utf8.RuneSelf {
+			r.fail()
+			return
+		}
+	}
+	if end == len(r.data) || r.isDuplicate(r.data[start:end], r.names[first:]) || len(r.names)-first == maxMembers {
 		r.fail()
 		return
 	}
-	name := r.data[start : start+end]
-	for _, c := range name {
-		if c < ' ' || c == '\\' || c >= utf8.RuneSelf {
-			r.fail()
-			return
-		}
-	}
-	for _, other := range r.names[first:] {
-		if bytes.Equal(other, name) {
-			r.fail()
-			return
-		}
-	}
-	r.names = append(r.names, name)
-	r.next = start + end + 1
+	r.names = append(r.names, name{start, end})
+	r.next = end + 1
 	r.last = r.next
 	if r.Kind() != ':' {
 		r.fail()
 		return
 	}
 	r.next++ // not last: Offset is the end of the name
+}
+
+func (r *Reader) isDuplicate(given []byte, others []name) bool {
+	for _, o := range others {
+		if o.end-o.start == len(given) && bytes.Equal(r.data[o.start:o.end], given) {
+			return true
+		}
+	}
+	return false
 }
 
 // quoted reads a string, with its quotes, and reports whether it has no escapes.

@@ -88,7 +88,7 @@ var onlyIn = map[string][]string{
 	"github.com/prometheus/client_golang":    {"webhook"},
 	"github.com/aws/aws-sdk-go-v2":           {"internal/registry/awsecr", "internal/doctor/awsapi", "internal/doctor/network", "internal/doctor/identity"},
 	"github.com/google/go-containerregistry": {"internal/tools/ociimage"},
-	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec", "internal/jsonscan"},
+	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec", "internal/jsonpatch", "internal/jsonscan"},
 	"helm.sh/helm":                           {"internal/catalog/chart"},
 	"k8s.io/apiserver":                       {"internal/explain"},
 	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/doctor/suite", "internal/status", "internal/kubeconfig", "internal/mirror/prune", "cmd/privatelink-webhook"},
