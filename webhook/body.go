@@ -3,7 +3,6 @@
 package webhook
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -42,11 +41,14 @@ const (
 // bodies reads the bodies of requests into buffers that it reuses.
 type bodies struct {
 	medium, large *slots
-	buffers       sync.Pool // of *bytes.Buffer, small ones
+	buffers       sync.Pool // of *[]byte with smallBody bytes
 }
 
 func newBodies() *bodies {
-	return &bodies{medium: newSlots(64), large: newSlots(1), buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+	return &bodies{medium: newSlots(64), large: newSlots(1), buffers: sync.Pool{New: func() any {
+		b := make([]byte, smallBody)
+		return &b
+	}}}
 }
 
 // read returns the body of a request. The caller calls done when it does not use
@@ -58,10 +60,9 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, done
 		return nil, nothing, tooLarge()
 	}
 	if size >= 0 && size <= smallBody {
-		buffer := b.buffers.Get().(*bytes.Buffer)
-		buffer.Reset()
-		body, refused = receive(w, r, buffer, size)
-		return body, func() { b.buffers.Put(buffer) }, refused
+		buffer := b.buffers.Get().(*[]byte)
+		body = (*buffer)[:size]
+		return body, func() { b.buffers.Put(buffer) }, fill(body, r)
 	}
 	class := b.large // also if the size is not known; the API server always says it
 	if size >= 0 && size <= mediumBody {
@@ -72,27 +73,37 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, done
 		return nil, nothing, &refusal{http.StatusServiceUnavailable, "busy", "too many large requests at once"}
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // not supported by recorders of tests
-	body, refused = receive(w, r, new(bytes.Buffer), size)
+	body, refused = receive(w, r)
 	return body, class.release, refused
 }
 
-// firstPart is what must have arrived before a buffer of the announced size is
-// allocated.
-const firstPart = 64 << 10
+// receive reads a body that has a slot. Its buffer gets the announced size only
+// after the beginning has arrived.
+func receive(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	size := r.ContentLength
+	if size < 0 {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, tooLarge()
+		}
+		return body, unreadable(err)
+	}
+	beginning := make([]byte, smallBody)
+	if refused := fill(beginning, r); refused != nil {
+		return nil, refused
+	}
+	body := make([]byte, size)
+	return body, fill(body[copy(body, beginning):], r)
+}
 
-func receive(w http.ResponseWriter, r *http.Request, into *bytes.Buffer, size int64) ([]byte, *refusal) {
-	limited := http.MaxBytesReader(w, r.Body, maxBody)
-	into.Grow(int(min(max(size, 0), firstPart)) + bytes.MinRead)
-	_, err := into.ReadFrom(io.LimitReader(limited, firstPart))
-	if err == nil && int64(into.Len()) == firstPart {
-		into.Grow(int(max(size-firstPart, 0)) + bytes.MinRead)
-		_, err = into.ReadFrom(limited)
+func fill(b []byte, r *http.Request) *refusal {
+	_, err := io.ReadFull(r.Body, b)
+	return unreadable(err)
+}
+
+func unreadable(err error) *refusal {
+	if err == nil {
+		return nil
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge()
-	}
-	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, "unreadable", "the body ended early: " + err.Error()}
-	}
-	return into.Bytes(), nil
+	return &refusal{http.StatusBadRequest, "unreadable", "the body ended early: " + err.Error()}
 }

@@ -20,8 +20,8 @@ import (
 )
 
 // ErrGaveUp is the error for text that is not JSON, or that a Reader does not
-// read: names with escapes or other characters than ASCII, escaped surrogates,
-// values that are nested deeper than 64 levels or have more than 64 members.
+// read: names with other characters than ASCII or other escapes than \" and \\,
+// escaped surrogates, values that are nested deeper than 64 levels or have more than 64 members.
 var ErrGaveUp = errors.New("JSON of another form than API servers write")
 
 const (
@@ -161,7 +161,8 @@ func (r *Reader) Next() bool {
 	return r.err == nil
 }
 
-// Name returns the name that Next has read, a part of the text.
+// Name returns the name that Next has read, a part of the text: \" and \\ are not
+// replaced.
 func (r *Reader) Name() []byte {
 	if r.err != nil {
 		return nil
@@ -249,7 +250,8 @@ func (r *Reader) take(c byte) bool {
 }
 
 // readName reads a name and the colon after it. The other names of the object are
-// those from first on.
+// those from first on. Without other escapes than \" and \\, which the names in
+// managedFields have, names are equal if their texts are equal.
 func (r *Reader) readName(first int) {
 	if r.Kind() != '"' {
 		r.fail()
@@ -258,12 +260,17 @@ func (r *Reader) readName(first int) {
 	start := r.next + 1
 	end := start
 	for ; end < len(r.data) && r.data[end] != '"'; end++ {
-		if c := r.data[end]; c < ' ' || c == '\\' || c >= utf8.RuneSelf {
+		c := r.data[end]
+		if c == '\\' && end+1 < len(r.data) && (r.data[end+1] == '"' || r.data[end+1] == '\\') {
+			end++
+			continue
+		}
+		if c < ' ' || c == '\\' || c >= utf8.RuneSelf {
 			r.fail()
 			return
 		}
 	}
-	if end == len(r.data) || r.isDuplicate(r.data[start:end], r.names[first:]) || len(r.names)-first == maxMembers {
+	if end >= len(r.data) || r.isDuplicate(r.data[start:end], r.names[first:]) || len(r.names)-first == maxMembers {
 		r.fail()
 		return
 	}
