@@ -177,7 +177,7 @@ func readSpan(text *jsonscan.Reader) span {
 // encodeResponse writes an AdmissionReview v1 with the fields that the API server
 // reads of a mutating webhook.
 func encodeResponse(r *model.MutatingAdmissionResponse) []byte {
-	b := make([]byte, 0, 512+base64.StdEncoding.EncodedLen(len(r.JSONPatchPatch)))
+	b := make([]byte, 0, 256+base64.StdEncoding.EncodedLen(len(r.JSONPatchPatch)))
 	b = append(b, `{"kind":"AdmissionReview","apiVersion":"`+reviewVersion+`","response":{"uid":`...)
 	b, _ = jsontext.AppendQuote(b, r.ID) // the only error is of invalid UTF-8, which is replaced
 	b = append(b, `,"allowed":true,"patch":"`...)

@@ -221,6 +221,9 @@ func (p *Patcher) replace(images []podspec.ImageField, report *Report, wanted fu
 		result := p.cache.get(image)
 		report.Images = append(report.Images, Change{image, result})
 		if result.Changed() {
+			if patch.IsEmpty() {
+				patch.Grow(512 + 256*len(images)) // of most patches, with the record
+			}
 			patch.Replace(image.Pointer(), result.Target)
 		}
 	}
@@ -251,7 +254,7 @@ func (p *Patcher) record(pod podspec.Pod, report Report, patch *jsonpatch.Builde
 	if dropped > 0 {
 		originals["..."] = fmt.Sprintf("%d more", dropped)
 	}
-	value := string(jsonpatch.AppendObject(nil, originals))
+	value := string(jsonpatch.AppendObject(make([]byte, 0, size+16), originals))
 	switch {
 	case pod.AnnotationsSize+len(OriginalImages)+len(value) > maxAnnotations:
 	case !pod.HasAnnotations:

@@ -29,6 +29,9 @@ func Replace(path string, value any) Operation { return Operation{"replace", pat
 // patch.
 type Builder struct{ text []byte }
 
+// Grow makes room for n more bytes.
+func (b *Builder) Grow(n int) { b.text = slices.Grow(b.text, n) }
+
 // Replace appends the operation that changes a string that exists.
 func (b *Builder) Replace(path, value string) {
 	b.begin("replace", path)
