@@ -38,6 +38,7 @@ func images() (out []string) {
 			out = append(out, row.Source)
 		}
 	}
+	out = append(out, rewrite.Placeholder, rewrite.Placeholder+":1", corpus.Registry+"/"+rewrite.Placeholder)
 	for _, host := range []string{"", "docker.io/", "index.docker.io/", "quay.io/", "quay.io/acme", "registry.k8s.io", "registry.k8s.io/", "registry.k8s.io:443/", "registry.example.com", "registry.example.com/", "registry.example.com:5000/", "ghcr.io/castai/", "ghcr.io/castai", "ghcr.io/castai/images", "us-docker.pkg.dev/castai-hub/library/", "localhost/", "localhost:5000/", "127.0.0.1:5000/", "127.0.0.1.example.com/", "[::1]:5000/"} {
 		for _, path := range []string{"", "x", "x:1", ":1", "@" + corpus.Digest, "/x", "/kept", "/kept/x:1", "/a/b/c", "prom/x:1", "/prom:1", "library/x", "acme/kept:1", "acme/kept2:1", "quay.io/x/y:1"} {
 			for _, prefix := range []string{"", corpus.Registry + "/", "registry.example.com:5000/castai/", corpus.Registry} {

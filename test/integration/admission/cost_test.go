@@ -80,9 +80,9 @@ func costOf(t *testing.T, b *explain.Bundle, pod *corev1.Pod) explain.Report {
 	return r
 }
 
-func marshal(t *testing.T, pod *corev1.Pod) []byte {
+func marshal(t *testing.T, value any) []byte {
 	t.Helper()
-	raw, err := json.Marshal(pod)
+	raw, err := json.Marshal(value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +125,51 @@ func TestAnUpdateOfALargePodIsAllowed(t *testing.T) {
 		swapped.Spec.Containers[0].Image = corpus.Registry + "/widget:v1"
 		if v := p.watch("castai-agent", swapped, old, ""); v.denied != nil && n == 100 {
 			t.Errorf("%d containers, one image private now: %.300v", n, v.denied)
+		}
+	}
+}
+
+// TestTheCostDoesNotGrowWithTheRules holds the second table of
+// docs/reference/engines.md. All rules are on the host of the images.
+func TestTheCostDoesNotGrowWithTheRules(t *testing.T) {
+	costs := map[deploy.Engine]map[int]int64{deploy.Webhook: {}, deploy.Policy: {}}
+	for _, n := range []int{20, 100, 400} {
+		c := rewrite.Config{Registry: corpus.Registry}
+		for i := range n {
+			c.Rules = append(c.Rules, rewrite.Rule{Source: fmt.Sprintf("registry.example.com/team-%d", i), Target: fmt.Sprintf("team-%d", i)})
+		}
+		rules, err := rewrite.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for engine := range costs {
+			b, err := explain.New(deploy.Options{Rules: rules, Config: marshal(t, c), Engine: engine, FailurePolicy: "Fail"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, containers := range []int{1, 100, 600} {
+				if share > 1 && containers > 100 {
+					continue
+				}
+				pod := large(containers)
+				for i := range pod.Spec.Containers {
+					pod.Spec.Containers[i].Image = fmt.Sprintf("registry.example.com/team-%d/widget:v1.22.333@%s", i%n, corpus.Digest)
+				}
+				r := costOf(t, b, pod)
+				rewritten := costOf(t, b, apply(t, marshal(t, pod), r.Patch))
+				t.Logf("%s, %d rules, %d containers: public %d, rewritten %d; guard %d", engine, n, containers, r.Cost, rewritten.Cost, r.Guard.Cost)
+				if r.NeedsAction() || rewritten.NeedsAction() {
+					t.Errorf("%s, %d rules: %d containers are too many: %s%s", engine, n, containers, r.Error, rewritten.Error)
+				}
+				if containers == 100 {
+					costs[engine][n] = r.Cost
+				}
+			}
+		}
+	}
+	for engine, of := range costs {
+		if of[400] > of[20]*11/10 {
+			t.Errorf("%s: 400 rules cost %d, 20 rules %d", engine, of[400], of[20])
 		}
 	}
 }
