@@ -35,7 +35,7 @@ func TestTheGuardReportsPublicImagesOnly(t *testing.T) {
 					if r.Outcome == rewrite.Rewritten || r.Outcome == rewrite.Unmapped && !beginsPrivate(r.Source, p.rules) {
 						public = r.Source
 					}
-					excused = excused || superfluous(r, p.rules)
+					excused = excused || superfluous(r)
 				}
 				v := p.watch("castai-agent", pod, nil, "")
 				switch alarm := len(v.warnings) > 0; {
