@@ -135,16 +135,16 @@ func TestIncompleteImages(t *testing.T) {
 }
 
 // Signatures that the users of the private registry have added are not replaced.
-func TestOwnSignaturesAreKept(t *testing.T) {
+func TestAddedSignaturesAreKept(t *testing.T) {
 	p := newPair(t, 1, 1000)
 	source, target := p.repositories()
 	tag := fakeregistry.PushSignature(t, source+":v1", artifact(t, 3))
 	p.mustRun(t, mirror.StateCopied)
 	fakeregistry.PushSignature(t, target+":v1", artifact(t, 3, 9))
-	own := fakeregistry.Digest(t, target+":"+tag)
+	added := fakeregistry.Digest(t, target+":"+tag)
 	plan := p.mustRun(t, mirror.StatePresent)
-	if got := fakeregistry.Digest(t, target+":"+tag); got != own || !slices.ContainsFunc(p.events, isWarning("--overwrite")) {
-		t.Errorf("the signature is %s, not %s; events %v", got, own, p.events)
+	if got := fakeregistry.Digest(t, target+":"+tag); got != added || !slices.ContainsFunc(p.events, isWarning("--overwrite")) {
+		t.Errorf("the signature is %s, not %s; events %v", got, added, p.events)
 	}
 	if e := p.mirror.BuildLock(p.target.Host, plan, nil).Images[0]; len(e.Referrers) != 0 {
 		t.Errorf("locked: %v", e.Referrers)
@@ -152,8 +152,8 @@ func TestOwnSignaturesAreKept(t *testing.T) {
 	// Another tag of the same image does not replace them either.
 	fakeregistry.Delete(t, p.jobs[0].Target)
 	p.mustRun(t, mirror.StateCopied)
-	if got := fakeregistry.Digest(t, target+":"+tag); got != own {
-		t.Errorf("the signature is %s, not %s", got, own)
+	if got := fakeregistry.Digest(t, target+":"+tag); got != added {
+		t.Errorf("the signature is %s, not %s", got, added)
 	}
 	p.mirror.Overwrite = true
 	p.mustRun(t, mirror.StateCopied)
