@@ -284,6 +284,7 @@ func TestErrorsOfCharts(t *testing.T) {
 		"an empty name":                    {selection.Sources{Charts: []string{one, ""}}, exitcode.Usage, "--chart is empty"},
 		"values on stdin for two":          {selection.Sources{Charts: []string{one, two}, ChartOptions: values}, exitcode.Usage, "can be read once"},
 		"values and a manifest on stdin":   {selection.Sources{Charts: []string{one}, Files: []string{"-"}, ChartOptions: values}, exitcode.Usage, "can be read once"},
+		"a chart that renders no YAML":     {selection.Sources{Charts: []string{one}, ChartOptions: chart.Options{Set: []string{"tag=x\"y"}}}, exitcode.Failed, "--chart " + one},
 		"a chart without images":           {selection.Sources{Charts: []string{none}}, exitcode.Failed, "none 1.0.0 renders no image: switch its components on"},
 		"one of two charts without images": {selection.Sources{Charts: []string{one, none}}, exitcode.Failed, "none 1.0.0 renders no image"},
 	} {

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -99,9 +100,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, exit func(code int)
 		return fmt.Errorf("read the chart to render from standard input: %w", err)
 	}
 	done := make(chan struct{})
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	defer close(done)
 	debug.SetMemoryLimit(j.Limits.Memory * 3 / 4) // the garbage collector works harder from here on
-	go j.Limits.enforce(ctx, done, exit)
+	watch.Go(func() { j.Limits.enforce(ctx, done, exit) })
 
 	var r response
 	rendered, err := j.run(ctx)

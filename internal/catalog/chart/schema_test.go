@@ -72,3 +72,16 @@ func TestSchemasOfSubcharts(t *testing.T) {
 		})
 	}
 }
+
+// FuzzSchema: whatever a schema is, validation ends with faults or an error.
+func FuzzSchema(f *testing.F) {
+	for _, s := range []string{`{"$ref": "#"}`, `{"$ref": "http://h/x#/a", "$id": "x"}`, `{"$schema": "file:///x"}`, `{"$dynamicRef": "http://h/x"}`, `{"pattern": "("}`, `[]`, `true`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, schema string) {
+		var v validator
+		if err := v.schema([]byte(schema), map[string]any{"a": map[string]any{"b": "c"}}); err != nil && len(v.faults) > 0 {
+			t.Errorf("faults %q and error %v", v.faults, err)
+		}
+	})
+}
