@@ -32,23 +32,23 @@ func (s *slots) acquire(ctx context.Context, limit time.Duration) bool {
 		s.mu.Unlock()
 		return true
 	}
-	turn := make(chan struct{})
-	s.waiting = append(s.waiting, turn)
+	granted := make(chan struct{})
+	s.waiting = append(s.waiting, granted)
 	s.mu.Unlock()
 
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	select {
-	case <-turn:
+	case <-granted:
 		return true
 	case <-timeout.C:
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.Index(s.waiting, turn)
+	i := slices.Index(s.waiting, granted)
 	if i < 0 {
-		return true // its turn came meanwhile
+		return true // granted meanwhile
 	}
 	s.waiting = slices.Delete(s.waiting, i, i+1)
 	return false
