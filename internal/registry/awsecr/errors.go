@@ -94,6 +94,9 @@ func (r *Registry) wrapError(err error, action, path string) error {
 	case registry.ErrTransient:
 		e.Fix = "check that the ECR API in " + r.host.Region + " is reachable: a VPC without internet access requires the endpoint ecr.api"
 	}
+	if codeOf(err) == limitExceeded {
+		e.Fix = "delete what is not needed, or request a higher quota from AWS"
+	}
 	return e
 }
 

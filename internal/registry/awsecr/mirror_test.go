@@ -63,6 +63,44 @@ func TestMirrorToImmutableTags(t *testing.T) {
 	}
 }
 
+// A refusal of the API concerns the images of one repository, and the others are copied.
+func TestARefusedRepositoryFailsItsImageOnly(t *testing.T) {
+	of := func(action string, batches bool) func(fakeecr.Request) bool {
+		return func(r fakeecr.Request) bool {
+			return r.Action == action && (r.Repository == "castai/image-0" || batches && r.Repository == "")
+		}
+	}
+	for name, tc := range map[string]struct {
+		fault fakeecr.Fault
+		want  string
+	}{
+		"it cannot be described":   {fakeecr.Fault{Match: of("DescribeRepositories", true), Status: 400, Code: "AccessDeniedException"}, "the role needs ecr:DescribeRepositories"},
+		"it cannot be created":     {fakeecr.Fault{Match: of("CreateRepository", false), Status: 400, Code: "AccessDeniedException"}, "the role needs ecr:CreateRepository"},
+		"there are too many":       {fakeecr.Fault{Match: of("CreateRepository", false), Status: 400, Code: "LimitExceededException"}, "request a higher quota"},
+		"its name is not accepted": {fakeecr.Fault{Match: of("CreateRepository", false), Status: 400, Code: "InvalidParameterException"}, "map it to another one"},
+		"its key cannot be used":   {fakeecr.Fault{Match: of("CreateRepository", false), Status: 400, Code: "KmsException"}, "KmsException"},
+		"its policy is refused":    {fakeecr.Fault{Match: of("SetRepositoryPolicy", false), Status: 400, Code: "AccessDeniedException"}, "was created without all of its settings"},
+		"its lifecycle is refused": {fakeecr.Fault{Match: of("PutLifecyclePolicy", false), Status: 400, Code: "InvalidParameterException"}, "was created without all of its settings"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMirrorTest(t, fakeecr.Options{}, Config{Settings: func(string) Settings { return Settings{RepositoryPolicy: "{}", LifecyclePolicy: "{}"} }})
+			m.target.Inject(tc.fault)
+			plan := m.planAndRun(t)
+			if i := plan.Items[0]; i.State != mirror.StateFailed || !strings.Contains(fmt.Sprint(i.Err), tc.want) {
+				t.Errorf("%s: %s %v, want %q", i.Target, i.State, i.Err, tc.want)
+			}
+			for _, i := range plan.Items[1:] {
+				if i.State != mirror.StateCopied {
+					t.Errorf("%s: %s %v", i.Target, i.State, i.Err)
+				}
+			}
+			if got := m.target.Tag("castai/image-0", "v1"); got != "" {
+				t.Errorf("the image was copied: %s", got)
+			}
+		})
+	}
+}
+
 // Each case is behavior of ECR that must not keep any image from being mirrored.
 func TestMirrorWithTargetFaults(t *testing.T) {
 	data := func(r fakeecr.Request) bool { return strings.HasPrefix(r.Path, "/v2/") }

@@ -27,7 +27,10 @@ func (s *Server) serveControl(c *call) {
 	_, c.Action, _ = strings.Cut(c.r.Header.Get("X-Amz-Target"), ".")
 	var in input
 	err := json.NewDecoder(c.r.Body).Decode(&in)
-	c.Repository = in.RepositoryName
+	c.Repository, c.Images = in.RepositoryName, len(in.ImageIDs)
+	if len(in.RepositoryNames) == 1 {
+		c.Repository = in.RepositoryNames[0]
+	}
 	if s.applyFault(c) {
 		return
 	}
@@ -48,6 +51,9 @@ func (s *Server) serveControl(c *call) {
 		if e != nil {
 			c.exception(http.StatusBadRequest, e.name, e.message)
 			return
+		}
+		if deleted, ok := out["imageIds"].([]imageID); ok {
+			c.Deleted = len(deleted)
 		}
 		text, err := json.Marshal(out)
 		if err != nil {

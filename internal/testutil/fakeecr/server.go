@@ -175,6 +175,8 @@ type Request struct {
 	Name       string // tag, digest or upload ID
 	Status     int    // 0 if the connection was aborted
 	Sent, Got  int64  // bytes of the response and request bodies
+	Images     int    // identified by a request of the control plane
+	Deleted    int    // images
 }
 
 func (r Request) String() string { return fmt.Sprintf("%s %s: %d", r.Method, r.Path, r.Status) }
