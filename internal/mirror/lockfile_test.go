@@ -65,8 +65,8 @@ func TestTheLockHasNoDigestThatWasNotCopied(t *testing.T) {
 	if plan, err = p.run(t.Context(), nil); err != nil || plan.Items[0].State != mirror.StateDiffers {
 		t.Fatalf("%+v, %v", plan, err)
 	}
-	if again := p.mirror.BuildLock(prefix, plan, l); again.Images[0].Digest != l.Images[0].Digest {
-		t.Errorf("the lock has %s, and the target %s", again.Images[0].Digest, l.Images[0].Digest)
+	if rebuilt := p.mirror.BuildLock(prefix, plan, l); rebuilt.Images[0].Digest != l.Images[0].Digest {
+		t.Errorf("the lock has %s, and the target %s", rebuilt.Images[0].Digest, l.Images[0].Digest)
 	}
 	if without := p.mirror.BuildLock(prefix, plan, nil); len(without.Images) > 0 || len(without.NotCopied) != 1 {
 		t.Errorf("%+v", without)
