@@ -23,6 +23,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/castai/privatelink-webhook/certs"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
@@ -71,7 +72,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: o.level}))
+	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: o.level, ReplaceAttr: terminal.EscapeAttr}))
 	klog.SetSlogLogger(log) // client-go logs there
 	metrics := webhook.NewMetrics(version)
 	config, err := webhook.NewConfigFile(webhook.ConfigFileConfig{Path: o.config, Metrics: metrics, Log: log})

@@ -9,6 +9,7 @@ package terminal
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync"
@@ -27,6 +28,20 @@ func Escape(s string) string { return string(appendEscaped(nil, []byte(s))) }
 // replaced as well.
 func EscapeLine(s string) string {
 	return string(bytes.ReplaceAll(appendEscaped(nil, []byte(s)), []byte("\n"), []byte(`\n`)))
+}
+
+// EscapeAttr is EscapeLine for the attributes of a log, as slog.HandlerOptions takes
+// it: encoders of JSON escape a few control characters only.
+func EscapeAttr(_ []string, a slog.Attr) slog.Attr {
+	switch value := a.Value.Resolve(); value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(EscapeLine(value.String()))
+	case slog.KindAny:
+		if err, ok := value.Any().(error); ok {
+			a.Value = slog.StringValue(EscapeLine(err.Error()))
+		}
+	}
+	return a
 }
 
 // Writer escapes what is written to it. The end of one write and the beginning of

@@ -4,7 +4,9 @@ package terminal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -133,4 +135,27 @@ func FuzzWriter(f *testing.F) {
 			t.Fatalf("%q has a control character", &out)
 		}
 	})
+}
+
+func TestEscapeAttr(t *testing.T) {
+	var b bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&b, &slog.HandlerOptions{ReplaceAttr: EscapeAttr}))
+	log.Warn("not\u009b mapped", "image", "quay.io/\u202egpj.x", "err", errors.New("line\none\x7f"), slog.Group("pod", "name", "a\U000e0001"))
+	var got struct {
+		Msg, Image, Err string
+		Pod             struct{ Name string }
+	}
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatalf("%v: %s", err, &b)
+	}
+	for text, want := range map[string]string{
+		got.Msg: `not\u009b mapped`, got.Image: `quay.io/\u202egpj.x`, got.Err: `line\none\x7f`, got.Pod.Name: `a\U000e0001`,
+	} {
+		if text != want {
+			t.Errorf("%s, want %s", text, want)
+		}
+	}
+	if strings.ContainsFunc(strings.TrimSpace(b.String()), func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%q", &b)
+	}
 }

@@ -36,6 +36,7 @@ func TestOnboarding(t *testing.T) {
 		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgradeWorkloads},
 		{"every image of the vendor's catalog is pulled by its public name", pullCatalog},
 		{"kubectl debug works with a public image", debugWithPublicImage},
+		{"only an update that sets an image restarts a container", updateBarePods()},
 		{"uninstalling leaves nothing and delays no pod", uninstall()},
 	} {
 		if !t.Run(step.name, step.run) {
@@ -55,6 +56,7 @@ func TestOnboardingWithPolicy(t *testing.T) {
 		{"an upgrade that names new public tags succeeds, and no pull ever fails", upgradeWorkloads},
 		{"every image of the vendor's catalog is pulled by its public name", pullCatalog},
 		{"kubectl debug works with a public image", debugWithPublicImage},
+		{"only an update that sets an image restarts a container", updateBarePods("--engine", "policy")},
 		{"uninstalling leaves nothing and delays no pod", uninstall("--engine", "policy")},
 	} {
 		if !t.Run(step.name, step.run) {
