@@ -99,6 +99,12 @@ func (c *doctorRun) clusterFaults() []fault {
 		{"the guard without a binding", "cluster/guard", "has no binding", "privatelink install", remove("validatingadmissionpolicybinding", deploy.GuardName)},
 		{"the guard changed by hand", "cluster/guard", "spec.validations", "privatelink install",
 			patch("validatingadmissionpolicy", deploy.GuardName, `[{"op": "replace", "path": "/spec/validations/0/expression", "value": "true"}]`)},
+		{"the account's policy deleted", "cluster/account-policy", "there is no ValidatingAdmissionPolicy", "privatelink install", remove("validatingadmissionpolicy", deploy.AccountPolicyName)},
+		{"the account's policy without a binding", "cluster/account-policy", "has no binding", "privatelink install", remove("validatingadmissionpolicybinding", deploy.AccountPolicyName)},
+		{"the account's policy changed by hand", "cluster/account-policy", "spec.validations", "privatelink install",
+			patch("validatingadmissionpolicy", deploy.AccountPolicyName, `[{"op": "replace", "path": "/spec/validations/2/expression", "value": "true"}]`)},
+		{"the account's policy only warns", "cluster/account-policy", "spec.validationActions of the binding", "privatelink install",
+			patch("validatingadmissionpolicybinding", deploy.AccountPolicyName, `[{"op": "replace", "path": "/spec/validationActions", "value": ["Warn"]}]`)},
 		{"another webhook is called later", "cluster/injectors", injector, "sorts before", func(t *testing.T) func() {
 			// It only has to be there: a call would fail, and be ignored.
 			kubectl(t, laterWebhook, "apply", "-f", "-")

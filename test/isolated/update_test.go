@@ -25,7 +25,7 @@ const (
 	// was changed.
 	settleTime = 5 * time.Second
 
-	barePod = `
+	updatedPod = `
 apiVersion: v1
 kind: Pod
 metadata: {name: bare, namespace: ` + agentNamespace + `}
@@ -48,7 +48,7 @@ spec:
 // container as soon as the image in its pod is another one.
 func updateBarePods(options ...string) func(*testing.T) {
 	return func(t *testing.T) {
-		if err := n.Publish(testCtx, barePod, "kind: Pod\nspec: {containers: [{image: "+nextImage+"}]}"); err != nil {
+		if err := n.Publish(testCtx, updatedPod, "kind: Pod\nspec: {containers: [{image: "+nextImage+"}]}"); err != nil {
 			t.Fatal(err)
 		}
 		if err := n.preload(testCtx, oldImage); err != nil {
@@ -57,11 +57,11 @@ func updateBarePods(options ...string) func(*testing.T) {
 		manifests := privatelink(t, append([]string{"install", "--registry", Registry}, options...)...)
 		old := createWithoutEngine(t, manifests)
 
-		kubectl(t, barePod, "apply", "-f", "-")
+		kubectl(t, updatedPod, "apply", "-f", "-")
 		bare := running(t, "bare", n.Rules.Image("quay.io/acme/main:1").Target, 0)
 		t.Cleanup(func() { kubectl(t, "", "delete", "pod", "bare", "old", "--namespace", agentNamespace, "--now") })
-		kubectl(t, barePod, "apply", "-f", "-")
-		kubectl(t, barePod, "apply", "-f", "-")
+		kubectl(t, updatedPod, "apply", "-f", "-")
+		kubectl(t, updatedPod, "apply", "-f", "-")
 		for _, change := range [][]string{{"label", "team=x"}, {"annotate", "note=y"}, {"label", "team-"}} {
 			for _, name := range []string{"bare", "old"} {
 				kubectl(t, "", change[0], "pod", name, change[1], "--namespace", agentNamespace)
