@@ -38,7 +38,6 @@ func pod(image string) string {
 
 // levels are the files of a chart whose components are in a subchart of it.
 func levels() map[string]string {
-	const parts = "top/charts/parts/"
 	return map[string]string{
 		"Chart.yaml":                                           metadata("top", "1.0.0", "dependencies: [{name: parts, version: 1.x, condition: parts.enabled}]"),
 		"values.yaml":                                          "tags: {full: false, small: false}\n",
