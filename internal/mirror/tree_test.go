@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -324,9 +325,7 @@ func FuzzReadTree(f *testing.F) {
 		}
 		root := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(text), Size: int64(len(text))}
 		source := newMemory()
-		for d, content := range s.content {
-			source.content[d] = content
-		}
+		maps.Copy(source.content, s.content)
 		source.content[root.Digest] = text
 		for _, platforms := range [][]string{nil, {"linux/arm64"}} {
 			n, err := newTreeReader(source, "example.com/image", platforms).read(t.Context(), root, 0)

@@ -4,6 +4,7 @@ package live
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"testing"
 
@@ -28,9 +29,7 @@ func TestNamespacesAreReadByNameAndByLabel(t *testing.T) {
 	}
 	namespace := func(name string, labels map[string]string) runtime.Object {
 		all := map[string]string{corev1.LabelMetadataName: name}
-		for key, value := range labels {
-			all[key] = value
-		}
+		maps.Copy(all, labels)
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: all}}
 	}
 	deployment := func(namespace string) runtime.Object {
