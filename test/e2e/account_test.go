@@ -136,12 +136,12 @@ func TestTheCAIsPublishedInEveryEntry(t *testing.T) {
 	shipped(t)
 	admin := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	_, err := admin.Patch(testCtx, deploy.ConfigurationName, types.JSONPatchType,
-		[]byte(`[{"op":"copy","from":"/webhooks/0","path":"/webhooks/-"},{"op":"replace","path":"/webhooks/0/name","value":"more.privatelink.cast.ai"},{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]`), metav1.PatchOptions{})
+		[]byte(`[{"op":"copy","from":"/webhooks/0","path":"/webhooks/2"},{"op":"replace","path":"/webhooks/2/name","value":"more.privatelink.cast.ai"},{"op":"remove","path":"/webhooks/2/clientConfig/caBundle"}]`), metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := admin.Patch(testCtx, deploy.ConfigurationName, types.JSONPatchType, []byte(`[{"op":"remove","path":"/webhooks/0"}]`), metav1.PatchOptions{}); err != nil {
+		if _, err := admin.Patch(testCtx, deploy.ConfigurationName, types.JSONPatchType, []byte(`[{"op":"remove","path":"/webhooks/2"}]`), metav1.PatchOptions{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -26,22 +26,6 @@ func TestADryRunShowsTheRewrite(t *testing.T) {
 	}
 }
 
-// A changed image would restart the container.
-func TestAnImageThatIsSetLaterIsLeftAlone(t *testing.T) {
-	shipped(t)
-	namespace(t, Namespace)
-	t.Parallel()
-	create(t, Namespace, pod("set-later", public))
-	kubectl(t, nil, "set", "image", "--namespace="+Namespace, "pod/set-later", "main="+public)
-	p, err := h.Client.CoreV1().Pods(Namespace).Get(testCtx, "set-later", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := p.Spec.Containers[0].Image; got != public {
-		t.Errorf("image %q, want %q", got, public)
-	}
-}
-
 // The API server refuses a change of the containers that are there already.
 func TestOnlyNewEphemeralContainersAreRewritten(t *testing.T) {
 	shipped(t)
