@@ -96,11 +96,11 @@ func (c *doctorRun) clusterFaults() []fault {
 			remove("clusterrolebinding", deploy.Name)},
 		{"CA Secret deleted", "cluster/ca-secret", "there is no Secret", "privatelink install", remove("secret", deploy.CASecret, in...)},
 		{"the guard deleted", "cluster/guard", "there is no ValidatingAdmissionPolicy", "privatelink install", remove("validatingadmissionpolicy", deploy.GuardName)},
-		{"the guard without a binding", "cluster/guard", "has no binding", "privatelink install", remove("validatingadmissionpolicybinding", deploy.GuardName)},
+		{"the guard without a binding", "cluster/guard", "there is no ValidatingAdmissionPolicyBinding", "privatelink install", remove("validatingadmissionpolicybinding", deploy.GuardName)},
 		{"the guard changed by hand", "cluster/guard", "spec.validations", "privatelink install",
 			patch("validatingadmissionpolicy", deploy.GuardName, `[{"op": "replace", "path": "/spec/validations/0/expression", "value": "true"}]`)},
 		{"the account's policy deleted", "cluster/account-policy", "there is no ValidatingAdmissionPolicy", "privatelink install", remove("validatingadmissionpolicy", deploy.AccountPolicyName)},
-		{"the account's policy without a binding", "cluster/account-policy", "has no binding", "privatelink install", remove("validatingadmissionpolicybinding", deploy.AccountPolicyName)},
+		{"the account's policy without a binding", "cluster/account-policy", "there is no ValidatingAdmissionPolicyBinding", "privatelink install", remove("validatingadmissionpolicybinding", deploy.AccountPolicyName)},
 		{"the account's policy changed by hand", "cluster/account-policy", "spec.validations", "privatelink install",
 			patch("validatingadmissionpolicy", deploy.AccountPolicyName, `[{"op": "replace", "path": "/spec/validations/2/expression", "value": "true"}]`)},
 		{"the account's policy only warns", "cluster/account-policy", "spec.validationActions of the binding", "privatelink install",
@@ -142,7 +142,7 @@ func (c *doctorRun) policyFaults() []fault {
 	}
 	return []fault{
 		{"the policy deleted", "cluster/policy", "there is no MutatingAdmissionPolicy", "--engine policy", remove("mutatingadmissionpolicy")},
-		{"the policy without a binding", "cluster/policy", "has no binding", "--engine policy", remove("mutatingadmissionpolicybinding")},
+		{"the policy without a binding", "cluster/policy", "there is no MutatingAdmissionPolicyBinding", "--engine policy", remove("mutatingadmissionpolicybinding")},
 		{"the policy changed by hand", "cluster/policy", "spec.reinvocationPolicy", "--engine policy", func(t *testing.T) func() {
 			return c.patched(t, "mutatingadmissionpolicy", deploy.PolicyName, `[{"op": "replace", "path": "/spec/reinvocationPolicy", "value": "Never"}]`)
 		}},

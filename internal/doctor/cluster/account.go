@@ -59,7 +59,7 @@ func (k *checker) compareAccountPolicy(ctx context.Context) doctor.Finding {
 	}
 	b, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Failf(k.installCommand(), "the ValidatingAdmissionPolicy %s has no binding, and has no effect", name)
+		return doctor.Failf(k.installCommand(), "there is no ValidatingAdmissionPolicyBinding %s: the account is not confined", name)
 	} else if err != nil {
 		return requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
 	}
