@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -100,6 +101,31 @@ func TestImagesOfAChart(t *testing.T) {
 		if code != 1 || !strings.Contains(stderr, tc.want) {
 			t.Errorf("%s: code %d, %s", tc.chart, code, stderr)
 		}
+	}
+}
+
+// The chart's pod has the versions in its image.
+func TestImagesOfAChartForACluster(t *testing.T) {
+	chart := t.TempDir()
+	for name, text := range map[string]string{
+		"Chart.yaml": "apiVersion: v2\nname: agent\nversion: 1.0.0\nkubeVersion: '<1.35.0'\n",
+		"templates/pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c, image: \"quay.io/acme/agent:{{ .Capabilities.KubeVersion.Minor }}" +
+			"{{ if .Capabilities.APIVersions.Has \"monitoring.coreos.com/v1\" }}-monitored{{ end }}\"}]}\n",
+	} {
+		if err := os.MkdirAll(filepath.Join(chart, "templates"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(chart, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stdout, stderr := call(t, nil, "", "images", "--registry", ecr, "--chart", chart, "--kube-version", "v1.33.1-eks-abc", "--api-versions", "monitoring.coreos.com/v1")
+	if code != 0 || !strings.Contains(stdout, "quay.io/acme/agent:33-monitored ") {
+		t.Errorf("code %d, %s%s", code, stdout, stderr)
+	}
+	code, _, stderr = call(t, nil, "", "images", "--registry", ecr, "--chart", chart)
+	if code != 1 || !strings.Contains(stderr, "with --kube-version") {
+		t.Errorf("code %d, %s", code, stderr)
 	}
 }
 

@@ -61,5 +61,9 @@ func (f Found) NoteOthers() string {
 	if len(f.Others) > maxNamed {
 		named = append(named, "…")
 	}
-	return fmt.Sprintf("%d other values look like public images: %s; list environment variables in envVars, and change other values by hand", len(f.Others), strings.Join(named, ", "))
+	what := "other values look like public images"
+	if len(f.Others) == 1 {
+		what = "other value looks like a public image"
+	}
+	return fmt.Sprintf("%d %s: %s; list environment variables in envVars, and change other values by hand", len(f.Others), what, strings.Join(named, ", "))
 }

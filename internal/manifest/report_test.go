@@ -46,7 +46,7 @@ func TestReportNamesTemplatesAndFilesWithoutWorkloads(t *testing.T) {
 		pod("  - image: auto\n"):                  "",
 		"kind: ConfigMap\n":                       "privatelink: in: no pod and no object with a pod template in it\n",
 		"# nothing\n":                             "privatelink: in: no pod and no object with a pod template in it\n",
-		"kind: ConfigMap\nimage: a.io/b:1\n":      "privatelink: in: no pod and no object with a pod template in it\nprivatelink: in: 1 other values look like public images: ConfigMap /image a.io/b:1; list environment variables in envVars, and change other values by hand\n",
+		"kind: ConfigMap\nimage: a.io/b:1\n":      "privatelink: in: no pod and no object with a pod template in it\nprivatelink: in: 1 other value looks like a public image: ConfigMap /image a.io/b:1; list environment variables in envVars, and change other values by hand\n",
 	} {
 		m, err := Parse("in", []byte(in))
 		if err != nil {

@@ -120,8 +120,8 @@ func (s Sources) hasChart(component string) bool {
 
 func (s Sources) validateCharts() error {
 	o := s.ChartOptions
-	if len(s.Charts) == 0 && len(o.Repo)+len(o.Version)+len(o.Values)+len(o.Set) > 0 {
-		return exitcode.Usagef("--repo, --version, --values and --chart-set belong to a chart: name it with --chart")
+	if len(s.Charts) == 0 && len(o.Repo)+len(o.Version)+len(o.Values)+len(o.Set)+len(o.KubeVersion)+len(o.APIVersions) > 0 {
+		return exitcode.Usagef("--repo, --version, --values, --chart-set, --kube-version and --api-versions belong to a chart: name it with --chart")
 	}
 	for _, c := range s.Charts {
 		name, version := chart.ParseName(c)

@@ -199,6 +199,7 @@ func TestImagesErrors(t *testing.T) {
 		"an unknown set":           {selection.Sources{Sets: []string{"phase1", "phase9"}}, exitcode.Usage, "--set: "},
 		"standard input twice":     {selection.Sources{Files: []string{"-", "a.yaml", "-"}}, exitcode.Usage, "can be read once"},
 		"values without a chart":   {selection.Sources{Sets: []string{"phase1"}, ChartOptions: chart.Options{Values: []string{"v.yaml"}}}, exitcode.Usage, "name it with --chart"},
+		"a cluster without one":    {selection.Sources{Sets: []string{"phase1"}, ChartOptions: chart.Options{KubeVersion: "1.33"}}, exitcode.Usage, "name it with --chart"},
 		"a version without one":    {selection.Sources{ChartOptions: chart.Options{Version: "1.0.0"}}, exitcode.Usage, "name it with --chart"},
 		"a file that is missing":   {selection.Sources{Files: []string{missing}}, exitcode.Failed, "-f: open " + missing},
 		"a file that is not YAML":  {selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader("a: [")}, exitcode.Failed, "standard input:1: not YAML"},
@@ -365,7 +366,7 @@ func TestAFolderOfManifestsIsReadAndItsOtherImagesAreNamed(t *testing.T) {
 	file := filepath.Join(folder, "operator.yaml")
 	want := []string{
 		file + `: Pod q: SCANNERS_IMAGE is "v1", which names no registry and is not listed`,
-		file + ": 1 other values look like public images: ConfigMap c /data/sidecar quay.io/acme/sidecar:1",
+		file + ": 1 other value looks like a public image: ConfigMap c /data/sidecar quay.io/acme/sidecar:1",
 	}
 	if !slices.EqualFunc(*warnings, want, strings.HasPrefix) {
 		t.Errorf("warnings %q, want %q", *warnings, want)

@@ -17,7 +17,7 @@ func installable(c *v2.Chart, kube *common.KubeVersion) error {
 		return errors.New("it is a library and has nothing to install: name a chart that depends on it")
 	}
 	if want := c.Metadata.KubeVersion; want != "" && !chartutil.IsCompatibleRange(want, kube.String()) {
-		return fmt.Errorf("it wants Kubernetes %s, not %s: name the version of your cluster", want, kube.Version)
+		return fmt.Errorf("it wants Kubernetes %s, not %s: give the version of your cluster with --kube-version", want, kube.Version)
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ func TestChartsThatCannotBeInstalled(t *testing.T) {
 		"a library has nothing to install":  {Options{Chart: "testdata/library"}, []string{"chart library 1.0.0: it is a library"}},
 		"dependencies must be in charts/":   {Options{Chart: "testdata/undone"}, []string{"undone/charts lacks agent, kvisor", "helm dependency build"}},
 		"so must those of a subchart":       {Options{Chart: "testdata/halfdone"}, []string{"halfdone/charts/part/charts lacks kvisor", "helm dependency build"}},
-		"a chart can require a version":     {Options{Chart: "testdata/agent", KubeVersion: "1.20"}, []string{"wants Kubernetes >=1.28.0-0, not v1.20"}},
+		"a chart can require a version":     {Options{Chart: "testdata/agent", KubeVersion: "1.20"}, []string{"wants Kubernetes >=1.28.0-0, not v1.20", "--kube-version"}},
 		"a version of Kubernetes has a dot": {Options{Chart: "testdata/agent", KubeVersion: "new"}, []string{`version "new" of Kubernetes`, "1.37"}},
 		"no chart":                          {Options{}, []string{"no chart is named"}},
 		"a file of values that is not there": {
