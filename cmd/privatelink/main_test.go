@@ -124,7 +124,7 @@ func TestManifests(t *testing.T) {
 		"a template":                             {stdin: "kind: Pod\nspec: {containers: [{image: '{{ .image }}'}]}\n", args: []string{"-f", "-"}, code: 3, stdout: "kind: Pod\nspec: {containers: [{image: '{{ .image }}'}]}\n", stderr: "render it first"},
 		"no workload, as a list":                 {stdin: "kind: ConfigMap\n", args: []string{"-f", "-", "-o", "json"}, stdout: "[]\n", stderr: "standard input: no pod and no object with a pod template in it"},
 		"another value that looks like an image": {
-			stdin: "kind: ConfigMap\ndata: {x: 'image: quay.io/acme/x:1'}\n", args: []string{"-f", "-"}, stdout: "kind: ConfigMap\ndata: {x: 'image: quay.io/acme/x:1'}\n", stderr: "1 other values look like public images: ConfigMap /data/x quay.io/acme/x:1",
+			stdin: "kind: ConfigMap\ndata: {x: 'image: quay.io/acme/x:1'}\n", args: []string{"-f", "-"}, stdout: "kind: ConfigMap\ndata: {x: 'image: quay.io/acme/x:1'}\n", stderr: "1 other value looks like a public image: ConfigMap /data/x quay.io/acme/x:1",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
