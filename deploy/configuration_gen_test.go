@@ -47,6 +47,7 @@ webhooks:
     - key: kubernetes.io/metadata.name
       operator: In
       values: [castai-agent]
+  objectSelector: {}
   matchConditions:
   {{- range .Conditions }}
   - name: {{ .Name }}

@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 	"sigs.k8s.io/yaml"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
@@ -110,6 +111,8 @@ type Options struct {
 	FailurePolicy string
 	// Replicas of the webhook; 0 for the default of 2.
 	Replicas int
+	// Pods are further settings of the webhook's pods; nil for those of the bundle.
+	Pods *Pods
 }
 
 // Render returns the manifests of the bundle, in the order to apply them.
@@ -193,7 +196,21 @@ func build(o Options) (resmap.ResMap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render: %w", err)
 	}
+	for _, r := range out.Resources() {
+		namespacesAreTexts(r.YNode())
+	}
 	return out, nil
+}
+
+// namespacesAreTexts makes texts of all fields namespace: kustomize writes a namespace
+// named 123 as a number.
+func namespacesAreTexts(n *kyaml.Node) {
+	for i, child := range n.Content {
+		if n.Kind == kyaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == "namespace" && child.Kind == kyaml.ScalarNode {
+			child.Tag = kyaml.NodeTagString
+		}
+		namespacesAreTexts(child)
+	}
 }
 
 // bundle is where the tree lies in memory.
@@ -249,6 +266,11 @@ func edit(disk filesys.FileSystem, o Options) error {
 	outer := types.Kustomization{Resources: []string{"bundle"}}
 	if outer.Patches, err = patches(o); err != nil {
 		return err
+	}
+	if o.Pods != nil {
+		if err := o.Pods.apply(&outer); err != nil {
+			return err
+		}
 	}
 	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", outer))
 }

@@ -43,6 +43,10 @@ func patches(o Options) ([]types.Patch, error) {
 		policy.replace("/spec/failurePolicy", o.FailurePolicy)
 		all = append(all, configuration, policy)
 	}
+	return toPatches(all)
+}
+
+func toPatches(all []edits) ([]types.Patch, error) {
 	var out []types.Patch
 	for _, e := range all {
 		if len(e.operations) == 0 {

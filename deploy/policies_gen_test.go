@@ -31,6 +31,7 @@ spec:
       - key: kubernetes.io/metadata.name
         operator: In
         values: [castai-agent]
+    objectSelector: {}
     resourceRules:
     - operations: [CREATE, UPDATE]
       apiGroups: [""]
@@ -98,6 +99,7 @@ spec:
       - key: kubernetes.io/metadata.name
         operator: In
         values: [castai-agent]
+    objectSelector: {}
     resourceRules:
     - operations: [CREATE, UPDATE]
       apiGroups: [""]

@@ -25,6 +25,9 @@ func Add(path string, value any) Operation { return Operation{"add", path, value
 // Replace returns the operation that changes a value that exists.
 func Replace(path string, value any) Operation { return Operation{"replace", path, value} }
 
+// Remove returns the operation that removes a member that exists.
+func Remove(path string) Operation { return Operation{"remove", path, nil} }
+
 // Builder writes a patch of strings without reflection. The zero value is an empty
 // patch.
 type Builder struct{ text []byte }
