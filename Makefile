@@ -58,6 +58,7 @@ verify-generated:
 	go test $(GENERATED)
 
 generate: ## update generated files and golden files
+	go test ./deploy -update # the chart is generated from it
 	go test $(GENERATED) -update
 	go run ./internal/tools/licenses > THIRD_PARTY_LICENSES.new && mv THIRD_PARTY_LICENSES.new THIRD_PARTY_LICENSES
 
