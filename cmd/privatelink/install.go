@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/deploy/chart"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/explain"
 )
@@ -18,6 +19,7 @@ func newInstall() *cobra.Command {
 		rules         ruleFlags
 		o             deploy.Options
 		engine, guard string
+		values        string
 	)
 	c := &cobra.Command{
 		Use:   "install --registry PREFIX",
@@ -29,6 +31,9 @@ configuration, and the match conditions of the API server are generated from it.
 Mirror the webhook's own image first: it is pulled from the private registry, too.
 With --engine policy there is no webhook: a MutatingAdmissionPolicy rewrites the pods
 in the API server, by the same rules.
+
+With --values, all settings but the namespace come from a file of values of the Helm
+chart, and the objects are those that the chart renders. See privatelink chart.
 
 In both cases the bundle contains a guard, a ValidatingAdmissionPolicy that warns if a
 pod would be stored with a public image.
@@ -45,6 +50,9 @@ Exit codes:
 
   # Show what would change, with certificates by cert-manager
   privatelink install --config privatelink.yaml --overlay cert-manager | kubectl diff -f -
+
+  # Install what the Helm chart installs with a file of values
+  privatelink install --values values.yaml | kubectl apply -f -
 
   # Install the policy engine, and refuse pods that still have a public image
   privatelink install --config privatelink.yaml --engine policy --guard deny | kubectl apply -f -`,
@@ -63,7 +71,12 @@ Exit codes:
 			case c.Flags().Changed("image") && o.Image == "":
 				return exitcode.Usagef("--image: is empty; give an image reference, or leave the flag out")
 			}
-			if o.Rules, o.Config, err = rules.rules(); err != nil {
+			if values != "" {
+				o, err = optionsFromValues(c, values, rules.registry, o.Namespace)
+			} else {
+				o.Rules, o.Config, err = rules.rules()
+			}
+			if err != nil {
 				return err
 			}
 			if err := explain.CheckLimits(c.Context(), o); err != nil {
@@ -84,9 +97,33 @@ Exit codes:
 	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook, or policy for CEL in the API server (Kubernetes 1.36 or newer)")
 	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` for pods that still have a public image: warn, deny or off")
 	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", "`POLICY` while the webhook cannot be reached, or if the policy cannot be evaluated: Fail refuses such pods, Ignore admits them unchanged (default: Fail for the webhook, Ignore for the policy)")
+	c.Flags().StringVar(&values, "values", "", "`FILE` with values of the Helm chart, - for standard input, in place of all other flags but --namespace")
 	c.Flags().IntVar(&o.Replicas, "replicas", 0, "`NUMBER` of webhook pods (default 2)")
 	for flag, values := range map[string][]string{"overlay": deploy.Overlays(), "engine": {"webhook", "policy"}, "guard": {"warn", "deny", "off"}, "failure-policy": {"Fail", "Ignore"}} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	return c
+}
+
+// optionsFromValues returns the options that render what the Helm chart renders with a
+// file of values in the namespace. The registry, if it is given, must be that of the file.
+func optionsFromValues(c *cobra.Command, file, registry, namespace string) (deploy.Options, error) {
+	for _, name := range []string{"config", "engine", "guard", "overlay", "image", "failure-policy", "replicas"} {
+		if c.Flags().Changed(name) {
+			return deploy.Options{}, exitcode.Usagef("--%s: set it in the file of --values", name)
+		}
+	}
+	name, text, err := readValues(c, file)
+	if err != nil {
+		return deploy.Options{}, err
+	}
+	o, err := chart.Options(name, text)
+	if err != nil {
+		return deploy.Options{}, exitcode.AsUsage(err)
+	}
+	if registry != "" && registry != o.Rules.Registry() {
+		return deploy.Options{}, exitcode.Usagef("--registry %s and the registry of %s, %s, differ; give one of them", registry, name, o.Rules.Registry())
+	}
+	o.Namespace = namespace
+	return o, nil
 }

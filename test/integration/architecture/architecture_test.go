@@ -35,6 +35,7 @@ var tiers = [][]row{
 	{ // what a command of privatelink runs
 		{"internal/transfer", []string{"internal/selection", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/selection", []string{"deploy", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite"}},
+		{"internal/chartpush", []string{"deploy/chart", "internal/exitcode", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/mirror/prune", []string{"internal/catalog", "internal/catalog/live", "internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/progress", []string{"internal/exitcode", "internal/mirror", "internal/mirror/archive", "internal/terminal"}},
 		{"internal/explain", []string{"internal/exitcode", "internal/jsonpatch", "internal/manifest", "internal/podspec", "internal/rewrite", "deploy", "webhook"}},
@@ -53,6 +54,7 @@ var tiers = [][]row{
 		{"internal/catalog/live", []string{"internal/catalog", "internal/podspec", "internal/rewrite"}},
 		{"internal/catalog/chart", []string{"internal/registry"}},
 		{"internal/catalog", []string{"internal/manifest", "internal/rewrite"}},
+		{"deploy/chart", []string{"deploy", "internal/rewrite"}},
 		{"deploy", []string{"internal/cel", "internal/jsonpatch", "internal/rewrite"}},
 	},
 	{ // the engines
