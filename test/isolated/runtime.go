@@ -87,11 +87,15 @@ func (n *Node) startContainerd(ctx context.Context) error {
 	if err := harness.Eventually(ctx, 30*time.Second, func(ctx context.Context) error { return n.ctr(ctx, "version") }); err != nil {
 		return fmt.Errorf("containerd is not ready: %w; %s", err, n.Tail(Containerd, 20))
 	}
-	return n.preload(ctx, pause)
+	return n.importPause(ctx)
 }
 
 // preload gives the node a stand-in under a name that it need not pull.
 func (n *Node) preload(ctx context.Context, reference string) error {
+	return n.ctr(ctx, "images", "tag", "--force", pause, reference)
+}
+
+func (n *Node) importPause(ctx context.Context) error {
 	index, err := n.standIn(behavior{})
 	if err != nil {
 		return err
@@ -100,11 +104,11 @@ func (n *Node) preload(ctx context.Context, reference string) error {
 	if err != nil {
 		return err
 	}
-	tag, err := name.NewTag(reference)
+	tag, err := name.NewTag(pause)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(n.dir, "preload.tar")
+	file := filepath.Join(n.dir, "pause.tar")
 	return errors.Join(tarball.WriteToFile(file, tag, image), n.ctr(ctx, "images", "import", file), os.Remove(file))
 }
 
