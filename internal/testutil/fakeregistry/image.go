@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -102,4 +103,16 @@ func WithAttestations(tb testing.TB, index v1.ImageIndex) v1.ImageIndex {
 		}})
 	}
 	return index
+}
+
+// WriteLayout writes an OCI layout with an index under a tag to a folder.
+func WriteLayout(tb testing.TB, dir, tag string, index v1.ImageIndex) {
+	tb.Helper()
+	path, err := layout.Write(dir, empty.Index)
+	if err == nil {
+		err = path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": tag}))
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
 }

@@ -21,16 +21,28 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-const entrypoint = "/privatelink-webhook"
+// The user of the program, and the working directory of one that writes files.
+const (
+	user    = 65532
+	workDir = "/work"
+)
 
-// buildIndex returns an index with an image for each architecture, in the order of
-// their names.
-func buildIndex(binaries map[string]string, version string) (v1.ImageIndex, error) {
+// spec describes an image.
+type spec struct {
+	name, version string
+	binaries      map[string]string // files by architecture
+	ports         []string
+	writable      bool
+}
+
+// build returns an index with an image for each architecture, in the order of their
+// names.
+func (s spec) build() (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, arch := range slices.Sorted(maps.Keys(binaries)) {
-		image, err := buildImage(binaries[arch], arch, version)
+	for _, arch := range slices.Sorted(maps.Keys(s.binaries)) {
+		image, err := s.buildImage(arch)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", binaries[arch], err)
+			return nil, fmt.Errorf("%s: %w", s.binaries[arch], err)
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
 			Add:        image,
@@ -40,46 +52,55 @@ func buildIndex(binaries map[string]string, version string) (v1.ImageIndex, erro
 	return index, nil
 }
 
-// buildImage returns the image of a binary, which corresponds to the last stage of
+// buildImage returns the image of an architecture, which corresponds to a last stage of
 // the Dockerfile.
-func buildImage(file, arch, version string) (v1.Image, error) {
-	data, err := os.ReadFile(file)
+func (s spec) buildImage(arch string) (v1.Image, error) {
+	data, err := os.ReadFile(s.binaries[arch])
 	if err != nil {
 		return nil, err
 	}
 	if err := checkStatic(data, arch); err != nil {
 		return nil, err
 	}
-	layerTar, err := tarFile(data)
+	layerTar, err := s.tarLayer(data)
 	if err != nil {
 		return nil, err
 	}
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layerTar)), nil },
-		tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithMediaType(types.OCILayer))
+		tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithCompressedCaching, tarball.WithMediaType(types.OCILayer))
 	if err != nil {
 		return nil, err
 	}
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
-		OS: "linux", Architecture: arch,
-		Config: v1.Config{
-			Entrypoint:   []string{entrypoint},
-			User:         "65532:65532",
-			WorkingDir:   "/",
-			ExposedPorts: map[string]struct{}{"9443/tcp": {}, "8080/tcp": {}},
-			Labels: map[string]string{
-				"org.opencontainers.image.title":    "privatelink-webhook",
-				"org.opencontainers.image.source":   "https://github.com/castai/privatelink-webhook",
-				"org.opencontainers.image.licenses": "Apache-2.0",
-				"org.opencontainers.image.version":  version,
-			},
-		},
-		RootFS: v1.RootFS{Type: "layers"},
-	})
+	image, err = mutate.ConfigFile(image, &v1.ConfigFile{OS: "linux", Architecture: arch, Config: s.config(), RootFS: v1.RootFS{Type: "layers"}})
 	if err != nil {
 		return nil, err
 	}
-	return mutate.Append(image, mutate.Addendum{Layer: l, History: v1.History{CreatedBy: "COPY privatelink-webhook /"}})
+	return mutate.Append(image, mutate.Addendum{Layer: l, History: v1.History{CreatedBy: "COPY " + s.name + " /"}})
+}
+
+func (s spec) config() v1.Config {
+	c := v1.Config{
+		Entrypoint: []string{"/" + s.name},
+		User:       fmt.Sprintf("%d:%d", user, user),
+		WorkingDir: "/",
+		Labels: map[string]string{
+			"org.opencontainers.image.title":    s.name,
+			"org.opencontainers.image.source":   "https://github.com/castai/privatelink-webhook",
+			"org.opencontainers.image.licenses": "Apache-2.0",
+			"org.opencontainers.image.version":  s.version,
+		},
+	}
+	if s.writable {
+		c.WorkingDir = workDir
+	}
+	for _, port := range s.ports {
+		if c.ExposedPorts == nil {
+			c.ExposedPorts = map[string]struct{}{}
+		}
+		c.ExposedPorts[port+"/tcp"] = struct{}{}
+	}
+	return c
 }
 
 // checkStatic returns an error for binaries that cannot run in an image without
@@ -99,12 +120,20 @@ func checkStatic(data []byte, arch string) error {
 	return nil
 }
 
-// tarFile returns a tar archive with the binary, owned by root and without a time
-// stamp.
-func tarFile(binary []byte) ([]byte, error) {
+// tarLayer returns a tar archive with the binary, owned by root, and the folders that
+// the program writes to. No entry has a time stamp.
+func (s spec) tarLayer(binary []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	if err := w.WriteHeader(&tar.Header{Name: entrypoint[1:], Mode: 0o555, Size: int64(len(binary)), Typeflag: tar.TypeReg}); err != nil {
+	if s.writable {
+		for _, h := range []tar.Header{{Name: "tmp/", Mode: 0o1777}, {Name: workDir[1:] + "/", Mode: 0o755, Uid: user, Gid: user}} {
+			h.Typeflag = tar.TypeDir
+			if err := w.WriteHeader(&h); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := w.WriteHeader(&tar.Header{Name: s.name, Mode: 0o555, Size: int64(len(binary)), Typeflag: tar.TypeReg}); err != nil {
 		return nil, err
 	}
 	if _, err := w.Write(binary); err != nil {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command ociimage builds a multi-platform OCI image of the webhook server without
-// Docker. The image of each platform has one layer with one file, the static binary.
+// Command ociimage builds a multi-platform OCI image of a static program without
+// Docker. The image of each platform has one layer with the program and, if asked for,
+// the folders that it writes to.
 //
-// It writes the image to an OCI layout in a tar archive, as read by `docker load`,
-// `ctr image import` and `skopeo copy oci-archive:`, or pushes it to a registry with
-// the credentials of the Docker configuration. Builds are reproducible: the same
-// binaries result in the same digest.
+// It writes the image to an OCI layout, in a folder or in a tar archive as read by
+// `docker load`, `ctr image import` and `skopeo copy oci-archive:`, or pushes it to a
+// registry with the credentials of the Docker configuration. Builds are reproducible:
+// the same binaries result in the same digest and the same files.
 package main
 
 import (
@@ -34,23 +35,24 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	var (
-		binaries  map[string]string
-		out, push string
-		version   string
-	)
+	var s spec
+	var dir, out, push string
 	f := pflag.NewFlagSet("ociimage", pflag.ContinueOnError)
-	f.StringToStringVar(&binaries, "binary", nil, "`ARCH=FILE` of a static Linux binary; repeat for each architecture")
+	f.StringVar(&s.name, "name", "privatelink-webhook", "`NAME` of the program, which is also its file in the image and the entrypoint")
+	f.StringVar(&s.version, "version", "dev", "`VERSION` for the image's labels, and its tag")
+	f.StringToStringVar(&s.binaries, "binary", nil, "`ARCH=FILE` of a static Linux binary; repeat for each architecture")
+	f.StringSliceVar(&s.ports, "port", nil, "TCP `PORT` that the program listens on; may be repeated")
+	f.BoolVar(&s.writable, "writable", false, "add a working directory and /tmp, for a program that writes files")
+	f.StringVar(&dir, "layout", "", "write an OCI layout to this `FOLDER`, which is replaced")
 	f.StringVar(&out, "out", "", "write an OCI layout to this tar `FILE`")
 	f.StringVar(&push, "push", "", "push to this `REFERENCE`, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/privatelink-webhook:v0.1.0")
-	f.StringVar(&version, "version", "dev", "`VERSION` for the image's labels")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if len(binaries) == 0 || out == "" && push == "" {
-		return errors.New("required: --binary ARCH=FILE, and --out FILE or --push REFERENCE; see --help")
+	if len(s.binaries) == 0 || dir == "" && out == "" && push == "" {
+		return errors.New("required: --binary ARCH=FILE, and --layout FOLDER, --out FILE or --push REFERENCE; see --help")
 	}
-	index, err := buildIndex(binaries, version)
+	index, err := s.build()
 	if err != nil {
 		return err
 	}
@@ -58,17 +60,21 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if out != "" {
-		if err := writeArchive(index, version, out); err != nil {
-			return fmt.Errorf("%s: %w", out, err)
+	for _, output := range []struct {
+		to    string
+		write func() error
+	}{
+		{dir, func() error { return s.writeLayout(index, dir) }},
+		{out, func() error { return s.writeArchive(index, out) }},
+		{push, func() error { return pushIndex(ctx, index, push) }},
+	} {
+		if output.to == "" {
+			continue
 		}
-		fmt.Fprintf(stdout, "%s  %s\n", digest, out)
-	}
-	if push != "" {
-		if err := pushIndex(ctx, index, push); err != nil {
-			return fmt.Errorf("push %s: %w", push, err)
+		if err := output.write(); err != nil {
+			return fmt.Errorf("%s: %w", output.to, err)
 		}
-		fmt.Fprintf(stdout, "%s  %s\n", digest, push)
+		fmt.Fprintf(stdout, "%s  %s\n", digest, output.to)
 	}
 	return nil
 }

@@ -14,22 +14,47 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
+// writeLayout writes an OCI layout to a folder. It replaces the folder only when the
+// layout is complete, and leaves no file of a layout before.
+func (s spec) writeLayout(index v1.ImageIndex, dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".layout-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := errors.Join(s.fillLayout(index, tmp), os.Chmod(tmp, 0o755)); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Rename(tmp, dir)
+}
+
+// fillLayout writes an OCI layout to an empty folder.
+func (s spec) fillLayout(index v1.ImageIndex, dir string) error {
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return err
+	}
+	return path.AppendIndex(index, layout.WithAnnotations(map[string]string{
+		"org.opencontainers.image.ref.name": s.version,
+		"io.containerd.image.name":          s.name + ":" + s.version,
+	}))
+}
+
 // writeArchive writes an OCI layout to a tar archive. It replaces the file only when
 // the archive is complete.
-func writeArchive(index v1.ImageIndex, version, file string) (err error) {
+func (s spec) writeArchive(index v1.ImageIndex, file string) error {
 	dir, err := os.MkdirTemp("", "oci-layout-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	path, err := layout.Write(dir, empty.Index)
-	if err != nil {
-		return err
-	}
-	if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{
-		"org.opencontainers.image.ref.name": version,
-		"io.containerd.image.name":          "privatelink-webhook:" + version,
-	})); err != nil {
+	if err := s.fillLayout(index, dir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
