@@ -14,23 +14,33 @@ help: ## list the targets
 
 ##@ Build
 
-.PHONY: build image push demo clean
-build: ## build both programs, static, into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
+.PHONY: build build-release webhook-image image demo clean
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
+# The architectures of the images.
+ARCHITECTURES := amd64 arm64
+WEBHOOK := $(foreach a,$(ARCHITECTURES),--binary $(a)=bin/linux-$(a)/privatelink-webhook) --port 9443,8080
+COMMAND := $(foreach a,$(ARCHITECTURES),--binary $(a)=bin/linux-$(a)/privatelink) --name privatelink --writable
 
-image: ## build the server's OCI image for both architectures, without Docker, into dist/
-	@for a in amd64 arm64; do echo "linux/$$a"; CGO_ENABLED=0 GOOS=linux GOARCH=$$a go build -trimpath -ldflags "$(LDFLAGS)" -o dist/$$a/privatelink-webhook ./cmd/privatelink-webhook || exit; done
-	go run ./internal/tools/ociimage --version $(VERSION) --binary amd64=dist/amd64/privatelink-webhook --binary arm64=dist/arm64/privatelink-webhook --out dist/privatelink-webhook-$(VERSION).tar $(if $(REGISTRY),--push $(REGISTRY)/privatelink-webhook:$(VERSION))
+build: ## build both programs, static, into bin/; the command does not carry the webhook's image
+	$(BUILD) -o bin/ ./cmd/...
 
-push: ## build the image and push it: make push REGISTRY=<your ECR prefix>
-	@test -n "$(REGISTRY)" || { echo "set REGISTRY, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai" >&2; exit 2; }
-	$(MAKE) image REGISTRY=$(REGISTRY)
+build-release: webhook-image ## build both programs into bin/; the command carries the webhook's image
+	$(BUILD) -tags webhookimage -o bin/ ./cmd/...
+
+webhook-image: ## build the webhook's image into internal/webhookimage/layout, for go build -tags webhookimage ./cmd/privatelink
+	@for a in $(ARCHITECTURES); do GOOS=linux GOARCH=$$a $(BUILD) -o bin/linux-$$a/ ./cmd/privatelink-webhook || exit; done
+	go run ./internal/tools/ociimage --version $(VERSION) --layout internal/webhookimage/layout $(WEBHOOK)
+
+image: webhook-image ## build the OCI images of the server and of the command for both architectures, without Docker, into dist/
+	@for a in $(ARCHITECTURES); do GOOS=linux GOARCH=$$a $(BUILD) -tags webhookimage -o bin/linux-$$a/ ./cmd/privatelink || exit; done
+	go run ./internal/tools/ociimage --version $(VERSION) --out dist/privatelink-webhook-$(VERSION).tar $(WEBHOOK)
+	go run ./internal/tools/ociimage --version $(VERSION) --out dist/privatelink-$(VERSION).tar $(COMMAND)
 
 demo: ## start a local control plane, install the bundle, create the CAST AI workloads, print their images
 	@go run ./test/e2e/demo
 
 clean: ## remove what was built, the cached control plane included
-	rm -rf bin dist .cache
+	rm -rf bin dist .cache internal/webhookimage/layout
 
 ##@ Test (no root, no services)
 
@@ -85,7 +95,7 @@ test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with
 test-terraform: ## test the Terraform module against the emulator (terraform; TF_PLUGINS=folder with the provider if its registry is out of reach)
 	go test -count=1 -v -tags aws ./test/aws/terraform
 
-CI_PARTS := build lint test verify race-concurrent e2e isolated test-aws test-terraform compat image
+CI_PARTS := build lint test verify race-concurrent e2e isolated test-aws test-terraform compat build-release
 ci: $(CI_PARTS) ## run everything
 
 .PHONY: ci-parts

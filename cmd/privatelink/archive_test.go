@@ -76,7 +76,7 @@ func TestExportAndImport(t *testing.T) {
 		return stdout
 	}
 
-	stdout := must(0, "export", "--registry", to+"/mirror", "--plain-http", from, "-f", images, "--to", file, "--lock", locked, "-o", "json")
+	stdout := must(0, "export", "--registry", to+"/mirror", "--no-webhook-image", "--plain-http", from, "-f", images, "--to", file, "--lock", locked, "-o", "json")
 	var s struct {
 		Files                []any
 		Bytes, Images, Blobs int64

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/selection"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 	"github.com/castai/privatelink-webhook/internal/transfer"
+	"github.com/castai/privatelink-webhook/internal/webhookimage"
 )
 
 // addSourceFlags adds the flags that select images.
@@ -36,8 +38,26 @@ func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	flags.StringSliceVar(&s.ChartOptions.APIVersions, "api-versions", nil, "`API` that charts find in the cluster beside those of Kubernetes, such as monitoring.coreos.com/v1; may be repeated")
 	flags.BoolVar(&s.Cluster, "cluster", false, "read workloads, Helm releases and pods of the configured namespaces in the cluster")
 	addClusterFlags(flags, &s.Kubeconfig)
+	s.Webhook = webhookimage.Repository
+	flags.Var((*imageFlag)(&s.Webhook), "webhook-image", "`IMAGE` to copy as the webhook's own; without a tag, the tag is that of this version. Released commands carry the default")
+	flags.BoolVar(&s.WithoutWebhook, "no-webhook-image", false, "exclude the webhook's own image, for instance with the policy engine")
 	_ = c.RegisterFlagCompletionFunc("set", cobra.FixedCompletions(catalog.Sets(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagFilename("filename", "yaml", "yml", "json")
+}
+
+// imageFlag is a flag that must not be empty, as an unset variable of a shell is.
+type imageFlag string
+
+func (f *imageFlag) String() string { return string(*f) }
+
+func (f *imageFlag) Type() string { return "string" }
+
+func (f *imageFlag) Set(text string) error {
+	if text == "" {
+		return errors.New("is empty; give an image reference, or leave the flag out")
+	}
+	*f = imageFlag(text)
+	return nil
 }
 
 // addLockFlags adds the flags for the lock file of a run.
@@ -48,6 +68,7 @@ func addLockFlags(flags *pflag.FlagSet, f *selection.LockFile) {
 
 // addRegistryFlags adds the flags for connections to registries.
 func addRegistryFlags(flags *pflag.FlagSet, o *transfer.Options) {
+	o.WebhookLayout = webhookimage.Layout()
 	flags.BoolVar(&o.NoReferrers, "no-referrers", false, "exclude signatures, attestations and SBOMs")
 	flags.IntVar(&o.Parallel, "parallel", 32, "`NUMBER` of transfers at a time")
 	flags.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")

@@ -26,7 +26,8 @@ func newImages() *cobra.Command {
 		Use:   "images --registry PREFIX (--set NAME | -f FILE | --chart CHART | --cluster)...",
 		Short: "List the images that CAST AI needs",
 		Long: `List the images that CAST AI needs, with their targets in the private registry and
-the sources that refer to them. Sources can be combined. An image is listed once.
+the sources that refer to them. Sources can be combined. An image is listed once. The
+webhook's own image, which a released command carries, is one of them.
 
 The embedded catalog (--set) contains the images of each installation method, with
 the tags of the time of its release: umbrella for castctl and the chart castai, which
@@ -40,10 +41,11 @@ switch them on; a chart without any image is an error.
 
 The output is a table. With -o json, each image has: source, also (other names of
 the same image), target, outcome, reason and rule (as privatelink rewrite), copy (it
-has to be copied), derived (no source names it, another image requires it), note, and
-origins (from, name, line, object). With -o sources, only the images to copy are
-printed, one a line. With -o lock, the tags are resolved at their registries and
-printed as a lock file for privatelink mirror and privatelink check.
+has to be copied), carried (a released command has it, and no registry), derived (no source
+names it, another image requires it), note, and origins (from, name, line, object).
+With -o sources, only the images to copy from registries are printed, one a line. With
+-o lock, the tags are resolved at their registries and printed as a lock file for
+privatelink mirror and privatelink check.
 
 Exit codes:
   0  all images have a target

@@ -26,17 +26,21 @@ func TestTheListOfImages(t *testing.T) {
 		"a table, with the registry above it": {
 			args: []string{"--set", "phase1"}, want: []string{"# .../ is " + ecr + "/\nSOURCE ", agent + " ", " .../agent:v0.161.1 ", " catalog castai-agent (phase1,"},
 		},
-		"the webhook's own image is always there, and not to be copied": {
-			args: []string{"-f", file}, want: []string{"\n-  ", " .../privatelink-webhook:v", " the webhook itself: push it with make push"},
+		"the webhook's own image belongs to every list": {
+			args: []string{"-f", file}, want: []string{"\nprivatelink.cast.ai/privatelink-webhook:v", " .../privatelink-webhook:v", " the webhook itself, which a released privatelink carries"},
 		},
+		"the webhook's own image from a registry": {
+			args: []string{"-f", file, "--webhook-image", "quay.io/acme/webhook:approved", "-o", "sources"}, want: []string{"quay.io/acme/webhook:approved\n"}, not: []string{"privatelink-webhook"},
+		},
+		"the webhook's own image excluded": {args: []string{"-f", file, "--no-webhook-image"}, want: []string{"agent:v1"}, not: []string{"webhook"}},
 		"sets as a list, from the environment": {
 			env: map[string]string{"PRIVATELINK_SET": "phase1,phase2"}, want: []string{agent, "kvisor-scanners:", "cluster-controller:"}, args: []string{}, stderr: "castai-live's images are not in the catalog",
 		},
 		"an image without a known tag says how to get one, and a derived one says from what": {args: []string{"--set", "umbrella"}, want: []string{"derived from kvisor-controller:", "ghcr.io/castai/live/kubectl  ", "no tag is known: see the chart"}, stderr: "use --chart castai-live or --cluster"},
-		"manifests from a file":                               {args: []string{"-f", file}, want: []string{"ghcr.io/castai/images/agent:v1  .../agent:v1  "}},
+		"manifests from a file":                               {args: []string{"-f", file}, want: []string{"ghcr.io/castai/images/agent:v1  ", "  .../agent:v1  "}},
 		"manifests from standard input, in addition to a set": {stdin: pod, args: []string{"-f", "-", "--set", "phase1"}, want: []string{"agent:v1 ", "standard input:7 Pod p", agent}},
 		"sources for scripts": {
-			args: []string{"-f", file, "-o", "sources"}, want: []string{"ghcr.io/castai/images/agent:v1\n"}, not: []string{"privatelink-webhook", "SOURCE"},
+			args: []string{"-f", file, "-o", "sources"}, want: []string{"ghcr.io/castai/images/agent:v1\n"}, not: []string{"privatelink-webhook", "SOURCE"}, stderr: "not listed: a released privatelink carries it, and no registry has it",
 		},
 		"sources leave out what has no tag, and say so": {
 			args: []string{"--set", "umbrella", "-o", "sources"}, not: []string{"live/kubectl", "WHY"}, stderr: "ghcr.io/castai/live/kubectl: not listed: no tag is known",
@@ -84,7 +88,7 @@ func TestTheListOfImagesAsJSON(t *testing.T) {
 			t.Errorf("lacks %s", field)
 		}
 	}
-	if got[0]["target"] != ecr+"/agent:v1" || got[0]["copy"] != true || got[1]["copy"] != false {
+	if got[0]["target"] != ecr+"/agent:v1" || got[0]["copy"] != true || got[0]["carried"] != nil || got[1]["copy"] != true || got[1]["carried"] != true {
 		t.Errorf("%v", got)
 	}
 }

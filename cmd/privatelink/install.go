@@ -20,6 +20,7 @@ func newInstall() *cobra.Command {
 		o             deploy.Options
 		engine, guard string
 		values        string
+		pin           pinFlags
 	)
 	c := &cobra.Command{
 		Use:   "install --registry PREFIX",
@@ -28,7 +29,10 @@ func newInstall() *cobra.Command {
 kubectl kustomize deploy in a checkout. With --config, the file becomes the webhook's
 configuration, and the match conditions of the API server are generated from it.
 
-Mirror the webhook's own image first: it is pulled from the private registry, too.
+Run privatelink mirror first: the webhook's own image is pulled from the private
+registry, too. If there is a lock file that lists it, the bundle names it by tag and
+digest, so that a moved tag cannot change what runs. Otherwise it is named by tag.
+
 With --engine policy there is no webhook: a MutatingAdmissionPolicy rewrites the pods
 in the API server, by the same rules.
 
@@ -79,6 +83,9 @@ Exit codes:
 			if err != nil {
 				return err
 			}
+			if o.Image, err = pin.image(c, o); err != nil {
+				return err
+			}
 			if err := explain.CheckLimits(c.Context(), o); err != nil {
 				return exitcode.AsUsage(err)
 			}
@@ -91,6 +98,7 @@ Exit codes:
 		},
 	}
 	rules.add(c.Flags())
+	pin.add(c.Flags())
 	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, "`NAME` of a variant: "+strings.Join(deploy.Overlays(), " or ")+"; may be repeated")
 	c.Flags().StringVar(&o.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
 	c.Flags().StringVar(&o.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
@@ -108,7 +116,7 @@ Exit codes:
 // optionsFromValues returns the options that render what the Helm chart renders with a
 // file of values in the namespace. The registry, if it is given, must be that of the file.
 func optionsFromValues(c *cobra.Command, file, registry, namespace string) (deploy.Options, error) {
-	for _, name := range []string{"config", "engine", "guard", "overlay", "image", "failure-policy", "replicas"} {
+	for _, name := range []string{"config", "engine", "guard", "overlay", "image", "failure-policy", "replicas", "digest"} {
 		if c.Flags().Changed(name) {
 			return deploy.Options{}, exitcode.Usagef("--%s: set it in the file of --values", name)
 		}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	// Root certificates for systems that have none, such as an image FROM scratch.
+	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/flagenv"

@@ -51,6 +51,9 @@ Later runs copy the recorded digests, even if a public tag has moved; --update
 resolves the tags again. Images that are already present are skipped. An incomplete
 image, which lacks a platform or a signature, gets what it lacks.
 
+The webhook's own image is one of the images that are selected. A released command
+carries it; --webhook-image names a registry that has it instead.
+
 A source that names no image is an error, and nothing is copied. An image that fails
 does not stop the others: it keeps its old entry in the lock file, or is listed there
 as not copied.
@@ -65,7 +68,7 @@ Exit codes:
      a source names no image
   2  invalid usage or configuration
   3  (--dry-run) at least one image is missing, incomplete or different`,
-		Example: `  # Copy the images of CAST AI's umbrella chart
+		Example: `  # Copy the images of CAST AI's umbrella chart, and the webhook's own
   privatelink mirror --config privatelink.yaml --set umbrella
 
   # Show what would be copied

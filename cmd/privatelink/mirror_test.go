@@ -22,7 +22,7 @@ func TestMirrorAndCheck(t *testing.T) {
 	target := to + "/mirror/" + strings.Replace(from, ":", "_", 1) + "/castai/a:v1"
 	must := func(want int, args ...string) (stdout string) {
 		t.Helper()
-		code, stdout, stderr := call(t, nil, "", append(args, "--registry", to+"/mirror", "--plain-http", from, "--lock", locked)...)
+		code, stdout, stderr := call(t, nil, "", append(args, "--registry", to+"/mirror", "--no-webhook-image", "--plain-http", from, "--lock", locked)...)
 		if code != want {
 			t.Fatalf("%v: code %d, want %d\n%s%s", args, code, want, stdout, stderr)
 		}
@@ -70,7 +70,7 @@ func TestMirrorAndCheck(t *testing.T) {
 func TestMirrorAsJSON(t *testing.T) {
 	from, to := public(t), inMemory(t)
 	images := pods(t, from+"/castai/a:v1")
-	code, stdout, stderr := call(t, nil, "", "mirror", "-o", "json", "-f", images, "--registry", to+"/mirror", "--plain-http", from, "--lock", filepath.Join(t.TempDir(), "l"))
+	code, stdout, stderr := call(t, nil, "", "mirror", "-o", "json", "--no-webhook-image", "-f", images, "--registry", to+"/mirror", "--plain-http", from, "--lock", filepath.Join(t.TempDir(), "l"))
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	if code != 0 || len(lines) != 3 {
 		t.Fatalf("code %d\n%s%s", code, stdout, stderr)
@@ -110,6 +110,8 @@ func TestMirrorWronglyUsed(t *testing.T) {
 		"a lock of another place": {[]string{"mirror", "--registry", ecr, "--lock", foreign}, "is for the registry registry.example.com/x"},
 		"too parallel":            {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--parallel", "1000"}, "use 1 to 256"},
 		"settings that cannot be": {[]string{"mirror", "--config", bad, "--set", "phase1", "--lock", missing}, "repositories.tagMutability"},
+		"no webhook image":        {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--webhook-image", ""}, "is empty; give an image reference"},
+		"two webhook images":      {[]string{"check", "--registry", ecr, "--set", "phase1", "--lock", missing, "--webhook-image", "quay.io/x/y", "--no-webhook-image"}, "exclude each other"},
 		"prune without a rule":    {[]string{"prune", "--registry", ecr}, "nothing selects the images to keep"},
 		"prune by a foreign lock": {[]string{"prune", "--registry", ecr, "--not-in", foreign}, "all images would be deleted"},
 		"prune without a cluster": {[]string{"prune", "--registry", ecr, "--keep", "1", "--kubeconfig", missing}, "--no-cluster"},
@@ -119,5 +121,25 @@ func TestMirrorWronglyUsed(t *testing.T) {
 				t.Errorf("code %d, stderr %s, want %q", code, stderr, tc.want)
 			}
 		})
+	}
+}
+
+// Tests are built without the webhook's image. The trouble is that of this image alone,
+// and the message says what to do.
+func TestMirrorWithoutTheWebhooksImage(t *testing.T) {
+	from, to := public(t), inMemory(t)
+	images := pods(t, from+"/castai/a:v1")
+	args := []string{"mirror", "-f", images, "--registry", to + "/mirror", "--plain-http", from, "--lock", filepath.Join(t.TempDir(), "l")}
+	code, stdout, stderr := call(t, nil, "", args...)
+	if code != 1 || !strings.Contains(stdout, "2 images: 1 copied, 0 present before, 1 not copied") {
+		t.Errorf("code %d\n%s", code, stdout)
+	}
+	for _, want := range []string{"failed: privatelink.cast.ai/privatelink-webhook:v", "this privatelink was built without the webhook's image", "make build-release", "--webhook-image", "--no-webhook-image"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("stderr lacks %q:\n%s", want, stderr)
+		}
+	}
+	if code, stdout, stderr := call(t, map[string]string{"PRIVATELINK_NO_WEBHOOK_IMAGE": "true"}, "", args...); code != 0 {
+		t.Errorf("code %d\n%s%s", code, stdout, stderr)
 	}
 }

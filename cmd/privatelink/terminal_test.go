@@ -16,7 +16,7 @@ metadata: {name: "p\e[2K\u202e"}
 spec: {containers: [{name: c, image: "a\e[31m/b"}]}
 `
 	for _, args := range [][]string{
-		{"rewrite", "--explain", "-f", "-"}, {"images", "-f", "-"}, {"mirror", "--dry-run", "-f", "-"}, {"explain", "-"},
+		{"rewrite", "--explain", "-f", "-"}, {"images", "-f", "-"}, {"mirror", "--dry-run", "--no-webhook-image", "-f", "-"}, {"explain", "-"},
 		{"rewrite", "a\x1b[31m/b"}, {"images", "--set", "\x1b]0;title\a"}, {"mirror", "--\x1b[31m"},
 	} {
 		_, stdout, stderr := call(t, nil, hostile, append(args, "--registry", "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai")...)

@@ -79,6 +79,9 @@ type Entry struct {
 	// Copy is true if Source is to be copied to Target. Otherwise Note or Reason
 	// has the reason.
 	Copy bool `json:"copy"`
+	// Carried is true if releases of this command have the image in them. No registry has
+	// Source.
+	Carried bool `json:"carried,omitempty"`
 	// Derived is true if no source names the image, and it follows from another
 	// entry that a component will request it.
 	Derived bool `json:"derived"`
@@ -97,8 +100,15 @@ const (
 	noteNoTag   = "no tag is known: see the chart (--chart), the cluster (--cluster) or the console"
 	notePrivate = "already private: its public source is not known from here"
 	noteKept    = "not rewritten: the configuration keeps it, or only the node itself can serve it"
-	noteWebhook = "the webhook itself: push it with make push, it is not mirrored"
+	noteWebhook = "the webhook itself"
+	noteCarried = "the webhook itself, which a released privatelink carries"
 )
+
+// WebhookRule is the Entry.Rule of the webhook's own image.
+const WebhookRule = "the webhook's own image"
+
+// WebhookOrigin is what names the webhook's own image.
+func WebhookOrigin() Origin { return Origin{From: Bundle, Name: "privatelink install"} }
 
 // base is the last part of a repository's path.
 func base(repository string) string {

@@ -4,6 +4,7 @@ package catalog
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ const (
 	gar     = "us-docker.pkg.dev/castai-hub/library"
 	ghcr    = "ghcr.io/castai/images"
 	digest  = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	carried = "privatelink.cast.ai/privatelink-webhook:v1"
 	another = "602401143452.dkr.ecr.us-west-2.amazonaws.com/eks/pause:3.10"
 )
 
@@ -150,7 +152,8 @@ func TestTheOrderOfAddingDoesNotMatter(t *testing.T) {
 		gar + "/kvisor-controller:v9", ghcr + "/kvisor-controller@" + digest, gar + "/workload-autoscaler:v9", another} {
 		adds = append(adds, func(l *List) { l.Add(ref, here) })
 	}
-	adds = append(adds, func(l *List) { l.AddEnv(jmxVariable, "quay.io/acme/jmx:1", here) }, func(l *List) { l.AddWebhook(ecr + "/privatelink-webhook:v1") })
+	adds = append(adds, func(l *List) { l.AddEnv(jmxVariable, "quay.io/acme/jmx:1", here) }, func(l *List) { l.AddWebhook(carried, ecr+"/privatelink-webhook:v1", true) },
+		func(l *List) { l.Add(ghcr+"/privatelink-webhook:v1", here) })
 	var first []Entry
 	for seed := range uint64(20) {
 		l := New(r)
@@ -170,12 +173,36 @@ func TestTheOrderOfAddingDoesNotMatter(t *testing.T) {
 	}
 }
 
-func TestTheWebhookIsListedAndNotCopied(t *testing.T) {
-	l := New(rules(t, rewrite.Config{}))
-	l.AddWebhook(ecr + "/privatelink-webhook:v1")
-	want := []brief{{Source: ecr + "/privatelink-webhook:v1", Target: "ECR/privatelink-webhook:v1", Note: noteWebhook}}
-	if d := cmp.Diff(want, briefs(l.Images())); d != "" {
-		t.Error(d)
+func TestTheWebhooksOwnImage(t *testing.T) {
+	const private = ecr + "/privatelink-webhook:v1"
+	for name, tc := range map[string]struct {
+		source  string
+		carried bool
+		others  []string // other references to the same image
+		want    brief
+		also    []string
+	}{
+		"in the command":                  {carried, true, nil, brief{Source: carried, Note: noteCarried}, nil},
+		"in a registry":                   {"quay.io/acme/webhook:approved", false, nil, brief{Source: "quay.io/acme/webhook:approved", Note: noteWebhook}, nil},
+		"a short name":                    {"acme/webhook", false, nil, brief{Source: "docker.io/acme/webhook", Note: noteWebhook}, nil},
+		"named by a manifest as well":     {carried, true, []string{private}, brief{Source: carried, Note: noteCarried}, nil},
+		"named by its name at the vendor": {carried, true, []string{gar + "/privatelink-webhook:v1"}, brief{Source: carried, Note: noteCarried}, []string{gar + "/privatelink-webhook:v1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := New(rules(t, rewrite.Config{}))
+			l.AddWebhook(tc.source, private, tc.carried)
+			for _, ref := range tc.others {
+				l.Add(ref, here)
+			}
+			images := l.Images()
+			tc.want.Target, tc.want.Copy = "ECR/privatelink-webhook:v1", true
+			if d := cmp.Diff([]brief{tc.want}, briefs(images)); d != "" {
+				t.Fatal(d)
+			}
+			if i := images[0]; i.Outcome != rewrite.Rewritten || i.Rule != "the webhook's own image" || i.Carried != tc.carried || !slices.Equal(i.Also, tc.also) {
+				t.Errorf("%+v", i)
+			}
+		})
 	}
 }
 

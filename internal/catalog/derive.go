@@ -45,7 +45,7 @@ func (l *List) derive() *List {
 func clone(candidates map[string]*candidate) map[string]*candidate {
 	out := make(map[string]*candidate, len(candidates))
 	for target, e := range candidates {
-		out[target] = &candidate{spellings: maps.Clone(e.spellings), origins: maps.Clone(e.origins), notes: maps.Clone(e.notes), webhook: e.webhook}
+		out[target] = &candidate{spellings: maps.Clone(e.spellings), origins: maps.Clone(e.origins), notes: maps.Clone(e.notes), webhook: e.webhook, carried: e.carried}
 	}
 	return out
 }

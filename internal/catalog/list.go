@@ -24,7 +24,8 @@ type candidate struct {
 	spellings map[string]rewrite.Result // by source
 	origins   map[Origin]bool
 	notes     map[string]bool
-	webhook   bool
+	webhook   string // the source of the webhook's own image; "" for other images
+	carried   bool
 }
 
 // New returns an empty list for the rules.
@@ -51,10 +52,12 @@ func (l *List) AddEnv(_, value string, origin Origin) {
 	}
 }
 
-// AddWebhook adds the webhook's own image, which has no public source: it is
-// built and pushed to the registry.
-func (l *List) AddWebhook(ref string) {
-	l.add(l.tagged, l.rules.Image(ref), Origin{From: Bundle, Name: "privatelink install"}).webhook = true
+// AddWebhook adds the webhook's own image. The install bundle decides its target, and
+// not the rules. carried is Entry.Carried.
+func (l *List) AddWebhook(source, target string, carried bool) {
+	r := full(rewrite.Result{Source: source, Target: target, Outcome: rewrite.Rewritten, Rule: WebhookRule})
+	c := l.add(l.tagged, r, WebhookOrigin())
+	c.webhook, c.carried = r.Source, carried
 }
 
 // addUntagged adds a repository whose tag is not known. That differs from a
@@ -138,18 +141,23 @@ func (l *List) image(e *candidate) Entry {
 	sources := slices.SortedFunc(maps.Keys(e.spellings), func(a, b string) int {
 		return l.compareSpellings(e.spellings[a], e.spellings[b])
 	})
+	if i := slices.Index(sources, e.webhook); i > 0 {
+		sources = slices.Insert(slices.Delete(sources, i, i+1), 0, e.webhook)
+	}
 	r := e.spellings[sources[0]]
 	i := Entry{
 		Source: r.Source, Also: also(e, sources), Target: r.Target, Outcome: r.Outcome, Reason: r.Reason, Rule: r.Rule,
-		Copy: r.Changed(), Derived: true, Origins: slices.SortedFunc(maps.Keys(e.origins), compareOrigins),
+		Copy: r.Changed(), Carried: e.carried, Derived: true, Origins: slices.SortedFunc(maps.Keys(e.origins), compareOrigins),
 		Note: strings.Join(slices.Sorted(maps.Keys(e.notes)), "; "),
 	}
 	for _, o := range i.Origins {
 		i.Derived = i.Derived && o.From == Rule
 	}
 	switch {
-	case e.webhook:
-		i.Copy, i.Note = false, join(noteWebhook, i.Note)
+	case e.carried:
+		i.Note = join(noteCarried, i.Note)
+	case e.webhook != "":
+		i.Note = join(noteWebhook, i.Note)
 	case i.Outcome == rewrite.Private:
 		i.Note = join(notePrivate, i.Note)
 	case i.Outcome == rewrite.Kept:

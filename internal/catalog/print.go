@@ -62,7 +62,9 @@ func why(i Entry) string {
 // log why others are not listed.
 func PrintSources(w, log io.Writer, images []Entry) error {
 	for _, i := range images {
-		if i.Copy {
+		if i.Carried {
+			fmt.Fprintf(log, "privatelink: %s: not listed: a released privatelink carries it, and no registry has it\n", i.Source)
+		} else if i.Copy {
 			if _, err := fmt.Fprintln(w, i.Source); err != nil {
 				return err
 			}

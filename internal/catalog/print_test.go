@@ -25,7 +25,7 @@ func printed(t *testing.T) []Entry {
 	l.Add("X Y", here)
 	l.Add("Z "+strings.Repeat("z", 8), Origin{From: Manifest, Name: strings.Repeat("long/", 20) + "a.yaml", Line: 3})
 	l.addUntagged(gar+"/x", here)
-	l.AddWebhook(ecr + "/privatelink-webhook:v1")
+	l.AddWebhook(carried, ecr+"/privatelink-webhook:v1", true)
 	return l.Images()
 }
 

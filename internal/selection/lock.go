@@ -54,7 +54,9 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 	}
 	var jobs []mirror.Job
 	if s.IsEmpty() {
-		jobs = lockedJobs(known, rules)
+		if jobs, err = s.replaceWebhook(lockedJobs(known, rules), rules, file); err != nil {
+			return nil, nil, err
+		}
 	} else {
 		images, err := s.Images(ctx, rules)
 		if err != nil {
@@ -79,14 +81,14 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 func lockedJobs(l *lock.Lock, rules *rewrite.Rules) (jobs []mirror.Job) {
 	for _, e := range l.Images {
 		job := mirror.Job{Source: e.Source, Target: e.Target, Why: e.Why}
-		if r := rules.Image(e.Source); r.Target != e.Target {
+		if r := Target(l, rules, e.Source, e.Target); r.Target != e.Target {
 			job.Refused = fmt.Errorf("the lock file has it at %s, and the configuration maps it to %s: select the images again, for instance with --set, to update the lock file", e.Target, r.Target)
 		}
 		jobs = append(jobs, job)
 	}
 	for _, n := range l.NotCopied {
 		job := mirror.Job{Source: n.Source, Why: n.Why}
-		if r := rules.Image(n.Source); r.Changed() {
+		if r := Target(l, rules, n.Source, n.Target); r.Changed() {
 			job.Target = r.Target
 		} else {
 			job.Refused = errors.New(r.Rule)

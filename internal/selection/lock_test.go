@@ -145,7 +145,6 @@ func TestJobsOfSources(t *testing.T) {
 			if got := jobs[0].Locked != nil && jobs[0].Locked.Digest == agentEntry.Digest; got != tc.locked {
 				t.Errorf("locked %+v, want %v; lock file %+v", jobs[0].Locked, tc.locked, known)
 			}
-			// The webhook's own image is pushed, not mirrored.
 			if len(*warnings) > 0 {
 				t.Errorf("warnings %q", *warnings)
 			}

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/catalog/live"
@@ -21,6 +20,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/manifest"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/webhookimage"
 )
 
 // Sources name where images are listed. They can be combined.
@@ -37,6 +37,11 @@ type Sources struct {
 	// Cluster reads the namespaces of the configuration in the cluster of Kubeconfig.
 	Cluster    bool
 	Kubeconfig kubeconfig.Options
+	// Webhook is where the webhook's own image comes from, which belongs to the images of
+	// all sources: webhookimage.Repository or a reference to a registry. Without a tag and a
+	// digest, the tag is that of this version. "" and WithoutWebhook leave the image out.
+	Webhook        string
+	WithoutWebhook bool
 	// Warnf reports components of a chart that are off, and images that are not copied.
 	Warnf func(format string, args ...any)
 }
@@ -71,8 +76,12 @@ func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.En
 	if len(empty) > 0 {
 		return nil, errors.Join(empty...)
 	}
-	if err := addWebhook(list); err != nil {
+	source, target, err := s.webhook(rules)
+	if err != nil {
 		return nil, err
+	}
+	if source != "" {
+		list.AddWebhook(source, target, webhookimage.IsCarried(source))
 	}
 	return list.Images(), nil
 }
@@ -265,14 +274,4 @@ func isInCluster(e catalog.Entry) bool {
 	return slices.ContainsFunc(e.Origins, func(o catalog.Origin) bool {
 		return o.From == catalog.Workload || o.From == catalog.Release || o.From == catalog.Pod
 	})
-}
-
-// addWebhook adds the webhook's image as the install bundle names it.
-func addWebhook(list *catalog.List) error {
-	image, err := deploy.WebhookImage(list.Rules())
-	if err != nil {
-		return err
-	}
-	list.AddWebhook(image)
-	return nil
 }

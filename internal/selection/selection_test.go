@@ -19,6 +19,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/selection"
+	"github.com/castai/privatelink-webhook/internal/webhookimage"
 )
 
 const (
@@ -102,7 +103,7 @@ func TestImagesCombinesSources(t *testing.T) {
 	s := selection.Sources{
 		Sets: []string{"phase1"}, Files: []string{write(t, "pod.yaml", pod(agent)), "-"}, Stdin: strings.NewReader(pod("quay.io/acme/stdin:v1")),
 		Charts:  []string{filepath.Join("..", "catalog", "chart", "testdata", "agent")},
-		Cluster: true, Kubeconfig: cluster(t, true, "quay.io/acme/pod:v1"),
+		Cluster: true, Kubeconfig: cluster(t, true, "quay.io/acme/pod:v1"), Webhook: webhookimage.Repository,
 	}
 	warnings := recordWarnings(&s)
 	images, err := s.Images(t.Context(), rules(t))

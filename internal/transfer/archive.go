@@ -204,7 +204,7 @@ func (o ImportOptions) jobs(l *lock.Lock) ([]mirror.Job, error) {
 	}
 	for _, n := range l.NotCopied {
 		job := mirror.Job{Source: n.Source, Why: n.Why, Refused: errors.New("the archive does not have it, because the export failed to read it: export again")}
-		if r := o.Rules.Image(n.Source); r.Changed() {
+		if r := selection.Target(l, o.Rules, n.Source, n.Target); r.Changed() {
 			job.Target = r.Target
 		}
 		jobs = append(jobs, job)
@@ -217,7 +217,7 @@ func (o ImportOptions) jobs(l *lock.Lock) ([]mirror.Job, error) {
 // error if the lock was made for the same registry and has another target.
 func targets(l *lock.Lock, rules *rewrite.Rules) func(source, locked string) (string, error) {
 	return func(source, locked string) (string, error) {
-		r := rules.Image(source)
+		r := selection.Target(l, rules, source, locked)
 		switch {
 		case !r.Changed():
 			return "", fmt.Errorf("%s has no target below %s (%s): change the configuration, or make a file for it with privatelink export", source, rules.Registry(), r.Rule)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/selection"
+	"github.com/castai/privatelink-webhook/internal/webhookimage"
 )
 
 // maxParallel bounds the transfers of one run.
@@ -42,6 +44,9 @@ type Options struct {
 	NoReferrers, StrictReferrers bool
 	// Overwrite moves tags of the private registry that refer to another image.
 	Overwrite bool
+	// WebhookLayout is the OCI layout of the webhook's image that the command carries, nil
+	// if it carries none.
+	WebhookLayout fs.FS
 }
 
 // Connect returns a client for all registries, and the ECR API of the private
@@ -72,7 +77,7 @@ func (o Options) mirror(ctx context.Context) (*mirror.Mirror, *registry.Client, 
 		return nil, nil, err
 	}
 	m := &mirror.Mirror{
-		Source: client, Target: client.ForPush(), Parallel: o.Parallel, Platforms: platforms, Overwrite: o.Overwrite,
+		Source: webhookimage.NewSource(client, o.WebhookLayout), Target: client.ForPush(), Parallel: o.Parallel, Platforms: platforms, Overwrite: o.Overwrite,
 		Referrers: !o.NoReferrers, StrictReferrers: o.StrictReferrers, Events: o.Reporter.Event,
 	}
 	if ecr != nil {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -139,12 +140,16 @@ func (k *checker) webhook(ctx context.Context) doctor.Finding {
 		return doctor.Failf("install it from the private registry: privatelink install --config privatelink.yaml | kubectl apply -f -", "%s is not in a private registry", ref)
 	}
 	d, err := k.Client.Resolve(ctx, repository, image.Identifier())
-	push := "in the source of the version that " + ref + " names, push the image for all platforms: make push REGISTRY=" + k.Registry
+	mirror := "with the privatelink of the version that " + ref + " names: " + k.Mirror + " --set umbrella, or the flags of your last run; it copies the webhook's image, too"
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		return doctor.Failf(push, "%s is missing", ref)
+		return doctor.Failf(mirror, "%s is missing", ref)
 	case err != nil:
 		return requestFailed(host, err)
+	}
+	if want := k.lockedWebhook(ctx, ref); want != "" && want != d.Digest {
+		return doctor.Failf(k.Mirror+" --overwrite, if the lock file is correct; add --update if it is out of date",
+			"%s is %s, and %s in the lock file", ref, d.Digest, want)
 	}
 	nodes, err := k.Platforms(ctx)
 	if err != nil {
@@ -155,7 +160,22 @@ func (k *checker) webhook(ctx context.Context) doctor.Finding {
 	case err != nil:
 		return requestFailed(host, err)
 	case len(missing) > 0:
-		return doctor.Failf(push, "%s does not exist for %s", ref, strings.Join(missing, " and "))
+		return doctor.Failf(mirror+"; add --overwrite, and leave out --platform", "%s does not exist for %s", ref, strings.Join(missing, " and "))
 	}
 	return doctor.OKf("%s exists for %s", ref, strings.Join(nodes, ", "))
+}
+
+// lockedWebhook returns the digest of the webhook's image in the lock file; empty if it
+// is not known.
+func (k *checker) lockedWebhook(ctx context.Context, ref string) digest.Digest {
+	images, err := k.listed.Get(ctx, k.Images)
+	if err != nil {
+		return "" // reported by images
+	}
+	for _, i := range images {
+		if i.matches(ref) {
+			return i.Digest
+		}
+	}
+	return ""
 }

@@ -82,7 +82,7 @@ func inputFailed(what string, err error) doctor.Finding {
 // requiredImages returns the required images except the webhook's own.
 func (k *checker) requiredImages(ctx context.Context) ([]RequiredImage, error) {
 	return k.required.Get(ctx, func(ctx context.Context) ([]RequiredImage, error) {
-		images, err := k.Images(ctx)
+		images, err := k.listed.Get(ctx, k.Images)
 		if err != nil {
 			return nil, err
 		}

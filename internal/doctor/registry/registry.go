@@ -88,7 +88,7 @@ func Checks(c Config) []doctor.Check {
 			What: "every image is available for the architectures of all nodes",
 			Why:  "a pod on a node of another architecture fails with: no match for platform in manifest"},
 		{Group: Group, Name: "webhook-image", Needs: login, Run: k.webhook,
-			What: "the webhook's own image is in the registry, for the architectures of all nodes",
+			What: "the webhook's own image is in the registry, with the digest of the lock file, for the architectures of all nodes",
 			Why:  "a replica that moves to a new node cannot start, and while no replica runs, pods with public images are refused"},
 	}
 }
@@ -96,6 +96,7 @@ func Checks(c Config) []doctor.Check {
 // checker shares facts between the checks.
 type checker struct {
 	Config
+	listed   doctor.Once[[]RequiredImage] // of Config.Images
 	required doctor.Once[[]RequiredImage]
 	missing  doctor.Once[[]string]
 	states   doctor.Once[[]imageState]

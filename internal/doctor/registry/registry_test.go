@@ -121,10 +121,16 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 			ref := e.config.Registry + "/privatelink-webhook:v9"
 			e.all = append(e.all, registrychecks.RequiredImage{Target: ref})
 			e.config.Webhook = func(context.Context) (string, error) { return ref, nil }
-		}, &want{"webhook-image", doctor.Failed, "privatelink-webhook:v9 is missing", "all platforms"}},
+		}, &want{"webhook-image", doctor.Failed, "privatelink-webhook:v9 is missing", mirror + " --set umbrella"}},
 		"the webhook's image is missing for arm64": {func(t *testing.T, e *environment) {
-			e.push(t, "castai/privatelink-webhook:v1", index(t, 1, "amd64"))
-		}, &want{"webhook-image", doctor.Failed, "does not exist for linux/arm64", "all platforms"}},
+			e.all[2].Digest = e.push(t, "castai/privatelink-webhook:v1", index(t, 1, "amd64"))
+		}, &want{"webhook-image", doctor.Failed, "does not exist for linux/arm64", "leave out --platform"}},
+		"the webhook's image has another digest": {func(t *testing.T, e *environment) {
+			e.push(t, "castai/privatelink-webhook:v1", index(t, 2, "amd64", "arm64"))
+		}, &want{"webhook-image", doctor.Failed, "in the lock file", mirror + " --overwrite"}},
+		"the webhook's image is pinned by the digest of the lock file": {func(_ *testing.T, e *environment) {
+			e.config.Webhook = func(context.Context) (string, error) { return e.all[2].Target + "@" + e.all[2].Digest.String(), nil }
+		}, nil},
 		"the webhook runs from a public registry": {func(_ *testing.T, e *environment) {
 			e.config.Webhook = func(context.Context) (string, error) { return "ghcr.io/example/privatelink-webhook:v1", nil }
 		}, &want{"webhook-image", doctor.Failed, "not in a private registry", "privatelink install"}},

@@ -33,7 +33,7 @@ func (b *bench) copyOurs(ctx context.Context, source, target string) error {
 	if err := os.WriteFile(file, []byte(pod.String()), 0o644); err != nil {
 		return err
 	}
-	return execute(ctx, b.ours, "mirror", "--registry", target+"/castai", "-f", file, "--lock", filepath.Join(dir, "lock.yaml"),
+	return execute(ctx, b.ours, "mirror", "--registry", target+"/castai", "--no-webhook-image", "-f", file, "--lock", filepath.Join(dir, "lock.yaml"),
 		"--plain-http", source, "--plain-http", target)
 }
 

@@ -33,8 +33,8 @@ type row struct {
 // of cmd may import all rows; tests and build tools may import anything.
 var tiers = [][]row{
 	{ // what a command of privatelink runs
-		{"internal/transfer", []string{"internal/selection", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
-		{"internal/selection", []string{"deploy", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite"}},
+		{"internal/transfer", []string{"internal/selection", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite", "internal/webhookimage"}},
+		{"internal/selection", []string{"deploy", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
 		{"internal/chartpush", []string{"deploy/chart", "internal/exitcode", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/mirror/prune", []string{"internal/catalog", "internal/catalog/live", "internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/progress", []string{"internal/exitcode", "internal/mirror", "internal/mirror/archive", "internal/terminal"}},
@@ -58,6 +58,7 @@ var tiers = [][]row{
 		{"deploy", []string{"internal/cel", "internal/jsonpatch", "internal/rewrite"}},
 	},
 	{ // the engines
+		{"internal/webhookimage", []string{"internal/mirror", "internal/registry", "internal/rewrite"}},
 		{"internal/mirror/archive", []string{"internal/mirror", "internal/mirror/lock", "internal/registry", "internal/rewrite"}},
 		{"internal/mirror", []string{"internal/mirror/lock", "internal/registry", "internal/rewrite"}},
 		{"internal/mirror/lock", []string{"internal/rewrite"}},
