@@ -54,7 +54,7 @@ func (c *doctorRun) registryFaults() []fault {
 			if err := write(map[string]string{manifest: barePod("evictor", "ghcr.io/castai/images/evictor:v1")}); err != nil {
 				t.Fatal(err)
 			}
-			c.work.run(t, 0, "mirror", "--config", c.config, "--lock", other, "--platform", "linux/amd64", "-f", manifest)
+			c.work.run(t, 0, "mirror", "--config", c.config, "--lock", other, "--platform", "linux/amd64", "--no-webhook-image", "-f", manifest)
 			cut, err := locked.Read(other)
 			if err != nil {
 				t.Fatal(err)
@@ -67,7 +67,7 @@ func (c *doctorRun) registryFaults() []fault {
 				undo()
 			}
 		}},
-		{"the webhook's own image missing", "registry/webhook-image", deploy.Image + ":gone", "push", func(t *testing.T) func() {
+		{"the webhook's own image missing", "registry/webhook-image", deploy.Image + ":gone", "privatelink mirror", func(t *testing.T) func() {
 			c.patched(t, "deployment", deploy.Name, `[{"op": "add", "path": "/spec/paused", "value": true}, {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "`+c.prefix+`/`+deploy.Image+`:gone"}]`)
 			return func() {
 				c.patched(t, "deployment", deploy.Name, `[{"op": "remove", "path": "/spec/paused"}]`)

@@ -227,14 +227,13 @@ func customer(t *testing.T, authority []byte) *doctorRun {
 		t.Fatal(err)
 	}
 	c := &doctorRun{
-		work: workstation{web, dir}, prefix: n.Strict.Host() + "/customer",
+		work: workstation{web: web, dir: dir}, prefix: n.Strict.Host() + "/customer",
 		config: filepath.Join(dir, "privatelink.yaml"), lock: filepath.Join(dir, "privatelink.lock.yaml"),
 	}
 	manifest := filepath.Join(dir, "workload.yaml")
 	if err := write(map[string]string{c.config: "registry: " + c.prefix + "\n", manifest: agentWorkload}); err != nil {
 		t.Fatal(err)
 	}
-	pushWebhook(t, c.prefix)
 	c.work.run(t, 0, "mirror", "--config", c.config, "--lock", c.lock, "-f", manifest)
 	c.apply(t)
 	createAgentNamespace(t)

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -38,8 +37,7 @@ import (
 func (n *Node) caFile() string       { return filepath.Join(n.dir, "ecr-ca.crt") }
 func (n *Node) passwordFile() string { return filepath.Join(n.dir, "ecr-password") }
 
-// publish fills the registry: the webhook's image as its users push it, and for
-// every other image a stand-in, under the name that the rules give it.
+// publish fills the registry: the webhook's image, and for every other image a stand-in, under the name that the rules give it.
 func (n *Node) publish(ctx context.Context, cfg Config) error {
 	begin := time.Now()
 	if err := write(map[string]string{n.caFile(): string(n.ECR.CA), n.passwordFile(): n.ECR.Password()}); err != nil {
@@ -116,7 +114,7 @@ func (n *Node) pushAll(ctx context.Context, images map[string]behavior) error {
 	return nil
 }
 
-// pushOwn does the last step of `make push`, with the same program.
+// pushOwn pushes the webhook's image, and the one whose clock is wrong.
 func (n *Node) pushOwn(ctx context.Context) error {
 	config, err := json.Marshal(map[string]any{"auths": map[string]any{
 		Host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(ecr.User + ":" + n.ECR.Password()))},
@@ -127,25 +125,15 @@ func (n *Node) pushOwn(ctx context.Context) error {
 	if err := write(map[string]string{filepath.Join(n.dir, "docker", "config.json"): string(config)}); err != nil {
 		return err
 	}
+	env := []string{"SSL_CERT_FILE=" + n.caFile(), "DOCKER_CONFIG=" + filepath.Join(n.dir, "docker"), "HOME=" + n.dir}
+	push := func(version string, binaries map[string]string) error {
+		return n.ociimage(ctx, env, version, binaries, "--push", Registry+"/"+deploy.Image+":"+version)
+	}
 	binaries := map[string]string{}
 	for _, arch := range Architectures() {
 		binaries[arch] = n.of(arch, "privatelink-webhook")
 	}
-	return errors.Join(n.pushBinaries(ctx, n.Version, binaries),
-		n.pushBinaries(ctx, n.WrongClock(), map[string]string{runtime.GOARCH: n.clock("privatelink-webhook")}))
-}
-
-func (n *Node) pushBinaries(ctx context.Context, version string, binaries map[string]string) error {
-	args := []string{"--version", version, "--push", Registry + "/" + deploy.Image + ":" + version}
-	for arch, file := range binaries {
-		args = append(args, "--binary", arch+"="+file)
-	}
-	cmd := exec.CommandContext(ctx, n.tool("ociimage"), args...)
-	cmd.Env = []string{"SSL_CERT_FILE=" + n.caFile(), "DOCKER_CONFIG=" + filepath.Join(n.dir, "docker"), "HOME=" + n.dir}
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("pushing the webhook's image: %w: %s", err, said)
-	}
-	return nil
+	return errors.Join(push(n.Version, binaries), push(n.WrongClock(), map[string]string{runtime.GOARCH: n.clock("privatelink-webhook")}))
 }
 
 // standIn makes an index of one image for each architecture. All share a layer;

@@ -8,67 +8,61 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/test/isolated/ecr"
+	"github.com/castai/privatelink-webhook/test/isolated/machine"
 )
 
 func tlsOf(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
 
-// The mirror, from an empty ECR to a running cluster and to the next upgrade. The
-// public registries are behind a proxy that only the workstation uses. ECR creates
-// no repository on push, and has an API for that.
+// The mirror, from an empty ECR to a running cluster and to the next upgrade, on a
+// workstation that has nothing but privatelink and kubectl: no Go, no container engine, no
+// other client of registries or of AWS, and no shell. The public registries are behind a
+// proxy that only the workstation uses. ECR creates no repository on push, and has an API
+// for that.
 func TestMirror(t *testing.T) {
 	prefix := n.Strict.Host() + "/mirrored"
-	dir := t.TempDir()
-	lockFile := filepath.Join(dir, "privatelink.lock.yaml")
 	// One of them names the registry itself, as the charts' global.registry does.
 	texts := workloads(t)
+	wanted := []string{"--config", "privatelink.yaml", "--set", "phase1,phase2"}
+	files := map[string]string{"privatelink.yaml": "registry: " + prefix + "\nrepositories: {tagMutability: IMMUTABLE}\n"}
 	for i := range texts {
 		texts[i] = strings.ReplaceAll(texts[i], Registry+"/us-docker.pkg.dev/", prefix+"/us-docker.pkg.dev/")
+		name := fmt.Sprintf("%d.yaml", i)
+		files[name], wanted = texts[i], append(wanted, "-f", name)
 	}
-	var files []string
-	for i, text := range texts {
-		files = append(files, "-f", filepath.Join(dir, fmt.Sprintf("%d.yaml", i)))
-		if err := os.WriteFile(files[len(files)-1], []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	config := filepath.Join(dir, "privatelink.yaml")
-	if err := os.WriteFile(config, []byte("registry: "+prefix+"\nrepositories: {tagMutability: IMMUTABLE}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	wanted := append([]string{"--config", config, "--set", "phase1,phase2"}, files...)
-	sources := strings.Fields(privatelink(t, append([]string{"images", "-o", "sources"}, wanted...)...))
+	work := bareWorkstation(t, files)
+	sources := strings.Fields(work.run(t, 0, append([]string{"images", "-o", "sources"}, wanted...)...))
 	web := openInternet(t, publicHosts(sources))
 	publishAll(t, web, sources)
-	work := workstation{web, dir}
-
-	begin := time.Now()
-	lock := work.run(t, 0, append([]string{"images", "-o", "lock"}, wanted...)...)
-	if err := os.WriteFile(lockFile, []byte(lock), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out := work.run(t, 3, "check", "--config", config, "--lock", lockFile); !strings.Contains(out, fmt.Sprintf("%d missing", len(sources))) {
+	work.connect(t, web)
+	images := len(sources) + 1 // the webhook's own
+	expected := work.run(t, 0, append([]string{"images", "-o", "lock"}, wanted...)...)
+	if out := work.run(t, 3, append([]string{"check"}, wanted...)...); !strings.Contains(out, fmt.Sprintf("%d missing", images)) {
 		t.Errorf("an empty registry:\n%s", out)
 	}
-	out := work.run(t, 0, "mirror", "--config", config, "--lock", lockFile)
-	reportf("\nthe mirror: %s; after %s with the lock file", strings.TrimSpace(out[strings.LastIndexByte(strings.TrimSpace(out), '\n')+1:]), since(begin))
+
+	begin := time.Now()
+	out := work.run(t, 0, append([]string{"mirror"}, wanted...)...)
+	reportf("\nthe mirror: %s", strings.TrimSpace(out[strings.LastIndexByte(strings.TrimSpace(out), '\n')+1:]))
+	if got := work.read(t, "privatelink.lock.yaml"); got != expected {
+		t.Errorf("the lock file differs from that of privatelink images -o lock:\n%s\n%s", got, expected)
+	}
 	before := web.connections()
 	if before == 0 {
 		t.Error("no connection to a public registry: the test does not observe the copies")
 	}
-	work.run(t, 0, "check", "--config", config, "--lock", lockFile)
-	work.run(t, 0, "mirror", "--config", config, "--lock", lockFile)
+	work.run(t, 0, "check", "--config", "privatelink.yaml")
+	work.run(t, 0, "mirror", "--config", "privatelink.yaml")
 	if after := web.connections(); after != before {
 		t.Errorf("a run with nothing to do connected to public registries %d times", after-before)
 	}
@@ -79,13 +73,17 @@ func TestMirror(t *testing.T) {
 		}
 	}
 	step("an onboarding from it runs, and no pull fails", func(t *testing.T) {
-		pushWebhook(t, prefix)
-		o, begin := observe(t), time.Now()
-		kubectl(t, privatelink(t, "install", "--config", config), "apply", "-f", "-")
+		o := observe(t)
+		work.kubectl(t, work.run(t, 0, "install", "--config", "privatelink.yaml"), "apply", "-f", "-")
 		ready(t)
+		image := prefix + "/" + deploy.Image + ":" + n.Version
+		pinned := image + "@" + n.Strict.Tag("mirrored/"+deploy.Image, n.Version).String()
+		if got := kubectl(t, "", "get", "deployment", deploy.Name, "--namespace", deploy.Namespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}"); got != pinned {
+			t.Errorf("the webhook's image is %s, want %s", got, pinned)
+		}
 		onboardWith(t, texts)
 		eventually(t, 150*time.Second, complete)
-		reportf("with the mirrored images: %s; webhook and all run or are completed after %s", o, since(begin))
+		reportf("with the mirrored images: %s; webhook and all run or are completed %s after the start of the mirror", o, since(begin))
 		o.clean(t)
 		for image := range o.images {
 			if host, _, _ := strings.Cut(image, "/"); host != n.Strict.Host() && host != Host && host != AddOnHost {
@@ -97,34 +95,31 @@ func TestMirror(t *testing.T) {
 		}
 	})
 	step("before an upgrade, check names what is missing", func(t *testing.T) {
-		upgraded := filepath.Join(dir, "next.yaml")
-		if err := os.WriteFile(upgraded, []byte(strings.ReplaceAll(texts[0], "/agent:v0.161.1", "/agent:v0.162.0")), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		work.write(t, map[string]string{"next.yaml": strings.ReplaceAll(texts[0], "/agent:v0.161.1", "/agent:v0.162.0")})
 		web.publish(t, "us-docker.pkg.dev/castai-hub/library/agent:v0.162.0", behavior{})
-		if out := work.run(t, 3, "check", "--config", config, "--lock", lockFile, "-f", upgraded); !strings.Contains(out, "missing  "+prefix+"/agent:v0.162.0") || !strings.Contains(out, " 1 missing") {
+		if out := work.run(t, 3, "check", "--config", "privatelink.yaml", "-f", "next.yaml"); !strings.Contains(out, "missing  "+prefix+"/agent:v0.162.0") || !strings.Contains(out, " 1 missing") {
 			t.Error(out)
 		}
-		work.run(t, 0, "mirror", "--config", config, "--lock", filepath.Join(dir, "next.lock.yaml"), "-f", upgraded)
+		work.run(t, 0, "mirror", "--config", "privatelink.yaml", "--lock", "next.lock.yaml", "-f", "next.yaml")
 	})
 	step("prune leaves what pods use", func(t *testing.T) {
-		out := work.run(t, 0, "prune", "--config", config, "--keep", "1")
+		out := work.run(t, 0, "prune", "--config", "privatelink.yaml", "--keep", "1")
 		if strings.Contains(out, prefix+"/agent@") {
 			t.Errorf("the agent in use would go:\n%s", out)
 		}
 		kubectl(t, "", "delete", "namespace", agentNamespace, "--timeout=90s")
-		if out = work.run(t, 0, "prune", "--config", config, "--keep", "1"); !strings.Contains(out, prefix+"/agent@") || !strings.Contains(out, "nothing was deleted") {
+		if out = work.run(t, 0, "prune", "--config", "privatelink.yaml", "--keep", "1"); !strings.Contains(out, prefix+"/agent@") || !strings.Contains(out, "nothing was deleted") {
 			t.Errorf("the old agent would not go:\n%s", out)
 		}
-		if out = work.run(t, 0, "prune", "--config", config, "--not-in", lockFile, "--yes"); !strings.Contains(out, "deleted\n") {
+		if out = work.run(t, 0, "prune", "--config", "privatelink.yaml", "--not-in", "privatelink.lock.yaml", "--yes"); !strings.Contains(out, "deleted\n") {
 			t.Error(out)
 		}
-		work.run(t, 0, "check", "--config", config, "--lock", lockFile)
-		if out := work.run(t, 3, "check", "--config", config, "--lock", filepath.Join(dir, "next.lock.yaml")); !strings.Contains(out, "missing  "+prefix+"/agent:v0.162.0") {
+		work.run(t, 0, "check", "--config", "privatelink.yaml")
+		if out := work.run(t, 3, "check", "--config", "privatelink.yaml", "--lock", "next.lock.yaml"); !strings.Contains(out, "missing  "+prefix+"/agent:v0.162.0") {
 			t.Error(out)
 		}
 	})
-	kubectl(t, privatelink(t, "install", "--config", config), "delete", "-f", "-", "--timeout=90s")
+	work.kubectl(t, work.run(t, 0, "install", "--config", "privatelink.yaml"), "delete", "-f", "-", "--timeout=90s")
 	clean(t)
 }
 
@@ -155,47 +150,112 @@ func publishAll(t *testing.T, web *internet, sources []string) {
 	}
 }
 
-// pushWebhook is the last step of `make push`.
-func pushWebhook(t *testing.T, prefix string) {
-	t.Helper()
-	n.Strict.Create(strings.TrimPrefix(prefix, n.Strict.Host()+"/") + "/" + deploy.Image)
-	binaries := []string{}
-	for _, arch := range Architectures() {
-		binaries = append(binaries, "--binary", arch+"="+n.of(arch, "privatelink-webhook"))
-	}
-	cmd := exec.CommandContext(testCtx, n.tool("ociimage"), append([]string{"--version", n.Version, "--push", prefix + "/" + deploy.Image + ":" + n.Version}, binaries...)...)
-	docker := t.TempDir()
-	auth := base64.StdEncoding.EncodeToString([]byte(ecr.User + ":" + n.ECR.Password()))
-	if err := os.WriteFile(filepath.Join(docker, "config.json"), fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, n.Strict.Host(), auth), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Env = []string{"SSL_CERT_FILE=" + n.caFile(), "DOCKER_CONFIG=" + docker, "HOME=" + n.dir}
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("pushing the webhook's image: %v: %s", err, said)
-	}
-}
-
 // workstation runs the operator's commands, with access to the public registries.
 type workstation struct {
 	web *internet
 	dir string
+	// root is the root folder of a machine with the commands alone, whose home is dir; ""
+	// is this machine.
+	root string
 }
 
-func (w workstation) env() []string {
-	return []string{
-		"HTTPS_PROXY=" + w.web.proxy, "NO_PROXY=.amazonaws.com," + address + ",127.0.0.1", "SSL_CERT_FILE=" + w.web.ca, "HOME=" + w.dir, "KUBECONFIG=" + n.Kubeconfig,
-		"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL_ECR=https://" + n.Strict.Host(), "AWS_EC2_METADATA_DISABLED=true",
+// bareWorkstation returns a machine that has the commands, files in its home, and nothing
+// else. It is not connected to the internet yet.
+func bareWorkstation(t *testing.T, files map[string]string) *workstation {
+	t.Helper()
+	w := &workstation{dir: "/home", root: t.TempDir()}
+	for name, from := range map[string]string{"bin/privatelink": n.CLI(), "bin/kubectl": n.KubectlPath, "etc/hosts": machine.Hosts} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(w.root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, content, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(w.root, "tmp"), 0o755), os.Mkdir(filepath.Join(w.root, w.dir), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, map[string]string{"kubeconfig": kubectl(t, "", "config", "view", "--raw", "--flatten")})
+	w.write(t, files)
+	return w
+}
+
+// connect connects a bare workstation to the internet.
+func (w *workstation) connect(t *testing.T, web *internet) {
+	t.Helper()
+	ca, err := os.ReadFile(web.ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, map[string]string{"ca.crt": string(ca)})
+	w.web = web
+}
+
+// path returns the path of a file of the home here.
+func (w workstation) path(name string) string { return filepath.Join(w.root, w.dir, name) }
+
+func (w workstation) write(t *testing.T, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
+func (w workstation) read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(w.path(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (w workstation) env() []string {
+	env := []string{"HOME=" + w.dir, "KUBECONFIG=" + n.Kubeconfig, "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL_ECR=https://" + n.Strict.Host(), "AWS_EC2_METADATA_DISABLED=true"}
+	if w.web != nil {
+		env = append(env, "HTTPS_PROXY="+w.web.proxy, "NO_PROXY=.amazonaws.com,"+address+",127.0.0.1", "SSL_CERT_FILE="+w.web.ca)
+	}
+	if w.root != "" {
+		env = append(env, "KUBECONFIG=/home/kubeconfig", "SSL_CERT_FILE=/home/ca.crt")
+	}
+	return env
+}
+
+// command returns a command of the workstation, which runs in the home of a bare one.
+func (w workstation) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if w.root != "" {
+		cmd := exec.CommandContext(ctx, "/bin/"+program, args...)
+		cmd.Env, cmd.Dir, cmd.SysProcAttr = w.env(), w.dir, &syscall.SysProcAttr{Chroot: w.root}
+		return cmd
+	}
+	cmd := exec.CommandContext(ctx, map[string]string{"privatelink": n.CLI(), "kubectl": n.KubectlPath}[program], args...)
+	cmd.Env = w.env()
+	return cmd
+}
+
+// run runs privatelink, and returns its output.
 func (w workstation) run(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	return w.execute(t, want, "", "privatelink", args...)
+}
+
+// kubectl runs kubectl with the input.
+func (w workstation) kubectl(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	w.execute(t, 0, stdin, "kubectl", args...)
+}
+
+func (w workstation) execute(t *testing.T, want int, stdin, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(testCtx, 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, n.CLI(), args...)
-	cmd.Env = w.env()
+	cmd := w.command(ctx, program, args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	code := 0
@@ -205,7 +265,7 @@ func (w workstation) run(t *testing.T, want int, args ...string) string {
 		t.Fatal(err)
 	}
 	if code != want {
-		t.Fatalf("privatelink %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, &stdout, &stderr)
+		t.Fatalf("%s %s: exit code %d, want %d\n%s%s", program, strings.Join(args, " "), code, want, &stdout, &stderr)
 	}
 	return stdout.String()
 }

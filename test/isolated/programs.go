@@ -69,13 +69,13 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 	}
 	defer unlock()
 	begin := time.Now()
-	// The flags of the webhook are those of `make image`.
+	// The flags are those of the Makefile.
 	trimmed := []string{"-trimpath", "-ldflags", "-s -w -X main.version=" + p.Version}
 	errs := []error{
 		p.build(ctx, filepath.Join("test", "isolated", "containerd"), p.containerd()+"/", "", "-trimpath", "-ldflags", "-s -w", "tool"),
 		p.build(ctx, certManagerModule, p.certManager(), "", "-trimpath", "-ldflags", "-s -w", "."),
 		p.copyDefinitions(ctx),
-		p.build(ctx, "", p.tool(""), "", append(trimmed, "./cmd/privatelink", "./internal/tools/ociimage")...),
+		p.build(ctx, "", p.tool(""), "", append(trimmed, "./internal/tools/ociimage")...),
 		p.build(ctx, "", p.providers()+"/", "", append(trimmed, "./test/isolated/ecr-credential-provider")...),
 	}
 	for _, arch := range Architectures() {
@@ -85,8 +85,39 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 	if err := errors.Join(errs...); err != nil {
 		return p, err
 	}
+	if err := p.buildCLI(ctx, trimmed); err != nil {
+		return p, err
+	}
 	fmt.Fprintf(log, "containerd, cert-manager, the programs of images and of this repository built in %s\n", time.Since(begin).Round(100*time.Millisecond))
 	return p, nil
+}
+
+// buildCLI does what `make build-release` does: it builds the command with the webhook's
+// image in it.
+func (p Programs) buildCLI(ctx context.Context, flags []string) error {
+	binaries := map[string]string{}
+	for _, arch := range Architectures() {
+		binaries[arch] = p.of(arch, "privatelink-webhook")
+	}
+	layout := filepath.Join(p.Root, "internal", "webhookimage", "layout")
+	if err := p.ociimage(ctx, nil, p.Version, binaries, "--layout", layout); err != nil {
+		return err
+	}
+	return p.build(ctx, "", p.tool(""), "", append(flags, "-tags", "webhookimage", "./cmd/privatelink")...)
+}
+
+// ociimage packs the webhook's image as `make webhook-image` does.
+func (p Programs) ociimage(ctx context.Context, env []string, version string, binaries map[string]string, args ...string) error {
+	args = append(args, "--version", version, "--port", "9443,8080")
+	for arch, file := range binaries {
+		args = append(args, "--binary", arch+"="+file)
+	}
+	cmd := exec.CommandContext(ctx, p.tool("ociimage"), args...)
+	cmd.Env = env
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("packing the webhook's image: %w: %s", err, said)
+	}
+	return nil
 }
 
 // build runs go build in a folder of the repository. Nothing is linked again
