@@ -31,7 +31,7 @@ const (
 
 // api is an API server with one Secret and at most one configuration. It allows
 // what our RBAC allows and nothing else. Resource versions, the watch and
-// server-side apply are the real thing: the last by apimachinery's field manager.
+// patches are the real thing, with the owners of fields by apimachinery's field manager.
 type api struct {
 	t      testing.TB
 	server *httptest.Server
@@ -118,7 +118,7 @@ func (a *api) create(webhooks ...string) {
 			MatchConditions: []arv1.MatchCondition{{Name: "has-public-image", Expression: "true"}},
 		})
 	}
-	a.store(&arv1.MutatingWebhookConfiguration{}, cfg)
+	a.store(&arv1.MutatingWebhookConfiguration{}, cfg, "kubectl")
 }
 
 // edit changes the configuration as `kubectl replace` does.
@@ -127,7 +127,7 @@ func (a *api) edit(change func(*arv1.MutatingWebhookConfiguration)) {
 	defer a.mu.Unlock()
 	cfg := a.config.DeepCopy()
 	change(cfg)
-	a.store(a.config, cfg)
+	a.store(a.config, cfg, "kubectl")
 }
 
 func (a *api) setBundles(b []byte) {
@@ -138,11 +138,11 @@ func (a *api) setBundles(b []byte) {
 	})
 }
 
-func (a *api) store(old, cfg *arv1.MutatingWebhookConfiguration) {
+func (a *api) store(old, cfg *arv1.MutatingWebhookConfiguration, manager string) {
 	gvk := arv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration")
 	old.SetGroupVersionKind(gvk)
 	cfg.SetGroupVersionKind(gvk)
-	out, err := a.fields.Update(old, cfg, "kubectl")
+	out, err := a.fields.Update(old, cfg, manager)
 	if err != nil {
 		a.t.Errorf("update of the configuration: %v", err)
 		return

@@ -14,8 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
 
 func event(kind string, object any) []byte {
@@ -71,7 +72,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, a.config)
 	case "PATCH " + configurations + "/" + configuration:
-		a.apply(w, r)
+		a.patch(w, r)
 	default:
 		a.deny(w, r)
 	}
@@ -101,29 +102,36 @@ func (a *api) putSecret(w http.ResponseWriter, r *http.Request) {
 	answer(w, s)
 }
 
-func (a *api) apply(w http.ResponseWriter, r *http.Request) {
+func (a *api) patch(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	q := r.URL.Query()
-	u := &unstructured.Unstructured{}
-	if err := json.Unmarshal(body, &u.Object); err != nil || r.Header.Get("Content-Type") != "application/apply-patch+yaml" {
-		http.Error(w, fmt.Sprint("server-side apply wanted: ", err), http.StatusUnsupportedMediaType)
+	var patch map[string]any
+	if err := json.Unmarshal(body, &patch); err != nil || r.Header.Get("Content-Type") != string(types.StrategicMergePatchType) {
+		http.Error(w, fmt.Sprint("strategic merge patch wanted: ", err), http.StatusUnsupportedMediaType)
 		return
 	}
-	a.patches = append(a.patches, u.DeepCopy().Object)
+	a.patches = append(a.patches, patch)
 	if a.config == nil {
-		fail(w, apierrors.NewInvalid(schema.GroupKind{}, configuration, nil))
+		fail(w, apierrors.NewNotFound(schema.GroupResource{}, configuration))
 		return
 	}
-	if v := u.GetResourceVersion(); v != "" && v != a.config.ResourceVersion {
+	before, err := json.Marshal(a.config)
+	var after []byte
+	if err == nil {
+		after, err = strategicpatch.StrategicMergePatch(before, body, a.config)
+	}
+	cfg := &arv1.MutatingWebhookConfiguration{}
+	if err == nil {
+		err = json.Unmarshal(after, cfg)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if cfg.ResourceVersion != a.config.ResourceVersion {
 		a.conflict(w, configuration)
 		return
 	}
-	out, err := a.fields.Apply(a.config, u, q.Get("fieldManager"), q.Get("force") == "true")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
-		return
-	}
-	a.keep(out.(*arv1.MutatingWebhookConfiguration))
+	a.store(a.config, cfg, r.URL.Query().Get("fieldManager"))
 	answer(w, a.config)
 }
 

@@ -5,6 +5,7 @@ package certs
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	acv1 "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
 )
@@ -101,19 +102,19 @@ func (p *publisher) attempt(ctx context.Context, lazy bool, bundle func(old, ca 
 		p.remember(nil, ca)
 		return nil
 	}
-	// The resource version makes a lost update between replicas a conflict; the
-	// apply itself would let one replica overwrite the other's union.
-	apply, changed := acv1.MutatingWebhookConfiguration(p.configuration).WithResourceVersion(cfg.ResourceVersion), 0
+	patch := bundlePatch{}
+	patch.Metadata.ResourceVersion = cfg.ResourceVersion
 	for _, w := range cfg.Webhooks {
-		b := bundle(w.ClientConfig.CABundle, ca)
-		if !bytes.Equal(b, w.ClientConfig.CABundle) {
-			changed++
+		if b := bundle(w.ClientConfig.CABundle, ca); !bytes.Equal(b, w.ClientConfig.CABundle) {
+			patch.set(w.Name, b)
 		}
-		apply.WithWebhooks(acv1.MutatingWebhook().WithName(w.Name).
-			WithClientConfig(acv1.WebhookClientConfig().WithCABundle(b...)))
 	}
-	if changed > 0 {
-		cfg, err = api.Apply(ctx, apply, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	if changed := len(patch.Webhooks); changed > 0 {
+		body, err := json.Marshal(patch)
+		if err != nil {
+			return err
+		}
+		cfg, err = api.Patch(ctx, p.configuration, types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
 		if err != nil {
 			return p.explain("MutatingWebhookConfiguration "+p.configuration, err)
 		}
@@ -121,6 +122,33 @@ func (p *publisher) attempt(ctx context.Context, lazy bool, bundle func(old, ca 
 	}
 	p.remember(cfg, ca)
 	return nil
+}
+
+// bundlePatch is a strategic merge patch of the bundles. The resource version makes
+// a lost update between replicas a conflict.
+//
+// It is not a server-side apply, which would make the webhook an owner of each entry
+// as well as of its bundle. A manifest with an entry less, applied server-side by Helm
+// or kubectl, would then leave a name and a bundle of the entry, and be refused as
+// invalid.
+type bundlePatch struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Webhooks []bundleEntry `json:"webhooks"`
+}
+
+type bundleEntry struct {
+	Name         string `json:"name"`
+	ClientConfig struct {
+		CABundle []byte `json:"caBundle"`
+	} `json:"clientConfig"`
+}
+
+func (p *bundlePatch) set(name string, bundle []byte) {
+	e := bundleEntry{Name: name}
+	e.ClientConfig.CABundle = bundle
+	p.Webhooks = append(p.Webhooks, e)
 }
 
 // authority returns the CA certificate that the Secret has now. A copy in memory
