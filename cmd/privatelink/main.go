@@ -68,7 +68,7 @@ Exit codes:
 		return exitcode.Usagef("%w%s; see %s --help", err, suggestFlags(c, err), c.CommandPath())
 	})
 	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newRewrite())
-	addGroup(root, "Cluster", newInstall(), newChart(), newStatus(), newCerts())
+	addGroup(root, "Cluster", newInstall(), newUninstall(), newChart(), newStatus(), newCerts())
 	addGroup(root, "Diagnose", newDoctor(), newExplain())
 	root.AddCommand(newVersion(), newRenderChart())
 	wrapArgs(root)

@@ -48,9 +48,15 @@ func TestTheBundleCanBeAppliedAgain(t *testing.T) {
 // changed by more than its status.
 func state(t *testing.T) map[string]string {
 	t.Helper()
+	return versions(t, nil, "-k", tree(t))
+}
+
+// versions returns those of the objects that kubectl get finds with the arguments.
+func versions(t *testing.T, stdin []byte, args ...string) map[string]string {
+	t.Helper()
 	out := map[string]string{}
-	for line := range strings.Lines(kubectl(t, nil, "get", "-k", tree(t), "-o",
-		`jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.generation}/{.metadata.resourceVersion}{"\n"}{end}`)) {
+	args = append([]string{"get"}, append(args, "-o", `jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.generation}/{.metadata.resourceVersion}{"\n"}{end}`)...)
+	for line := range strings.Lines(kubectl(t, stdin, args...)) {
 		f := strings.Fields(line)
 		generation, version, _ := strings.Cut(f[2], "/")
 		if generation == "" { // nothing in it is a status

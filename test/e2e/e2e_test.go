@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,9 +185,28 @@ func create(t *testing.T, namespace string, p *corev1.Pod) *corev1.Pod {
 type traffic struct {
 	cancel context.CancelFunc
 	done   chan struct{}
+
+	mu     sync.Mutex
 	count  int
 	failed []error
+	phases []phase
 }
+
+// phase is a sequence of pods with the same outcome.
+type phase struct {
+	outcome outcome
+	pods    int
+	began   time.Time
+}
+
+// outcome is what became of a pod with a public image.
+type outcome string
+
+const (
+	isRewritten outcome = "rewritten"
+	isPublic    outcome = "public"
+	isRefused   outcome = "refused"
+)
 
 func startTraffic(t *testing.T) *traffic {
 	t.Helper()
@@ -196,14 +216,7 @@ func startTraffic(t *testing.T) *traffic {
 	go func() {
 		defer close(tr.done)
 		for ctx.Err() == nil {
-			got, err := try(testCtx, Namespace, public)
-			if err == nil && got != target {
-				err = fmt.Errorf("image %s, want %s", got, target)
-			}
-			if err != nil {
-				tr.failed = append(tr.failed, fmt.Errorf("%s: %w", time.Now().Format("15:04:05.000"), err))
-			}
-			tr.count++
+			tr.record(try(testCtx, Namespace, public))
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
@@ -211,9 +224,52 @@ func startTraffic(t *testing.T) *traffic {
 	return tr
 }
 
+func (tr *traffic) record(image string, err error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	now, o := time.Now(), isRewritten
+	switch {
+	case err != nil:
+		o = isRefused
+	case image != target:
+		o, err = isPublic, fmt.Errorf("image %s, want %s", image, target)
+	}
+	if err != nil {
+		tr.failed = append(tr.failed, fmt.Errorf("%s: %w", now.Format("15:04:05.000"), err))
+	}
+	tr.count++
+	if len(tr.phases) == 0 || tr.phases[len(tr.phases)-1].outcome != o {
+		tr.phases = append(tr.phases, phase{outcome: o, began: now})
+	}
+	tr.phases[len(tr.phases)-1].pods++
+}
+
 func (tr *traffic) stop() {
 	tr.cancel()
 	<-tr.done
+}
+
+// await returns when the outcome has been the same for a second.
+func (tr *traffic) await(t *testing.T, want outcome, within time.Duration) {
+	t.Helper()
+	eventually(t, within, func() error {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		if n := len(tr.phases); n == 0 || tr.phases[n-1].outcome != want || time.Since(tr.phases[n-1].began) < time.Second {
+			return fmt.Errorf("pods are not %s: %v", want, tr.phases)
+		}
+		return nil
+	})
+}
+
+// outcomes stops the traffic and returns the phases' outcomes in order.
+func (tr *traffic) outcomes() string {
+	tr.stop()
+	var all []string
+	for _, p := range tr.phases {
+		all = append(all, string(p.outcome))
+	}
+	return strings.Join(all, ", ")
 }
 
 // lost fails the test for each pod that was refused or not rewritten.

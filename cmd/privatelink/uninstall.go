@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+)
+
+func newUninstall() *cobra.Command {
+	var (
+		r             deploy.Removal
+		engine, guard string
+	)
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Print the objects of the install bundle for kubectl delete",
+		Long: `Print the objects of the install bundle for kubectl delete, in an order that refuses no
+pod: what calls the webhook is deleted before the webhook. The configuration and the
+registry do not matter. Objects that another overlay left behind are included.
+
+Running pods keep their private images. New pods get the images of their manifests. If
+the guard denies pods, change it to warn with 'privatelink install' first.
+
+The namespace castai-privatelink is included. Another --namespace is not, because it may
+contain other objects. Delete a Helm release with 'helm uninstall' instead.
+
+Exit codes:
+  0  the objects were printed
+  1  the objects could not be written
+  2  invalid usage`,
+		Example: `  # Uninstall the webhook
+  privatelink uninstall | kubectl delete --ignore-not-found -f -
+
+  # Uninstall a bundle that has certificates of cert-manager
+  privatelink uninstall --overlay cert-manager | kubectl delete --ignore-not-found -f -
+
+  # Delete the policy engine, and keep the guard for the webhook
+  privatelink uninstall --engine policy --guard off | kubectl delete --ignore-not-found -f -`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r.Engine, r.Guard = deploy.Engine(engine), deploy.Guard(guard)
+			switch {
+			case !slices.Contains(deploy.Engines(), r.Engine):
+				return exitcode.Usagef("--engine %q: use webhook or policy", engine)
+			case !slices.Contains(deploy.Guards(), r.Guard):
+				return exitcode.Usagef("--guard %q: use warn, deny or off", guard)
+			}
+			out, err := deploy.RenderRemoval(r)
+			if err != nil {
+				return exitcode.AsUsage(err)
+			}
+			_, err = document(c).Write(out)
+			return err
+		},
+	}
+	c.Flags().StringSliceVar(&r.Overlays, "overlay", nil, "`NAME` of a variant that was installed: "+strings.Join(deploy.Overlays(), " or ")+"; may be repeated")
+	c.Flags().StringVar(&r.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
+	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that was installed: webhook or policy")
+	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` that was installed: warn, deny, or off to keep it")
+	for flag, values := range map[string][]string{"overlay": deploy.Overlays(), "engine": {"webhook", "policy"}, "guard": {"warn", "deny", "off"}} {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	return c
+}
