@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"helm.sh/helm/v4/pkg/chart/common"
 	commonutil "helm.sh/helm/v4/pkg/chart/common/util"
 	v2 "helm.sh/helm/v4/pkg/chart/v2"
@@ -132,14 +133,11 @@ func collect(t testing.TB, all map[string]map[string]any, from, text string) {
 }
 
 // decode decodes an object strictly: unknown and repeated fields, and wrong types,
-// are errors. Custom resources have no type here.
-func decode(t testing.TB, object map[string]any) runtime.Object {
+// are errors.
+func decode(t testing.TB, object map[string]any) {
 	t.Helper()
-	if strings.HasPrefix(object["apiVersion"].(string), "cert-manager.io/") {
-		return nil
-	}
 	scheme := runtime.NewScheme()
-	types := runtime.NewSchemeBuilder(admissionregv1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, rbacv1.AddToScheme)
+	types := runtime.NewSchemeBuilder(certmanagerv1.AddToScheme, admissionregv1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, rbacv1.AddToScheme)
 	if err := types.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
@@ -147,9 +145,8 @@ func decode(t testing.TB, object map[string]any) runtime.Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoded, _, err := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode(text, nil, nil)
+	_, _, err = serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode(text, nil, nil)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	return decoded
 }

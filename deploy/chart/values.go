@@ -113,7 +113,8 @@ func FromRules(r *rewrite.Rules) ([]byte, error) {
 		}
 		out.Write(line)
 	}
-	return out.Bytes(), nil
+	_, err = Options("values of the configuration", out.Bytes()) // Helm would refuse them later
+	return out.Bytes(), err
 }
 
 func options(all map[string]any) (deploy.Options, error) {
