@@ -47,7 +47,7 @@ func ReadMetadata() (Metadata, error) {
 	}
 	var m Metadata
 	if err := yaml.Unmarshal(text, &m); err != nil {
-		return Metadata{}, fmt.Errorf("Chart.yaml: %w", err)
+		return Metadata{}, fmt.Errorf("read Chart.yaml: %w", err)
 	}
 	m.JSON, err = yaml.YAMLToJSON(text)
 	return m, err

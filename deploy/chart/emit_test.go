@@ -94,14 +94,15 @@ func conjunction(conditions []string) string {
 	if len(conditions) == 1 {
 		return conditions[0]
 	}
-	text := "and"
+	var text strings.Builder
+	text.WriteString("and")
 	for _, c := range conditions {
 		if strings.Contains(c, " ") {
 			c = "(" + c + ")"
 		}
-		text += " " + c
+		text.WriteString(" " + c)
 	}
-	return text
+	return text.String()
 }
 
 // object writes the members of an object.
@@ -231,8 +232,8 @@ func (e *emitter) action(indent int, key string, a action, remark string) {
 // literal writes a text as a block, which quotes nothing.
 func (e *emitter) literal(indent int, key, text string) {
 	style := "|-"
-	if strings.HasSuffix(text, "\n") {
-		style, text = "|", strings.TrimSuffix(text, "\n")
+	if before, ok := strings.CutSuffix(text, "\n"); ok {
+		style, text = "|", before
 	}
 	if strings.HasPrefix(text, " ") || strings.HasSuffix(text, "\n") {
 		panic(fmt.Sprintf("%s: the text does not suit a literal block: %q", key, text))

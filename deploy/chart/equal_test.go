@@ -61,13 +61,13 @@ const anyDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 // generate returns a file of values: with each key as likely as not.
 func generate(random *rand.Rand) string {
 	of := choices()
-	text := ""
+	var text strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(of)) {
 		if key == "registry" || random.IntN(2) == 0 {
-			text += key + ": " + of[key][random.IntN(len(of[key]))] + "\n"
+			text.WriteString(key + ": " + of[key][random.IntN(len(of[key]))] + "\n")
 		}
 	}
-	return text
+	return text.String()
 }
 
 // TestTheChartEqualsTheBundle renders generated values by Helm and by kustomize, in

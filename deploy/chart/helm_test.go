@@ -5,6 +5,7 @@ package chart
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"path"
@@ -18,6 +19,7 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	"helm.sh/helm/v4/pkg/engine"
+	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -84,7 +86,7 @@ func helmTemplate(c *v2.Chart, values map[string]any, r release) (map[string]str
 	if err != nil {
 		return nil, err
 	}
-	return engine.Engine{}.Render(c, top)
+	return engine.Engine{}.RenderWithContext(context.Background(), c, top)
 }
 
 // helmObjects renders the chart, and returns its objects.
@@ -96,8 +98,11 @@ func helmObjects(t testing.TB, c *v2.Chart, values map[string]any, r release) ma
 	}
 	all := map[string]map[string]any{}
 	for name, text := range files {
-		if path.Base(name) != "NOTES.txt" {
-			collect(t, all, name, text)
+		if path.Base(name) == "NOTES.txt" {
+			continue
+		}
+		for _, document := range releaseutil.SplitManifests(text) { // it cuts blanks and line breaks
+			collect(t, all, name, document)
 		}
 	}
 	return all
