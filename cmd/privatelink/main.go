@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -70,7 +69,7 @@ Exit codes:
 	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newRewrite())
 	addGroup(root, "Cluster", newInstall(), newUninstall(), newChart(), newStatus(), newCerts())
 	addGroup(root, "Diagnose", newDoctor(), newExplain())
-	root.AddCommand(newVersion(), newRenderChart())
+	root.AddCommand(newVersion(), newRenderChart(), newMan())
 	wrapArgs(root)
 	return root
 }
@@ -96,15 +95,5 @@ func wrapArgs(c *cobra.Command) {
 	}
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
-	}
-}
-
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), "privatelink", version)
-			return err
-		},
 	}
 }

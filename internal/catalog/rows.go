@@ -15,6 +15,10 @@ import (
 //go:embed images.tsv
 var table string
 
+// Date is the day on which the table was last compared with the vendor's published
+// charts, as YYYY-MM-DD.
+const Date = "2026-11-28"
+
 // columns are those of the table, in its order.
 var columns = []string{"repository", "alias", "component", "namespace", "how", "set", "example_tag", "named_in", "certainty"}
 

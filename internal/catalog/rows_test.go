@@ -3,13 +3,17 @@
 package catalog
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/distribution/reference"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
 func TestEveryRowOfTheCatalogParsesAndMaps(t *testing.T) {
@@ -45,6 +49,14 @@ func TestEveryRowOfTheCatalogParsesAndMaps(t *testing.T) {
 			t.Errorf("%s: certainty %q", row.Repository, row.Certainty)
 		}
 	}
+}
+
+// A change of the table changes the golden file, and its review asks for the day.
+func TestTheDateBelongsToTheTable(t *testing.T) {
+	if _, err := time.Parse(time.DateOnly, Date); err != nil {
+		t.Error(err)
+	}
+	golden.Compare(t, "testdata/date.txt", fmt.Appendf(nil, "Set Date in rows.go to the day of the comparison when images.tsv changes.\n%s  sha256:%x\n", Date, sha256.Sum256([]byte(table))))
 }
 
 func TestTheSetsOfTheCatalog(t *testing.T) {

@@ -77,6 +77,8 @@ var tiers = [][]row{
 	},
 	{ // the command line
 		{"internal/kubeconfig", []string{"internal/exitcode"}},
+		{"internal/buildinfo", nil},
+		{"internal/manpage", nil},
 		{"internal/exitcode", nil},
 		{"internal/terminal", nil},
 		{"internal/flagenv", nil},
@@ -90,7 +92,7 @@ var onlyIn = map[string][]string{
 	"sigs.k8s.io/kustomize":                  {"deploy"},
 	"github.com/prometheus/client_golang":    {"webhook"},
 	"github.com/aws/aws-sdk-go-v2":           {"internal/registry/awsecr", "internal/doctor/awsapi", "internal/doctor/network", "internal/doctor/identity"},
-	"github.com/google/go-containerregistry": {"internal/tools/ociimage"},
+	"github.com/google/go-containerregistry": {"internal/tools/ociimage", "internal/tools/sbom"},
 	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec", "internal/jsonpatch", "internal/jsonscan"},
 	"helm.sh/helm":                           {"internal/catalog/chart"},
 	"k8s.io/apiserver":                       {"internal/explain"},

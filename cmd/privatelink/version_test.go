@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestVersionAsJSON(t *testing.T) {
+	code, stdout, stderr := call(t, nil, "", "version", "-o", "json")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || stderr != "" {
+		t.Fatalf("code %d, %v, %q, %q", code, err, stdout, stderr)
+	}
+	for key, want := range map[string]any{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "modified": false} {
+		if got[key] != want {
+			t.Errorf("%s is %v, want %v", key, got[key], want)
+		}
+	}
+	if got["commit"] == "" || len(got["catalogDate"].(string)) != len("2006-01-02") || len(got) != 6 {
+		t.Errorf("%v", got)
+	}
+	if code, _, stderr := call(t, nil, "", "version", "-o", "xml"); code != 2 || !strings.Contains(stderr, "json") {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+}
+
+func TestManPagesOfEveryCommand(t *testing.T) {
+	dir := t.TempDir()
+	if code, _, stderr := call(t, nil, "", "man", dir); code != 0 {
+		t.Fatalf("code %d, %s", code, stderr)
+	}
+	for _, c := range newRoot(os.Getenv).Commands() {
+		if _, err := os.Stat(filepath.Join(dir, "privatelink-"+c.Name()+".1")); c.IsAvailableCommand() != (err == nil) {
+			t.Errorf("%s: hidden %v, %v", c.Name(), c.Hidden, err)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "privatelink-mirror.1"))
+	if err != nil || !strings.Contains(string(page), "\n3  ") {
+		t.Errorf("%v: the list of exit codes is missing in\n%s", err, page)
+	}
+}
