@@ -98,9 +98,55 @@ test-terraform: ## test the Terraform module against the emulator (terraform; TF
 CI_PARTS := build lint test verify race-concurrent e2e isolated test-aws test-terraform compat build-release
 ci: $(CI_PARTS) ## run everything
 
-.PHONY: ci-parts
+.PHONY: ci-parts version
 ci-parts:
 	@echo $(CI_PARTS)
+
+version:
+	@echo $(VERSION)
+
+##@ Release
+
+# Of the artifacts' version. Times in them are those of the commit.
+RELEASE_ENV = VERSION=$(VERSION:v%=%) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) SOURCE_DATE=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
+GORELEASER := go tool -modfile=internal/tools/goreleaser/go.mod goreleaser
+
+.PHONY: release release-snapshot release-check release-inputs push-images cosign
+release-snapshot: ## build everything that a release has into dist/release, for all platforms, unsigned
+	$(RELEASE_ENV) $(GORELEASER) release --snapshot --clean --skip=sign $(RELEASE_FLAGS)
+
+release-check: ## build a release for one platform twice, compare the bytes, check the content, sign and verify (compiles goreleaser and cosign)
+	go test -count=1 -v -timeout 90m -tags release ./test/release
+
+release: cosign ## build, sign and upload a draft for the tag of this commit, as the release workflow does
+	$(RELEASE_ENV) $(GORELEASER) release --clean --release-notes dist/inputs/notes.md
+
+push-images: ## push both images: make push-images IMAGES=ghcr.io/castai
+	@test -n "$(IMAGES)" || { echo "set IMAGES, such as ghcr.io/castai" >&2; exit 2; }
+	@go run ./internal/tools/ociimage --version $(VERSION) --push $(IMAGES)/privatelink-webhook:$(VERSION) $(WEBHOOK)
+	@go run ./internal/tools/ociimage --version $(VERSION) --push $(IMAGES)/privatelink:$(VERSION) $(COMMAND)
+
+cosign:
+	go build -modfile=internal/tools/cosign/go.mod -o bin/ github.com/sigstore/cosign/v3/cmd/cosign
+
+# The parts that GoReleaser does not make, for its configuration. Programs record the commit.
+INPUTS := dist/inputs
+release-inputs: export GOFLAGS := -buildvcs=true
+release-inputs: image
+	@test -z "$(TAG)" || test "$(TAG)" = "$(VERSION)" || { echo "the tag is $(TAG), and deploy/base/deployment.yaml has $(VERSION): set the version there first" >&2; exit 1; }
+	rm -rf $(INPUTS) && mkdir -p $(INPUTS)/bin $(INPUTS)/completions $(INPUTS)/files
+	$(BUILD) -o $(INPUTS)/bin/ ./cmd/privatelink ./internal/tools/sbom
+	for shell in bash zsh fish powershell; do $(INPUTS)/bin/privatelink completion $$shell > $(INPUTS)/completions/privatelink.$$shell || exit; done
+	$(INPUTS)/bin/privatelink man $(INPUTS)/man
+	go run ./internal/tools/release --version $(VERSION) $(if $(TAG),,--snapshot) CHANGELOG.md > $(INPUTS)/notes.md
+	$(INPUTS)/bin/privatelink install --registry registry.invalid > $(INPUTS)/install.yaml
+	sed 's|registry\.invalid|REGISTRY|g' $(INPUTS)/install.yaml > $(INPUTS)/files/install.yaml
+	$(INPUTS)/bin/privatelink chart --output $(INPUTS)/files/privatelink-webhook-$(VERSION:v%=%).tgz
+	cp internal/tools/release/install.sh $(INPUTS)/files/
+	cp dist/privatelink-webhook-$(VERSION).tar $(INPUTS)/files/privatelink-webhook_$(VERSION:v%=%)_image.tar
+	cp dist/privatelink-$(VERSION).tar $(INPUTS)/files/privatelink_$(VERSION:v%=%)_image.tar
+	$(INPUTS)/bin/sbom --version $(VERSION) --out $(INPUTS)/files/privatelink-webhook_$(VERSION:v%=%)_image.spdx.json dist/privatelink-webhook-$(VERSION).tar
+	$(INPUTS)/bin/sbom --version $(VERSION) --out $(INPUTS)/files/privatelink_$(VERSION:v%=%)_image.spdx.json --contains dist/privatelink-webhook-$(VERSION).tar dist/privatelink-$(VERSION).tar
 
 ##@ Measure
 

@@ -19,14 +19,16 @@ import (
 
 // The marks of fences that tests run.
 const (
-	Local = "local" // without a cluster and without a network
-	E2E   = "e2e"   // on the control plane of the end-to-end tests
+	Local   = "local"   // without a cluster and without a network
+	E2E     = "e2e"     // on the control plane of the end-to-end tests
+	Release = "release" // in a folder with the files of a release, by the release workflow
 )
 
 // Marks are all marks of a shell fence, with what its commands need.
 var Marks = map[string]string{
 	Local:     "a checkout after make build",
 	E2E:       "a Kubernetes control plane",
+	Release:   "a folder with the files of a release, cosign, and the internet",
 	"node":    "nodes with a container runtime, or more than the end-to-end cluster has",
 	"aws":     "an AWS account or a private registry",
 	"castai":  "a CAST AI account, or the public registries and charts",
@@ -132,7 +134,7 @@ func (f *Fence) setInfo(fields []string) error {
 		f.Mark = fields[1]
 	}
 	if _, known := Marks[f.Mark]; !known {
-		return fmt.Errorf("%s: mark %q: use one of local, e2e, node, aws, castai, example", f, f.Mark)
+		return fmt.Errorf("%s: mark %q: use one of local, e2e, release, node, aws, castai, example", f, f.Mark)
 	}
 	for _, option := range fields[min(2, len(fields)):] {
 		name, value, _ := strings.Cut(option, "=")
