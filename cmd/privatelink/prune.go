@@ -23,8 +23,8 @@ either keeps it.
 
 Only repositories below the registry prefix are considered. These images are always
 kept, with their signatures and platforms: images that any pod or workload of the
-cluster uses, the webhook's own images, and untagged images of the last 24 hours, which
-may be part of an unfinished push. Workloads are Deployments, StatefulSets, DaemonSets,
+cluster uses, the webhook's own images, Helm charts, and untagged images of the last 24
+hours, which may be part of an unfinished push. Workloads are Deployments, StatefulSets, DaemonSets,
 ReplicaSets of old revisions, Jobs, CronJobs and stored Helm releases with their hooks,
 also if they are scaled to 0.
 

@@ -19,6 +19,7 @@ type Candidate struct {
 	Digest  digest.Digest
 	Tags    []string
 	IsIndex bool
+	IsChart bool          // a Helm chart, which no pod uses and no lock file lists
 	Subject digest.Digest // what a referrer refers to, else empty
 	Pushed  time.Time
 	Size    int64 // bytes
@@ -109,10 +110,10 @@ type graph struct {
 	retained map[digest.Digest]bool
 }
 
-// retainProtected retains images that a workload uses or a lock file lists.
+// retainProtected retains images that a workload uses or a lock file lists, and charts.
 func (g *graph) retainProtected(repository string, policy Policy) {
 	for _, c := range g.images {
-		if policy.InUse(repository, c) || policy.Locked[repository+"@"+c.Digest.String()] {
+		if c.IsChart || policy.InUse(repository, c) || policy.Locked[repository+"@"+c.Digest.String()] {
 			g.retain(c.Digest)
 		}
 	}

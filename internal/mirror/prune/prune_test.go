@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -143,6 +144,21 @@ func TestRunRetains(t *testing.T) {
 				t.Errorf("output lacks %q:\n%s", want, out.String())
 			}
 		})
+	}
+}
+
+// The command pushes its chart below the prefix, if that is asked for.
+func TestRunRetainsCharts(t *testing.T) {
+	s, _, _ := startECR(t)
+	chart := mutate.ConfigMediaType(fakeregistry.Image(t, "amd64", fakeregistry.Layer(3, 2048)), chartType)
+	d := s.Push(t, "castai/charts/privatelink-webhook", "0.1.0", chart)
+	var out bytes.Buffer
+	o := Options{Rules: rules(t, prefix), LockFiles: []string{writeLock(t, prefix, prefix+"/other:v1", d)}, IgnoreCluster: true, Delete: true, Out: &out}
+	if err := Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "2 images of 2 repositories can be deleted, 1 are kept;") || s.Tag("castai/charts/privatelink-webhook", "0.1.0") != d {
+		t.Errorf("output:\n%s", out.String())
 	}
 }
 
