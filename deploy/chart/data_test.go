@@ -19,11 +19,12 @@ import (
 // randomPrefix returns a source prefix, often at or below one of CAST AI's.
 func randomPrefix(random *rand.Rand) string {
 	pick := func(of ...string) string { return of[random.IntN(len(of))] }
-	prefix := pick("docker.io", "quay.io", "registry.example.com:5000", "us-docker.pkg.dev", "ghcr.io", "ghcr.io/castai", "us-docker.pkg.dev/castai-hub/library", "us-east4-docker.pkg.dev/castai-hub/library", "ghcr.io/castai/images")
+	var prefix strings.Builder
+	prefix.WriteString(pick("docker.io", "quay.io", "registry.example.com:5000", "us-docker.pkg.dev", "ghcr.io", "ghcr.io/castai", "us-docker.pkg.dev/castai-hub/library", "us-east4-docker.pkg.dev/castai-hub/library", "ghcr.io/castai/images"))
 	for range random.IntN(5) {
-		prefix += "/" + pick("a", "b-c", "x.y", "localhost", "p_1", "p_x", "d__e", "library", "images", "5000")
+		prefix.WriteString("/" + pick("a", "b-c", "x.y", "localhost", "p_1", "p_x", "d__e", "library", "images", "5000"))
 	}
-	return prefix
+	return prefix.String()
 }
 
 // TestTheDataOfTheExpressions compares the data that the chart's helper makes of random

@@ -278,7 +278,7 @@ func TestOtherImagesComeFromRegistries(t *testing.T) {
 	}
 }
 
-// go:embed leaves out files whose names begin with a dot or an underscore. This builds a
+// The directive go:embed leaves out files whose names begin with a dot or an underscore. This builds a
 // program with the tag, and compares what it carries with a layout that
 // `make webhook-image` would have written.
 func TestAProgramWithTheImage(t *testing.T) {
