@@ -33,7 +33,7 @@ func removed(t *testing.T, r Removal) []string {
 		t.Fatal(err)
 	}
 	var all []string
-	for _, d := range strings.Split(string(out), "---\n") {
+	for d := range strings.SplitSeq(string(out), "---\n") {
 		var o struct {
 			APIVersion, Kind string
 			Metadata         struct{ Name, Namespace string }
