@@ -115,7 +115,8 @@ type Options struct {
 	Pods *Pods
 }
 
-// Render returns the manifests of the bundle, in the order to apply them.
+// Render returns the manifests of the bundle, in the order to apply them. Calls must
+// not be concurrent, because kustomize reads a global map without a lock.
 func Render(o Options) ([]byte, error) {
 	out, err := build(o)
 	if err != nil {

@@ -90,7 +90,6 @@ func TestTheChartEqualsTheBundle(t *testing.T) {
 	for i, text := range texts {
 		namespace := namespaces[i%len(namespaces)]
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			t.Parallel()
 			chart := helmObjects(t, load(t), parse(t, text), release{namespace: namespace})
 			for _, object := range chart {
 				decode(t, object)
