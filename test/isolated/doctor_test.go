@@ -188,7 +188,7 @@ func TestDoctor(t *testing.T) {
 func (c *doctorRun) statusScreen(t *testing.T) {
 	t.Helper()
 	out := c.work.run(t, 0, "status", "--lock", c.lock)
-	for _, want := range []string{"rewritten since start", " us-docker.pkg.dev", "of 2 images missing", "equal to the ConfigMap"} {
+	for _, want := range []string{"rewritten since start", " us-docker.pkg.dev", "of 3 images missing", "equal to the ConfigMap"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status has no %q:\n%s", want, out)
 		}

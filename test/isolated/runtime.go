@@ -90,11 +90,6 @@ func (n *Node) startContainerd(ctx context.Context) error {
 	return n.importPause(ctx)
 }
 
-// preload gives the node a stand-in under a name that it need not pull.
-func (n *Node) preload(ctx context.Context, reference string) error {
-	return n.ctr(ctx, "images", "tag", "--force", pause, reference)
-}
-
 func (n *Node) importPause(ctx context.Context) error {
 	index, err := n.standIn(behavior{})
 	if err != nil {

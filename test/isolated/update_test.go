@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	// oldImage is public, and on the node before any pod names it.
 	oldImage  = "quay.io/acme/old:1"
 	nextImage = "quay.io/acme/main:2"
 
@@ -44,14 +43,11 @@ spec:
 )
 
 // updateBarePods updates pods that no controller owns: one that was made by the
-// bundle's rules, and one that is older than the engine. The kubelet restarts a
-// container as soon as the image in its pod is another one.
+// bundle's rules, and one that is older than the engine, whose image the node cannot
+// pull. The kubelet restarts a container as soon as the image in its pod is another one.
 func updateBarePods(options ...string) func(*testing.T) {
 	return func(t *testing.T) {
 		if err := n.Publish(testCtx, updatedPod, "kind: Pod\nspec: {containers: [{image: "+nextImage+"}]}"); err != nil {
-			t.Fatal(err)
-		}
-		if err := n.preload(testCtx, oldImage); err != nil {
 			t.Fatal(err)
 		}
 		manifests := privatelink(t, append([]string{"install", "--registry", Registry}, options...)...)
@@ -94,7 +90,6 @@ func createWithoutEngine(t *testing.T, manifests string) containerState {
 	t.Helper()
 	p := pod("old", oldImage)
 	p.Spec.SchedulerName = ""
-	p.Spec.Containers[0].ImagePullPolicy = corev1.PullNever
 	rewrites := func(want bool) {
 		t.Helper()
 		eventually(t, 60*time.Second, func(ctx context.Context) error { // the API server reads policies for itself, and a new CA is published
@@ -112,7 +107,13 @@ func createWithoutEngine(t *testing.T, manifests string) containerState {
 	}
 	kubectl(t, manifests, "apply", "-f", "-")
 	rewrites(true)
-	return running(t, "old", oldImage, 0)
+	eventually(t, 60*time.Second, func(context.Context) error {
+		if p := get(t, "old"); !stuck(*p) {
+			return fmt.Errorf("it is not stuck: %+v", p.Status)
+		}
+		return nil
+	})
+	return stateOf(t, "old")
 }
 
 // containerState is what changes when a container is restarted.
