@@ -53,6 +53,10 @@ func Export(ctx context.Context, o ExportOptions) error {
 	if err != nil {
 		return err
 	}
+	jobs, notCarried, err := o.splitNotCarried(jobs)
+	if err != nil {
+		return err
+	}
 	if err := checkLockFile(o.Lock.Name); err != nil {
 		return err
 	}
@@ -79,7 +83,7 @@ func Export(ctx context.Context, o ExportOptions) error {
 	// their old entries.
 	written := content.Lock
 	kept := m.BuildLock(o.Rules.Registry(), &mirror.Plan{Items: content.Failed}, known)
-	written.Images, written.NotCopied = append(written.Images, kept.Images...), kept.NotCopied
+	written.Images, written.NotCopied = append(written.Images, kept.Images...), append(kept.NotCopied, notCarried...)
 	if err := o.writeLock(o.Lock.Name, written, known); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -111,6 +112,10 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 	if err != nil {
 		return err
 	}
+	jobs, notCarried, err := o.splitNotCarried(jobs)
+	if err != nil {
+		return err
+	}
 	if compareOnly && o.Sources.IsEmpty() && !o.Lock.Update {
 		refuseUnlocked(jobs)
 	}
@@ -129,8 +134,28 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 		client.ExpectPulls(sources(jobs))
 	}
 	return o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
-		return o.writeLock(o.Lock.Name, m.BuildLock(o.Rules.Registry(), p, known), known)
+		l := m.BuildLock(o.Rules.Registry(), p, known)
+		l.NotCopied = append(l.NotCopied, notCarried...)
+		return o.writeLock(o.Lock.Name, l, known)
 	})
+}
+
+// splitNotCarried separates the webhook's image if it was never copied and this program
+// was built without it. That is no failure of the other images. It fails if there are
+// no others.
+func (o Options) splitNotCarried(jobs []mirror.Job) (others []mirror.Job, notCarried []lock.NotCopied, err error) {
+	for _, j := range jobs {
+		if o.WebhookLayout != nil || j.Locked != nil || !webhookimage.IsCarried(j.Source) {
+			others = append(others, j)
+			continue
+		}
+		notCarried = append(notCarried, lock.NotCopied{Source: j.Source, Target: j.Target, Why: j.Why})
+		if len(jobs) == len(notCarried) {
+			return nil, nil, fmt.Errorf("%s: %w", j.Source, webhookimage.ErrNotCarried)
+		}
+		o.Reporter.Warnf("%s is left out: %v", j.Source, webhookimage.ErrNotCarried)
+	}
+	return others, notCarried, nil
 }
 
 // sources returns the source repository of each image that is read.
@@ -217,6 +242,10 @@ func PrintLock(ctx context.Context, o Options, s selection.Sources, images []cat
 	if len(jobs) == 0 {
 		return exitcode.Usagef("none of the images has to be copied: the lock file would be empty")
 	}
+	jobs, notCarried, err := o.splitNotCarried(jobs)
+	if err != nil {
+		return err
+	}
 	m, _, err := o.mirror(ctx)
 	if err != nil {
 		return err
@@ -227,6 +256,7 @@ func PrintLock(ctx context.Context, o Options, s selection.Sources, images []cat
 	if err != nil {
 		return err
 	}
+	content.Lock.NotCopied = append(content.Lock.NotCopied, notCarried...)
 	text, err := content.Lock.Marshal()
 	if err != nil {
 		return err
