@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/castai/privatelink-webhook/internal/editdistance"
 )
 
 // maxTypos is the number of wrong, missing or additional characters up to which a name
@@ -36,7 +38,7 @@ func suggestFlags(c *cobra.Command, err error) string {
 		if f.Hidden {
 			return
 		}
-		if d := editDistance(name, f.Name); d < distance && d < len(name) {
+		if d := editdistance.Of(name, f.Name); d < distance && d < len(name) {
 			best, distance = "--"+f.Name, d
 		}
 	})
@@ -51,26 +53,4 @@ func didYouMean(names []string) string {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %s?", strings.Join(names, " or "))
-}
-
-// editDistance is the number of characters to insert, delete or replace that makes one
-// text of the other (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

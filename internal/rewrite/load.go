@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/castai/privatelink-webhook/internal/editdistance"
 )
 
 // Load reads privatelink.yaml. It is strict: an unknown key, a wrong type, a
@@ -291,34 +293,11 @@ func hint(key string, keys map[string]func(*yaml.Node, string)) string {
 // another version: new keys are chosen to differ from the others by more.
 func isTypo(key string, keys map[string]func(*yaml.Node, string)) bool {
 	for known := range keys {
-		if distance(strings.ToLower(key), strings.ToLower(known)) <= 2 {
+		a, b := strings.ToLower(key), strings.ToLower(known)
+		longer := len(a) - len(b) // no distance is smaller, and a key may be of any length
+		if -2 <= longer && longer <= 2 && editdistance.Of(a, b) <= 2 {
 			return true
 		}
 	}
 	return false
-}
-
-// distance returns the number of bytes to insert, delete or replace to get from a to
-// b, or more than 2 if they are not of similar length.
-func distance(a, b string) int {
-	if len(a)-len(b) > 2 || len(b)-len(a) > 2 {
-		return 3
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
