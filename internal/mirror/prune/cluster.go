@@ -59,37 +59,24 @@ type kind struct {
 	list     func(context.Context, metav1.ListOptions) (runtime.Object, error)
 }
 
+// lister forgets the type of the objects of a client's list.
+func lister[L runtime.Object](list func(context.Context, metav1.ListOptions) (L, error)) func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+	return func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return list(ctx, o) }
+}
+
 // kinds are all that have pods or pod templates.
 func kinds(client kubernetes.Interface) []kind {
 	apps, batch, core := client.AppsV1(), client.BatchV1(), client.CoreV1()
 	return []kind{
-		{"pods", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return core.Pods("").List(ctx, o)
-		}},
-		{"podtemplates", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return core.PodTemplates("").List(ctx, o)
-		}},
-		{"replicationcontrollers", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return core.ReplicationControllers("").List(ctx, o)
-		}},
-		{"deployments.apps", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return apps.Deployments("").List(ctx, o)
-		}},
-		{"replicasets.apps", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return apps.ReplicaSets("").List(ctx, o)
-		}},
-		{"statefulsets.apps", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return apps.StatefulSets("").List(ctx, o)
-		}},
-		{"daemonsets.apps", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return apps.DaemonSets("").List(ctx, o)
-		}},
-		{"jobs.batch", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return batch.Jobs("").List(ctx, o)
-		}},
-		{"cronjobs.batch", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return batch.CronJobs("").List(ctx, o)
-		}},
+		{"pods", lister(core.Pods("").List)},
+		{"podtemplates", lister(core.PodTemplates("").List)},
+		{"replicationcontrollers", lister(core.ReplicationControllers("").List)},
+		{"deployments.apps", lister(apps.Deployments("").List)},
+		{"replicasets.apps", lister(apps.ReplicaSets("").List)},
+		{"statefulsets.apps", lister(apps.StatefulSets("").List)},
+		{"daemonsets.apps", lister(apps.DaemonSets("").List)},
+		{"jobs.batch", lister(batch.Jobs("").List)},
+		{"cronjobs.batch", lister(batch.CronJobs("").List)},
 	}
 }
 
