@@ -35,7 +35,7 @@ func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	flags.StringArrayVar(&s.ChartOptions.Values, "values", nil, "`FILE` with values for all charts, - for standard input; may be repeated")
 	flags.StringArrayVar(&s.ChartOptions.Set, "chart-set", nil, "`KEY=VALUE` for all charts; may be repeated")
 	flags.StringVar(&s.ChartOptions.KubeVersion, "kube-version", "", "`VERSION` of Kubernetes that charts are rendered for (default: 1.37)")
-	flags.StringSliceVar(&s.ChartOptions.APIVersions, "api-versions", nil, "`API` that charts find in the cluster beside those of Kubernetes, such as monitoring.coreos.com/v1; may be repeated")
+	flags.StringSliceVar(&s.ChartOptions.APIVersions, "api-versions", nil, "`API` that charts find in the cluster in addition to those of Kubernetes, such as monitoring.coreos.com/v1; may be repeated")
 	flags.BoolVar(&s.Cluster, "cluster", false, "read workloads, Helm releases and pods of the configured namespaces in the cluster")
 	addClusterFlags(flags, &s.Kubeconfig)
 	s.Webhook = webhookimage.Repository

@@ -164,7 +164,7 @@ func (v *validator) namespaceSelector() {
 		chosen = chosen || (r.Operator == opIn || r.Operator == opExists) && !kubernetesKey.MatchString(r.Key)
 	}
 	if !s.IsEmpty() && !chosen {
-		v.fault(field, "selects namespaces that nobody has labeled, so it could select kube-system and the webhook's own", "require a label of your own: matchLabels, or matchExpressions with In or Exists")
+		v.fault(field, "selects namespaces that have no label of yours, so it could select kube-system and the webhook's own", "require a label of your own: matchLabels, or matchExpressions with In or Exists")
 	}
 }
 

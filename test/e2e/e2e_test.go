@@ -199,7 +199,7 @@ type phase struct {
 	began   time.Time
 }
 
-// outcome is what became of a pod with a public image.
+// outcome is the result for a pod with a public image.
 type outcome string
 
 const (

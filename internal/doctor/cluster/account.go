@@ -53,7 +53,7 @@ func (k *checker) compareAccountPolicy(ctx context.Context) doctor.Finding {
 	api, name := k.Client.AdmissionregistrationV1(), k.AccountPolicy.Name
 	p, err := api.ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return doctor.Failf(k.installCommand(), "there is no ValidatingAdmissionPolicy %s: whoever gets the webhook's token can take over the cluster", name)
+		return doctor.Failf(k.installCommand(), "there is no ValidatingAdmissionPolicy %s: a stolen token of the webhook is enough to take over the cluster", name)
 	} else if err != nil {
 		return requestFailed("reading the ValidatingAdmissionPolicy", err)
 	}
