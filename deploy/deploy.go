@@ -158,18 +158,19 @@ func Objects(o Options) ([]runtime.Object, error) {
 // WebhookRepository returns the repository of the webhook's own image.
 func WebhookRepository(r *rewrite.Rules) string { return r.Registry() + "/" + Image }
 
-// WebhookImage returns the image, with its tag, that the bundle runs by default.
+// WebhookImage returns the image, with its tag, that the bundle runs by default. It reads
+// the tag in the tree, because rendering takes longer than all else that most commands do
+// before their first request.
 func WebhookImage(r *rewrite.Rules) (string, error) {
-	objects, err := Objects(Options{Rules: r})
+	text, err := tree.ReadFile("base/deployment.yaml")
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("read the webhook's version: %w", err)
 	}
-	for _, o := range objects {
-		if d, ok := o.(*appsv1.Deployment); ok {
-			return d.Spec.Template.Spec.Containers[0].Image, nil
-		}
+	var d appsv1.Deployment
+	if err := yaml.UnmarshalStrict(text, &d); err != nil {
+		return "", fmt.Errorf("read the webhook's version: %w", err)
 	}
-	return "", errors.New("render: the bundle has no Deployment")
+	return WebhookRepository(r) + ":" + rewrite.SplitReference(d.Spec.Template.Spec.Containers[0].Image).Tag, nil
 }
 
 func build(o Options) (resmap.ResMap, error) {
