@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/transfer"
 )
 
@@ -13,7 +14,7 @@ func newExport() *cobra.Command {
 	var (
 		o      transfer.ExportOptions
 		rules  ruleFlags
-		output string
+		format output.Format
 	)
 	c := &cobra.Command{
 		Use:   "export --to FILE",
@@ -44,9 +45,7 @@ Exit codes:
   privatelink export --config privatelink.yaml --chart castai@0.43.1 --values values.yaml --to castai-delta.tar --since last.lock.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if o.Reporter, err = newReporter(c, output); err != nil {
-				return err
-			}
+			o.Reporter = newReporter(c, format)
 			if o.Rules, _, err = rules.rules(); err != nil {
 				return err
 			}
@@ -62,9 +61,7 @@ Exit codes:
 	c.Flags().StringVar(&o.File, "to", "", "archive `FILE` to write")
 	c.Flags().StringVar(&o.Split, "split", "", "maximum `SIZE` of one file, such as 4G; 4095M for FAT32")
 	c.Flags().StringVar(&o.Since, "since", "", "lock `FILE` of the images that the private registry has already")
-	c.Flags().StringVarP(&output, "output", "o", "", "json: one line for each image that failed, and a summary as the last line")
-	_ = c.MarkFlagFilename("to")
-	_ = c.MarkFlagFilename("since", "yaml")
+	addEventsFlag(c, &format)
 	return c
 }
 
@@ -72,7 +69,7 @@ func newImport() *cobra.Command {
 	var (
 		o      transfer.ImportOptions
 		rules  ruleFlags
-		output string
+		format output.Format
 	)
 	c := &cobra.Command{
 		Use:   "import FILE",
@@ -101,9 +98,7 @@ Exit codes:
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			o.File = args[0]
-			if o.Reporter, err = newReporter(c, output); err != nil {
-				return err
-			}
+			o.Reporter = newReporter(c, format)
 			if o.Rules, _, err = rules.rules(); err != nil {
 				return err
 			}
@@ -113,7 +108,7 @@ Exit codes:
 	rules.add(c.Flags())
 	addRegistryFlags(c.Flags(), &o.Options)
 	addPushFlags(c.Flags(), &o.Options)
-	c.Flags().StringVarP(&output, "output", "o", "", "json: one event a line, and a summary as the last line")
+	addEventsFlag(c, &format)
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "show what would be copied, and exit with 3 if there is anything")
 	c.Flags().BoolVar(&o.Verify, "verify", false, "verify all digests of the archive before anything is copied")
 	c.Flags().StringVar(&o.LockFile, "lock", lock.DefaultFile, "lock `FILE` to write, for privatelink check")

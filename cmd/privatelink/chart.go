@@ -11,13 +11,14 @@ import (
 	"github.com/castai/privatelink-webhook/deploy/chart"
 	"github.com/castai/privatelink-webhook/internal/chartpush"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
 
 func newChart() *cobra.Command {
 	var (
-		output, config string
-		push           chartpush.Options
+		to, config string
+		push       chartpush.Options
 	)
 	c := &cobra.Command{
 		Use:   "chart (--output FOLDER|FILE.tgz | --push oci://PREFIX)",
@@ -40,26 +41,23 @@ Exit codes:
   privatelink chart --output privatelink-webhook`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if (output == "") == (push.To == "") {
+			if (to == "") == (push.To == "") {
 				return exitcode.Usagef("give either --output FOLDER or --push oci://PREFIX")
 			}
-			if output != "" {
-				return chart.Write(output)
+			if to != "" {
+				return chart.Write(to)
 			}
 			settings, err := repositorySettings(config)
 			if err != nil {
 				return err
 			}
-			reporter, err := newReporter(c, "")
-			if err != nil {
-				return err
-			}
+			reporter := newReporter(c, output.Text)
 			push.Connect.Settings, push.Out = settings, c.OutOrStdout()
 			push.Connect.Warn, push.Connect.UserAgent = reporter.Warn, "privatelink/"+version
 			return chartpush.Run(c.Context(), push)
 		},
 	}
-	c.Flags().StringVar(&output, "output", "", "`FOLDER` to create with the chart, or archive if the name ends in .tgz")
+	c.Flags().StringVar(&to, "output", "", "`FOLDER` to create with the chart, or archive if the name ends in .tgz")
 	c.Flags().StringVar(&push.To, "push", "", "oci:// and the registry `PREFIX` to push the chart to")
 	c.Flags().BoolVar(&push.Overwrite, "overwrite", false, "with --push, replace another chart of the same version")
 	c.Flags().StringVar(&config, "config", "", "with --push, configuration `FILE` with the settings of ECR repositories")

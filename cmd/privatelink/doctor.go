@@ -7,15 +7,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/castai/privatelink-webhook/internal/configfile"
 	"github.com/castai/privatelink-webhook/internal/doctor/suite"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 func newDoctor() *cobra.Command {
 	var rules ruleFlags
 	var cluster clusterFlags
 	var o suite.Options
-	var output string
+	var format output.Format
 	var list bool
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -34,7 +36,13 @@ what was found and, unless the check passed, why it matters and how to correct i
 Checks only read. --probe alone creates an object: a Job that runs the webhook's own
 image for some seconds and is then deleted.
 
-Without --config and --registry, the configuration in the cluster is used.
+Without --config and --registry, the configuration in the cluster is used, also if
+privatelink.yaml is in the current folder.
+
+With --wait, all checks are repeated until none fails or is unknown, or until the time
+is over, for example after an installation. The report is that of the last round.
+
+--list describes the checks. It needs no cluster, configuration or credentials.
 
 Checks that cannot run (no credentials, no kubeconfig) are reported as unknown, never
 as ok. Use --skip to exclude checks.
@@ -47,6 +55,9 @@ Exit codes:
 		Example: `  # Check an installed cluster, with the configuration that it has
   privatelink doctor
 
+  # Wait until an installation is complete
+  privatelink doctor --only cluster --wait 5m
+
   # Check against a configuration file, and the network from a pod as well
   privatelink doctor --config privatelink.yaml --probe
 
@@ -54,6 +65,9 @@ Exit codes:
   privatelink doctor --config privatelink.yaml --only network,identity --eks-cluster CLUSTER -o junit`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if list {
+				return suite.List(outputOf(c, format), format, o)
+			}
 			if rules != (ruleFlags{}) {
 				if o.Rules, o.Config, err = rules.rules(); err != nil {
 					return err
@@ -61,14 +75,12 @@ Exit codes:
 			}
 			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
 			o.Warn = func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
-			if list {
-				return suite.List(c.Context(), c.OutOrStdout(), o)
-			}
-			return suite.Run(c.Context(), outputOf(c, output), output, o)
+			return suite.Run(c.Context(), outputOf(c, format), format, o)
 		},
 	}
 	f := c.Flags()
 	rules.add(f)
+	configfile.Exclude(f)
 	cluster.add(f)
 	f.StringVar(&o.LockFile, "lock", lock.DefaultFile, "`FILE` with the required images (default without that file: the images that the cluster uses)")
 	f.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` or http:// URL of a registry without TLS; may be repeated. Loopback hosts are implied")
@@ -85,9 +97,8 @@ Exit codes:
 	f.StringSliceVar(&o.Run.Only, "only", nil, "run only these `CHECKS` or groups, such as network or cluster/ca-bundle")
 	f.StringSliceVar(&o.Run.Skip, "skip", nil, "exclude these `CHECKS` or groups")
 	f.DurationVar(&o.Run.Timeout, "timeout", 0, "`DURATION` after which a check is given up (default 8s, with --probe 30s)")
-	f.StringVarP(&output, "output", "o", "", "output `FORMAT`: json or junit (default: a table)")
+	f.DurationVar(&o.Wait, "wait", 0, "`DURATION` during which the checks are repeated while one fails or is unknown, such as 5m")
+	output.AddFlag(f, &format, "a table", "a report", output.JSON, output.YAML, suite.JUnit)
 	f.BoolVar(&list, "list", false, "list the checks without running them")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "junit"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.MarkFlagFilename("config", "yaml", "yml")
 	return c
 }

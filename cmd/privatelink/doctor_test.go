@@ -56,10 +56,13 @@ func TestDoctorUsageErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown format":               {[]string{"--registry", ecr, "-o", "yaml"}, "use json or junit"},
+		"an unknown format":               {[]string{"--registry", ecr, "-o", "xml"}, "use json, yaml or junit"},
 		"an unknown group":                {[]string{"--registry", ecr, "--only", "netwrok"}, `"netwrok": no such check or group`},
 		"from a pod and from here":        {[]string{"--registry", ecr, "--probe", "--inside"}, "exclude each other"},
 		"an unknown engine":               {[]string{"--registry", ecr, "--engine", "istio"}, "use webhook or policy"},
+		"an unknown engine to list":       {[]string{"--list", "--engine", "istio"}, "use webhook or policy"},
+		"results of a list":               {[]string{"--list", "-o", "junit"}, "use json or yaml"},
+		"a time that is over":             {[]string{"--registry", ecr, "--wait", "-1s"}, "not negative"},
 		"a host without a port":           {[]string{"--registry", ecr, "--castai-host", "api.cast.ai"}, "HOST:PORT"},
 		"an unknown CAST AI service":      {[]string{"--registry", ecr, "--castai-service", "grcp=x"}, "use one of api, grpc"},
 		"neither a registry nor cluster":  {nil, "set --registry or --config"},
@@ -76,7 +79,7 @@ func TestDoctorUsageErrors(t *testing.T) {
 func TestDoctorDocumentListsEveryCheck(t *testing.T) {
 	var lines []string
 	for _, engine := range []string{"webhook", "policy"} {
-		code, out, stderr := call(t, nil, "", isolated(t, "--registry", ecr, "--list", "--engine", engine)...)
+		code, out, stderr := call(t, nil, "", isolated(t, "--list", "--engine", engine)...)
 		if code != 0 {
 			t.Fatal(code, stderr)
 		}

@@ -10,13 +10,15 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/explain"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 type explainFlags struct {
-	rules                          ruleFlags
-	files                          []string
-	engine, guard, failure, output string
-	namespace                      explain.Namespace
+	rules                  ruleFlags
+	files                  []string
+	engine, guard, failure string
+	format                 output.Format
+	namespace              explain.Namespace
 }
 
 func newExplain() *cobra.Command {
@@ -60,15 +62,11 @@ Exit codes:
 	c.Flags().StringVar(&f.failure, "failure-policy", "", "`POLICY` if an expression cannot be evaluated: Fail or Ignore (default: Fail for the webhook, Ignore for the policy)")
 	c.Flags().StringVarP(&f.namespace.Name, "namespace", "n", "default", "`NAMESPACE` of objects that do not specify one")
 	c.Flags().StringToStringVar(&f.namespace.Labels, "namespace-labels", nil, "`LABELS` of the pods' namespaces, as KEY=VALUE,..., for a configuration with namespaceSelector")
-	c.Flags().StringVarP(&f.output, "output", "o", "", "`FORMAT`: json for all details")
-	_ = c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions([]string{"webhook", "policy"}, cobra.ShellCompDirectiveNoFileComp))
+	output.AddFlag(c.Flags(), &f.format, "text", "with all details", output.JSON, output.YAML)
 	return c
 }
 
 func (f *explainFlags) run(c *cobra.Command, files []string) error {
-	if err := validateOutput(f.output, "json"); err != nil {
-		return err
-	}
 	rules, text, err := f.rules.rules()
 	if err != nil {
 		return err
@@ -81,10 +79,10 @@ func (f *explainFlags) run(c *cobra.Command, files []string) error {
 	if err != nil {
 		return err
 	}
-	if f.output == "json" {
-		err = printJSON(c, reports)
-	} else {
+	if f.format == output.Text {
 		err = explain.Print(c.OutOrStdout(), reports, rules)
+	} else {
+		err = output.Write(document(c), f.format, reports)
 	}
 	if err == nil && slices.ContainsFunc(reports, explain.Report.NeedsAction) {
 		err = exitcode.ActionNeededf("a pod would be refused or stored with a public image, or has unknown fields")

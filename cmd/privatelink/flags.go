@@ -3,10 +3,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,8 +12,8 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
-	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/progress"
 	"github.com/castai/privatelink-webhook/internal/selection"
 	"github.com/castai/privatelink-webhook/internal/terminal"
@@ -41,8 +39,6 @@ func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	s.Webhook = webhookimage.Repository
 	flags.Var((*imageFlag)(&s.Webhook), "webhook-image", "`IMAGE` to copy as the webhook's own; without a tag, the tag is that of this version. Released commands carry the default")
 	flags.BoolVar(&s.WithoutWebhook, "no-webhook-image", false, "exclude the webhook's own image, for instance with the policy engine")
-	_ = c.RegisterFlagCompletionFunc("set", cobra.FixedCompletions(catalog.Sets(), cobra.ShellCompDirectiveNoFileComp))
-	_ = c.MarkFlagFilename("filename", "yaml", "yml", "json")
 }
 
 // imageFlag is a flag that must not be empty, as an unset variable of a shell is.
@@ -86,40 +82,23 @@ func addPushFlags(flags *pflag.FlagSet, o *transfer.Options) {
 	flags.BoolVar(&o.StrictReferrers, "strict-referrers", false, "fail an image whose signatures cannot be read or are refused, instead of a warning")
 }
 
-// newReporter returns a reporter for the output format, which is "" or json.
-func newReporter(c *cobra.Command, output string) (*progress.Reporter, error) {
-	if err := validateOutput(output, "json"); err != nil {
-		return nil, err
-	}
-	return progress.New(progress.Options{Out: outputOf(c, output), ErrOut: c.ErrOrStderr(), JSON: output == "json", Version: version}), nil
+// addEventsFlag adds the format of a command that reports events.
+func addEventsFlag(c *cobra.Command, format *output.Format) {
+	output.AddFlag(c.Flags(), format, "text", "one event a line or document, and a summary as the last one", output.JSON, output.YAML)
 }
 
-// validateOutput returns a usage error unless the format is "" or in the list.
-func validateOutput(output string, formats ...string) error {
-	if output == "" || slices.Contains(formats, output) {
-		return nil
-	}
-	if len(formats) == 1 {
-		return exitcode.Usagef("--output %q: use %s", output, formats[0])
-	}
-	return exitcode.Usagef("--output %q: use one of %s", output, strings.Join(formats, ", "))
+// newReporter returns a reporter for an output format.
+func newReporter(c *cobra.Command, format output.Format) *progress.Reporter {
+	return progress.New(progress.Options{Out: outputOf(c, format), ErrOut: c.ErrOrStderr(), Format: format, Version: version})
 }
 
 // document returns where a document for programs is written, such as YAML or JSON.
 func document(c *cobra.Command) io.Writer { return terminal.Payload(c.OutOrStdout()) }
 
-// outputOf returns where output of the format is written: text if it is "", else
-// a document.
-func outputOf(c *cobra.Command, format string) io.Writer {
-	if format == "" {
+// outputOf returns where output of the format is written.
+func outputOf(c *cobra.Command, format output.Format) io.Writer {
+	if format == output.Text {
 		return c.OutOrStdout()
 	}
 	return document(c)
-}
-
-func printJSON(c *cobra.Command, v any) error {
-	e := json.NewEncoder(document(c))
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

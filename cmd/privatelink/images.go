@@ -9,6 +9,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/selection"
 	"github.com/castai/privatelink-webhook/internal/transfer"
 )
@@ -17,7 +18,7 @@ type imagesFlags struct {
 	rules    ruleFlags
 	sources  selection.Sources
 	transfer transfer.Options
-	output   string
+	format   output.Format
 }
 
 func newImages() *cobra.Command {
@@ -39,7 +40,7 @@ kvisor's scanners, which no manifest contains, are added to the images of kvisor
 Components of a chart that its values switch off are reported with the values that
 switch them on; a chart without any image is an error.
 
-The output is a table. With -o json, each image has: source, also (other names of
+The output is a table. With -o json or yaml, each image has: source, also (other names of
 the same image), target, outcome, reason and rule (as privatelink rewrite), copy (it
 has to be copied), carried (a released command has it, and no registry), derived (no source
 names it, another image requires it), note, and origins (from, name, line, object).
@@ -69,21 +70,15 @@ Exit codes:
 	addSourceFlags(c, &f.sources)
 	addPlatformFlag(c.Flags(), &f.transfer)
 	addRegistryFlags(c.Flags(), &f.transfer)
-	c.Flags().StringVarP(&f.output, "output", "o", "", "`FORMAT`: json, sources or lock (default: a table)")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "sources", "lock"}, cobra.ShellCompDirectiveNoFileComp))
+	output.AddFlag(c.Flags(), &f.format, "a table", "a list", output.JSON, output.YAML, "sources", "lock")
 	return c
 }
 
 func (f *imagesFlags) run(c *cobra.Command) (err error) {
-	if err := validateOutput(f.output, "json", "sources", "lock"); err != nil {
-		return err
-	}
 	if f.transfer.Rules, _, err = f.rules.rules(); err != nil {
 		return err
 	}
-	if f.transfer.Reporter, err = newReporter(c, ""); err != nil {
-		return err
-	}
+	f.transfer.Reporter = newReporter(c, output.Text)
 	f.sources.Stdin, f.sources.Warnf = c.InOrStdin(), f.transfer.Reporter.Warnf
 	images, err := f.sources.Images(c.Context(), f.transfer.Rules)
 	if err != nil {
@@ -100,9 +95,9 @@ func (f *imagesFlags) run(c *cobra.Command) (err error) {
 }
 
 func (f *imagesFlags) print(ctx context.Context, c *cobra.Command, images []catalog.Entry) error {
-	switch f.output {
-	case "json":
-		return printJSON(c, images)
+	switch f.format {
+	case output.JSON, output.YAML:
+		return output.Write(document(c), f.format, images)
 	case "sources":
 		return catalog.PrintSources(c.OutOrStdout(), c.ErrOrStderr(), images)
 	case "lock":

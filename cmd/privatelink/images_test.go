@@ -51,7 +51,7 @@ func TestTheListOfImages(t *testing.T) {
 		"a manifest without images":   {stdin: "kind: ConfigMap\n", args: []string{"-f", "-"}, code: 1, not: []string{"privatelink-webhook"}, stderr: "standard input names no image"},
 		"no source":                   {code: 2, stderr: "one or more of --set NAME (phase1, "},
 		"an unknown set":              {args: []string{"--set", "phase3"}, code: 2, stderr: "there are only phase1, "},
-		"an unknown output":           {args: []string{"--set", "phase1", "-o", "xml"}, code: 2, stderr: "use one of json, sources, lock"},
+		"an unknown output":           {args: []string{"--set", "phase1", "-o", "xml"}, code: 2, stderr: "use json, yaml, sources or lock"},
 		"a cluster that is not there": {args: []string{"--cluster", "--kubeconfig", filepath.Join(t.TempDir(), "none")}, code: 2, stderr: "see --kubeconfig and --context"},
 		"an argument":                 {args: []string{"nginx"}, code: 2, stderr: "--help"},
 		"no registry is asked for, even without source": {env: map[string]string{"PRIVATELINK_REGISTRY": "https://x"}, code: 2, stderr: "leave out everything up to ://"},

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -10,8 +12,10 @@ import (
 
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/deploy/chart"
+	"github.com/castai/privatelink-webhook/internal/configfile"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/explain"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
 func newInstall() *cobra.Command {
@@ -93,12 +97,15 @@ Exit codes:
 			if err != nil {
 				return exitcode.AsUsage(err)
 			}
-			_, err = document(c).Write(out)
+			if _, err = document(c).Write(out); err == nil && terminal.Screen(c.ErrOrStderr(), os.Getenv) != nil {
+				fmt.Fprintln(c.ErrOrStderr(), "privatelink: "+waitHint(c))
+			}
 			return err
 		},
 	}
 	rules.add(c.Flags())
 	pin.add(c.Flags())
+	configfile.Alternative(c.Flags(), "values")
 	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, "`NAME` of a variant: "+strings.Join(deploy.Overlays(), " or ")+"; may be repeated")
 	c.Flags().StringVar(&o.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
 	c.Flags().StringVar(&o.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
@@ -107,9 +114,6 @@ Exit codes:
 	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", "`POLICY` while the webhook cannot be reached, or if the policy cannot be evaluated: Fail refuses such pods, Ignore admits them unchanged (default: Fail for the webhook, Ignore for the policy)")
 	c.Flags().StringVar(&values, "values", "", "`FILE` with values of the Helm chart, - for standard input, in place of all other flags but --namespace")
 	c.Flags().IntVar(&o.Replicas, "replicas", 0, "`NUMBER` of webhook pods (default 2)")
-	for flag, values := range map[string][]string{"overlay": deploy.Overlays(), "engine": {"webhook", "policy"}, "guard": {"warn", "deny", "off"}, "failure-policy": {"Fail", "Ignore"}} {
-		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	}
 	return c
 }
 

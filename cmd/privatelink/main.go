@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -17,8 +18,12 @@ import (
 	// Root certificates for systems that have none, such as an image FROM scratch.
 	_ "golang.org/x/crypto/x509roots/fallback"
 
+	"github.com/castai/privatelink-webhook/internal/buildinfo"
+	"github.com/castai/privatelink-webhook/internal/completion"
+	"github.com/castai/privatelink-webhook/internal/configfile"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/flagenv"
+	"github.com/castai/privatelink-webhook/internal/plugin"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
@@ -28,28 +33,39 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it waits for
-	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
+	code := runAs(ctx, os.Args[0], os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return runAs(ctx, "privatelink", args, getenv, stdin, stdout, stderr)
+}
+
+// runAs is run for a program that is called by a name, such as that of a plugin.
+func runAs(ctx context.Context, program string, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot(getenv)
-	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(terminal.NewWriter(stdout))
-	root.SetErr(terminal.NewWriter(stderr))
+	root.SetOut(terminal.NewWriter(stdout).WithStyles(getenv))
+	root.SetErr(terminal.NewWriter(stderr).WithStyles(getenv))
+	root.InitDefaultCompletionCmd() // after SetOut, because the commands keep the output
+	plugin.AddCompletion(root)
+	root.SetArgs(plugin.Apply(root, program, args))
 	return exitcode.Report(root.ErrOrStderr(), root.Name(), root.ExecuteContext(ctx))
 }
 
 func newRoot(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "privatelink",
-		Short: "Run CAST AI from a private registry",
+		Use:     "privatelink",
+		Version: buildinfo.Read(version).Version,
+		Short:   "Run CAST AI from a private registry",
 		Long: `Run CAST AI on clusters that have no route to public registries.
 
 Every flag can also be set by an environment variable: --registry by
 PRIVATELINK_REGISTRY, and so on. A flag on the command line takes precedence.
+
+Without --config and --registry, commands read privatelink.yaml if it is in the
+current folder, and report that on standard error.
 
 Exit codes:
   0  done
@@ -60,7 +76,13 @@ Exit codes:
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			return exitcode.AsUsage(flagenv.Set(c.Flags(), getenv))
+			if !c.HasParent() { // its --help and --version are not set by variables
+				return nil
+			}
+			if err := flagenv.Set(c.Flags(), getenv); err != nil {
+				return exitcode.AsUsage(err)
+			}
+			return exitcode.AsUsage(configfile.Find(c.Flags(), func(s string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", s) }))
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -70,7 +92,10 @@ Exit codes:
 	addGroup(root, "Cluster", newInstall(), newUninstall(), newChart(), newStatus(), newCerts())
 	addGroup(root, "Diagnose", newDoctor(), newExplain())
 	root.AddCommand(newVersion(), newRenderChart(), newMan())
+	root.Flags().Bool("version", false, "print the version")
+	root.SetVersionTemplate("{{.DisplayName}} {{.Version}}\n")
 	wrapArgs(root)
+	completion.Add(root, completions())
 	return root
 }
 
@@ -78,7 +103,6 @@ func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: title, Title: title + " commands:"})
 	for _, c := range commands {
 		c.GroupID = title
-		_ = c.MarkFlagFilename("config", "yaml", "yml") // an error if it has no such flag
 	}
 	root.AddCommand(commands...)
 }

@@ -66,7 +66,7 @@ func TestImages(t *testing.T) {
 		"no image":                          {args: []string{"--registry", ecr}, code: 2, stderr: "name at least one image"},
 		"images and manifests":              {args: []string{"--registry", ecr, "-f", "-", "nginx"}, code: 2, stderr: "but not both"},
 		"an unknown flag":                   {args: []string{"--registri", ecr, "nginx"}, code: 2, stderr: "unknown flag"},
-		"an unknown output":                 {args: []string{"--registry", ecr, "-o", "xml", "nginx"}, code: 2, stderr: "use json"},
+		"an unknown output":                 {args: []string{"--registry", ecr, "-o", "xml", "nginx"}, code: 2, stderr: "use json or yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, tc.env, "", append([]string{"rewrite"}, tc.args...)...)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/internal/buildinfo"
+	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/manpage"
 )
 
@@ -18,8 +19,11 @@ func newMan() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			built := buildinfo.Read(version)
 			date := built.Time
-			if date.IsZero() {
-				date = time.Now().UTC()
+			if date.IsZero() { // two runs are equal, whatever day it is
+				var err error
+				if date, err = time.Parse(time.DateOnly, catalog.Date); err != nil {
+					return err
+				}
 			}
 			return manpage.Write(c.Root(), built.Version, date, args[0])
 		},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/transfer"
 )
 
@@ -14,7 +15,7 @@ import (
 type copyFlags struct {
 	transfer.CopyOptions
 	rules  ruleFlags
-	output string
+	format output.Format
 }
 
 func (f *copyFlags) add(c *cobra.Command) {
@@ -23,13 +24,11 @@ func (f *copyFlags) add(c *cobra.Command) {
 	addLockFlags(c.Flags(), &f.Lock)
 	addPlatformFlag(c.Flags(), &f.Options)
 	addRegistryFlags(c.Flags(), &f.Options)
-	c.Flags().StringVarP(&f.output, "output", "o", "", "json: one event a line, and a summary as the last line")
+	addEventsFlag(c, &f.format)
 }
 
 func (f *copyFlags) run(c *cobra.Command, run func(context.Context, transfer.CopyOptions) error) (err error) {
-	if f.Reporter, err = newReporter(c, f.output); err != nil {
-		return err
-	}
+	f.Reporter = newReporter(c, f.format)
 	if f.Rules, _, err = f.rules.rules(); err != nil {
 		return err
 	}

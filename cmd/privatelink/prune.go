@@ -7,6 +7,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/mirror/prune"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 func newPrune() *cobra.Command {
@@ -48,10 +49,7 @@ Exit codes:
 			if err != nil {
 				return err
 			}
-			reporter, err := newReporter(c, "")
-			if err != nil {
-				return err
-			}
+			reporter := newReporter(c, output.Text)
 			o.Rules, o.Out, o.Protected = r, c.OutOrStdout(), []string{deploy.WebhookRepository(r)}
 			o.Connect.Warn, o.Connect.UserAgent = reporter.Warn, "privatelink/"+version
 			return prune.Run(c.Context(), o)

@@ -11,13 +11,14 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/manifest"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 type rewriteFlags struct {
 	rules   ruleFlags
 	files   []string
-	output  string
+	format  output.Format
 	explain bool
 }
 
@@ -59,15 +60,12 @@ Exit codes:
 	f.rules.add(c.Flags())
 	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "manifest `FILE` or folder to rewrite, - for standard input; may be repeated")
 	c.Flags().BoolVar(&f.explain, "explain", false, "also print the rule that decided; with -f, list the images on standard error")
-	c.Flags().StringVarP(&f.output, "output", "o", "", "`FORMAT`: json for a list with all details of each image")
-	_ = c.MarkFlagFilename("filename", "yaml", "yml", "json")
+	output.AddFlag(c.Flags(), &f.format, "lines, or the manifests", "a list with all details of each image", output.JSON, output.YAML)
+	c.ValidArgsFunction = cobra.NoFileCompletions
 	return c
 }
 
 func (f *rewriteFlags) run(c *cobra.Command, images []string) error {
-	if err := validateOutput(f.output, "json"); err != nil {
-		return err
-	}
 	if len(f.files) == 0 && len(images) == 0 {
 		return exitcode.Usagef("name at least one image, or manifests with -f FILE")
 	}
@@ -99,8 +97,8 @@ func (f *rewriteFlags) printTargets(c *cobra.Command, rules *rewrite.Rules, imag
 			fmt.Fprintf(c.ErrOrStderr(), "privatelink: %q: %s\n", image, r.Rule)
 		}
 	}
-	if f.output == "json" {
-		return unmapped, printJSON(c, results)
+	if f.format != output.Text {
+		return unmapped, output.Write(document(c), f.format, results)
 	}
 	for _, r := range results {
 		line := r.Source + "\t" + r.Target
@@ -139,8 +137,8 @@ func (f *rewriteFlags) rewriteManifests(c *cobra.Command, rules *rewrite.Rules) 
 	for i, found := range founds {
 		unmapped += manifest.Report(c.ErrOrStderr(), inputs[i].Name, found, f.explain)
 	}
-	if f.output == "json" {
-		return unmapped, printJSON(c, changes)
+	if f.format != output.Text {
+		return unmapped, output.Write(document(c), f.format, changes)
 	}
 	joined, err := manifest.Join(texts)
 	if err != nil {

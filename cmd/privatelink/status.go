@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/status"
 )
 
 func newStatus() *cobra.Command {
 	var cluster clusterFlags
 	var o status.Options
-	var output string
+	var format output.Format
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of the webhook, its images and its certificates",
@@ -43,7 +44,7 @@ Exit codes:
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
-			return status.Run(c.Context(), outputOf(c, output), output, o)
+			return status.Run(c.Context(), outputOf(c, format), format, o)
 		},
 	}
 	f := c.Flags()
@@ -52,6 +53,6 @@ Exit codes:
 	f.BoolVar(&o.SkipRegistry, "no-registry", false, "do not check the private registry")
 	f.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "`DURATION` after which pending requests are given up")
-	f.StringVarP(&output, "output", "o", "", "output `FORMAT`: json (default: a table)")
+	output.AddFlag(f, &format, "a table", "with all details", output.JSON, output.YAML)
 	return c
 }

@@ -33,6 +33,9 @@ func suggestFlags(c *cobra.Command, err error) string {
 		return ""
 	}
 	name := unknown.GetSpecifiedName()
+	if c.Name() == "install" && name == "wait" { // as helm install has it
+		return "; install prints the bundle: " + waitHint(c)
+	}
 	best, distance := "", maxTypos+1
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Hidden {
@@ -46,6 +49,11 @@ func suggestFlags(c *cobra.Command, err error) string {
 		return ""
 	}
 	return didYouMean([]string{best})
+}
+
+// waitHint tells how to wait for an installation.
+func waitHint(c *cobra.Command) string {
+	return "after kubectl apply, wait for the webhook with: " + c.Root().DisplayName() + " doctor --only cluster --wait 5m"
 }
 
 func didYouMean(names []string) string {

@@ -20,6 +20,7 @@ func TestSuggestions(t *testing.T) {
 		"a flag with a value":    {[]string{"mirror", "--dryrun=true"}, "did you mean --dry-run?", ""},
 		"another flag":           {[]string{"mirror", "--frobnicate"}, "unknown flag: --frobnicate", "did you mean"},
 		"a short flag":           {[]string{"mirror", "-x"}, "unknown shorthand flag: 'x'", "did you mean"},
+		"a flag of helm's":       {[]string{"install", "--wait"}, "install prints the bundle: after kubectl apply, wait for the webhook with: privatelink doctor --only cluster --wait 5m", "did you mean"},
 		"a flag of few letters":  {[]string{"mirror", "--xy"}, "unknown flag: --xy", "did you mean"},
 		"an invalid value":       {[]string{"mirror", "--parallel", "x"}, `invalid argument "x" for "--parallel"`, "did you mean"},
 	} {

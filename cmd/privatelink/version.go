@@ -9,10 +9,11 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/buildinfo"
 	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 func newVersion() *cobra.Command {
-	var output string
+	var format output.Format
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the commit and the date of the catalog",
@@ -21,20 +22,17 @@ the day on which the embedded catalog was last compared with CAST AI's charts, t
 version of Go and the platform.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := validateOutput(output, "json"); err != nil {
-				return err
-			}
 			info := buildinfo.Read(version)
-			if output == "" {
+			if format == output.Text {
 				_, err := fmt.Fprintln(c.OutOrStdout(), "privatelink", info.Version)
 				return err
 			}
-			return printJSON(c, struct {
+			return output.Write(document(c), format, struct {
 				buildinfo.Info
 				CatalogDate string `json:"catalogDate"`
 			}{info, catalog.Date})
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "", "output `FORMAT`: json (default: one line with the version)")
+	output.AddFlag(c.Flags(), &format, "one line with the version", "with all details", output.JSON, output.YAML)
 	return c
 }

@@ -7,19 +7,17 @@ import (
 	"io"
 	"path"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	tables "github.com/castai/privatelink-webhook/internal/table"
 )
-
-// maxWhy bounds the last column of the table, which follows two references.
-const maxWhy = 80
 
 // PrintTable writes a line for each image. The registry is printed once, in the
 // first line, and abbreviated below.
 func PrintTable(w io.Writer, registry string, images []Entry) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "# .../ is %s/\nSOURCE\tTARGET\tWHY\n", registry)
+	t := tables.New(w)
+	t.Text("# .../ is " + registry + "/")
+	t.Row("SOURCE", "TARGET", "WHY")
 	for _, i := range images {
 		source, target := i.Source, i.Target
 		switch i.Outcome {
@@ -31,9 +29,9 @@ func PrintTable(w io.Writer, registry string, images []Entry) error {
 		if below, ok := strings.CutPrefix(target, registry+"/"); ok {
 			target = ".../" + below
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", source, target, why(i))
+		t.Row(source, target, why(i))
 	}
-	return table.Flush()
+	return t.Flush()
 }
 
 // why summarizes why an image is in the list.
@@ -51,9 +49,6 @@ func why(i Entry) string {
 	}
 	if note != "" {
 		text = note + " (" + text + ")"
-	}
-	if runes := []rune(text); len(runes) > maxWhy {
-		text = string(runes[:maxWhy-3]) + "..."
 	}
 	return text
 }

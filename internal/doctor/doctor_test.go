@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
@@ -149,7 +150,8 @@ func TestReports(t *testing.T) {
 	results := sample(t)
 	for file, report := range map[string]func(*bytes.Buffer) error{
 		"report.txt":  func(b *bytes.Buffer) error { return Text(b, results) },
-		"report.json": func(b *bytes.Buffer) error { return JSON(b, results) },
+		"report.json": func(b *bytes.Buffer) error { return Document(b, output.JSON, results) },
+		"report.yaml": func(b *bytes.Buffer) error { return Document(b, output.YAML, results) },
 		"report.xml":  func(b *bytes.Buffer) error { return JUnit(b, results) },
 	} {
 		t.Run(file, func(t *testing.T) {

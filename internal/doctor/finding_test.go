@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 func TestFindings(t *testing.T) {
@@ -30,15 +32,28 @@ func TestList(t *testing.T) {
 	}
 }
 
-func TestExplainListsExpectationAndReason(t *testing.T) {
-	var out bytes.Buffer
+func TestDescribe(t *testing.T) {
 	checks := []Check{check("a", "root", OKf("")), check("b", "leaf", OKf(""))}
-	if err := Explain(&out, checks); err != nil {
-		t.Fatal(err)
+	for name, tc := range map[string]struct {
+		format output.Format
+		o      Options
+		want   string
+	}{
+		"text":     {output.Text, Options{}, "a/root\n  the root is correct\n  root matters\nb/leaf\n  the leaf is correct\n  leaf matters\n"},
+		"YAML":     {output.YAML, Options{Only: []string{"b"}}, "- id: b/leaf\n  expected: the leaf is correct\n  why: leaf matters\n"},
+		"the rest": {output.Text, Options{Skip: []string{"a"}}, "b/leaf\n  the leaf is correct\n  leaf matters\n"},
+		"none":     {output.JSON, Options{Skip: []string{"a", "b"}}, "[]\n"},
+	} {
+		var out bytes.Buffer
+		if err := Describe(&out, tc.format, checks, tc.o); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tc.want, out.String()); diff != "" {
+			t.Errorf("%s: -want +got\n%s", name, diff)
+		}
 	}
-	const want = "a/root\n  the root is correct\n  root matters\nb/leaf\n  the leaf is correct\n  leaf matters\n"
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
+	if err := Describe(&bytes.Buffer{}, output.Text, checks, Options{Only: []string{"c"}}); err == nil {
+		t.Error("an unknown group is accepted")
 	}
 }
 
@@ -52,7 +67,7 @@ func TestTextFoldsChecksThatDidNotRunForTheSameReason(t *testing.T) {
 	if err := Text(&out, results); err != nil {
 		t.Fatal(err)
 	}
-	want := "A\n  -     one and 2 more  add --probe\n  ok    four            " + strings.Repeat("ü", 97) + "...\n\n4 checks: 1 ok, 0 failed, 0 warnings, 0 unknown, 3 skipped\n"
+	want := "A\n  -     one and 2 more  add --probe\n  ok    four            " + strings.Repeat("ü", 101) + "\n\n4 checks: 1 ok, 0 failed, 0 warnings, 0 unknown, 3 skipped\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -65,8 +80,8 @@ func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func TestReportsReturnWriteErrors(t *testing.T) {
 	results := sample(t)
 	for name, err := range map[string]error{
-		"text": Text(closed{}, results), "JSON": JSON(closed{}, results), "JUnit": JUnit(closed{}, results),
-		"explanation": Explain(closed{}, []Check{check("a", "root", OKf(""))}),
+		"text": Text(closed{}, results), "JSON": Document(closed{}, output.JSON, results), "JUnit": JUnit(closed{}, results),
+		"description": Describe(closed{}, output.Text, []Check{check("a", "root", OKf(""))}, Options{}),
 	} {
 		if err != os.ErrClosed {
 			t.Errorf("%s: error %v", name, err)

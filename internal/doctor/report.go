@@ -4,12 +4,15 @@ package doctor
 
 import (
 	"cmp"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/table"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
 // Count returns the number of results with a status.
@@ -25,25 +28,16 @@ func Count(results []Result, s Status) (count int) {
 // Text writes a table with one line for each check, followed by the reason and
 // the remedy of each result that needs attention, the most severe first.
 func Text(w io.Writer, results []Result) error {
-	rows := fold(results)
-	group, width := "", 0
-	for _, r := range rows {
-		width = max(width, len(r.names))
-	}
-	for i, r := range rows {
-		if r.group != group {
-			group = r.group
-			if i > 0 {
-				fmt.Fprintln(w)
-			}
-			fmt.Fprintln(w, strings.ToUpper(group))
-		}
-		fmt.Fprintf(w, "  %-4s  %-*s  %s\n", mark(r.status), width, r.names, truncate(r.found))
+	if err := writeTable(w, results); err != nil {
+		return err
 	}
 	attention := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return r.Status == OK || r.Status == Skipped || r.Cause != "" })
 	slices.SortStableFunc(attention, func(a, b Result) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
 	for _, r := range attention {
-		fmt.Fprintf(w, "\n%s  %s\n", strings.ToUpper(string(r.Status)), r.ID())
+		fmt.Fprintln(w)
+		_, style := mark(r.Status)
+		_ = terminal.WriteStyled(w, style, strings.ToUpper(string(r.Status)))
+		fmt.Fprintf(w, "  %s\n", r.ID())
 		writeField(w, "expected", r.What)
 		writeField(w, "found", r.Found)
 		for _, d := range r.Details {
@@ -55,6 +49,25 @@ func Text(w io.Writer, results []Result) error {
 	_, err := fmt.Fprintf(w, "\n%d checks: %d ok, %d failed, %d warnings, %d unknown, %d skipped\n", len(results),
 		Count(results, OK), Count(results, Failed), Count(results, Warning), Count(results, Unknown), Count(results, Skipped))
 	return err
+}
+
+func writeTable(w io.Writer, results []Result) error {
+	t := table.New(w)
+	group := ""
+	for i, r := range fold(results) {
+		if r.group != group {
+			group = r.group
+			if i > 0 {
+				t.Text("")
+			}
+			t.Text(strings.ToUpper(group))
+		}
+		found, _, _ := strings.Cut(r.found, "\n") // the whole text is in the section below
+		text, style := mark(r.status)
+		t.Row(fmt.Sprintf("  %-4s", text), r.names, found)
+		t.Style(0, style)
+	}
+	return t.Flush()
 }
 
 func writeField(w io.Writer, name, value string) {
@@ -94,35 +107,25 @@ func fold(results []Result) (rows []row) {
 
 func severity(s Status) int { return slices.Index(severities[:], s) }
 
-func mark(s Status) string {
-	return map[Status]string{OK: "ok", Skipped: "-", Warning: "WARN", Unknown: "?", Failed: "FAIL"}[s]
-}
-
-// truncate returns the part of the first line that fits in the table. The whole
-// text is in the section below it.
-func truncate(s string) string {
-	const limit = 100
-	s, _, _ = strings.Cut(s, "\n")
-	if runes := []rune(s); len(runes) > limit {
-		return string(runes[:limit-3]) + "..."
+// mark is the status in the table.
+func mark(s Status) (text string, style terminal.Style) {
+	switch s {
+	case OK:
+		return "ok", terminal.Green
+	case Warning:
+		return "WARN", terminal.Yellow
+	case Unknown:
+		return "?", terminal.Yellow
+	case Failed:
+		return "FAIL", terminal.Red
 	}
-	return s
+	return "-", terminal.Plain
 }
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n            ") }
 
-// Explain writes the ID, the expectation and the reason of each check.
-func Explain(w io.Writer, checks []Check) error {
-	for _, c := range checks {
-		if _, err := fmt.Fprintf(w, "%s\n  %s\n  %s\n", c.ID(), c.What, c.Why); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// jsonResult is the JSON form of a Result.
-type jsonResult struct {
+// record is a Result for programs.
+type record struct {
 	ID      string   `json:"id"`
 	Status  Status   `json:"status"`
 	What    string   `json:"expected"`
@@ -134,24 +137,21 @@ type jsonResult struct {
 	Seconds float64  `json:"seconds"`
 }
 
-// JSON writes one document with the format version, the results, and the number
-// of results for each status.
-func JSON(w io.Writer, results []Result) error {
+// Document writes one document in JSON or YAML with the format version, the results, and
+// the number of results for each status.
+func Document(w io.Writer, format output.Format, results []Result) error {
 	out := struct {
 		Version int            `json:"version"`
-		Checks  []jsonResult   `json:"checks"`
+		Checks  []record       `json:"checks"`
 		Counts  map[Status]int `json:"counts"`
-	}{Version: 1, Checks: []jsonResult{}, Counts: map[Status]int{}}
+	}{Version: 1, Checks: []record{}, Counts: map[Status]int{}}
 	for _, s := range severities {
 		out.Counts[s] = Count(results, s)
 	}
 	for _, r := range results {
-		out.Checks = append(out.Checks, jsonResult{r.ID(), r.Status, r.What, r.Found, r.Details, r.Why, r.Remedy, r.Cause, r.Took.Seconds()})
+		out.Checks = append(out.Checks, record{r.ID(), r.Status, r.What, r.Found, r.Details, r.Why, r.Remedy, r.Cause, r.Took.Seconds()})
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(out)
+	return output.Write(w, format, out)
 }
 
 type (

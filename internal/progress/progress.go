@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package progress reports a run of privatelink mirror, check, export or import:
-// to a terminal with progress bars, to a log in lines, or to a program as JSON.
+// to a terminal with progress bars, to a log in lines, or to a program as JSON or YAML.
 package progress
 
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
@@ -30,8 +30,10 @@ const (
 type Options struct {
 	Out    io.Writer // results
 	ErrOut io.Writer // progress and warnings
-	JSON   bool      // results and events are JSON, one object a line
-	// Version of the program, part of the JSON summary.
+	// Format of the results. For programs, events are part of them: JSON has an object
+	// a line, YAML a document each.
+	Format output.Format
+	// Version of the program, part of the summary for programs.
 	Version string
 }
 
@@ -47,7 +49,7 @@ type Reporter struct {
 // New returns a Reporter. It displays progress bars if ErrOut is a terminal.
 func New(o Options) *Reporter {
 	r := &Reporter{Options: o}
-	if f := terminal.Screen(o.ErrOut, os.Getenv); f != nil && !o.JSON {
+	if f := terminal.Screen(o.ErrOut, os.Getenv); f != nil && o.Format == output.Text {
 		r.screen = f
 	}
 	return r
@@ -56,8 +58,8 @@ func New(o Options) *Reporter {
 // Event reports what happened to an image or a repository.
 func (r *Reporter) Event(e mirror.Event) {
 	switch {
-	case r.JSON:
-		r.line(e)
+	case r.Format != output.Text:
+		r.record(e)
 	case e.Kind == mirror.EventFailed, e.Kind == mirror.EventWarning:
 		r.logf("%s: %s: %s", e.Kind, cmp.Or(e.Source, e.Target), e.Message)
 	case e.Kind == mirror.EventCreated:
@@ -84,21 +86,18 @@ func (r *Reporter) logf(format string, args ...any) {
 	fmt.Fprintln(w, terminal.EscapeLine(fmt.Sprintf(format, args...)))
 }
 
-func (r *Reporter) line(v any) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return
-	}
+// record writes an event or a summary for programs.
+func (r *Reporter) record(v any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(r.Out, "%s\n", text)
+	_ = output.WriteEvent(r.Out, r.Format, v)
 }
 
 // Start displays the progress of a run until stop is called: bars on a terminal,
 // else a line every few seconds.
 func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) {
 	switch {
-	case r.JSON:
+	case r.Format != output.Text:
 		return func() {}
 	case r.screen != nil:
 		return r.startBars(ctx, p)
@@ -110,7 +109,7 @@ func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) 
 
 // StartPlanning reports every few seconds, until stop is called, how far a plan is.
 func (r *Reporter) StartPlanning(ctx context.Context, p *mirror.PlanProgress) (stop func()) {
-	if r.JSON {
+	if r.Format != output.Text {
 		return func() {}
 	}
 	return every(ctx, logInterval, func() {

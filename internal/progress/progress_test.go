@@ -11,19 +11,22 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 func TestEvent(t *testing.T) {
 	copied := mirror.Event{Kind: mirror.EventCopied, Source: "ghcr.io/a:1", Target: "r/a:1"}
 	failed := mirror.Event{Kind: mirror.EventFailed, Source: "ghcr.io/a:1", Message: "HTTP 500"}
 	for name, tc := range map[string]struct {
-		event          mirror.Event
-		json, terminal bool
-		out, errOut    string
+		event       mirror.Event
+		format      output.Format
+		terminal    bool
+		out, errOut string
 	}{
 		"copied":               {event: copied, errOut: "copied ghcr.io/a:1 to r/a:1\n"},
 		"copied, with bars":    {event: copied, terminal: true},
-		"copied, as JSON":      {event: copied, json: true, out: `{"event":"copied","source":"ghcr.io/a:1","target":"r/a:1"}` + "\n"},
+		"copied, as JSON":      {event: copied, format: output.JSON, out: `{"event":"copied","source":"ghcr.io/a:1","target":"r/a:1"}` + "\n"},
+		"copied, as YAML":      {event: copied, format: output.YAML, out: "---\nevent: copied\nsource: ghcr.io/a:1\ntarget: r/a:1\n"},
 		"failed":               {event: failed, errOut: "failed: ghcr.io/a:1: HTTP 500\n"},
 		"failed, with bars":    {event: failed, terminal: true, errOut: "failed: ghcr.io/a:1: HTTP 500\n"},
 		"control characters":   {event: mirror.Event{Kind: mirror.EventFailed, Source: "ghcr.io/a:1", Message: "\x1b[2K\nfailed: 0"}, errOut: `failed: ghcr.io/a:1: \x1b[2K\nfailed: 0` + "\n"},
@@ -32,7 +35,7 @@ func TestEvent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
-			r := New(Options{Out: &out, ErrOut: &errOut, JSON: tc.json})
+			r := New(Options{Out: &out, ErrOut: &errOut, Format: tc.format})
 			if tc.terminal {
 				r.screen = &errOut
 			}
@@ -98,7 +101,7 @@ func TestStartPlanningReportsAtIntervals(t *testing.T) {
 func TestStartWritesNothingWithJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out, errOut bytes.Buffer
-		r := New(Options{Out: &out, ErrOut: &errOut, JSON: true})
+		r := New(Options{Out: &out, ErrOut: &errOut, Format: output.JSON})
 		stopPlanning, stop := r.StartPlanning(t.Context(), &mirror.PlanProgress{}), r.Start(t.Context(), &mirror.Progress{})
 		time.Sleep(2 * logInterval)
 		stopPlanning()

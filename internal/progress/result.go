@@ -13,9 +13,10 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
-// summary is the last line of the JSON of a copy or a comparison.
+// summary is the last event of a copy or a comparison.
 type summary struct {
 	Event     string         `json:"event"`
 	Version   string         `json:"version"`
@@ -47,7 +48,7 @@ func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
 	for _, i := range p.Items {
 		s.Images = append(s.Images, newSummaryImage(i))
 	}
-	r.line(s)
+	r.record(s)
 }
 
 func newSummaryImage(i *mirror.Item) summaryImage {
@@ -62,7 +63,7 @@ func newSummaryImage(i *mirror.Item) summaryImage {
 // code 3 if images are missing, incomplete or different, and 1 if any could not be
 // compared.
 func (r *Reporter) Compared(p *mirror.Plan) error {
-	if r.JSON {
+	if r.Format != output.Text {
 		r.summary(p, 0)
 	} else {
 		r.printPlan(p)
@@ -115,7 +116,7 @@ func byState(p *mirror.Plan) []*mirror.Item {
 // image is not in the private registry.
 func (r *Reporter) Copied(p *mirror.Plan, progress *mirror.Progress, took time.Duration) error {
 	failed := p.Count(mirror.StateFailed) + p.Count(mirror.StateDiffers)
-	if r.JSON {
+	if r.Format != output.Text {
 		r.summary(p, took)
 	} else {
 		fmt.Fprintf(r.Out, "%d images: %d copied, %d present before, %d not copied; %s, of which %s is shared, in %s\n",
@@ -128,7 +129,7 @@ func (r *Reporter) Copied(p *mirror.Plan, progress *mirror.Progress, took time.D
 	return nil
 }
 
-// exportSummary is the JSON of an export.
+// exportSummary is the last event of an export.
 type exportSummary struct {
 	Event    string         `json:"event"`
 	Version  string         `json:"version"`
@@ -161,7 +162,7 @@ func (r *Reporter) Exported(s archive.Summary, failed []*mirror.Item) error {
 }
 
 func (r *Reporter) exported(s archive.Summary, failed []*mirror.Item) {
-	if r.JSON {
+	if r.Format != output.Text {
 		j := exportSummary{Event: "summary", Version: r.Version, Bytes: s.Size, Images: s.Images, Blobs: s.Blobs, Fetched: s.Fetched, Kept: s.Kept, Assumed: s.Assumed, Warnings: s.Unread}
 		for _, p := range s.Parts {
 			j.Files = append(j.Files, exportedFile{p.Name, p.Size, p.Digest.String()})
@@ -169,7 +170,7 @@ func (r *Reporter) exported(s archive.Summary, failed []*mirror.Item) {
 		for _, i := range failed {
 			j.Failed = append(j.Failed, newSummaryImage(i))
 		}
-		r.line(j)
+		r.record(j)
 		return
 	}
 	for _, u := range s.Unread {

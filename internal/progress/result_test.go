@@ -13,6 +13,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
@@ -58,11 +59,11 @@ func TestResults(t *testing.T) {
 		"exported":        {func(r *Reporter) error { return r.Exported(summary, nil) }, exitcode.OK},
 		"exported-partly": {func(r *Reporter) error { return r.Exported(summary, plan().Items[1:2]) }, exitcode.Failed},
 	} {
-		for _, json := range []bool{false, true} {
-			file := name + map[bool]string{false: ".txt", true: ".json"}[json]
+		for format, extension := range map[output.Format]string{output.Text: ".txt", output.JSON: ".json"} {
+			file := name + extension
 			t.Run(file, func(t *testing.T) {
 				var out bytes.Buffer
-				err := tc.report(New(Options{Out: &out, ErrOut: &out, JSON: json, Version: "v1"}))
+				err := tc.report(New(Options{Out: &out, ErrOut: &out, Format: format, Version: "v1"}))
 				if exitcode.Code(err) != tc.code {
 					t.Errorf("exit code %d, want %d: %v", exitcode.Code(err), tc.code, err)
 				}

@@ -4,7 +4,6 @@ package status
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 // Options select the cluster and the images.
@@ -26,12 +26,9 @@ type Options struct {
 	UserAgent    string        // for registries
 }
 
-// Run gathers the status and writes it to w, as a table or as JSON. The error
-// carries the exit code: an error takes precedence over an unknown state.
-func Run(ctx context.Context, w io.Writer, output string, o Options) error {
-	if output != "" && output != "json" {
-		return exitcode.Usagef("--output %q: use json", output)
-	}
+// Run gathers the status and writes it to w. The error carries the exit code: an error
+// takes precedence over an unknown state.
+func Run(ctx context.Context, w io.Writer, format output.Format, o Options) error {
 	client, err := o.Cluster.Client()
 	if err != nil {
 		return err
@@ -47,10 +44,10 @@ func Run(ctx context.Context, w io.Writer, output string, o Options) error {
 	}
 	s.Sum()
 	now := time.Now()
-	if output == "json" {
-		err = writeJSON(w, s)
-	} else {
+	if format == output.Text {
 		err = s.Screen(w, now)
+	} else {
+		err = output.Write(w, format, s)
 	}
 	switch f := s.Evaluate(now); {
 	case err != nil:
@@ -61,11 +58,4 @@ func Run(ctx context.Context, w io.Writer, output string, o Options) error {
 		return exitcode.AlreadyPrintedf("%d states are unknown", len(f.Unknown))
 	}
 	return nil
-}
-
-func writeJSON(w io.Writer, s Status) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(s)
 }

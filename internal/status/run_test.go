@@ -97,9 +97,6 @@ privatelink_config_last_load_successful 1
 			}
 		})
 	}
-	if err := status.Run(t.Context(), nil, "yaml", status.Options{}); exitcode.Code(err) != exitcode.Usage {
-		t.Errorf("--output yaml: %v", err)
-	}
 }
 
 func TestRunWritesMissingImagesAsJSON(t *testing.T) {

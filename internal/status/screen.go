@@ -4,27 +4,34 @@ package status
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/castai/privatelink-webhook/internal/table"
+	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
 // Screen writes the status as a table, as of now.
 func (s *Status) Screen(out io.Writer, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "REPLICA\tREADY\tVERSION\tUP\tREVIEWS\tPANICS\tTLS REJECTED")
+	replicas := table.New(out)
+	replicas.Row("REPLICA", "READY", "VERSION", "UP", "REVIEWS", "PANICS", "TLS REJECTED")
 	unknown := 0
 	for _, r := range s.Replicas {
 		if r.Error != "" {
 			unknown++
-			fmt.Fprintf(w, "%s\t%s\tunknown: %s\n", r.Pod, yesNo(r.Ready), r.Error)
-			continue
+			replicas.Row(r.Pod, yesNo(r.Ready), "unknown: "+r.Error)
+		} else {
+			replicas.Row(r.Pod, yesNo(r.Ready), r.Version, duration(r.Started, now), list(r.Reviews), strconv.Itoa(r.Panics), strconv.Itoa(r.TLSRejected))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", r.Pod, yesNo(r.Ready), r.Version, duration(r.Started, now), list(r.Reviews), r.Panics, r.TLSRejected)
+		if !r.Ready {
+			replicas.Style(1, terminal.Red)
+		}
 	}
 	rewritten := list(s.Rewritten)
 	if sum := sum(s.Rewritten); sum > 0 {
@@ -33,19 +40,23 @@ func (s *Status) Screen(out io.Writer, now time.Time) error {
 	if unknown > 0 {
 		rewritten += fmt.Sprintf(" (without %d of %d replicas, which are unknown)", unknown, len(s.Replicas))
 	}
-	fmt.Fprintf(w, "\nrewritten since start\t%s\n", rewritten)
-	fmt.Fprintf(w, "registry\t%s\n", s.Registry)
-	fmt.Fprintf(w, "certificate\t%s\n", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
-	fmt.Fprintf(w, "CA\t%s\n", expiry(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
-	fmt.Fprintf(w, "configuration\t%s\n", s.configuration(now))
+	states := table.NewUncut(out)
+	states.Row("rewritten since start", rewritten)
+	states.Row("registry", s.Registry.String())
+	states.Row("certificate", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
+	states.Row("CA", expiry(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
+	states.Row("configuration", s.configuration(now))
 	f := s.Evaluate(now)
 	for _, e := range f.Errors {
-		fmt.Fprintf(w, "ERROR\t%s\n", e)
+		states.Row("ERROR", e)
+		states.Style(0, terminal.Red)
 	}
 	for _, u := range f.Unknown {
-		fmt.Fprintf(w, "UNKNOWN\t%s\n", u)
+		states.Row("UNKNOWN", u)
+		states.Style(0, terminal.Yellow)
 	}
-	return w.Flush()
+	replicas.Text("")
+	return errors.Join(replicas.Flush(), states.Flush())
 }
 
 func yesNo(b bool) string {

@@ -19,6 +19,9 @@ import (
 	"golang.org/x/term"
 )
 
+// defaultWidth is the width of a terminal that does not tell it.
+const defaultWidth = 80
+
 // Escape returns s with every character that does not print replaced by its
 // code, as strconv.Quote writes it: \x1b for the escape character, \u202e for
 // a change of direction. Line feeds and tabs remain.
@@ -47,7 +50,8 @@ func EscapeAttr(_ []string, a slog.Attr) slog.Attr {
 // Writer escapes what is written to it. The end of one write and the beginning of
 // the next may share a character. It is safe for concurrent use.
 type Writer struct {
-	w io.Writer
+	w        io.Writer
+	isStyled bool
 
 	mu      sync.Mutex
 	pending []byte // the first bytes of an incomplete character
@@ -94,6 +98,21 @@ func Screen(w io.Writer, getenv func(string) string) *os.File {
 		return f
 	}
 	return nil
+}
+
+// Width returns the number of columns of a terminal, or 0 if w is none.
+func Width(w io.Writer) int {
+	if escaping, ok := w.(*Writer); ok {
+		w = escaping.w
+	}
+	if !IsTerminal(w) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	if err != nil || width <= 0 {
+		return defaultWidth
+	}
+	return width
 }
 
 // IsTerminal reports whether w is a terminal.

@@ -159,3 +159,55 @@ func TestEscapeAttr(t *testing.T) {
 		t.Errorf("%q", &b)
 	}
 }
+
+func TestWidth(t *testing.T) {
+	tty := openTerminal(t)
+	if got := Width(NewWriter(tty)); got != defaultWidth {
+		t.Errorf("a terminal without a size has %d columns", got)
+	}
+	if got := Width(&bytes.Buffer{}) + Width(NewWriter(&bytes.Buffer{})); got != 0 {
+		t.Errorf("a buffer has %d columns", got)
+	}
+}
+
+func TestWriteStyled(t *testing.T) {
+	env := func(pairs ...string) func(string) string {
+		return func(key string) string {
+			for i := 0; i < len(pairs); i += 2 {
+				if pairs[i] == key {
+					return pairs[i+1]
+				}
+			}
+			return ""
+		}
+	}
+	tty := openTerminal(t)
+	for name, tc := range map[string]struct {
+		w    *Writer
+		want bool
+	}{
+		"a terminal":         {NewWriter(tty).WithStyles(env("TERM", "xterm")), true},
+		"not asked for":      {NewWriter(tty), false},
+		"NO_COLOR":           {NewWriter(tty).WithStyles(env("TERM", "xterm", "NO_COLOR", "1")), false},
+		"a dumb terminal":    {NewWriter(tty).WithStyles(env("TERM", "dumb")), false},
+		"an unknown console": {NewWriter(tty).WithStyles(env()), false},
+		"Windows Terminal":   {NewWriter(tty).WithStyles(env("WT_SESSION", "x")), true},
+		"a file":             {NewWriter(&bytes.Buffer{}).WithStyles(env("TERM", "xterm")), false},
+	} {
+		if tc.w.isStyled != tc.want {
+			t.Errorf("%s: displays styles: %t", name, tc.w.isStyled)
+		}
+	}
+	var out bytes.Buffer
+	styled := &Writer{w: &out, isStyled: true}
+	for _, err := range []error{
+		WriteStyled(styled, Red, "a\x1b[2Kb"), WriteStyled(styled, Plain, " c\x1b"), WriteStyled(styled, Green, ""), WriteStyled(NewWriter(&out), Red, " d\n"), WriteStyled(&out, Red, "e"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "\x1b[31ma" + `\x1b[2K` + "b\x1b[0m" + ` c\x1b` + " d\ne"; out.String() != want {
+		t.Errorf("%q, want %q", &out, want)
+	}
+}

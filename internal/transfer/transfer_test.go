@@ -18,6 +18,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/progress"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/selection"
@@ -264,7 +265,7 @@ func TestUnmappedImagesFail(t *testing.T) {
 	f.want(t, Check(t.Context(), o), exitcode.Failed, "1 present, 0 missing, 0 differ, 1 failed")
 	f.want(t, Mirror(t.Context(), o), exitcode.Failed, unmapped)
 
-	o.Reporter = progress.New(progress.Options{Out: &f.out, ErrOut: &f.errOut, JSON: true})
+	o.Reporter = progress.New(progress.Options{Out: &f.out, ErrOut: &f.errOut, Format: output.JSON})
 	err := Mirror(t.Context(), selected())
 	lines := strings.Split(strings.TrimSpace(f.out.String()), "\n")
 	var last struct {

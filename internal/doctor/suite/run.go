@@ -8,35 +8,23 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
-// formats are the report formats by the value of --output.
-var formats = map[string]func(io.Writer, []doctor.Result) error{"": doctor.Text, "json": doctor.JSON, "junit": doctor.JUnit}
+// JUnit is a format of reports for CI systems.
+const JUnit output.Format = "junit"
 
 // Run runs the selected checks and writes a report to w. The error carries the
 // exit code: a failed check takes precedence over an unknown one.
-func Run(ctx context.Context, w io.Writer, output string, o Options) error {
-	write, ok := formats[output]
-	if !ok {
-		return exitcode.Usagef("--output %q: use json or junit", output)
+func Run(ctx context.Context, w io.Writer, format output.Format, o Options) error {
+	if o.Wait < 0 {
+		return exitcode.Usagef("--wait %s: give a time that is not negative", o.Wait)
 	}
-	s, err := New(ctx, o)
+	results, err := doctor.Wait(ctx, o.Wait, o.warn, o.round)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	checks, err := s.Checks(ctx)
-	if err != nil {
-		return err
-	}
-	results, err := doctor.Run(ctx, checks, s.Run)
-	switch {
-	case ctx.Err() != nil:
-		return err // interrupted
-	case err != nil:
-		return exitcode.AsUsage(err)
-	}
-	if err := write(w, results); err != nil {
+	if err := write(w, format, results); err != nil {
 		return err
 	}
 	if n := doctor.Count(results, doctor.Failed); n > 0 {
@@ -48,16 +36,36 @@ func Run(ctx context.Context, w io.Writer, output string, o Options) error {
 	return nil
 }
 
-// List writes the checks that Run would run, and runs none.
-func List(ctx context.Context, w io.Writer, o Options) error {
+func (o Options) warn(message string) {
+	if o.Warn != nil {
+		o.Warn(message)
+	}
+}
+
+// round runs the selected checks once, with facts of its own.
+func (o Options) round(ctx context.Context) ([]doctor.Result, error) {
 	s, err := New(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.Close()
 	checks, err := s.Checks(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return doctor.Explain(w, checks)
+	results, err := doctor.Run(ctx, checks, s.Run)
+	if ctx.Err() == nil { // else the error says that it was interrupted
+		err = exitcode.AsUsage(err)
+	}
+	return results, err
+}
+
+func write(w io.Writer, format output.Format, results []doctor.Result) error {
+	switch format {
+	case output.Text:
+		return doctor.Text(w, results)
+	case JUnit:
+		return doctor.JUnit(w, results)
+	}
+	return doctor.Document(w, format, results)
 }

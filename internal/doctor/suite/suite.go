@@ -56,6 +56,9 @@ type Options struct {
 	// Run selects checks. Its Timeout is 8 seconds by default, and 30 with Probe,
 	// for a node that has to pull the image.
 	Run doctor.Options
+	// Wait is the time during which all checks are repeated while one of them fails or
+	// is unknown.
+	Wait time.Duration
 	// UserAgent identifies the client to registries, and Warn receives its
 	// warnings.
 	UserAgent string
@@ -128,13 +131,18 @@ func (s *Suite) Checks(ctx context.Context) ([]doctor.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Concat(s.clusterChecks(), awsChecks, registryChecks, nodeRole, insideChecks)
-	if s.engine == cluster.Policy { // it has no pods
+	return arrange(s.engine, s.clusterChecks(), awsChecks, registryChecks, nodeRole, insideChecks), nil
+}
+
+// arrange returns the checks that an engine has, in the order of the report.
+func arrange(engine cluster.Engine, checks ...[]doctor.Check) []doctor.Check {
+	all := slices.Concat(checks...)
+	if engine == cluster.Policy { // it has no pods
 		all = slices.DeleteFunc(all, func(c doctor.Check) bool {
 			return c.ID() == registry.Group+"/webhook-image" || c.ID() == network.Group+"/control-plane-port"
 		})
 	}
-	return all, nil
+	return all
 }
 
 func (s *Suite) findNamespace(ctx context.Context) {
@@ -165,11 +173,9 @@ func (s *Suite) readConfig(ctx context.Context) error {
 // findEngine returns the policy engine if it is selected, or if the policy is
 // installed and the webhook is not.
 func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
-	switch e := cluster.Engine(s.Engine); {
-	case e == cluster.Webhook || e == cluster.Policy:
-		return e, nil
-	case e != "":
-		return "", exitcode.Usagef("--engine %q: use webhook or policy", e)
+	switch {
+	case s.Engine != "":
+		return parseEngine(s.Engine)
 	case s.clusterErr != nil:
 		return cluster.Webhook, nil
 	}
@@ -182,6 +188,14 @@ func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
 		return cluster.Policy, nil
 	}
 	return cluster.Webhook, nil
+}
+
+func parseEngine(name string) (cluster.Engine, error) {
+	e := cluster.Engine(name)
+	if e != cluster.Webhook && e != cluster.Policy {
+		return "", exitcode.Usagef("--engine %q: use webhook or policy", name)
+	}
+	return e, nil
 }
 
 func (s *Suite) clusterChecks() []doctor.Check {

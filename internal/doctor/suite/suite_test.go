@@ -6,12 +6,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/suite"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
+	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -57,16 +63,72 @@ func TestRunWithoutAccessReportsUnknown(t *testing.T) {
 }
 
 func TestListDependsOnTheEngine(t *testing.T) {
-	for engine, want := range map[string]bool{"webhook": true, "policy": false} {
-		o := options(t, ecr)
-		o.Engine = engine
+	for engine, want := range map[string][2]bool{"webhook": {true, false}, "policy": {false, true}, "": {true, true}} {
 		var out bytes.Buffer
-		if err := suite.List(t.Context(), &out, o); err != nil {
+		if err := suite.List(&out, output.Text, suite.Options{Engine: engine}); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(out.String(), "registry/webhook-image"); got != want {
-			t.Errorf("%s: webhook-image is listed: %t", engine, got)
+		if got := [2]bool{strings.Contains(out.String(), "registry/webhook-image\n"), strings.Contains(out.String(), "cluster/policy\n")}; got != want {
+			t.Errorf("engine %q: webhook-image and policy are listed: %t, want %t", engine, got, want)
 		}
+	}
+	for name, o := range map[string]suite.Options{"an engine": {Engine: "istio"}, "a group": {Run: doctor.Options{Only: []string{"netwrok"}}}} {
+		if err := suite.List(&bytes.Buffer{}, output.Text, o); exitcode.Code(err) != exitcode.Usage {
+			t.Errorf("%s that does not exist: %v", name, err)
+		}
+	}
+	if err := suite.List(&bytes.Buffer{}, suite.JUnit, suite.Options{}); exitcode.Code(err) != exitcode.Usage {
+		t.Errorf("JUnit: %v", err)
+	}
+}
+
+// What is listed without a cluster is what runs in one.
+func TestTheCatalogHasTheChecksThatRun(t *testing.T) {
+	for _, engine := range []string{"webhook", "policy"} {
+		o := options(t, ecr)
+		o.Engine = engine
+		s, err := suite.New(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		run, err := s.Checks(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, err := suite.Catalog(engine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(describe(run), describe(listed)); diff != "" || len(run) < 30 {
+			t.Errorf("engine %s: %d checks run; listed are others:\n%s", engine, len(run), diff)
+		}
+	}
+}
+
+func describe(checks []doctor.Check) (texts []string) {
+	for _, c := range checks {
+		texts = append(texts, c.ID()+": "+c.What+": "+c.Why)
+	}
+	return texts
+}
+
+func TestNamesHaveGroupsAndDescriptions(t *testing.T) {
+	names := suite.Names()
+	for _, want := range []string{"network", "cluster/api\tthe API server answers, and is Kubernetes", "cluster/policy\t"} {
+		if !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, want) }) {
+			t.Errorf("no %q in %q", want, names)
+		}
+	}
+}
+
+func TestRunWaits(t *testing.T) {
+	o := options(t, ecr)
+	o.Run.Only = []string{"identity/caller"}
+	o.Wait = time.Nanosecond
+	var out bytes.Buffer
+	if err := suite.Run(t.Context(), &out, output.YAML, o); exitcode.Code(err) != exitcode.Failed || !strings.Contains(out.String(), "id: identity/caller") {
+		t.Errorf("%v: %s", err, &out)
 	}
 }
 
@@ -77,6 +139,7 @@ func TestUsageErrors(t *testing.T) {
 		"an unknown engine":   func(o *suite.Options) { o.Engine = "istio" },
 		"an unknown check":    func(o *suite.Options) { o.Run.Only = []string{"netwrok"} },
 		"an unknown service":  func(o *suite.Options) { o.AWS.Services = map[string]string{"grcp": "x"} },
+		"a negative wait":     func(o *suite.Options) { o.Wait = -time.Second },
 		"a host without port": func(o *suite.Options) { o.CASTAIHosts = []string{"api.cast.ai"} },
 	} {
 		t.Run(name, func(t *testing.T) {

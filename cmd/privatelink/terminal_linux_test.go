@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mattn/go-runewidth"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/pty"
+)
+
+// program returns a command that runs the program with some variables more.
+func program(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), append([]string{asProgram + "=1", "TERM=xterm", "NO_COLOR=", "PRIVATELINK_REGISTRY=" + ecr}, env...)...)
+	return cmd
+}
+
+func TestTablesFitTheTerminal(t *testing.T) {
+	for _, columns := range []uint16{60, 80, 132} {
+		displayed, err := pty.Run(t, columns, program(t, nil, "images", "--set", "umbrella"))
+		if err != nil {
+			t.Fatal(err, displayed)
+		}
+		_, rows, ok := strings.Cut(displayed, "\nSOURCE ")
+		if !ok || !strings.Contains(rows, "…") {
+			t.Fatalf("no table that is cut:\n%s", displayed)
+		}
+		for _, row := range strings.Split(rows, "\n")[1:] {
+			if w := runewidth.StringWidth(row); w > int(columns) {
+				t.Errorf("%d of %d columns: %s", w, columns, row)
+			}
+		}
+	}
+	// What is read by a program is whole, also if the program was started on a terminal.
+	var out strings.Builder
+	cmd := program(t, nil, "images", "--set", "umbrella")
+	cmd.Stdout = &out
+	if displayed, err := pty.Run(t, 60, cmd); err != nil || strings.Contains(out.String(), "…") || !strings.Contains(out.String(), "us-docker.pkg.dev/castai-hub/library/workload-autoscaler:") {
+		t.Errorf("%v, %s\n%s", err, displayed, &out)
+	}
+}
+
+func TestColorsAreForTerminals(t *testing.T) {
+	args := isolated(t, "--only", "identity")
+	const red = "\x1b[3"
+	for name, tc := range map[string]struct {
+		env  []string
+		want bool
+	}{
+		"a terminal":             {nil, true},
+		"NO_COLOR":               {[]string{"NO_COLOR=1"}, false},
+		"NO_COLOR without value": {[]string{"NO_COLOR="}, true},
+		"a dumb terminal":        {[]string{"TERM=dumb"}, false},
+		"no known terminal":      {[]string{"TERM="}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			displayed, _ := pty.Run(t, 80, program(t, tc.env, args...))
+			if !strings.Contains(displayed, "UNKNOWN") || strings.Contains(displayed, red) != tc.want {
+				t.Errorf("%q", displayed)
+			}
+		})
+	}
+	var out strings.Builder
+	cmd := program(t, nil, args...)
+	cmd.Stdout = &out
+	if _, err := pty.Run(t, 80, cmd); err == nil || !strings.Contains(out.String(), "UNKNOWN") || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("a file has colors, or nothing: %q", &out)
+	}
+}
+
+// A document never has the hint, even if both outputs go to one file.
+func TestInstallTellsATerminalHowToWait(t *testing.T) {
+	const hint = "privatelink doctor --only cluster --wait 5m"
+	var document strings.Builder
+	cmd := program(t, nil, "install")
+	cmd.Stdout = &document
+	if displayed, err := pty.Run(t, 80, cmd); err != nil || !strings.Contains(displayed, hint) || strings.Contains(document.String(), hint) {
+		t.Errorf("%v, %q", err, displayed)
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "bundle.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd = program(t, nil, "install")
+	cmd.Stdout, cmd.Stderr = file, file
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file.Name()); err != nil || string(text) != document.String() {
+		t.Errorf("%v: the document differs", err)
+	}
+}
