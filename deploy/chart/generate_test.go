@@ -28,11 +28,11 @@ func sources() [][2]string {
 		{"base/account-policy.yaml", "account-policy.yaml"},
 		{"base/ca-secret.yaml", "ca-secret.yaml"},
 		{"base/config.yaml", "config.yaml"},
-		{"base/service.yaml", "service.yaml"},
-		{"base/deployment.yaml", "deployment.yaml"},
 		{"base/disruption.yaml", "disruption.yaml"},
 		{"base/network-policy.yaml", "network-policy.yaml"},
-		{"base/webhook-configuration.yaml", "webhook-configuration.yaml"},
+		{"base/webhook-configuration.yaml", inOrder},
+		{"base/deployment.yaml", inOrder},
+		{"base/service.yaml", inOrder},
 		{"components/cert-manager/certificates.yaml", "certificates.yaml"},
 		{"guard/guard.yaml", "guard.yaml"},
 		{"components/namespace-selector/guard-binding.yaml", "guard.yaml"},
@@ -40,6 +40,14 @@ func sources() [][2]string {
 		{"components/namespace-selector-policy/binding.yaml", "policy.yaml"},
 	}
 }
+
+// inOrder is the template whose objects are one List, which Helm deletes in this order.
+//
+// Helm 3 deletes kinds that it does not know last, webhook configurations among them:
+// the Service and the pods would be gone while API servers still call the webhook, and
+// refuse pods. Helm 4 deletes the Service right after the configuration, before all API
+// servers know. Helm does not know the kind List either, and keeps the order of its items.
+const inOrder = "webhook.yaml"
 
 // A template is a file of the chart.
 type template struct {
@@ -92,6 +100,11 @@ func generated(t *testing.T) ([]template, map[string]any) {
 	for key := range rendered {
 		t.Errorf("%v is in no file of sources", key)
 	}
+	for i := range templates {
+		if templates[i].file == inOrder {
+			templates[i].objects = []templateObject{list(t, templates[i].objects)}
+		}
+	}
 	return templates, h.defaults
 }
 
@@ -113,6 +126,31 @@ func (k objectKey) conditional(value any) any {
 		})
 	}
 	return value
+}
+
+// list returns a List of objects that have the same condition.
+func list(t *testing.T, objects []templateObject) templateObject {
+	t.Helper()
+	scalar := func(value string) *yamlv3.Node { return &yamlv3.Node{Kind: yamlv3.ScalarNode, Value: value} }
+	condition := objects[0].value.(choice).condition
+	nodes, items := &yamlv3.Node{Kind: yamlv3.SequenceNode}, []any{}
+	for _, o := range objects {
+		c, ok := o.value.(choice)
+		if !ok || c.condition != condition || c.otherwise != any(absent{}) {
+			t.Fatalf("an object of the list has another condition than %s", condition)
+		}
+		nodes.Content, items = append(nodes.Content, o.like), append(items, c.then)
+	}
+	return templateObject{
+		choice{condition, map[string]any{
+			"apiVersion": "v1", "kind": "List",
+			"metadata": map[string]any{"name": Name}, // for helm lint
+			"items":    items,
+		}, absent{}},
+		&yamlv3.Node{Kind: yamlv3.MappingNode, Content: []*yamlv3.Node{
+			scalar("apiVersion"), scalar("v1"), scalar("kind"), scalar("List"), scalar("metadata"), scalar(""), scalar("items"), nodes,
+		}},
+	}
 }
 
 // innermost changes the object that stands below conditions.

@@ -128,13 +128,24 @@ func collect(t testing.TB, all map[string]map[string]any, from, text string) {
 		if len(object) == 0 {
 			continue
 		}
-		metadata := object["metadata"].(map[string]any)
-		key := fmt.Sprint(object["apiVersion"], " ", object["kind"], " ", metadata["namespace"], " ", metadata["name"])
-		if all[key] != nil {
-			t.Errorf("%s: %s stands twice", from, key)
+		if object["kind"] == "List" { // kubectl and Helm apply its items
+			for _, item := range object["items"].([]any) {
+				add(t, all, from, item.(map[string]any))
+			}
+			continue
 		}
-		all[key] = object
+		add(t, all, from, object)
 	}
+}
+
+func add(t testing.TB, all map[string]map[string]any, from string, object map[string]any) {
+	t.Helper()
+	metadata := object["metadata"].(map[string]any)
+	key := fmt.Sprint(object["apiVersion"], " ", object["kind"], " ", metadata["namespace"], " ", metadata["name"])
+	if all[key] != nil {
+		t.Errorf("%s: %s stands twice", from, key)
+	}
+	all[key] = object
 }
 
 // decode decodes an object strictly: unknown and repeated fields, and wrong types,

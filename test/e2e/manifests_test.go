@@ -95,11 +95,18 @@ func objects(t *testing.T, manifests []byte) map[string]any {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		key := fmt.Sprint(o["kind"], " ", o["metadata"].(map[string]any)["name"])
-		if out[key] != nil {
-			t.Errorf("%s stands twice", key)
+		items := []any{o}
+		if o["kind"] == "List" {
+			items = o["items"].([]any)
 		}
-		out[key] = o
+		for _, item := range items {
+			object := item.(map[string]any)
+			key := fmt.Sprint(object["kind"], " ", object["metadata"].(map[string]any)["name"])
+			if out[key] != nil {
+				t.Errorf("%s stands twice", key)
+			}
+			out[key] = object
+		}
 	}
 }
 
