@@ -1,7 +1,7 @@
 # The version stands in one place: the image tag of the shipped Deployment.
 VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/deployment.yaml)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# Not test/e2e/framework/cluster/kube and test/isolated/containerd: to vet them is to vet Kubernetes and containerd.
+# Not test/e2e/framework/cluster/kube, test/e2e/framework/helm/* and test/isolated/containerd: to vet them is to vet Kubernetes, Helm and containerd.
 MODULES := . test/integration/oracle test/compat/clients test/isolated/certmanager test/bench/peers/kubewebhook
 # Packages whose tests compare files with what they generate.
 GENERATED := $(shell grep -rl testutil/golden --include='*_test.go' cmd deploy internal webhook | xargs -n1 dirname | sort -u | sed 's|^|./|')
@@ -79,9 +79,13 @@ check: lint test verify ## run what a pull request needs
 
 ##@ Test (with services)
 
-.PHONY: e2e isolated compat test-aws test-terraform ci
+.PHONY: e2e e2e-helm isolated compat test-aws test-terraform ci
 e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects an older Kubernetes
 	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
+
+# Not a part of ci: it compiles Helm twice.
+e2e-helm: ## test the chart with Helm 3 and Helm 4 on a real control plane (compiles Helm)
+	K8S=$(K8S) go test -count=1 -v -p 1 -timeout 60m -tags e2e,helm -run '^(TestHelm|TestPages)$$' ./test/e2e ./test/e2e/docs
 
 isolated: ## test onboarding and faults on a node without a route out (root on Debian or Ubuntu)
 	go test -count=1 -v -timeout 40m -tags isolated ./test/isolated/...

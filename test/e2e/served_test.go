@@ -52,7 +52,7 @@ func served(t *testing.T, ca string, within time.Duration) {
 }
 
 // certManager stands in for cert-manager: it issues the certificate that the
-// overlay asks for, and injects its CA.
+// overlay asks for, and adds its CA to the bundles, as cainjector does since 1.19.
 func certManager(t *testing.T) {
 	t.Helper()
 	key, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -77,8 +77,8 @@ func certManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	var patch []map[string]any
-	for webhook := range caBundles(t) {
-		patch = append(patch, map[string]any{"name": webhook, "clientConfig": map[string]any{"caBundle": ca}})
+	for webhook, bundle := range caBundles(t) {
+		patch = append(patch, map[string]any{"name": webhook, "clientConfig": map[string]any{"caBundle": []byte(bundle + string(ca))}})
 	}
 	body, err := json.Marshal(map[string]any{"webhooks": patch})
 	if err != nil {

@@ -2,8 +2,9 @@
 
 //go:build e2e
 
-// Package docs runs the fenced commands of the documentation that are marked
-// "e2e", each page on a control plane of its own.
+// Package docs runs the fenced commands of the documentation that are marked "e2e", each
+// page on a control plane of its own. With the build tag helm it runs those marked "helm"
+// instead, once with each major version of Helm.
 package docs
 
 import (
@@ -55,33 +56,37 @@ func TestPages(t *testing.T) {
 			t.Error("no command ran")
 		}
 	})
+	runs, err := runsOf(programs.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, page := range pages {
 		fences, err := docs.Fences(programs.Root, page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !hasMark(fences) {
-			continue
+		for _, r := range runs {
+			if !slices.ContainsFunc(fences, func(f docs.Fence) bool { return f.Mark == r.mark }) {
+				continue
+			}
+			t.Run(page+r.name, func(t *testing.T) {
+				t.Parallel()
+				addresses := <-free
+				defer func() { free <- addresses }()
+				total.Add(int64(run(t, slices.Clone(fences), r, addresses)))
+			})
 		}
-		t.Run(page, func(t *testing.T) {
-			t.Parallel()
-			addresses := <-free
-			defer func() { free <- addresses }()
-			total.Add(int64(run(t, fences, addresses)))
-		})
 	}
 }
 
-func hasMark(fences []docs.Fence) bool {
-	for _, f := range fences {
-		if f.Mark == docs.E2E {
-			return true
-		}
-	}
-	return false
+// pageRun is how the fences of a page are run.
+type pageRun struct {
+	mark string
+	name string // after that of the page
+	path string // begins PATH, with a separator at its end
 }
 
-func run(t *testing.T, fences []docs.Fence, addresses []string) int {
+func run(t *testing.T, fences []docs.Fence, r pageRun, addresses []string) int {
 	p := programs
 	p.Addresses = addresses
 	h, err := harness.Start(alive, p, t.Output())
@@ -115,10 +120,10 @@ func run(t *testing.T, fences []docs.Fence, addresses []string) int {
 		t.Fatal(err)
 	}
 	const separator = string(os.PathListSeparator)
-	n, err := docs.Run(alive, fences, docs.E2E, dir, []string{
+	n, err := docs.Run(alive, fences, r.mark, dir, []string{
 		"HOME=" + t.TempDir(),
 		"KUBECONFIG=" + h.Kubeconfig,
-		"PATH=" + programs.Bin + separator + filepath.Dir(h.KubectlPath) + separator + os.Getenv("PATH"),
+		"PATH=" + r.path + programs.Bin + separator + filepath.Dir(h.KubectlPath) + separator + os.Getenv("PATH"),
 	})
 	if err != nil {
 		t.Error(err)

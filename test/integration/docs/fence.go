@@ -21,6 +21,7 @@ import (
 const (
 	Local   = "local"   // without a cluster and without a network
 	E2E     = "e2e"     // on the control plane of the end-to-end tests
+	Helm    = "helm"    // on the same, once with each major version of Helm
 	Release = "release" // in a folder with the files of a release, by the release workflow
 )
 
@@ -28,6 +29,7 @@ const (
 var Marks = map[string]string{
 	Local:     "a checkout after make build",
 	E2E:       "a Kubernetes control plane",
+	Helm:      "a Kubernetes control plane and Helm",
 	Release:   "a folder with the files of a release, cosign, and the internet",
 	"node":    "nodes with a container runtime, or more than the end-to-end cluster has",
 	"aws":     "an AWS account or a private registry",
@@ -134,7 +136,7 @@ func (f *Fence) setInfo(fields []string) error {
 		f.Mark = fields[1]
 	}
 	if _, known := Marks[f.Mark]; !known {
-		return fmt.Errorf("%s: mark %q: use one of local, e2e, release, node, aws, castai, example", f, f.Mark)
+		return fmt.Errorf("%s: mark %q: use one of local, e2e, helm, release, node, aws, castai, example", f, f.Mark)
 	}
 	for _, option := range fields[min(2, len(fields)):] {
 		name, value, _ := strings.Cut(option, "=")
@@ -143,7 +145,7 @@ func (f *Fence) setInfo(fields []string) error {
 		switch {
 		case name == "exit" && f.Lang == "console":
 			f.Exit, err = strconv.Atoi(value)
-		case name == "since" && f.Mark == E2E && isVersion:
+		case name == "since" && (f.Mark == E2E || f.Mark == Helm) && isVersion:
 			f.Since, err = strconv.Atoi(minor)
 		default:
 			err = errors.New("use exit=N in a console fence, or since=1.N in an e2e fence")

@@ -53,7 +53,13 @@ func (h *Harness) Tree(components ...string) (string, error) {
 
 // Privatelink runs the command line, as an administrator of the cluster.
 func (h *Harness) Privatelink(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, h.CLI(), args...)
+	return h.runAsAdministrator(ctx, h.CLI(), args...)
+}
+
+// runAsAdministrator runs a program with a home of its own. The error has what the
+// program reported.
+func (h *Harness) runAsAdministrator(ctx context.Context, program string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{"KUBECONFIG=" + h.Kubeconfig, "HOME=" + h.dir}
 	out, err := cmd.Output()
 	var exit *exec.ExitError
@@ -61,7 +67,7 @@ func (h *Harness) Privatelink(ctx context.Context, args ...string) ([]byte, erro
 		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
 	}
 	if err != nil {
-		return out, fmt.Errorf("privatelink %v: %w", args, err)
+		return out, fmt.Errorf("%s %v: %w", filepath.Base(program), args, err)
 	}
 	return out, nil
 }

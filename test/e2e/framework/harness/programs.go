@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/helm"
 	"github.com/castai/privatelink-webhook/test/e2e/framework/sandbox"
 )
 
@@ -96,6 +97,11 @@ func build(ctx context.Context, log io.Writer) (p Programs, err error) {
 	}
 	if p.Kubernetes, err = cluster.Build(ctx, p.Root, log); err != nil {
 		return p, err
+	}
+	if withHelm {
+		if err := helm.Build(ctx, p.Root, log); err != nil {
+			return p, err
+		}
 	}
 	if p.Bin, err = os.MkdirTemp("", "privatelink-bin-"); err != nil {
 		return p, err
