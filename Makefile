@@ -141,6 +141,7 @@ release-inputs: image
 	rm -rf $(INPUTS) && mkdir -p $(INPUTS)/bin $(INPUTS)/completions $(INPUTS)/files
 	$(BUILD) -o $(INPUTS)/bin/ ./cmd/privatelink ./internal/tools/sbom
 	for shell in bash zsh fish powershell; do $(INPUTS)/bin/privatelink completion $$shell > $(INPUTS)/completions/privatelink.$$shell || exit; done
+	$(INPUTS)/bin/privatelink completion kubectl > $(INPUTS)/completions/kubectl_complete-privatelink
 	$(INPUTS)/bin/privatelink man $(INPUTS)/man
 	go run ./internal/tools/release --version $(VERSION) $(if $(TAG),,--snapshot) CHANGELOG.md > $(INPUTS)/notes.md
 	$(INPUTS)/bin/privatelink install --registry registry.invalid > $(INPUTS)/install.yaml

@@ -11,6 +11,7 @@ import (
 	"github.com/castai/privatelink-webhook/deploy/chart"
 	"github.com/castai/privatelink-webhook/internal/chartpush"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/flagenv"
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
@@ -58,6 +59,7 @@ Exit codes:
 		},
 	}
 	c.Flags().StringVar(&to, "output", "", "`FOLDER` to create with the chart, or archive if the name ends in .tgz")
+	flagenv.Exclude(c.Flags(), "output") // PRIVATELINK_OUTPUT is a format
 	c.Flags().StringVar(&push.To, "push", "", "oci:// and the registry `PREFIX` to push the chart to")
 	c.Flags().BoolVar(&push.Overwrite, "overwrite", false, "with --push, replace another chart of the same version")
 	c.Flags().StringVar(&config, "config", "", "with --push, configuration `FILE` with the settings of ECR repositories")

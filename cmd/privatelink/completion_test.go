@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/castai/privatelink-webhook/internal/flagenv"
+	"github.com/castai/privatelink-webhook/internal/output"
 )
 
 // complete returns what a shell offers for the last argument.
@@ -70,5 +73,48 @@ func TestEveryCompletionHasAFlag(t *testing.T) {
 		if values == nil {
 			t.Errorf("%s has no values", flag)
 		}
+	}
+}
+
+// free are the placeholders of values that no list enumerates.
+var free = []string{
+	"API", "DURATION", "HOST", "HOST:PORT", "ID", "IMAGE", "KEY=VALUE", "LABELS", "NAME=SERVICE", "NUMBER", "PREFIX", "PROFILE", "REGION", "SIZE", "URL", "VERSION",
+	"CHART", "FILE", "FOLDER", "LOCK", // the shell completes these
+}
+
+// A new flag needs values, or a placeholder that stands for any text.
+func TestEveryFlagIsCompletedOrFree(t *testing.T) {
+	known := completions()
+	for _, c := range commands(newRoot(func(string) string { return "" })) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			placeholder, _ := pflag.UnquoteUsage(f)
+			_, isFormat := f.Value.(*output.Flag)
+			_, isKnown := known["--"+f.Name+" "+placeholder]
+			if isBool := f.Value.Type() == "bool"; !isBool && !isFormat && !isKnown && !slices.Contains(free, placeholder) && f.Name != "eks-cluster" {
+				t.Errorf("%s --%s %s has no completion", c.CommandPath(), f.Name, placeholder)
+			}
+		})
+	}
+}
+
+// One variable sets the flags of this name in all commands.
+func TestFlagsOfOneVariableHaveOneMeaning(t *testing.T) {
+	meanings := map[string]string{}
+	for _, c := range commands(newRoot(func(string) string { return "" })) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if flagenv.IsExcluded(f) {
+				return
+			}
+			placeholder, _ := pflag.UnquoteUsage(f)
+			if other, ok := meanings[f.Name]; ok && other != placeholder {
+				t.Errorf("%s --%s is %q, and %q elsewhere: exclude it from package flagenv", c.CommandPath(), f.Name, placeholder, other)
+			}
+			meanings[f.Name] = placeholder
+		})
+	}
+	t.Chdir(t.TempDir())
+	code, _, stderr := call(t, map[string]string{"PRIVATELINK_OUTPUT": "json", "PRIVATELINK_HELP": "x"}, "", "chart")
+	if code != 2 || !strings.Contains(stderr, "give either --output FOLDER") {
+		t.Errorf("code %d: %s", code, stderr)
 	}
 }

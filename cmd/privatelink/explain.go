@@ -10,6 +10,7 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/explain"
+	"github.com/castai/privatelink-webhook/internal/flagenv"
 	"github.com/castai/privatelink-webhook/internal/output"
 )
 
@@ -61,6 +62,7 @@ Exit codes:
 	c.Flags().StringVar(&f.guard, "guard", string(deploy.GuardWarn), "`GUARD` for pods that still have a public image: warn, deny or off")
 	c.Flags().StringVar(&f.failure, "failure-policy", "", "`POLICY` if an expression cannot be evaluated: Fail or Ignore (default: Fail for the webhook, Ignore for the policy)")
 	c.Flags().StringVarP(&f.namespace.Name, "namespace", "n", "default", "`NAMESPACE` of objects that do not specify one")
+	flagenv.Exclude(c.Flags(), "namespace") // PRIVATELINK_NAMESPACE is that of the webhook
 	c.Flags().StringToStringVar(&f.namespace.Labels, "namespace-labels", nil, "`LABELS` of the pods' namespaces, as KEY=VALUE,..., for a configuration with namespaceSelector")
 	output.AddFlag(c.Flags(), &f.format, "text", "with all details", output.JSON, output.YAML)
 	return c

@@ -62,6 +62,9 @@ func (values Values) complete(list bool) cobra.CompletionFunc {
 		given := strings.Split(before, ",")
 		for _, v := range values(c) {
 			name, _, _ := strings.Cut(v, "\t")
+			if before != "" {
+				v = name // with descriptions, bash finds no value that has a comma
+			}
 			if strings.HasPrefix(before+name, toComplete) && !slices.Contains(given, name) {
 				found = append(found, before+v)
 			}

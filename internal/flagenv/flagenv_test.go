@@ -23,6 +23,8 @@ func TestSet(t *testing.T) {
 		"an empty variable":         {nil, map[string]string{"PRIVATELINK_LOG_LEVEL": ""}, "info", ""},
 		"without the prefix":        {nil, map[string]string{"LOG_LEVEL": "debug"}, "info", ""},
 		"an invalid value":          {nil, map[string]string{"PRIVATELINK_PARALLEL": "many"}, "info", `PRIVATELINK_PARALLEL: invalid argument "many"`},
+		"help":                      {nil, map[string]string{"PRIVATELINK_HELP": "maybe"}, "info", ""},
+		"an excluded flag":          {nil, map[string]string{"PRIVATELINK_OUTPUT": "json"}, "info", ""},
 		"a given flag hides errors": {[]string{"--parallel=1"}, map[string]string{"PRIVATELINK_PARALLEL": "many"}, "info", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -30,12 +32,18 @@ func TestSet(t *testing.T) {
 			flags.SetOutput(io.Discard)
 			level := flags.String("log-level", "info", "")
 			flags.Int("parallel", 8, "")
+			flags.BoolP("help", "h", false, "")
+			output := flags.String("output", "", "")
+			Exclude(flags, "output")
 			if err := flags.Parse(tc.args); err != nil {
 				t.Fatal(err)
 			}
 			err := Set(flags, func(name string) string { return tc.env[name] })
 			if tc.err == "" && err != nil || tc.err != "" && (err == nil || !strings.HasPrefix(err.Error(), tc.err)) {
 				t.Errorf("error %v, want %q", err, tc.err)
+			}
+			if *output != "" {
+				t.Errorf("output %q", *output)
 			}
 			if *level != tc.level {
 				t.Errorf("log level %q, want %q", *level, tc.level)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 )
 
 // completionTimeout is the time after which a shell is told that there is nothing to
@@ -26,9 +27,17 @@ func (o Options) Contexts() []string {
 
 // Namespaces returns the namespaces of the cluster, for a shell that completes them. There
 // are none if the cluster does not answer in time. A login command that the kubeconfig
-// names is not waited for either, although it does not end with the context.
+// names is not waited for either, although it does not end with the context. It must not
+// read the terminal: what is typed belongs to the shell.
 func (o Options) Namespaces(ctx context.Context) []string {
-	client, err := o.Client()
+	config, err := o.loader().ClientConfig()
+	if err != nil {
+		return nil
+	}
+	if login := config.ExecProvider; login != nil {
+		login.StdinUnavailable, login.StdinUnavailableMessage = true, "the shell completes a command"
+	}
+	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil
 	}

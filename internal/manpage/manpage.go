@@ -4,6 +4,8 @@
 package manpage
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -28,18 +30,33 @@ func Write(root *cobra.Command, version string, date time.Time, dir string) erro
 
 func prepare(c *cobra.Command) {
 	c.DisableAutoGenTag = true // it has the day of the build
-	c.Long = keepLists(c.Long)
+	c.Long = keepLists(cmp.Or(c.Long, c.Short) + list(c))
 	for _, sub := range c.Commands() {
 		prepare(sub)
 	}
 }
 
-var list = regexp.MustCompile(`(?m)(?:^  .*\n?)+`)
+// list lists the commands of c, of which the library names the pages only.
+func list(c *cobra.Command) string {
+	if !c.HasAvailableSubCommands() {
+		return ""
+	}
+	var text strings.Builder
+	text.WriteString("\n\nCommands:")
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			text.WriteString(fmt.Sprintf("\n  %-*s  %s", sub.NamePadding(), sub.Name(), sub.Short))
+		}
+	}
+	return text.String()
+}
+
+var lists = regexp.MustCompile(`(?m)(?:^  .*\n?)+`)
 
 // keepLists indents lists, such as that of the exit codes: in Markdown, from which
 // the library makes the pages, they would become one paragraph.
 func keepLists(help string) string {
-	return list.ReplaceAllStringFunc(help, func(lines string) string {
+	return lists.ReplaceAllStringFunc(help, func(lines string) string {
 		lines = strings.TrimSuffix(lines, "\n")
 		return "\n  " + strings.ReplaceAll(lines, "\n", "\n  ") + "\n"
 	})

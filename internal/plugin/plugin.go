@@ -21,7 +21,7 @@ const kubectl = "kubectl"
 // AddCompletion. It returns the arguments to run it with: called as the program that
 // completes a plugin, it completes.
 func Apply(root *cobra.Command, program string, args []string) []string {
-	name := strings.TrimSuffix(filepath.Base(program), ".exe")
+	name := strings.TrimSuffix(strings.ToLower(filepath.Base(program)), ".exe") // Windows ignores case
 	switch name {
 	case "kubectl_complete-" + root.Name():
 		rename(root)

@@ -47,6 +47,7 @@ func TestApply(t *testing.T) {
 		"its root":                           {"kubectl-privatelink", []string{"--help"}, []string{"Use kubectl privatelink mirror first. Files: privatelink.yaml, privatelink-webhook.", "\n  kubectl privatelink [command]\n", `Use "kubectl privatelink [command] --help"`}, nil},
 		"its version":                        {"kubectl-privatelink", []string{"--version"}, []string{"kubectl privatelink version v1"}, nil},
 		"on Windows":                         {`kubectl-privatelink.exe`, []string{"mirror", "--help"}, []string{"\n  kubectl privatelink mirror [flags]\n"}, nil},
+		"on Windows, in capitals":            {`KUBECTL-PRIVATELINK.EXE`, []string{"mirror", "--help"}, []string{"\n  kubectl privatelink mirror [flags]\n"}, nil},
 		"no shells":                          {"kubectl-privatelink", []string{"completion", "--help"}, []string{"\n  kubectl "}, []string{"bash", "zsh"}},
 		"its completion":                     {"kubectl_complete-privatelink", []string{"mirror", "--set", ""}, []string{"phase1\n:4\n"}, nil},
 		"the completion of its commands":     {"./kubectl_complete-privatelink", []string{"mi"}, []string{"mirror\n:4\n"}, nil},

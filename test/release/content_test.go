@@ -115,7 +115,7 @@ func (b built) testArchives(t *testing.T) {
 		if strings.Contains(name, "_windows_") {
 			program += ".exe"
 		}
-		for _, want := range []string{program, "LICENSE", "THIRD_PARTY_LICENSES", "completions/privatelink.bash", "completions/privatelink.zsh", "completions/privatelink.fish", "completions/privatelink.powershell", "man/man1/privatelink.1", "man/man1/privatelink-mirror.1"} {
+		for _, want := range []string{program, "LICENSE", "THIRD_PARTY_LICENSES", "completions/privatelink.bash", "completions/privatelink.zsh", "completions/privatelink.fish", "completions/privatelink.powershell", "completions/kubectl_complete-privatelink", "man/man1/privatelink.1", "man/man1/privatelink-mirror.1"} {
 			if len(entries[want].data) == 0 {
 				t.Errorf("%s: %s is missing or empty", name, want)
 			}
@@ -124,7 +124,7 @@ func (b built) testArchives(t *testing.T) {
 			if !e.header.ModTime.Equal(b.time) || e.header.Uid != 0 || e.header.Gid != 0 {
 				t.Errorf("%s: %s has the time %s and the owner %d:%d; want %s and root", name, file, e.header.ModTime, e.header.Uid, e.header.Gid, b.time)
 			}
-			if want := map[bool]int64{true: 0o755, false: 0o644}[file == program]; e.header.Mode != want {
+			if want := map[bool]int64{true: 0o755, false: 0o644}[file == program || file == "completions/kubectl_complete-privatelink"]; e.header.Mode != want {
 				t.Errorf("%s: %s has the mode %o, want %o", name, file, e.header.Mode, want)
 			}
 		}
@@ -313,7 +313,7 @@ func (b built) testInstallScript(t *testing.T) {
 	install := func() (string, error) {
 		to := t.TempDir()
 		c := exec.Command("sh", b.file(t, "install.sh"))
-		c.Env = append(os.Environ(), "INSTALL_DIR="+to, "PRIVATELINK_URL="+s.URL, "PRIVATELINK_VERSION="+b.version)
+		c.Env = append(os.Environ(), "INSTALL_DIR="+to, "INSTALL_URL="+s.URL, "INSTALL_VERSION="+b.version)
 		out, err := c.CombinedOutput()
 		t.Logf("%s", out)
 		return filepath.Join(to, "privatelink"), err

@@ -36,8 +36,11 @@ func TestEveryTimeIsThatOfTheCommit(t *testing.T) {
 		t.Errorf("times of programs %q and of metadata %q", c.Builds[0].ModTimestamp, c.Metadata.ModTimestamp)
 	}
 	for _, f := range c.Archives[0].Files {
-		if f.Info.MTime != "{{ .Env.SOURCE_DATE }}" || f.Info.Owner != "root" || f.Info.Group != "root" || f.Info.Mode != 0o644 {
-			t.Errorf("%s: time, owner or mode are those of the machine: %+v", f.Source, f.Info)
+		if f.Info.MTime != "{{ .Env.SOURCE_DATE }}" || f.Info.Owner != "root" || f.Info.Group != "root" {
+			t.Errorf("%s: time or owner are those of the machine: %+v", f.Source, f.Info)
+		}
+		if want := map[bool]os.FileMode{true: 0o755, false: 0o644}[strings.HasSuffix(f.Source, "/kubectl_complete-privatelink")]; f.Info.Mode != want {
+			t.Errorf("%s has the mode %o, want %o", f.Source, f.Info.Mode, want)
 		}
 	}
 	if info := c.Archives[0].BuildsInfo; info.Owner != "root" || info.Group != "root" {
@@ -84,5 +87,8 @@ func TestTheKrewManifestFitsTheIndex(t *testing.T) {
 		if len(line) > 81 {
 			t.Errorf("line of %d characters: %s", len(line)-1, line)
 		}
+	} // Krew links no second program, so that it cannot install this one.
+	if !strings.Contains(k.Caveats, "kubectl privatelink completion kubectl > ") {
+		t.Errorf("the manifest does not say how to complete the plugin: %q", k.Caveats)
 	}
 }

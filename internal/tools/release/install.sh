@@ -8,10 +8,10 @@
 # checksums, and installs one file. If anything is missing or differs, it installs
 # and replaces nothing. Environment:
 #
-#   PRIVATELINK_VERSION  release to install, such as v0.1.0 (default: the newest)
-#   INSTALL_DIR          folder to install to (default: /usr/local/bin)
-#   PRIVATELINK_URL      copy of the releases inside your network: a folder with a
-#                        folder for each release, such as v0.1.0
+#   INSTALL_VERSION  release to install, such as v0.1.0 (default: the newest)
+#   INSTALL_DIR      folder to install to (default: /usr/local/bin)
+#   INSTALL_URL      copy of the releases inside your network: a folder with a
+#                    folder for each release, such as v0.1.0
 #
 # To verify the signature of the list as well, follow docs/guide/verify.md instead.
 set -eu
@@ -81,14 +81,14 @@ entry() {
 
 main() {
 	command -v curl >/dev/null || fail "install curl first"
-	version=${PRIVATELINK_VERSION:-latest}
+	version=${INSTALL_VERSION:-latest}
 	to=${INSTALL_DIR:-/usr/local/bin}
 	case $version in
 	latest | v[0-9]*) ;;
-	*) fail "PRIVATELINK_VERSION $version: give a release such as v0.1.0" ;;
+	*) fail "INSTALL_VERSION $version: give a release such as v0.1.0" ;;
 	esac
-	if [ -n "${PRIVATELINK_URL:-}" ]; then
-		url=${PRIVATELINK_URL%/}/$version
+	if [ -n "${INSTALL_URL:-}" ]; then
+		url=${INSTALL_URL%/}/$version
 	elif [ "$version" = latest ]; then
 		url=$project/releases/latest/download
 	else
@@ -97,7 +97,7 @@ main() {
 	case $url in
 	https://*) protocols='=https' ;;
 	http://*) protocols='=http,https' ;;
-	*) fail "PRIVATELINK_URL $PRIVATELINK_URL: give an https:// or http:// address" ;;
+	*) fail "INSTALL_URL $INSTALL_URL: give an https:// or http:// address" ;;
 	esac
 	[ -d "$to" ] && [ -w "$to" ] || fail "cannot write to $to: set INSTALL_DIR to a folder in your PATH, or run as a user who can write there"
 

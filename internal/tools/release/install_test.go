@@ -127,7 +127,7 @@ func install(t *testing.T, shell string, server http.Handler, env ...string) (co
 	c := exec.Command(args[0], args[1:]...)
 	c.Dir = t.TempDir()
 	tmp := t.TempDir()
-	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "INSTALL_DIR=" + to, "PRIVATELINK_URL=" + s.URL, "PRIVATELINK_VERSION=v0.1.0"}, env...)
+	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "INSTALL_DIR=" + to, "INSTALL_URL=" + s.URL, "INSTALL_VERSION=v0.1.0"}, env...)
 	out, err := c.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -153,7 +153,7 @@ func install(t *testing.T, shell string, server http.Handler, env ...string) (co
 
 func TestInstall(t *testing.T) {
 	for _, shell := range shells(t) {
-		for name, env := range map[string]string{"a release": "PRIVATELINK_VERSION=v0.1.0", "the newest": "PRIVATELINK_VERSION="} {
+		for name, env := range map[string]string{"a release": "INSTALL_VERSION=v0.1.0", "the newest": "INSTALL_VERSION="} {
 			t.Run(shell+", "+name, func(t *testing.T) {
 				code, output, installed := install(t, shell, newRelease(t), env)
 				if code != 0 || installed != program || !strings.Contains(output, "installed privatelink v0.1.0 in ") {
@@ -161,6 +161,18 @@ func TestInstall(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A variable that begins so is a flag of the program: PRIVATELINK_VERSION, if it is
+// exported, is the version of a chart.
+func TestVariablesOfTheScriptAreNotFlags(t *testing.T) {
+	script, err := os.ReadFile("install.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(script), "PRIVATELINK_") || !strings.Contains(string(script), "INSTALL_VERSION") {
+		t.Error("name the variables of install.sh INSTALL_...")
 	}
 }
 
@@ -212,9 +224,9 @@ func TestInstallIsRefused(t *testing.T) {
 		}, want: "two archives"},
 		"a list without a checksum":        {change: func(r release) { r[list] = []byte(strings.Join(names("-  privatelink_0.1.0_%s.tar.gz\n"), "")) }, want: "has no SHA-256 for privatelink_0.1.0_"},
 		"a page in place of the list":      {change: func(r release) { r[list] = []byte("<html>sign in</html>\n") }, want: "has no archive"},
-		"a release that does not exist":    {env: func(*testing.T) string { return "PRIVATELINK_VERSION=v9.9.9" }, want: "/v9.9.9/checksums.txt"},
-		"a version that is none":           {env: func(*testing.T) string { return "PRIVATELINK_VERSION=../evil" }, want: "give a release such as v0.1.0"},
-		"an address without a scheme":      {env: func(*testing.T) string { return "PRIVATELINK_URL=mirror.example.com" }, want: "https:// or http://"},
+		"a release that does not exist":    {env: func(*testing.T) string { return "INSTALL_VERSION=v9.9.9" }, want: "/v9.9.9/checksums.txt"},
+		"a version that is none":           {env: func(*testing.T) string { return "INSTALL_VERSION=../evil" }, want: "give a release such as v0.1.0"},
+		"an address without a scheme":      {env: func(*testing.T) string { return "INSTALL_URL=mirror.example.com" }, want: "https:// or http://"},
 		"a folder that does not exist":     {env: func(*testing.T) string { return "INSTALL_DIR=/does/not/exist" }, want: "set INSTALL_DIR"},
 		"another system":                   {env: func(t *testing.T) string { return first(tools(t, uname("FreeBSD", "amd64"))) }, want: "no archive for FreeBSD"},
 		"another machine":                  {env: func(t *testing.T) string { return first(tools(t, uname("Linux", "riscv64"))) }, want: "no archive for linux on riscv64"},
@@ -285,7 +297,7 @@ func TestInstallScriptThatIsCut(t *testing.T) {
 		c := exec.Command("sh")
 		c.Stdin, c.Dir = bytes.NewReader(whole[:end]), t.TempDir()
 		to := t.TempDir()
-		c.Env = []string{"PATH=" + os.Getenv("PATH"), "INSTALL_DIR=" + to, "PRIVATELINK_URL=http://127.0.0.1:9"}
+		c.Env = []string{"PATH=" + os.Getenv("PATH"), "INSTALL_DIR=" + to, "INSTALL_URL=http://127.0.0.1:9"}
 		out, _ := c.CombinedOutput() // a script without its last lines may end with 0
 		if strings.Contains(string(out), "download") {
 			t.Errorf("%d of %d bytes were run:\n%s", end, len(whole), out)
