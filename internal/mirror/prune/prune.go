@@ -27,6 +27,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/progress"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/table"
 )
 
 // minAge is how long an unfinished push may take.
@@ -155,7 +156,9 @@ func (p pruner) run(ctx context.Context, prefix string, del bool) error {
 	if err != nil {
 		return err
 	}
-	p.print(choices)
+	if err := p.print(choices); err != nil {
+		return err // nothing is deleted unseen
+	}
 	if !del {
 		fmt.Fprintln(p.out, "nothing was deleted; add --yes for that")
 		return nil
@@ -208,16 +211,18 @@ func (p pruner) children(ctx context.Context, repository string, c Candidate) (a
 	return all, nil
 }
 
-func (p pruner) print(choices []Choice) {
+func (p pruner) print(choices []Choice) error {
 	var images, kept int
 	var size int64
+	t := table.New(p.out)
 	for _, c := range choices {
 		for _, i := range c.Delete {
-			fmt.Fprintf(p.out, "%s@%s  %s  pushed %s\n", c.Repository, i.Digest, strings.Join(i.Tags, " "), i.Pushed.Format(time.DateOnly))
+			t.Row(c.Repository+"@"+i.Digest.String(), strings.Join(i.Tags, " "), "pushed "+i.Pushed.Format(time.DateOnly))
 		}
 		images, kept, size = images+len(c.Delete), kept+c.Kept, size+c.Size
 	}
-	fmt.Fprintf(p.out, "%d images of %d repositories can be deleted, %d are kept; at most %s\n", images, len(choices), kept, progress.FormatBytes(size))
+	t.Text(fmt.Sprintf("%d images of %d repositories can be deleted, %d are kept; at most %s", images, len(choices), kept, progress.FormatBytes(size)))
+	return t.Flush()
 }
 
 // delete deletes one repository after the other. Images that ECR does not delete

@@ -119,6 +119,19 @@ func TestRunListsAndThenDeletes(t *testing.T) {
 	}
 }
 
+func TestNothingIsDeletedThatCouldNotBeListed(t *testing.T) {
+	s, v1, _ := startECR(t)
+	file, err := os.Create(filepath.Join(t.TempDir(), "full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	err = Run(t.Context(), Options{Rules: rules(t, prefix), KeepNewest: 1, IgnoreCluster: true, Delete: true, Out: file})
+	if !errors.Is(err, os.ErrClosed) || s.Tag("castai/agent", "v1") != v1 {
+		t.Errorf("error %v, v1 is %q", err, s.Tag("castai/agent", "v1"))
+	}
+}
+
 func TestRunRetains(t *testing.T) {
 	_, v1, _ := startECR(t)
 	for name, tc := range map[string]struct {
