@@ -89,7 +89,7 @@ Exit codes:
 	f.StringVar(&o.AWS.Cluster, "eks-cluster", "", "`NAME` of the EKS cluster (default: as in the kubeconfig)")
 	f.StringVar(&o.AWS.VPC, "vpc", "", "`ID` of the VPC, if there is no cluster yet")
 	f.StringSliceVar(&o.AWS.Subnets, "subnet", nil, "`ID` of a subnet of the nodes (default: those of the cluster); may be repeated")
-	f.StringToStringVar(&o.AWS.Services, "castai-service", nil, "`NAME=SERVICE` of CAST AI's PrivateLink, such as api=com.amazonaws.vpce.eu-central-1.vpce-svc-0123456789abcdef0, for a region that is not known; may be repeated")
+	f.StringToStringVar(&o.AWS.Services, "castai-service", nil, "`NAME=SERVICE` of CAST AI's PrivateLink for a region that is not known, such as api= and the name of the endpoint service; may be repeated")
 	f.BoolVar(&o.Probe, "probe", false, "check DNS, TCP and TLS from a pod: run a short Job in the namespace of the webhook")
 	f.BoolVar(&o.Inside, "inside", false, "check DNS, TCP and TLS from this machine, which is in the VPC")
 	f.StringSliceVar(&o.CASTAIHosts, "castai-host", nil, "`HOST:PORT` of CAST AI for --probe and --inside (default: those of the US, if CAST AI serves the region over PrivateLink); may be repeated")

@@ -23,6 +23,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/configfile"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/flagenv"
+	"github.com/castai/privatelink-webhook/internal/help"
 	"github.com/castai/privatelink-webhook/internal/plugin"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
@@ -51,6 +52,7 @@ func runAs(ctx context.Context, program string, args []string, getenv func(strin
 	root.InitDefaultCompletionCmd() // after SetOut, because the commands keep the output
 	plugin.AddCompletion(root)
 	root.SetArgs(plugin.Apply(root, program, args))
+	help.Fit(root, terminal.Width(root.OutOrStdout()))
 	return exitcode.Report(root.ErrOrStderr(), root.Name(), root.ExecuteContext(ctx))
 }
 

@@ -31,7 +31,7 @@ func TestManPagesHaveEveryWordOfTheHelp(t *testing.T) {
 			continue
 		}
 		text := plain(string(page))
-		for _, word := range strings.Fields(help(c)) {
+		for word := range strings.FieldsSeq(texts(c)) {
 			if !strings.Contains(text, word) {
 				t.Errorf("%s lacks %q", c.CommandPath(), word)
 			}
@@ -42,14 +42,14 @@ func TestManPagesHaveEveryWordOfTheHelp(t *testing.T) {
 	}
 }
 
-// help returns all texts of a command.
-func help(c *cobra.Command) string {
-	texts := []string{c.UseLine(), c.Short, c.Long, c.Example}
+// texts returns all texts of a command.
+func texts(c *cobra.Command) string {
+	all := []string{c.UseLine(), c.Short, c.Long, c.Example}
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		_, usage := pflag.UnquoteUsage(f)
-		texts = append(texts, "--"+f.Name, usage)
+		all = append(all, "--"+f.Name, usage)
 	})
-	return strings.Join(texts, "\n")
+	return strings.Join(all, "\n")
 }
 
 // plain removes the commands of roff from a page.

@@ -98,3 +98,24 @@ func TestInstallTellsATerminalHowToWait(t *testing.T) {
 		t.Errorf("%v: the document differs", err)
 	}
 }
+
+// Only the lines to copy may be longer: examples, and how to call a command.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	for _, c := range append(commands(newRoot(os.Getenv)), newRoot(os.Getenv)) {
+		if c.Hidden {
+			continue
+		}
+		displayed, err := pty.Run(t, 80, program(t, nil, append(strings.Fields(c.CommandPath())[1:], "--help")...))
+		if err != nil {
+			t.Fatal(err, displayed)
+		}
+		for _, example := range []string{c.Example, c.UseLine()} {
+			displayed = strings.Replace(displayed, example, "", 1)
+		}
+		for line := range strings.Lines(displayed) {
+			if w := runewidth.StringWidth(strings.TrimSpace(line)); w > 80 {
+				t.Errorf("%s: %d columns: %s", c.CommandPath(), w, line)
+			}
+		}
+	}
+}

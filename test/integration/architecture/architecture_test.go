@@ -82,6 +82,7 @@ var tiers = [][]row{
 		{"internal/output", nil},
 		{"internal/table", []string{"internal/terminal"}},
 		{"internal/plugin", nil},
+		{"internal/help", nil},
 		{"internal/kubeconfig", []string{"internal/exitcode"}},
 		{"internal/buildinfo", nil},
 		{"internal/manpage", nil},
