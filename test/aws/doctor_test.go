@@ -29,7 +29,7 @@ func checksOf(t *testing.T, c *emulator.Customer) []doctor.Check {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := network.Config{AWS: c.AWS, Partition: registry.Partition, Cluster: c.Cluster}
+	n := network.Config{AWS: c.AWS, Partition: registry.Partition, Cluster: c.Cluster, Registry: c.Registry(), RegistryRegion: registry.Region}
 	table, err := deploy.NeededEndpoints()
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +38,8 @@ func checksOf(t *testing.T, c *emulator.Customer) []doctor.Check {
 		t.Fatal(err)
 	}
 	i := identity.Config{AWS: c.AWS, Account: registry.Account, Region: registry.Region, Partition: registry.Partition, Prefix: c.Prefix, Cluster: c.Cluster}
+	n.NodeRoles = func(ctx context.Context) ([]string, error) { return identity.NodeRoles(ctx, i) }
+	n.Caller = func(ctx context.Context) (string, error) { return identity.Caller(ctx, i) }
 	return slices.Concat(network.Checks(n), identity.Checks(i), []doctor.Check{identity.NodeRole(i, network.Group+"/cluster-vpc", identity.Group+"/caller")})
 }
 
@@ -70,6 +72,7 @@ func TestHealthyCustomer(t *testing.T) {
 	}
 }
 
+// Each fault is found by one check. Its remedy is run, and then it passes.
 func TestFaults(t *testing.T) {
 	url := emulator.StartForTest(t)
 	for _, f := range emulator.Faults() {
@@ -78,11 +81,11 @@ func TestFaults(t *testing.T) {
 			if err := f.Inject(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
-			found := false
+			found, remedy := false, ""
 			for _, r := range run(t, checksOf(t, c)) {
 				switch {
 				case r.ID() == f.Check:
-					found = true
+					found, remedy = true, r.Remedy
 					t.Logf("%s: %s %q\n%s", r.ID(), r.Found, r.Details, r.Remedy)
 					if r.Status != doctor.Failed && r.Status != doctor.Warning || r.Remedy == "" {
 						t.Errorf("%s: %s, remedy %q", r.Status, r.Found, r.Remedy)
@@ -93,9 +96,40 @@ func TestFaults(t *testing.T) {
 				}
 			}
 			if !found {
-				t.Errorf("%s did not run", f.Check)
+				t.Fatalf("%s did not run", f.Check)
 			}
+			cure(t, c, f, remedy)
 		})
+	}
+}
+
+// cure runs the remedy of a fault, after which the check must pass.
+func cure(t *testing.T, c *emulator.Customer, f emulator.Fault, remedy string) {
+	t.Helper()
+	if f.Cure != nil {
+		if err := f.Cure(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		commands := emulator.Commands(remedy)
+		if len(commands) == 0 {
+			t.Fatal("the remedy has no command")
+		}
+		if err := c.CLI(t.Context(), commands); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.IsInput {
+		return
+	}
+	results, err := doctor.Run(t.Context(), checksOf(t, c), doctor.Options{Only: []string{f.Check}, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Status != doctor.OK {
+			t.Errorf("after the remedy, %s is %s: %s %q", r.ID(), r.Status, r.Found, r.Details)
+		}
 	}
 }
 
@@ -180,7 +214,7 @@ func TestRegionWithoutKnownServices(t *testing.T) {
 
 func TestVPCWithoutCluster(t *testing.T) {
 	c := newCustomer(t, emulator.StartForTest(t), emulator.Options{})
-	checks := network.Checks(network.Config{AWS: c.AWS, VPC: c.VPC, Services: []network.Service{{Name: "ecr.api", Required: true}}, CASTAI: []network.Service{{Name: "api", FullName: c.Services()["api"]}}})
+	checks := network.Checks(network.Config{AWS: c.AWS, VPC: c.VPC, Registry: c.Registry(), RegistryRegion: c.Region, Services: []network.Service{{Name: "ecr.api", Required: true}}, CASTAI: []network.Service{{Name: "api", FullName: c.Services()["api"]}}})
 	for _, r := range run(t, checks) {
 		want := doctor.OK
 		if r.Name == "cluster-endpoint" || r.Name == "control-plane-port" {

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
@@ -30,10 +32,22 @@ func TestUnknown(t *testing.T) {
 		"no permission in another service": {api("AccessDeniedException"), "AccessDeniedException: no", "needs ec2:DescribeVpcs"},
 		"an expired session":               {api("ExpiredToken"), "ExpiredToken", "aws sso login"},
 		"unknown access keys":              {api("AuthFailure"), "AuthFailure", "aws sso login"},
+		"the clock is late":                {&smithy.GenericAPIError{Code: "SignatureDoesNotMatch", Message: "Signature expired: 20261128T100000Z is now earlier than 20261128T102000Z (20261128T103500Z - 15 min.)"}, "Signature expired", "set the clock"},
+		"the clock is early":               {&smithy.GenericAPIError{Code: "InvalidSignatureException", Message: "Signature not yet current: 20261128T110000Z"}, "not yet current", "set the clock"},
+		"the clock is wrong, at EC2":       {api("RequestExpired"), "RequestExpired", "set the clock"},
+		"a policy of the organization":     {&smithy.GenericAPIError{Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/ann is not authorized to perform: ec2:DescribeVpcs with an explicit deny in a service control policy"}, "explicit deny", "a policy of the organization denies ec2:DescribeVpcs"},
+		"a boundary":                       {&smithy.GenericAPIError{Code: "AccessDenied", Message: "because no permissions boundary allows the ec2:DescribeVpcs action"}, "boundary", "the permissions boundary of the caller must allow ec2:DescribeVpcs"},
+		"the policy of an endpoint":        {&smithy.GenericAPIError{Code: "AccessDenied", Message: "because no VPC endpoint policy allows the ec2:DescribeVpcs action"}, "endpoint policy", "the policy of a VPC endpoint denies ec2:DescribeVpcs"},
+		"an explicit deny":                 {&smithy.GenericAPIError{Code: "AccessDenied", Message: "with an explicit deny in an identity-based policy"}, "explicit deny", "remove the denying statement"},
+		"throttled":                        {api("RequestLimitExceeded"), "RequestLimitExceeded", "wait a minute"},
+		"SSO without a login":              {errors.New("get identity: get credentials: failed to refresh cached credentials, failed to read cached SSO token file, open /home/ann/.aws/sso/cache/1.json: no such file or directory"), "sso/cache", "aws sso login"},
+		"SSO with an expired login":        {errors.New("get identity: get credentials: failed to refresh cached credentials, the SSO session has expired or is invalid"), "expired", "aws sso login"},
+		"SSO with a login that is refused": {fmt.Errorf("get credentials: failed to refresh cached credentials, operation error SSO: GetRoleCredentials: %w", api("UnauthorizedException")), "Unauthorized", "aws sso login"},
+		"a proxy that is down":             {errors.New(`Post "https://ec2.us-east-1.amazonaws.com/": proxyconnect tcp: dial tcp 10.0.0.1:3128: connect: connection refused`), "proxyconnect", "NO_PROXY"},
 		"AWS has a problem":                {api("InternalError"), "InternalError", "try again"},
-		"no credentials":                   {errors.New("get identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found"), "no EC2 IMDS role", "aws configure"},
+		"no credentials":                   {errors.New("get identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found"), "no EC2 IMDS role", "this machine has no instance role"},
 		"AWS cannot be reached":            {errors.New("dial tcp 10.0.0.1:443: i/o timeout"), "i/o timeout", "endpoint"},
-		"a timeout":                        {context.DeadlineExceeded, "deadline", "endpoint"},
+		"a timeout":                        {context.DeadlineExceeded, "deadline", "packets to AWS are dropped"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := Unknown(NewError("ec2:DescribeVpcs", c.err))
@@ -74,5 +88,35 @@ func TestNodes(t *testing.T) {
 	_, err = Nodes(t.Context(), ec2.NewFromConfig(fakeaws.Serve(t, nil)), "prod")
 	if f := Unknown(err); Code(err) != "UnauthorizedOperation" || !strings.Contains(f.Remedy, "needs ec2:DescribeInstances") {
 		t.Errorf("%v; %s", err, f.Remedy)
+	}
+}
+
+// The instance metadata service is asked last. On a machine that is not an instance,
+// packets to it are dropped.
+func TestLoadWithoutCredentials(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // it accepts, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://" + silent.Addr().String(), "AWS_EC2_METADATA_DISABLED": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "",
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "",
+	} {
+		t.Setenv(name, value)
+	}
+	c, err := Load(t.Context(), "us-east-1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // that of a check
+	defer cancel()
+	_, err = c.Credentials.Retrieve(ctx)
+	if err == nil || ctx.Err() != nil {
+		t.Fatalf("error %v, context %v", err, ctx.Err())
+	}
+	if f := Unknown(NewError("ec2:DescribeVpcs", err)); !strings.Contains(f.Remedy, "provide AWS credentials") || !IsLogin(err) {
+		t.Errorf("%s; %s", f.Found, f.Remedy)
 	}
 }

@@ -12,6 +12,8 @@ package identity
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -86,6 +88,29 @@ func NodeRole(config Config, needs ...string) doctor.Check {
 	return doctor.Check{Group: "registry", Name: "node-role", Needs: needs, Run: newChecker(config).checkNodeRoles,
 		What: "the roles of the nodes have the permissions to pull from the registry",
 		Why:  "the kubelet authenticates to ECR with the role of its node; otherwise no image can be pulled"}
+}
+
+// NodeRoles returns the ARNs of the roles of nodes, in order.
+func NodeRoles(ctx context.Context, config Config) ([]string, error) {
+	if config.Cluster == "" {
+		return nil, nil
+	}
+	sources, err := newChecker(config).nodeRoleSources(ctx)
+	return slices.Sorted(maps.Keys(sources)), err
+}
+
+// Caller returns the ARN of the user or role that is the caller, or "" if it is neither.
+func Caller(ctx context.Context, config Config) (string, error) {
+	c := newChecker(config)
+	caller, err := c.caller(ctx)
+	if err != nil {
+		return "", err
+	}
+	principal, ok := c.principal(ctx, caller)
+	if !ok {
+		return "", nil
+	}
+	return principal.String(), nil
 }
 
 func (c *checker) caller(ctx context.Context) (arn.ARN, error) {

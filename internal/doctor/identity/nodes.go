@@ -94,18 +94,13 @@ func (c *checker) nodeRoleSources(ctx context.Context) (map[string]string, error
 	if compute := cluster.Cluster.ComputeConfig; compute != nil && compute.NodeRoleArn != nil {
 		sources[*compute.NodeRoleArn] = "EKS Auto Mode"
 	}
-	pages := eks.NewListNodegroupsPaginator(c.eks, &eks.ListNodegroupsInput{ClusterName: &c.Cluster})
-	groups, err := awsapi.Collect(ctx, "eks:ListNodegroups", pages, func(p *eks.ListNodegroupsOutput) []string { return p.Nodegroups })
+	groups, err := awsapi.NodeGroups(ctx, c.eks, c.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range groups {
-		out, err := c.eks.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &c.Cluster, NodegroupName: &name})
-		if err != nil {
-			return nil, awsapi.NewError("eks:DescribeNodegroup", err)
-		}
-		if role := aws.ToString(out.Nodegroup.NodeRole); role != "" {
-			sources[role] = "node group " + name
+	for _, g := range groups {
+		if role := aws.ToString(g.NodeRole); role != "" {
+			sources[role] = "node group " + aws.ToString(g.NodegroupName)
 		}
 	}
 	nodes, err := awsapi.Nodes(ctx, c.ec2, c.Cluster)

@@ -18,13 +18,16 @@ func healthyVPC() map[string]string {
 	const endpoint = `<item><vpcEndpointId>%s</vpcEndpointId><serviceName>com.amazonaws.us-east-1.%s</serviceName><vpcEndpointType>%s</vpcEndpointType><state>available</state>` +
 		`<privateDnsEnabled>true</privateDnsEnabled><subnetIdSet><item>subnet-1</item></subnetIdSet><groupSet><item><groupId>sg-1</groupId></item></groupSet><routeTableIdSet><item>rtb-1</item></routeTableIdSet></item>`
 	return map[string]string{
-		"eks:DescribeCluster": `{"cluster": {"status": "ACTIVE", "resourcesVpcConfig": {"vpcId": "vpc-1", "subnetIds": ["subnet-1"], "clusterSecurityGroupId": "sg-cluster", "endpointPrivateAccess": true}}}`,
-		"ec2:DescribeVpcs":    `<vpcSet><item><vpcId>vpc-1</vpcId><dhcpOptionsId>dopt-1</dhcpOptionsId></item></vpcSet>`,
+		"eks:DescribeCluster":   `{"cluster": {"status": "ACTIVE", "resourcesVpcConfig": {"vpcId": "vpc-1", "subnetIds": ["subnet-1"], "clusterSecurityGroupId": "sg-cluster", "endpointPrivateAccess": true}}}`,
+		"eks:ListNodegroups":    `{"nodegroups": ["workers"]}`,
+		"eks:DescribeNodegroup": `{"nodegroup": {"nodegroupName": "workers", "subnets": ["subnet-2"]}}`,
+		"sts:GetCallerIdentity": `<Account>123456789012</Account>`,
+		"ec2:DescribeVpcs":      `<vpcSet><item><vpcId>vpc-1</vpcId><ownerId>123456789012</ownerId><cidrBlock>10.0.0.0/16</cidrBlock><dhcpOptionsId>dopt-1</dhcpOptionsId></item></vpcSet>`,
 		"ec2:DescribeInstances": `<reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><subnetId>subnet-2</subnetId>` +
 			`<groupSet><item><groupId>sg-cluster</groupId></item></groupSet></item></instancesSet></item></reservationSet>`,
-		"ec2:DescribeSubnets": `<subnetSet><item><subnetId>subnet-1</subnetId><availabilityZone>us-east-1a</availabilityZone><cidrBlock>10.0.1.0/24</cidrBlock><tagSet><item><key>cast.ai/routable</key><value>true</value></item></tagSet></item>` +
-			`<item><subnetId>subnet-2</subnetId><availabilityZone>us-east-1a</availabilityZone><cidrBlock>10.0.2.0/24</cidrBlock><tagSet><item><key>cast.ai/routable</key><value>true</value></item></tagSet></item>` +
-			`<item><subnetId>subnet-unused</subnetId><availabilityZone>us-east-1b</availabilityZone><cidrBlock>10.0.3.0/24</cidrBlock></item></subnetSet>`,
+		"ec2:DescribeSubnets": `<subnetSet><item><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-east-1a</availabilityZone><cidrBlock>10.0.1.0/24</cidrBlock><tagSet><item><key>cast.ai/routable</key><value>true</value></item></tagSet></item>` +
+			`<item><subnetId>subnet-2</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-east-1a</availabilityZone><cidrBlock>10.0.2.0/24</cidrBlock><tagSet><item><key>cast.ai/routable</key><value>true</value></item></tagSet></item>` +
+			`<item><subnetId>subnet-unused</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-east-1b</availabilityZone><cidrBlock>10.0.3.0/24</cidrBlock></item></subnetSet>`,
 		"ec2:DescribeVpcAttribute": `<enableDnsSupport><value>true</value></enableDnsSupport><enableDnsHostnames><value>true</value></enableDnsHostnames>`,
 		"ec2:DescribeDhcpOptions":  `<dhcpOptionsSet><item><dhcpConfigurationSet><item><key>domain-name-servers</key><valueSet><item><value>AmazonProvidedDNS</value></item></valueSet></item></dhcpConfigurationSet></item></dhcpOptionsSet>`,
 		"ec2:DescribeVpcEndpoints": `<vpcEndpointSet>` + fmt.Sprintf(endpoint, "vpce-1", "ecr.api", "Interface") + fmt.Sprintf(endpoint, "vpce-2", "s3", "Gateway") +
@@ -42,7 +45,7 @@ func healthyVPC() map[string]string {
 func testConfig(t *testing.T, responses map[string]string) Config {
 	t.Helper()
 	return Config{
-		AWS: fakeaws.Serve(t, responses), Cluster: "prod",
+		AWS: fakeaws.Serve(t, responses), Cluster: "prod", Registry: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai", RegistryRegion: "us-east-1",
 		Services: []Service{{Name: "ecr.api", Required: true}, {Name: "s3", Gateway: true, Required: true}},
 		CASTAI:   []Service{{Name: "api", FullName: "com.amazonaws.us-east-1.castai", Required: true}},
 	}
@@ -97,10 +100,13 @@ func TestChecksWithoutPermission(t *testing.T) {
 		"ec2:DescribeSubnets":             {"cluster-vpc"},
 		"ec2:DescribeVpcAttribute":        {"vpc-dns"},
 		"ec2:DescribeDhcpOptions":         {"vpc-dns"},
-		"ec2:DescribeVpcEndpoints":        {"aws-endpoints", "castai-endpoints", "endpoint-security-groups", "endpoint-state", "endpoint-subnets", "private-dns", "s3-policy", "s3-route"},
+		"ec2:DescribeVpcEndpoints":        {"aws-endpoints", "castai-endpoints", "endpoint-policies", "endpoint-security-groups", "endpoint-state", "endpoint-subnets", "private-dns", "s3-policy", "s3-route"},
 		"ec2:DescribeSecurityGroups":      {"control-plane-port", "endpoint-security-groups"},
 		"ec2:GetManagedPrefixListEntries": {"endpoint-security-groups"},
-		"ec2:DescribeRouteTables":         {"s3-route"},
+		"ec2:DescribeRouteTables":         {"isolation", "s3-route", "subnet-tags"},
+		"sts:GetCallerIdentity":           {"endpoint-policies"},
+		"eks:ListNodegroups":              {"cluster-vpc"},
+		"eks:DescribeNodegroup":           {"cluster-vpc"},
 	} {
 		t.Run(action, func(t *testing.T) {
 			responses := healthyVPC()
@@ -166,6 +172,68 @@ func TestChecksFindFaults(t *testing.T) {
 				t.Errorf("%s did not find it", c.check)
 			}
 		})
+	}
+}
+
+// Wrong input is a failure that names it, and not a list that is empty.
+func TestChecksFindWrongInput(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Config)
+		found  string
+		remedy string
+	}{
+		"a VPC of another cluster":   {func(c *Config) { c.VPC = "vpc-2" }, "cluster prod is in vpc-1, not in vpc-2", "omit --vpc"},
+		"a subnet that is not there": {func(c *Config) { c.Subnets = []string{"subnet-1", "subnet-9"} }, "not in vpc-1: subnet-9 does not exist in us-east-1", "Name=vpc-id,Values=vpc-1"},
+		"a subnet of another VPC":    {func(c *Config) { c.Subnets = []string{"subnet-other"} }, "not in vpc-1: subnet-other is in vpc-2", "--subnet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			responses := healthyVPC()
+			responses["ec2:DescribeSubnets"] = strings.Replace(responses["ec2:DescribeSubnets"], "</subnetSet>", "<item><subnetId>subnet-other</subnetId><vpcId>vpc-2</vpcId></item></subnetSet>", 1)
+			config := testConfig(t, responses)
+			c.change(&config)
+			if r := runChecks(t, config)["cluster-vpc"]; r.Status != doctor.Failed || r.Found != c.found || !strings.Contains(r.Remedy, c.remedy) {
+				t.Errorf("%s: %s; %s", r.Status, r.Found, r.Remedy)
+			}
+		})
+	}
+}
+
+// The owner of a shared VPC alone sees its endpoints: that the list is empty proves
+// nothing.
+func TestChecksOfSharedVPC(t *testing.T) {
+	responses := healthyVPC()
+	responses["ec2:DescribeVpcs"] = strings.Replace(responses["ec2:DescribeVpcs"], "123456789012", "210987654321", 1)
+	if r := runChecks(t, testConfig(t, responses)); len(r) != 0 {
+		t.Errorf("all endpoints are seen: %v", r)
+	}
+	for name, endpoints := range map[string]string{
+		"no endpoint is seen":  "<vpcEndpointSet/>",
+		"not all are seen":     strings.Replace(responses["ec2:DescribeVpcEndpoints"], ".ecr.api", ".other", 1),
+		"CAST AI's is missing": strings.Replace(responses["ec2:DescribeVpcEndpoints"], ".castai", ".other", 1),
+	} {
+		responses["ec2:DescribeVpcEndpoints"] = endpoints
+		results := runChecks(t, testConfig(t, responses))
+		if len(results) == 0 {
+			t.Errorf("%s: nothing is found", name)
+		}
+		for check, r := range results {
+			if r.Status != doctor.Unknown || !strings.Contains(r.Found, "vpc-1 belongs to account 210987654321") || !strings.Contains(r.Remedy, "credentials of account 210987654321: privatelink doctor --only network --region us-east-1 --vpc vpc-1") {
+				t.Errorf("%s: %s is %s: %s; %s", name, check, r.Status, r.Found, r.Remedy)
+			}
+		}
+	}
+}
+
+func TestRegistryInAnotherRegion(t *testing.T) {
+	c := testConfig(t, healthyVPC())
+	c.Registry, c.RegistryRegion = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/castai", "eu-west-1"
+	r := runChecks(t, c)["registry-region"]
+	if r.Status != doctor.Failed || r.Found != "the registry is in eu-west-1, and the cluster in us-east-1" || !strings.Contains(r.Remedy, "registry: 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai in privatelink.yaml") {
+		t.Errorf("%s: %s; %s", r.Status, r.Found, r.Remedy)
+	}
+	c.Registry = ""
+	if r := runChecks(t, c)["registry-region"]; r.Status != doctor.Skipped {
+		t.Errorf("%s: %s", r.Status, r.Found)
 	}
 }
 

@@ -42,12 +42,17 @@ func (c *checker) checkClusterVPC(ctx context.Context) doctor.Finding {
 		cluster, err := c.cluster(ctx)
 		switch {
 		case awsapi.Code(err) == clusterNotFound:
-			return doctor.Failf("aws eks list-clusters --region "+c.region, "there is no cluster %s in %s", c.Cluster, c.region)
+			return doctor.Failf("aws eks list-clusters --region "+c.region+"\nname another --eks-cluster, or its --region", "there is no cluster %s in %s", c.Cluster, c.region)
 		case err != nil:
 			return awsapi.Unknown(err)
 		case cluster.status != ekstypes.ClusterStatusActive && cluster.status != ekstypes.ClusterStatusUpdating:
 			return doctor.Failf(fmt.Sprintf("aws eks describe-cluster --region %s --name %s", c.region, c.Cluster), "cluster %s is %s", c.Cluster, cluster.status)
 		}
+	}
+	if f, isWrong, err := c.checkInput(ctx); isWrong {
+		return f
+	} else if err != nil {
+		return awsapi.Unknown(err)
 	}
 	subnets, err := c.subnets(ctx)
 	if err != nil {
@@ -62,6 +67,20 @@ func (c *checker) checkClusterVPC(ctx context.Context) doctor.Finding {
 		details = append(details, s.String())
 	}
 	return doctor.OKf("%s, %d subnets in %d zones", id, len(subnets), len(zones(subnets))).With(details...)
+}
+
+// checkRegion checks the region of the registry.
+func (c *checker) checkRegion(context.Context) doctor.Finding {
+	switch {
+	case c.Registry == "":
+		return doctor.Skippedf("the registry is not in ECR")
+	case c.RegistryRegion != c.region:
+		host, path, _ := strings.Cut(c.Registry, "/")
+		here := strings.Replace(host, "."+c.RegistryRegion+".", "."+c.region+".", 1) + "/" + path
+		return doctor.Failf("mirror into the region of the cluster: set registry: "+strings.TrimSuffix(here, "/")+" in privatelink.yaml, then privatelink mirror --config privatelink.yaml and privatelink install --config privatelink.yaml",
+			"the registry is in %s, and the cluster in %s", c.RegistryRegion, c.region)
+	}
+	return doctor.OKf("both are in %s", c.region)
 }
 
 func (c *checker) checkClusterEndpoint(ctx context.Context) doctor.Finding {
@@ -89,9 +108,15 @@ func (c *checker) checkSubnetTags(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
-	return reportSubnetTags(c.region, subnets)
+	routes, err := c.routing(ctx)
+	if err != nil { // a public subnet must not be tagged
+		return awsapi.Unknown(err)
+	}
+	return reportSubnetTags(c.region, filter(subnets, func(s subnet) bool { return !s.isPodOnly && !routes.isPublic(s) }))
 }
 
+// reportSubnetTags reports untagged ones of the subnets in which CAST AI may create
+// nodes: no public ones, and none for pods only.
 func reportSubnetTags(region string, subnets []subnet) doctor.Finding {
 	var untagged []string
 	for _, s := range subnets {

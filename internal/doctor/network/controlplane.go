@@ -38,6 +38,7 @@ type controlPlaneFacts struct {
 	subnets        []subnet // of the cluster and its nodes
 	egress         peers    // of the control plane's groups
 	nodes          []nodeFacts
+	family         family
 }
 
 // nodeFacts are those of all network interfaces with the same security groups.
@@ -52,11 +53,13 @@ func (c *checker) gatherControlPlane(ctx context.Context) (facts controlPlaneFac
 	if err != nil {
 		return facts, err
 	}
-	facts.groups = cluster.securityGroups
+	facts.groups, facts.family = cluster.securityGroups, cluster.family
 	if facts.subnets, err = c.subnets(ctx); err != nil {
 		return facts, err
 	}
-	facts.clusterSubnets = filter(facts.subnets, func(s subnet) bool { return slices.Contains(cluster.subnets, s.id) })
+	if facts.clusterSubnets, err = c.clusterSubnets(ctx); err != nil {
+		return facts, err
+	}
 	if facts.egress, err = c.allowedPeers(ctx, facts.groups, c.Port, egress); err != nil {
 		return facts, err
 	}
@@ -111,7 +114,7 @@ func (f controlPlaneFacts) evaluate() controlPlaneVerdict {
 	var instances []string
 	for _, n := range f.nodes {
 		instances = append(instances, n.instances...)
-		allowsIngress, allowsEgress := n.ingress.include(f.groups, f.clusterSubnets), f.egress.include(n.groups, f.subnets)
+		allowsIngress, allowsEgress := n.ingress.include(f.groups, f.clusterSubnets, f.family), f.egress.include(n.groups, f.subnets, f.family)
 		if allowsIngress && allowsEgress {
 			continue
 		}
@@ -126,26 +129,32 @@ func (f controlPlaneFacts) evaluate() controlPlaneVerdict {
 }
 
 func (v controlPlaneVerdict) report(region string, port int32) doctor.Finding {
-	var blocked, details, remedies []string
+	var blocked, details, remedies, directions []string
 	for _, b := range v.blocked {
 		blocked = append(blocked, b.instances...)
 		groups := strings.Join(b.groups, ", ")
 		if b.deniesIngress {
-			details = append(details, fmt.Sprintf("%s: no rule allows port %d from %s: %s", groups, port, v.groups[0], doctor.List(b.instances, 4)))
+			details = append(details, fmt.Sprintf("%s: no ingress rule allows port %d from %s: %s", groups, port, v.groups[0], doctor.List(b.instances, 4)))
+			directions = append(directions, directionIn)
 			if len(b.groups) > 0 {
-				remedies = append(remedies, allowCommand("ingress", region, b.groups[0], port, "--source-group "+v.groups[0]))
+				remedies = append(remedies, allowCommand(directionIn, region, b.groups[0], port, "--source-group "+v.groups[0]))
 			}
 		}
 		if b.deniesEgress {
-			details = append(details, fmt.Sprintf("%s: no rule allows port %d to %s", strings.Join(v.groups, ", "), port, groups))
+			details = append(details, fmt.Sprintf("%s: no egress rule allows port %d to %s", strings.Join(v.groups, ", "), port, groups))
+			directions = append(directions, directionOut)
 			if len(b.groups) > 0 {
-				remedies = append(remedies, allowCommand("egress", region, v.groups[0], port, "--source-group "+b.groups[0]))
+				remedies = append(remedies, allowCommand(directionOut, region, v.groups[0], port, "--source-group "+b.groups[0]))
 			}
 		}
 	}
+	remedies = distinct(remedies)
+	for _, d := range distinct(directions) {
+		remedies = append(remedies, terraformRule(d, port))
+	}
 	switch {
 	case len(v.blocked) > 0:
-		return doctor.Failf(strings.Join(append(distinct(remedies), terraformRule(port)), "\n"),
+		return doctor.Failf(strings.Join(remedies, "\n"),
 			"port %d is closed on %d of %d nodes", port, len(distinct(blocked)), v.nodes).With(distinct(details)...)
 	case len(v.unreadable) > 0:
 		return unreadableRules(v.unreadable)

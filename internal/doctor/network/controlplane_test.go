@@ -18,8 +18,8 @@ func testSubnets() []subnet {
 
 func TestNodesByGroups(t *testing.T) {
 	got := nodesByGroups([]node{
-		{"i-1", []networkInterface{{"subnet-1", []string{"sg-2", "sg-1"}}, {"subnet-2", []string{"sg-1", "sg-2"}}}},
-		{"i-2", []networkInterface{{"subnet-1", []string{"sg-1", "sg-2"}}, {"subnet-2", []string{"sg-3"}}}},
+		{id: "i-1", interfaces: []networkInterface{{"subnet-1", []string{"sg-2", "sg-1"}}, {"subnet-2", []string{"sg-1", "sg-2"}}}},
+		{id: "i-2", interfaces: []networkInterface{{"subnet-1", []string{"sg-1", "sg-2"}}, {"subnet-2", []string{"sg-3"}}}},
 	})
 	want := []nodeFacts{{groups: []string{"sg-1", "sg-2"}, instances: []string{"i-1", "i-2"}}, {groups: []string{"sg-3"}, instances: []string{"i-2"}}}
 	if d := diff(want, got); d != "" {
@@ -62,7 +62,7 @@ func TestControlPlaneEvaluate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			subnets := testSubnets()
-			f := controlPlaneFacts{groups: []string{"sg-cluster", "sg-extra"}, clusterSubnets: subnets[:1], subnets: subnets, egress: c.egress, nodes: c.nodes}
+			f := controlPlaneFacts{family: ipv4, groups: []string{"sg-cluster", "sg-extra"}, clusterSubnets: subnets[:1], subnets: subnets, egress: c.egress, nodes: c.nodes}
 			c.want.groups = f.groups
 			if d := diff(c.want, f.evaluate()); d != "" {
 				t.Error(d)
@@ -71,7 +71,27 @@ func TestControlPlaneEvaluate(t *testing.T) {
 	}
 }
 
+// The pods of an IPv6 cluster are reached over IPv6: rules for IPv4 do not apply.
+func TestControlPlaneEvaluateIPv6(t *testing.T) {
+	subnets := []subnet{{id: "subnet-1", cidr: netip.MustParsePrefix("10.0.1.0/24"), cidr6: netip.MustParsePrefix("2600:1f18::/64")}}
+	for name, c := range map[string]struct {
+		egress, ingress peers
+		want            int
+	}{
+		"by group":        {peers{groups: []string{"sg-node"}}, peers{groups: []string{"sg-cluster"}}, 0},
+		"by address":      {peers{prefixes: prefixes("::/0")}, peers{prefixes: prefixes("2600:1f18::/56")}, 0},
+		"egress of IPv4":  {peers{prefixes: prefixes("0.0.0.0/0")}, peers{groups: []string{"sg-cluster"}}, 1},
+		"ingress of IPv4": {peers{prefixes: prefixes("::/0")}, peers{prefixes: prefixes("10.0.0.0/16")}, 1},
+	} {
+		f := controlPlaneFacts{family: ipv6, groups: []string{"sg-cluster"}, clusterSubnets: subnets, subnets: subnets, egress: c.egress, nodes: []nodeFacts{{[]string{"sg-node"}, []string{"i-1"}, c.ingress}}}
+		if v := f.evaluate(); len(v.blocked) != c.want {
+			t.Errorf("%s: %+v", name, v.blocked)
+		}
+	}
+}
+
 func TestControlPlaneReport(t *testing.T) {
+	rules := terraformRule(directionOut, 9443) + "\n" + `Terraform: resource "aws_vpc_security_group_ingress_rule" { ip_protocol = "tcp", from_port = 9443, to_port = 9443, ... }`
 	for name, c := range map[string]struct {
 		verdict controlPlaneVerdict
 		want    doctor.Finding
@@ -82,19 +102,25 @@ func TestControlPlaneReport(t *testing.T) {
 			doctor.Failf("aws ec2 authorize-security-group-egress --region us-east-1 --group-id sg-cluster --protocol tcp --port 9443 --source-group sg-node\n"+
 				"aws ec2 authorize-security-group-ingress --region us-east-1 --group-id sg-node --protocol tcp --port 9443 --source-group sg-cluster\n"+
 				"aws ec2 authorize-security-group-ingress --region us-east-1 --group-id sg-pods --protocol tcp --port 9443 --source-group sg-cluster\n"+
-				`Terraform: resource "aws_vpc_security_group_ingress_rule" { ip_protocol = "tcp", from_port = 9443, to_port = 9443, ... }`,
+				rules,
 				"port 9443 is closed on 1 of 3 nodes").With(
-				"sg-cluster: no rule allows port 9443 to sg-node", "sg-node: no rule allows port 9443 from sg-cluster: i-1", "sg-pods: no rule allows port 9443 from sg-cluster: i-1"),
+				"sg-cluster: no egress rule allows port 9443 to sg-node", "sg-node: no ingress rule allows port 9443 from sg-cluster: i-1", "sg-pods: no ingress rule allows port 9443 from sg-cluster: i-1"),
 		},
 		"closed on a network interface without a group": {
 			controlPlaneVerdict{nodes: 1, blocked: []blockedNodes{{nil, []string{"i-1"}, true, true}}},
-			doctor.Failf(`Terraform: resource "aws_vpc_security_group_ingress_rule" { ip_protocol = "tcp", from_port = 9443, to_port = 9443, ... }`,
-				"port 9443 is closed on 1 of 1 nodes").With(": no rule allows port 9443 from sg-cluster: i-1", "sg-cluster: no rule allows port 9443 to "),
+			doctor.Failf(rules,
+				"port 9443 is closed on 1 of 1 nodes").With(": no ingress rule allows port 9443 from sg-cluster: i-1", "sg-cluster: no egress rule allows port 9443 to "),
 		},
 		"unknown": {
 			controlPlaneVerdict{nodes: 1, unreadable: []string{"pl-2", "pl-1", "pl-2"}},
 			doctor.Unknownf("the caller needs ec2:DescribeSecurityGroups and ec2:GetManagedPrefixListEntries; inspect those of another VPC or account there",
 				"these could not be read, and may allow the connection: pl-1, pl-2"),
+		},
+		"closed by the control plane's own groups": {
+			controlPlaneVerdict{nodes: 1, blocked: []blockedNodes{{[]string{"sg-node"}, []string{"i-1"}, false, true}}},
+			doctor.Failf("aws ec2 authorize-security-group-egress --region us-east-1 --group-id sg-cluster --protocol tcp --port 9443 --source-group sg-node\n"+
+				`Terraform: resource "aws_vpc_security_group_egress_rule" { ip_protocol = "tcp", from_port = 9443, to_port = 9443, ... }`,
+				"port 9443 is closed on 1 of 1 nodes").With("sg-cluster: no egress rule allows port 9443 to sg-node"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -55,14 +55,11 @@ func (c *checker) gatherDNS(ctx context.Context) (f dnsFacts, err error) {
 	if !f.hasSupport || !f.hasHostnames {
 		return f, nil
 	}
-	vpcs, err := c.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{f.vpc}})
+	v, err := c.vpc(ctx)
 	if err != nil {
-		return f, awsapi.NewError("ec2:DescribeVpcs", err)
+		return f, err
 	}
-	var id string
-	if len(vpcs.Vpcs) > 0 {
-		id = aws.ToString(vpcs.Vpcs[0].DhcpOptionsId)
-	}
+	id := v.dhcpOptions
 	if id == "" || id == "default" { // "default" means none
 		return f, nil
 	}

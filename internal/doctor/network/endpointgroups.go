@@ -110,7 +110,7 @@ func (f endpointAccessFacts) evaluate() endpointAccessVerdict {
 			continue
 		}
 		// Subnets without IPv4 do not matter: the endpoints have IPv4 addresses.
-		denied := filter(f.subnets, func(s subnet) bool { return s.cidr.IsValid() && !e.ingress.includeSubnet(s) })
+		denied := filter(f.subnets, func(s subnet) bool { return s.cidr.IsValid() && !e.ingress.includeSubnet(s, ipv4) })
 		switch {
 		case len(denied) == 0:
 		case len(e.ingress.unreadable) > 0:
@@ -137,10 +137,10 @@ func (v endpointAccessVerdict) report(region string) doctor.Finding {
 		for _, s := range b.subnets {
 			denied = append(denied, fmt.Sprintf("%s (%s)", s.id, s.cidr))
 			if len(b.groups) > 0 {
-				remedies = append(remedies, allowCommand("ingress", region, b.groups[0], httpsPort, "--cidr "+s.cidr.String()))
+				remedies = append(remedies, allowCommand(directionIn, region, b.groups[0], httpsPort, "--cidr "+s.cidr.String()))
 			}
 		}
-		reason := fmt.Sprintf("%s: no rule allows %s", strings.Join(b.groups, ", "), doctor.List(denied, 4))
+		reason := fmt.Sprintf("%s: no ingress rule allows %s", strings.Join(b.groups, ", "), doctor.List(denied, 4))
 		services[reason] = append(services[reason], b.service)
 	}
 	var details []string
@@ -148,6 +148,6 @@ func (v endpointAccessVerdict) report(region string) doctor.Finding {
 		details = append(details, reason+": "+strings.Join(names, ", "))
 	}
 	slices.Sort(names)
-	return doctor.Failf(strings.Join(append(distinct(remedies), terraformRule(httpsPort)), "\n"),
+	return doctor.Failf(strings.Join(append(distinct(remedies), terraformRule(directionIn, httpsPort)), "\n"),
 		"port %d is closed: %s", httpsPort, doctor.List(names, 5)).With(distinct(details)...)
 }

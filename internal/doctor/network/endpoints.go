@@ -3,7 +3,6 @@
 package network
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -56,6 +55,9 @@ func (c *checker) reportMissing(ctx context.Context, services, missing []Service
 	if len(missing) == 0 {
 		return doctor.OKf("all %d exist", len(services))
 	}
+	if err := c.foreignVPC(ctx, "endpoints"); err != nil {
+		return awsapi.Unknown(err)
+	}
 	return reportMissing(missing, c.endpointParameters(ctx))
 }
 
@@ -86,8 +88,8 @@ func (c *checker) endpointParameters(ctx context.Context) endpointParameters {
 	}
 	if subnets, err := c.subnets(ctx); err == nil {
 		p.subnets = onePerZone(subnets)
-		if tables, err := c.routeTables(ctx); err == nil {
-			p.routeTables = routeTablesOf(subnets, tables)
+		if routes, err := c.routing(ctx); err == nil {
+			p.routeTables = routes.tablesOf(subnets)
 		}
 	}
 	if endpoints, err := c.endpoints(ctx); err == nil { // new endpoints take the group of existing ones
@@ -128,13 +130,4 @@ func onePerZone(subnets []subnet) (ids []string) {
 		}
 	}
 	return ids
-}
-
-// routeTablesOf returns the IDs of the route tables of subnets, sorted, each once.
-// tables is as routeTables returns it.
-func routeTablesOf(subnets []subnet, tables map[string]string) (ids []string) {
-	for _, s := range subnets {
-		ids = append(ids, cmp.Or(tables[s.id], tables[""]))
-	}
-	return distinct(ids)
 }

@@ -4,7 +4,7 @@ package network
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
@@ -20,11 +22,16 @@ import (
 // checker gathers facts from AWS. Those that several checks need are read once.
 type checker struct {
 	Config
-	region string
-	ec2    *ec2.Client
-	eks    *eks.Client
+	region        string
+	ec2           *ec2.Client
+	eks           *eks.Client
+	sts           *sts.Client
+	organizations *organizations.Client
 
+	accountOnce        doctor.Once[string]
 	clusterOnce        doctor.Once[cluster]
+	vpcOnce            doctor.Once[vpc]
+	routingOnce        doctor.Once[routing]
 	nodesOnce          doctor.Once[[]node]
 	vpcSubnetsOnce     doctor.Once[[]subnet]
 	subnetsOnce        doctor.Once[[]subnet]
@@ -36,7 +43,7 @@ func (c *checker) cluster(ctx context.Context) (cluster, error) {
 	return c.clusterOnce.Get(ctx, func(ctx context.Context) (cluster, error) {
 		out, err := c.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &c.Cluster})
 		if err == nil && out.Cluster.ResourcesVpcConfig == nil {
-			err = fmt.Errorf("cluster %s has no VPC", c.Cluster)
+			err = errors.New("cluster " + c.Cluster + " has no VPC")
 		}
 		if err != nil {
 			return cluster{}, awsapi.NewError("eks:DescribeCluster", err)
@@ -90,39 +97,90 @@ func (c *checker) vpcSubnets(ctx context.Context) ([]subnet, error) {
 	})
 }
 
-// subnets returns the subnets that are checked: the configured ones, or else those
-// of the control plane and the nodes, or else all of the VPC.
+// clusterSubnets returns the subnets of the control plane.
+func (c *checker) clusterSubnets(ctx context.Context) ([]subnet, error) {
+	cluster, err := c.cluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	subnets, err := c.vpcSubnets(ctx)
+	return filter(subnets, func(s subnet) bool { return slices.Contains(cluster.subnets, s.id) }), err
+}
+
+// subnets returns the subnets that are checked: the configured ones, or else those of
+// the cluster, or else all of the VPC.
 func (c *checker) subnets(ctx context.Context) ([]subnet, error) {
-	return c.subnetsOnce.Get(ctx, func(ctx context.Context) ([]subnet, error) {
-		subnets, err := c.vpcSubnets(ctx)
-		if err != nil {
+	return c.subnetsOnce.Get(ctx, func(ctx context.Context) (subnets []subnet, err error) {
+		all, err := c.vpcSubnets(ctx)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		ids := c.Subnets
-		if len(ids) == 0 && c.Cluster != "" {
-			cluster, err := c.cluster(ctx)
-			if err != nil {
+		case len(c.Subnets) > 0:
+			subnets = filter(all, func(s subnet) bool { return slices.Contains(c.Subnets, s.id) })
+		case c.Cluster != "":
+			if subnets, err = c.usedSubnets(ctx, all); err != nil {
 				return nil, err
 			}
-			nodes, err := c.nodes(ctx)
-			if err != nil {
-				return nil, err
+		default:
+			subnets = all
+			routes, _ := c.routing(ctx) // if it cannot be read, checks that need it say so
+			if private := filter(all, func(s subnet) bool { return !routes.isPublic(s) }); len(private) > 0 {
+				subnets = private
 			}
-			ids = slices.Clone(cluster.subnets)
-			for _, n := range nodes {
-				for _, i := range n.interfaces {
-					ids = append(ids, i.subnet)
-				}
-			}
-		}
-		if len(ids) > 0 {
-			subnets = filter(subnets, func(s subnet) bool { return slices.Contains(ids, s.id) })
 		}
 		if len(subnets) == 0 {
-			return nil, awsapi.NewError("ec2:DescribeSubnets", fmt.Errorf("the VPC has none of the subnets %s", doctor.List(ids, 5)))
+			return nil, awsapi.NewError("ec2:DescribeSubnets", errors.New("the VPC has none of the subnets of the cluster"))
 		}
 		return subnets, nil
 	})
+}
+
+// usedSubnets returns those of all subnets that the cluster uses: those of the control
+// plane, of node groups and of nodes, and those for pods in the same zones. Public
+// subnets without a node, which are for load balancers, are not among them.
+func (c *checker) usedSubnets(ctx context.Context, all []subnet) (used []subnet, err error) {
+	cluster, err := c.cluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := c.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := awsapi.NodeGroups(ctx, c.eks, c.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	var withNodes, withPods []string
+	for _, n := range nodes {
+		withNodes = append(withNodes, n.subnet)
+		for _, i := range n.interfaces {
+			withPods = append(withPods, i.subnet)
+		}
+	}
+	for _, g := range groups {
+		withNodes = append(withNodes, g.Subnets...)
+	}
+	// If route tables cannot be read, checks that need them say so.
+	routes, _ := c.routing(ctx)
+	for _, s := range all {
+		isNodes := slices.Contains(withNodes, s.id)
+		if isNodes || slices.Contains(cluster.subnets, s.id) && !routes.isPublic(s) {
+			used = append(used, s)
+		}
+	}
+	if len(used) == 0 {
+		return c.clusterSubnets(ctx)
+	}
+	zones := zones(used)
+	for _, s := range all {
+		isUsed := slices.ContainsFunc(used, func(u subnet) bool { return u.id == s.id })
+		if !isUsed && (slices.Contains(withPods, s.id) || slices.Contains(zones, s.zone) && s.isForPods(c.Cluster)) {
+			s.isPodOnly = true
+			used = append(used, s)
+		}
+	}
+	return used, nil
 }
 
 // endpoints returns the endpoints of the VPC in any state but deleted.
@@ -134,6 +192,9 @@ func (c *checker) endpoints(ctx context.Context) ([]endpoint, error) {
 		}
 		pages := ec2.NewDescribeVpcEndpointsPaginator(c.ec2, &ec2.DescribeVpcEndpointsInput{Filters: filter})
 		described, err := awsapi.Collect(ctx, "ec2:DescribeVpcEndpoints", pages, func(p *ec2.DescribeVpcEndpointsOutput) []types.VpcEndpoint { return p.VpcEndpoints })
+		if len(described) == 0 && err == nil {
+			err = c.foreignVPC(ctx, "endpoints")
+		}
 		for _, d := range described {
 			if e := newEndpoint(d); !e.isIn(types.StateDeleted) && !e.isIn(types.StateDeleting) {
 				endpoints = append(endpoints, e)
@@ -200,24 +261,4 @@ func (c *checker) prefixList(ctx context.Context, id string) (entries []netip.Pr
 		}
 	}
 	return entries, err == nil
-}
-
-// routeTables returns the IDs of route tables by subnet. The main route table,
-// which applies to all other subnets, has the key "".
-func (c *checker) routeTables(ctx context.Context) (map[string]string, error) {
-	filter, err := c.vpcFilter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pages := ec2.NewDescribeRouteTablesPaginator(c.ec2, &ec2.DescribeRouteTablesInput{Filters: filter})
-	described, err := awsapi.Collect(ctx, "ec2:DescribeRouteTables", pages, func(p *ec2.DescribeRouteTablesOutput) []types.RouteTable { return p.RouteTables })
-	tables := map[string]string{}
-	for _, t := range described {
-		for _, a := range t.Associations {
-			if a.SubnetId != nil || aws.ToBool(a.Main) {
-				tables[aws.ToString(a.SubnetId)] = aws.ToString(t.RouteTableId)
-			}
-		}
-	}
-	return tables, err
 }

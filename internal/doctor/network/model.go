@@ -21,12 +21,25 @@ type cluster struct {
 	// group, which EKS creates, then the additional ones.
 	securityGroups   []string
 	hasPrivateAccess bool
+	// family is that of pods, and of the traffic between the control plane and them.
+	family family
 }
 
+// family is a family of IP addresses.
+type family int
+
+const (
+	ipv4 family = iota
+	ipv6
+)
+
 func newCluster(c *ekstypes.Cluster) cluster {
-	vpc := c.ResourcesVpcConfig
+	vpc, f := c.ResourcesVpcConfig, ipv4
+	if n := c.KubernetesNetworkConfig; n != nil && n.IpFamily == ekstypes.IpFamilyIpv6 {
+		f = ipv6
+	}
 	return cluster{
-		status: c.Status, vpc: aws.ToString(vpc.VpcId), subnets: vpc.SubnetIds, hasPrivateAccess: vpc.EndpointPrivateAccess,
+		status: c.Status, family: f, vpc: aws.ToString(vpc.VpcId), subnets: vpc.SubnetIds, hasPrivateAccess: vpc.EndpointPrivateAccess,
 		securityGroups: append([]string{aws.ToString(vpc.ClusterSecurityGroupId)}, vpc.SecurityGroupIds...),
 	}
 }
@@ -35,6 +48,7 @@ func newCluster(c *ekstypes.Cluster) cluster {
 type node struct {
 	id         string
 	interfaces []networkInterface
+	subnet     string // of the node itself
 }
 
 // networkInterface is one of a node. Pods may use other ones than the node
@@ -46,7 +60,7 @@ type networkInterface struct {
 }
 
 func newNode(i types.Instance) node {
-	n := node{id: aws.ToString(i.InstanceId)}
+	n := node{id: aws.ToString(i.InstanceId), subnet: aws.ToString(i.SubnetId)}
 	for _, ni := range i.NetworkInterfaces {
 		n.interfaces = append(n.interfaces, networkInterface{aws.ToString(ni.SubnetId), groupIDs(ni.Groups)})
 	}
@@ -63,20 +77,59 @@ func groupIDs(groups []types.GroupIdentifier) (ids []string) {
 	return ids
 }
 
-// subnet is a subnet of the VPC. Without an IPv4 block its cidr is not valid.
+// subnet is a subnet of the VPC. Without a block of a family, that one is not valid.
 type subnet struct {
-	id, zone string
-	cidr     netip.Prefix
+	id, zone    string
+	cidr, cidr6 netip.Prefix
 	// isRoutable is set if the subnet has the tag that CAST AI selects subnets by.
 	isRoutable bool
+	// isPodOnly is set if pods use the subnet, and nodes do not.
+	isPodOnly bool
+	tags      map[string]string
+}
+
+// block returns the block of a family.
+func (s subnet) block(f family) netip.Prefix {
+	if f == ipv6 {
+		return s.cidr6
+	}
+	return s.cidr
+}
+
+// sharedSpace is used for pods where private addresses are scarce.
+// https://docs.aws.amazon.com/eks/latest/best-practices/custom-networking.html
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
+// cniTag marks subnets in which the VPC CNI creates network interfaces of pods.
+// https://docs.aws.amazon.com/eks/latest/best-practices/subnets.html
+const cniTag = "kubernetes.io/role/cni"
+
+// isForPods reports whether a subnet is meant for the pods of a cluster: marked by the
+// tag of the VPC CNI or by its addresses, and not by the tag of another cluster.
+func (s subnet) isForPods(cluster string) bool {
+	const clusterTag = "kubernetes.io/cluster/"
+	_, isOurs := s.tags[clusterTag+cluster]
+	for tag := range s.tags {
+		if strings.HasPrefix(tag, clusterTag) && !isOurs {
+			return false
+		}
+	}
+	return s.tags[cniTag] == "1" || s.cidr.IsValid() && sharedSpace.Contains(s.cidr.Addr())
 }
 
 func newSubnet(s types.Subnet) subnet {
 	cidr, _ := netip.ParsePrefix(aws.ToString(s.CidrBlock)) // not valid after an error
-	return subnet{
-		id: aws.ToString(s.SubnetId), zone: aws.ToString(s.AvailabilityZone), cidr: cidr,
-		isRoutable: slices.ContainsFunc(s.Tags, func(t types.Tag) bool { return aws.ToString(t.Key) == routableTag && aws.ToString(t.Value) == "true" }),
+	n := subnet{id: aws.ToString(s.SubnetId), zone: aws.ToString(s.AvailabilityZone), cidr: cidr, tags: map[string]string{}}
+	for _, t := range s.Tags {
+		n.tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
+	n.isRoutable = n.tags[routableTag] == "true"
+	for _, a := range s.Ipv6CidrBlockAssociationSet {
+		if a.Ipv6CidrBlockState == nil || a.Ipv6CidrBlockState.State == types.SubnetCidrBlockStateCodeAssociated {
+			n.cidr6, _ = netip.ParsePrefix(aws.ToString(a.Ipv6CidrBlock))
+		}
+	}
+	return n
 }
 
 func (s subnet) String() string {

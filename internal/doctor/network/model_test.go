@@ -36,13 +36,13 @@ func TestNewNode(t *testing.T) {
 	}{
 		"an instance without network interfaces": {
 			types.Instance{InstanceId: aws.String("i-1"), SubnetId: aws.String("subnet-1"), SecurityGroups: group},
-			node{"i-1", []networkInterface{{"subnet-1", []string{"sg-1"}}}},
+			node{"i-1", []networkInterface{{"subnet-1", []string{"sg-1"}}}, "subnet-1"},
 		},
 		"one for pods in another subnet": {
 			types.Instance{InstanceId: aws.String("i-1"), SubnetId: aws.String("subnet-1"), SecurityGroups: group, NetworkInterfaces: []types.InstanceNetworkInterface{
 				{SubnetId: aws.String("subnet-1"), Groups: group}, {SubnetId: aws.String("subnet-2")},
 			}},
-			node{"i-1", []networkInterface{{"subnet-1", []string{"sg-1"}}, {"subnet-2", nil}}},
+			node{"i-1", []networkInterface{{"subnet-1", []string{"sg-1"}}, {"subnet-2", nil}}, "subnet-1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

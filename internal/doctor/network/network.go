@@ -9,9 +9,13 @@
 package network
 
 import (
+	"context"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
@@ -37,6 +41,13 @@ type Config struct {
 	// CASTAI are the PrivateLink services of CAST AI; empty if they are not known in
 	// the region.
 	CASTAI []Service
+	// Registry is the registry in ECR, with the prefix of the repositories; "" if it is
+	// not in ECR. RegistryRegion is its region.
+	Registry, RegistryRegion string
+	// NodeRoles returns the ARNs of the roles of nodes, and Caller that of the user or
+	// role that asks. Both are optional.
+	NodeRoles func(context.Context) ([]string, error)
+	Caller    func(context.Context) (string, error)
 	// Port of the webhook's pods, which the control plane connects to. Default: 9443.
 	Port int32
 }
@@ -49,7 +60,7 @@ func Checks(config Config) []doctor.Check {
 	if config.Partition == "" {
 		config.Partition = "aws"
 	}
-	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS)}
+	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS), sts: sts.NewFromConfig(config.AWS), organizations: organizations.NewFromConfig(config.AWS)}
 	access := []string{Group + "/aws-access"}
 	vpc := append(access, Group+"/cluster-vpc")
 	return []doctor.Check{
@@ -59,6 +70,12 @@ func Checks(config Config) []doctor.Check {
 		{Group: Group, Name: "cluster-vpc", Needs: access, Run: c.checkClusterVPC,
 			What: "the EKS cluster exists and is active, and its VPC and subnets are known",
 			Why:  "all other network checks inspect this VPC"},
+		{Group: Group, Name: "registry-region", Needs: vpc, Run: c.checkRegion,
+			What: "the registry is in the region of the cluster",
+			Why:  "ECR redirects layer downloads to S3 in its own region, which the S3 endpoint of the VPC does not lead to"},
+		{Group: Group, Name: "isolation", Needs: vpc, Run: c.checkIsolation,
+			What: "the subnets have no route to the internet",
+			Why:  "with one, nodes can pull public images and send data elsewhere"},
 		{Group: Group, Name: "cluster-endpoint", Needs: vpc, Run: c.checkClusterEndpoint,
 			What: "the cluster's API server has a private endpoint in the VPC",
 			Why:  "nodes without a route to the internet cannot join through the public endpoint"},
@@ -89,6 +106,9 @@ func Checks(config Config) []doctor.Check {
 		{Group: Group, Name: "s3-policy", Needs: vpc, Run: c.checkS3Policy,
 			What: "the policy of the S3 endpoint allows layers to be read from ECR's bucket",
 			Why:  "otherwise pulls fail with 403 Forbidden after the manifest"},
+		{Group: Group, Name: "endpoint-policies", Needs: vpc, Run: c.checkEndpointPolicies,
+			What: "the policies of the interface endpoints allow what nodes and pods request",
+			Why:  "otherwise nodes do not join, and pulls and logins fail with 403 Forbidden or AccessDenied"},
 		{Group: Group, Name: "control-plane-port", Needs: vpc, Run: c.checkControlPlanePort,
 			What: "the control plane can reach the webhook's port on every node",
 			Why:  "the API server connects to the pod's address; if it cannot, pods with public images are rejected"},

@@ -22,7 +22,8 @@ type policyStatement struct {
 	NotPrincipal          json.RawMessage
 	Action, NotAction     oneOrMore[string]
 	Resource, NotResource oneOrMore[string]
-	Condition             map[string]json.RawMessage
+	// Condition has values by key by operator.
+	Condition map[string]map[string]oneOrMore[any]
 }
 
 // oneOrMore is a JSON list, or its only element.
@@ -59,18 +60,31 @@ type decision int
 const (
 	notAllowed  decision = iota // no statement allows it
 	denied                      // a statement denies it
-	allowed                     // for every principal
-	conditional                 // it depends on the principal or on conditions
+	partial                     // it is allowed for some of the resources
+	conditional                 // it depends on facts that are not known
+	allowed
 )
 
-// evaluate decides whether every principal may do action on all resources whose
-// name begins with prefix, and gives the reason.
-func (p policy) evaluate(action, prefix string) (d decision, reason string) {
+// request is what a client asks for through an endpoint.
+type request struct {
+	action string
+	// resources are all those whose name begins with this text. It is empty for an action
+	// that applies to no resource, which only the resource * matches.
+	resources string
+	principal principal
+	// keys are the condition keys of the request, in lower case: nil for one that the
+	// request does not have. All others are not known.
+	keys map[string]*string
+}
+
+// evaluate decides about a request, and gives the reason.
+func (p policy) evaluate(r request) (d decision, reason string) {
 	reason = "no statement allows it"
-	limited := "" // the reason why it is denied to some
+	unknownDeny := "" // the reason why it may be denied
 	for _, s := range p.Statement {
-		all, some := s.matchResources(prefix)
-		if !s.matchesAction(action) || !some {
+		all, some := s.matchResources(r.resources)
+		applies := min(truthOf(s.matchesAction(r.action) && some), s.matchesPrincipal(r.principal), evaluateConditions(s.Condition, r.keys))
+		if applies == no {
 			continue
 		}
 		name := "a statement"
@@ -78,38 +92,35 @@ func (p policy) evaluate(action, prefix string) (d decision, reason string) {
 			name = "statement " + s.Sid
 		}
 		switch {
-		case s.Effect == "Deny" && (len(s.Condition) > 0 || !s.matchesEveryPrincipal()):
-			limited = name + " denies it to some"
-		case s.Effect == "Deny":
+		case s.Effect == "Deny" && applies == yes:
 			return denied, name + " denies it"
+		case s.Effect == "Deny":
+			unknownDeny = name + " denies it " + s.dependsOn(r)
 		case d == allowed:
-		case len(s.Condition) > 0:
-			d, reason = conditional, name+" allows it under conditions"
-		case !s.matchesEveryPrincipal():
-			d, reason = conditional, name+" allows it to some; ECR signs the URLs of layers, so the principal should be *"
-		case all:
+		case !all:
+			if d < partial {
+				d, reason = partial, name+" allows it for some resources only"
+			}
+		case applies == yes:
 			d, reason = allowed, name+" allows it"
-		case d != conditional:
-			reason = name + " allows it for some resources only"
+		default:
+			d, reason = conditional, name+" allows it "+s.dependsOn(r)
 		}
 	}
-	if d == allowed && limited != "" {
-		return conditional, limited
+	if d >= partial && unknownDeny != "" {
+		return conditional, unknownDeny
 	}
 	return d, reason
 }
 
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
-func (s policyStatement) matchesEveryPrincipal() bool {
-	if s.NotPrincipal != nil {
-		return false
+// dependsOn names the facts that decide whether a statement applies.
+func (s policyStatement) dependsOn(r request) string {
+	var facts []string
+	if s.matchesPrincipal(r.principal) == maybe {
+		facts = append(facts, "its principals")
 	}
-	var principal string
-	if json.Unmarshal(s.Principal, &principal) == nil {
-		return principal == "*"
-	}
-	var byType map[string]oneOrMore[string]
-	return json.Unmarshal(s.Principal, &byType) == nil && slices.Contains(byType["AWS"], "*")
+	facts = append(facts, unknownKeys(s.Condition, r.keys)...)
+	return "depending on " + strings.Join(facts, ", ")
 }
 
 // matchesAction ignores case, as IAM does.
@@ -122,7 +133,7 @@ func (s policyStatement) matchesAction(action string) bool {
 }
 
 // matchResources reports whether a statement applies to all resources whose name
-// begins with prefix, and whether it applies to some.
+// begins with prefix, and whether it applies to some. prefix is as in request.
 func (s policyStatement) matchResources(prefix string) (all, some bool) {
 	patterns := s.Resource
 	if s.NotResource != nil {
@@ -130,6 +141,10 @@ func (s policyStatement) matchResources(prefix string) (all, some bool) {
 	}
 	for _, p := range patterns {
 		a, b := matchPrefix(p, prefix)
+		if prefix == "" {
+			a = matchWildcards(p, "*")
+			b = a
+		}
 		all, some = all || a, some || b
 	}
 	if s.NotResource != nil {
@@ -138,9 +153,21 @@ func (s policyStatement) matchResources(prefix string) (all, some bool) {
 	return all, some
 }
 
+// arnParts is the number of parts of an ARN; the last one may have colons.
+const arnParts = 6
+
 // matchPrefix reports whether a pattern matches all texts that begin with prefix,
-// and whether it matches some.
+// and whether it matches some. Wildcards do not reach beyond a part of an ARN.
 func matchPrefix(pattern, prefix string) (all, some bool) {
+	patterns, prefixes := strings.SplitN(pattern, ":", arnParts), strings.SplitN(prefix, ":", arnParts)
+	if len(patterns) == arnParts && len(prefixes) == arnParts {
+		for i := range arnParts - 1 {
+			if !matchWildcards(patterns[i], prefixes[i]) {
+				return false, false
+			}
+		}
+		pattern, prefix = patterns[arnParts-1], prefixes[arnParts-1]
+	}
 	for i := range positions(pattern, prefix) {
 		some = true // a text exists for any rest of the pattern
 		all = all || i < len(pattern) && strings.Trim(pattern[i:], "*") == ""

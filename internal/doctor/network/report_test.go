@@ -3,8 +3,12 @@
 package network
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
@@ -15,6 +19,15 @@ func expect(t *testing.T, got doctor.Finding, status doctor.Status, found, remed
 	if got.Status != status || got.Found != found || !strings.Contains(got.Remedy, remedy) || (remedy == "") != (got.Remedy == "") {
 		t.Errorf("%s: %s\n%q\n%s", got.Status, got.Found, got.Details, got.Remedy)
 	}
+}
+
+// tables returns the routing of pairs of a subnet and a route table.
+func tables(pairs ...string) routing {
+	r := routing{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		r[pairs[i]] = routeTable{id: pairs[i+1]}
+	}
+	return r
 }
 
 func TestMissingServices(t *testing.T) {
@@ -55,7 +68,7 @@ func TestEndpointPlacement(t *testing.T) {
 	if d := diff([]string{"subnet-1", "subnet-2"}, onePerZone(subnets)); d != "" {
 		t.Error(d)
 	}
-	if d := diff([]string{"rtb-1", "rtb-main"}, routeTablesOf(subnets, map[string]string{"": "rtb-main", "subnet-2": "rtb-1"})); d != "" {
+	if d := diff([]string{"rtb-1", "rtb-main"}, tables("", "rtb-main", "subnet-2", "rtb-1").tablesOf(subnets)); d != "" {
 		t.Error(d)
 	}
 }
@@ -159,14 +172,14 @@ func TestReportDNS(t *testing.T) {
 func TestReportS3Route(t *testing.T) {
 	subnets, gateways := testSubnets(), []endpoint{{id: "vpce-1", routeTables: []string{"rtb-1", "rtb-main"}}, {id: "vpce-2", routeTables: []string{"rtb-2"}}}
 	for name, c := range map[string]struct {
-		tables        map[string]string
+		tables        routing
 		status        doctor.Status
 		found, remedy string
 	}{
-		"own route tables":          {map[string]string{"subnet-1": "rtb-1", "subnet-2": "rtb-2"}, doctor.OK, "all 2 subnets have the route", ""},
-		"the main route table":      {map[string]string{"": "rtb-main"}, doctor.OK, "all 2 subnets have the route", ""},
-		"a table without the route": {map[string]string{"": "rtb-main", "subnet-2": "rtb-3"}, doctor.Failed, "1 of 2 subnets have no route to S3", "--vpc-endpoint-id vpce-1 --add-route-table-ids rtb-3\n"},
-		"the same table twice":      {map[string]string{"": "rtb-3"}, doctor.Failed, "2 of 2 subnets have no route to S3", "--add-route-table-ids rtb-3\n"},
+		"own route tables":          {tables("subnet-1", "rtb-1", "subnet-2", "rtb-2"), doctor.OK, "all 2 subnets have the route", ""},
+		"the main route table":      {tables("", "rtb-main"), doctor.OK, "all 2 subnets have the route", ""},
+		"a table without the route": {tables("", "rtb-main", "subnet-2", "rtb-3"), doctor.Failed, "1 of 2 subnets have no route to S3", "--vpc-endpoint-id vpce-1 --add-route-table-ids rtb-3\n"},
+		"the same table twice":      {tables("", "rtb-3"), doctor.Failed, "2 of 2 subnets have no route to S3", "--add-route-table-ids rtb-3\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			expect(t, reportS3Route("us-east-1", gateways, subnets, c.tables), c.status, c.found, c.remedy)
@@ -183,12 +196,14 @@ func TestReportS3Policy(t *testing.T) {
 	}{
 		"none":  {[]string{""}, doctor.OK, "s3:GetObject on " + objects + "* is allowed", ""},
 		"allow": {[]string{allow}, doctor.OK, "s3:GetObject on " + objects + "* is allowed", ""},
+		"Deny only, as in an example of another project": {[]string{`{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}}}`}, doctor.Failed,
+			"vpce-0 does not allow s3:GetObject on " + objects + "*: no statement allows it", "aws ec2 modify-vpc-endpoint --region us-east-1 --vpc-endpoint-id vpce-0 --policy-document '{"},
 		"not allowed by the second endpoint": {[]string{allow, `{"Statement": []}`}, doctor.Failed,
-			"vpce-1 does not allow s3:GetObject on " + objects + "*: no statement allows it", `add to the policy of vpce-1`},
+			"vpce-1 does not allow s3:GetObject on " + objects + "*: no statement allows it", "--vpc-endpoint-id vpce-1 "},
 		"denied": {[]string{`{"Statement": {"Sid": "a", "Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}}`}, doctor.Failed,
-			"vpce-0 denies s3:GetObject on " + objects + "*: statement a denies it", "remove the denying statement"},
-		"conditional": {[]string{`{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"Bool": {}}}}`}, doctor.Warning,
-			"vpce-0 may deny s3:GetObject on " + objects + "*: a statement allows it under conditions", `"Resource": "` + objects + `*"`},
+			"vpce-0 denies s3:GetObject on " + objects + "*: statement a denies it", "remove this from the denying statement"},
+		"conditional": {[]string{`{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:PrincipalIsAWSService": "false"}}}}`}, doctor.Warning,
+			"vpce-0 may deny s3:GetObject on " + objects + "*: a statement allows it depending on aws:PrincipalIsAWSService [false]", `"Resource":["` + objects + `*"]`},
 		"not a policy": {[]string{"{"}, doctor.Unknown, "the policy of vpce-0: not an IAM policy: unexpected end of JSON input", "aws ec2 describe-vpc-endpoints"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +211,70 @@ func TestReportS3Policy(t *testing.T) {
 			for i, p := range c.policies {
 				endpoints = append(endpoints, endpoint{id: "vpce-" + string(rune('0'+i)), policy: p})
 			}
-			expect(t, reportS3Policy("us-east-1", "aws", endpoints), c.status, c.found, c.remedy)
+			expect(t, reportS3Policy("us-east-1", "aws", "vpc-1", endpoints), c.status, c.found, c.remedy)
 		})
+	}
+}
+
+func TestReportIsolation(t *testing.T) {
+	route := func(destination, target string) types.RouteTable {
+		r := types.Route{State: types.RouteStateActive}
+		if strings.Contains(destination, ":") {
+			r.DestinationIpv6CidrBlock = &destination
+		} else {
+			r.DestinationCidrBlock = &destination
+		}
+		switch strings.Split(target, "-")[0] {
+		case "nat":
+			r.NatGatewayId = &target
+		case "eigw":
+			r.EgressOnlyInternetGatewayId = &target
+		case "tgw":
+			r.TransitGatewayId = &target
+		default:
+			r.GatewayId = &target
+		}
+		return types.RouteTable{RouteTableId: aws.String("rtb-1"), Routes: []types.Route{r}}
+	}
+	gone := route("0.0.0.0/0", "nat-1")
+	gone.Routes[0].State = types.RouteStateBlackhole
+	for name, c := range map[string]struct {
+		table  types.RouteTable
+		status doctor.Status
+		remedy string
+	}{
+		"an internet gateway":             {route("0.0.0.0/0", "igw-1"), doctor.Warning, "aws ec2 delete-route --region us-east-1 --route-table-id rtb-1 --destination-cidr-block 0.0.0.0/0"},
+		"a NAT gateway":                   {route("0.0.0.0/0", "nat-1"), doctor.Warning, "--skip network/isolation"},
+		"half of all addresses":           {route("128.0.0.0/1", "nat-1"), doctor.Warning, "128.0.0.0/1"},
+		"IPv6":                            {route("::/0", "eigw-1"), doctor.Warning, "--destination-ipv6-cidr-block ::/0"},
+		"the network of the organization": {route("0.0.0.0/0", "tgw-1"), doctor.OK, ""},
+		"a private NAT gateway":           {route("10.9.0.0/16", "nat-1"), doctor.OK, ""},
+		"a gateway that was deleted":      {gone, doctor.OK, ""},
+		"the S3 gateway":                  {route("0.0.0.0/0", "vpce-1"), doctor.OK, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := reportIsolation("us-east-1", testSubnets(), routing{"": newRouteTable(c.table)})
+			if f.Status != c.status || !strings.Contains(f.Remedy, c.remedy) || (c.remedy == "") != (f.Remedy == "") {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+func TestSubnetIsForPods(t *testing.T) {
+	for name, c := range map[string]struct {
+		cidr string
+		tags map[string]string
+		want bool
+	}{
+		"private addresses":                    {"10.0.1.0/24", nil, false},
+		"shared addresses":                     {"100.64.0.0/19", nil, true},
+		"shared addresses of another cluster":  {"100.64.0.0/19", map[string]string{"kubernetes.io/cluster/other": "shared"}, false},
+		"shared addresses of both clusters":    {"100.64.0.0/19", map[string]string{"kubernetes.io/cluster/other": "shared", "kubernetes.io/cluster/prod": "shared"}, true},
+		"private addresses with the CNI's tag": {"10.0.1.0/24", map[string]string{cniTag: "1"}, true},
+	} {
+		if got := (subnet{cidr: netip.MustParsePrefix(c.cidr), tags: c.tags}).isForPods("prod"); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
@@ -41,19 +43,19 @@ func (c *checker) checkS3Route(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
-	tables, err := c.routeTables(ctx)
+	routes, err := c.routing(ctx)
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
-	return reportS3Route(c.region, endpoints, subnets, tables)
+	return reportS3Route(c.region, endpoints, subnets, routes)
 }
 
 // reportS3Route reports the subnets whose route table has a route to none of the
-// gateways. tables is as routeTables returns it.
-func reportS3Route(region string, gateways []endpoint, subnets []subnet, tables map[string]string) doctor.Finding {
+// gateways.
+func reportS3Route(region string, gateways []endpoint, subnets []subnet, routes routing) doctor.Finding {
 	var found, missing []string
 	for _, s := range subnets {
-		table := routeTablesOf([]subnet{s}, tables)[0]
+		table := routes.of(s).id
 		if !slices.ContainsFunc(gateways, func(e endpoint) bool { return slices.Contains(e.routeTables, table) }) {
 			found, missing = append(found, fmt.Sprintf("%s with route table %s", s.id, table)), append(missing, table)
 		}
@@ -74,34 +76,52 @@ func (c *checker) checkS3Policy(ctx context.Context) doctor.Finding {
 	case len(endpoints) == 0:
 		return skippedWithoutS3()
 	}
-	return reportS3Policy(c.region, c.Partition, endpoints)
+	id, err := c.vpcID(ctx)
+	if err != nil {
+		return awsapi.Unknown(err)
+	}
+	return reportS3Policy(c.region, c.Partition, id, endpoints)
+}
+
+// awsOwn is the value of keys that belong to an account of AWS, and so equal none of
+// the customer's.
+const awsOwn = "AWS"
+
+// layerRequest is the request for a layer: ECR redirects clients to URLs that it signs
+// itself, for a bucket of its own.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-setting-up-s3-gateway
+func layerRequest(region, partition, vpc, endpoint string) request {
+	keys := networkKeys(region, vpc, endpoint)
+	for _, key := range []string{"aws:principalaccount", "aws:principalorgid", "aws:principalarn", "aws:resourceaccount", "aws:resourceorgid"} {
+		keys[key] = aws.String(awsOwn)
+	}
+	return request{action: "s3:GetObject", resources: fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/", partition, region), keys: keys}
 }
 
 // reportS3Policy reports the first endpoint whose policy does not allow reads of
 // the bucket in which ECR keeps layers.
-// https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-setting-up-s3-gateway
-func reportS3Policy(region, partition string, endpoints []endpoint) doctor.Finding {
-	objects := fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/", partition, region)
+func reportS3Policy(region, partition, vpc string, endpoints []endpoint) doctor.Finding {
+	var objects string
 	for _, e := range endpoints {
+		r := layerRequest(region, partition, vpc, e.id)
+		objects = r.resources + "*"
 		if e.policy == "" { // allows all
 			continue
 		}
 		policy, err := parsePolicy([]byte(e.policy))
 		if err != nil {
-			return doctor.Unknownf(fmt.Sprintf("aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s --query 'VpcEndpoints[].PolicyDocument'", region, e.id),
-				"the policy of %s: %v", e.id, err)
+			return unreadablePolicy(region, e, err)
 		}
-		remedy := fmt.Sprintf("add to the policy of %s (aws ec2 modify-vpc-endpoint --policy-document, Terraform: policy of the aws_vpc_endpoint):\n"+
-			`{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "%s*"}`, e.id, objects)
-		switch decision, reason := policy.evaluate("s3:GetObject", objects); decision {
+		remedy := allowInPolicy(region, e, policyAddition{Principal: "*", Action: []string{r.action}, Resource: []string{objects}})
+		switch decision, reason := policy.evaluate(r); decision {
 		case allowed:
 		case conditional:
-			return doctor.Warnf(remedy, "%s may deny s3:GetObject on %s*: %s", e.id, objects, reason)
+			return doctor.Warnf(remedy, "%s may deny %s on %s: %s", e.id, r.action, objects, reason)
 		case denied:
-			return doctor.Failf("remove the denying statement from the policy; "+remedy, "%s denies s3:GetObject on %s*: %s", e.id, objects, reason)
+			return doctor.Failf(exemptFromDeny(region, e, r), "%s denies %s on %s: %s", e.id, r.action, objects, reason)
 		default:
-			return doctor.Failf(remedy, "%s does not allow s3:GetObject on %s*: %s", e.id, objects, reason)
+			return doctor.Failf(remedy, "%s does not allow %s on %s: %s", e.id, r.action, objects, reason)
 		}
 	}
-	return doctor.OKf("s3:GetObject on %s* is allowed", objects)
+	return doctor.OKf("s3:GetObject on %s is allowed", objects)
 }

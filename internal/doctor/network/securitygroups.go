@@ -29,19 +29,28 @@ func (p *peers) add(other peers) {
 	p.unreadable = append(p.unreadable, other.unreadable...)
 }
 
+// addRange adds a range of addresses of a rule.
+func (p *peers) addRange(cidr *string) {
+	if prefix, err := netip.ParsePrefix(aws.ToString(cidr)); err == nil {
+		p.prefixes = append(p.prefixes, prefix.Masked())
+	}
+}
+
 // includeGroup reports whether one of the security groups is allowed as such.
 func (p peers) includeGroup(groups []string) bool {
 	return slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(p.groups, g) })
 }
 
-// includeSubnet reports whether all IPv4 addresses of a subnet are allowed.
-func (p peers) includeSubnet(s subnet) bool { return s.cidr.IsValid() && covers(p.prefixes, s.cidr) }
+// includeSubnet reports whether all addresses of a family in a subnet are allowed.
+func (p peers) includeSubnet(s subnet, f family) bool {
+	return s.block(f).IsValid() && covers(p.prefixes, s.block(f))
+}
 
 // include reports whether one of the security groups, or every one of the subnets,
 // is allowed.
-func (p peers) include(groups []string, subnets []subnet) bool {
+func (p peers) include(groups []string, subnets []subnet, f family) bool {
 	return p.includeGroup(groups) ||
-		len(subnets) > 0 && !slices.ContainsFunc(subnets, func(s subnet) bool { return !p.includeSubnet(s) })
+		len(subnets) > 0 && !slices.ContainsFunc(subnets, func(s subnet) bool { return !p.includeSubnet(s, f) })
 }
 
 // includeAll reports whether each network interface, given by its security
@@ -50,8 +59,7 @@ func (p peers) includeAll(interfaces [][]string) bool {
 	return len(interfaces) > 0 && !slices.ContainsFunc(interfaces, func(groups []string) bool { return !p.includeGroup(groups) })
 }
 
-// peersOf returns the peers that rules allow at a TCP port. Only IPv4 is
-// supported. prefixList reads a prefix list, and returns false if it cannot.
+// peersOf returns the peers that rules allow at a TCP port. prefixList reads a prefix list, and returns false if it cannot.
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
 func peersOf(rules []types.IpPermission, port int32, prefixList func(id string) ([]netip.Prefix, bool)) (p peers) {
 	for _, r := range rules {
@@ -59,9 +67,10 @@ func peersOf(rules []types.IpPermission, port int32, prefixList func(id string) 
 			continue
 		}
 		for _, ip := range r.IpRanges {
-			if prefix, err := netip.ParsePrefix(aws.ToString(ip.CidrIp)); err == nil {
-				p.prefixes = append(p.prefixes, prefix.Masked())
-			}
+			p.addRange(ip.CidrIp)
+		}
+		for _, ip := range r.Ipv6Ranges {
+			p.addRange(ip.CidrIpv6)
 		}
 		for _, g := range r.UserIdGroupPairs {
 			p.groups = append(p.groups, aws.ToString(g.GroupId))
@@ -126,12 +135,18 @@ func unreadableRules(ids []string) doctor.Finding {
 		"these could not be read, and may allow the connection: %s", doctor.List(ids, 4))
 }
 
+// The directions of rules.
+const (
+	directionIn  = "ingress"
+	directionOut = "egress"
+)
+
 // allowCommand returns the command that allows TCP connections. direction is
 // ingress or egress, and peer the option that names the other end.
 func allowCommand(direction, region, group string, port int32, peer string) string {
 	return fmt.Sprintf("aws ec2 authorize-security-group-%s --region %s --group-id %s --protocol tcp --port %d %s", direction, region, group, port, peer)
 }
 
-func terraformRule(port int32) string {
-	return fmt.Sprintf("Terraform: resource \"aws_vpc_security_group_ingress_rule\" { ip_protocol = \"tcp\", from_port = %d, to_port = %d, ... }", port, port)
+func terraformRule(direction string, port int32) string {
+	return fmt.Sprintf("Terraform: resource \"aws_vpc_security_group_%s_rule\" { ip_protocol = \"tcp\", from_port = %d, to_port = %d, ... }", direction, port, port)
 }

@@ -119,7 +119,7 @@ func TestPeersInclude(t *testing.T) {
 		"a group, and no subnet": {peers{groups: []string{"sg-1"}}, []string{"sg-1"}, subnets, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.peers.include(c.groups, c.subnets); got != c.want {
+			if got := c.peers.include(c.groups, c.subnets, ipv4); got != c.want {
 				t.Errorf("%v", got)
 			}
 		})

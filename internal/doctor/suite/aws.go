@@ -47,9 +47,15 @@ func (s *Suite) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check,
 	}
 	_, prefix, _ := strings.Cut(s.Rules.Registry(), "/")
 	ids := identity.Config{AWS: config, Account: s.registry.Account, Region: s.registry.Region, Partition: s.registry.Partition, Prefix: prefix, Cluster: name}
-	checks = append(network.Checks(network.Config{
+	n := network.Config{
 		AWS: config, Partition: s.registry.Partition, Cluster: name, VPC: s.AWS.VPC, Subnets: s.AWS.Subnets, Services: services, CASTAI: castai,
-	}), identity.Checks(ids)...)
+		NodeRoles: func(ctx context.Context) ([]string, error) { return identity.NodeRoles(ctx, ids) },
+		Caller:    func(ctx context.Context) (string, error) { return identity.Caller(ctx, ids) },
+	}
+	if s.registry.Region != "" {
+		n.Registry, n.RegistryRegion = s.Rules.Registry(), s.registry.Region
+	}
+	checks = append(network.Checks(n), identity.Checks(ids)...)
 	nodeRole = []doctor.Check{identity.NodeRole(ids, network.Group+"/cluster-vpc", identity.Group+"/caller")}
 	var unknown doctor.Finding
 	switch {

@@ -76,6 +76,7 @@ type statement struct {
 	Principal any      `json:",omitempty"`
 	Action    []string `json:",omitempty"`
 	Resource  []string `json:",omitempty"`
+	Condition any      `json:",omitempty"`
 }
 
 func policyDocument(all ...statement) string {

@@ -55,6 +55,7 @@ type Customer struct {
 	Nodes        []string
 	NodeRole     string // name of the role
 	User         string // the one that mirrors
+	Organization string // ID, after createOrganization
 	key, secret  string
 	session      string
 	serviceNames map[string]string // full service names by short name

@@ -25,8 +25,12 @@ import (
 	"time"
 )
 
-// version of moto. Each version is installed in its own folder.
-const version = "5.2.5"
+// version of moto, and cliVersion of the AWS CLI that works with the same botocore.
+// Each pair is installed in its own folder.
+const (
+	version    = "5.2.5"
+	cliVersion = "1.46.3"
+)
 
 // module is this one; .cache is in its folder.
 const module = "github.com/castai/privatelink-webhook"
@@ -112,7 +116,7 @@ func post(ctx context.Context, url, body string) error {
 	return errors.Join(err, resp.Body.Close())
 }
 
-// Install creates a virtual environment with moto below .cache, unless there is
+// Install creates a virtual environment with moto and the AWS CLI below .cache, unless there is
 // one, and returns its Python interpreter. Call it before Start where Start has no
 // network. The environment is renamed into place, so that concurrent tests do not
 // see a partial one.
@@ -122,7 +126,7 @@ func Install(ctx context.Context) (python string, err error) {
 		return "", fmt.Errorf("locating module %s: %w", module, err)
 	}
 	all := filepath.Join(strings.TrimSpace(string(root)), ".cache", "moto")
-	dir := filepath.Join(all, version)
+	dir := filepath.Join(all, version+"-"+cliVersion)
 	program := filepath.Join("bin", "python3")
 	if runtime.GOOS == "windows" {
 		program = filepath.Join("Scripts", "python.exe")
@@ -143,8 +147,8 @@ func Install(ctx context.Context) (python string, err error) {
 	if err := run(ctx, "python3", "-m", "venv", fresh); err != nil {
 		return "", fmt.Errorf("%w; install Python 3 with its venv module (Debian: apt-get install python3-venv)", err)
 	}
-	if err := run(ctx, filepath.Join(fresh, program), "-m", "pip", "install", "--quiet", "moto[server]=="+version); err != nil {
-		return "", fmt.Errorf("%w; pip needs a package index with moto %s (see pip config)", err, version)
+	if err := run(ctx, filepath.Join(fresh, program), "-m", "pip", "install", "--quiet", "moto[server]=="+version, "awscli=="+cliVersion); err != nil {
+		return "", fmt.Errorf("%w; pip needs a package index with moto %s and awscli %s (see pip config)", err, version, cliVersion)
 	}
 	if err := os.WriteFile(done(fresh), nil, 0o644); err != nil {
 		return "", err

@@ -5,10 +5,14 @@ package emulator
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 )
 
 // createVPC creates the VPC, and in each of three zones a private subnet with its
@@ -85,6 +89,22 @@ func (c *Customer) modifyEndpoint(ctx context.Context, name string, in ec2.Modif
 	return err
 }
 
+// setPolicy replaces the policy of an endpoint.
+func (c *Customer) setPolicy(ctx context.Context, name string, statements ...statement) error {
+	text := policyDocument(statements...)
+	return c.modifyEndpoint(ctx, name, ec2.ModifyVpcEndpointInput{PolicyDocument: &text})
+}
+
+// createOrganization makes the account that of an organization, and returns its ID.
+func (c *Customer) createOrganization(ctx context.Context) error {
+	out, err := organizations.NewFromConfig(c.sdkConfig("test", "test", "")).CreateOrganization(ctx, &organizations.CreateOrganizationInput{})
+	if err != nil {
+		return err
+	}
+	c.Organization = *out.Organization.Id
+	return nil
+}
+
 // createSecurityGroup creates a security group without ingress rules.
 func (c *Customer) createSecurityGroup(ctx context.Context, name string) (string, error) {
 	out, err := c.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &c.VPC, GroupName: &name, Description: &name})
@@ -115,6 +135,52 @@ func (c *Customer) allow(ctx context.Context, group string, p types.IpPermission
 // revoke removes an ingress rule from a security group.
 func (c *Customer) revoke(ctx context.Context, group string, p types.IpPermission) error {
 	_, err := c.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &group, IpPermissions: []types.IpPermission{p}})
+	return err
+}
+
+// revokeAllEgress removes all egress rules from a security group.
+func (c *Customer) revokeAllEgress(ctx context.Context, group string) error {
+	out, err := c.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
+	if err != nil {
+		return err
+	}
+	_, err = c.ec2.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: &group, IpPermissions: out.SecurityGroups[0].IpPermissionsEgress})
+	return err
+}
+
+// addPublicSubnets adds a subnet with a route to the internet, without a tag, to the
+// cluster.
+func (c *Customer) addPublicSubnets(ctx context.Context) error {
+	subnet, err := c.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: &c.VPC, AvailabilityZone: aws.String(c.Region + "d"), CidrBlock: aws.String("10.0.101.0/24")})
+	if err != nil {
+		return err
+	}
+	table, err := c.ec2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &c.VPC})
+	if err != nil {
+		return err
+	}
+	id := subnet.Subnet.SubnetId
+	if _, err := c.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: table.RouteTable.RouteTableId, SubnetId: id}); err != nil {
+		return err
+	}
+	if err := c.routeToInternet(ctx, *table.RouteTable.RouteTableId); err != nil {
+		return err
+	}
+	_, err = c.eks.UpdateClusterConfig(ctx, &eks.UpdateClusterConfigInput{Name: &c.Cluster, ResourcesVpcConfig: &ekstypes.VpcConfigRequest{SubnetIds: append(slices.Clone(c.Subnets), *id)}})
+	return err
+}
+
+// routeToInternet adds a default route to a new internet gateway.
+func (c *Customer) routeToInternet(ctx context.Context, table string) error {
+	gateway, err := c.ec2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{})
+	if err != nil {
+		return err
+	}
+	id := gateway.InternetGateway.InternetGatewayId
+	if _, err := c.ec2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: id, VpcId: &c.VPC}); err != nil {
+		return err
+	}
+	_, err = c.ec2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: &table, GatewayId: id, DestinationCidrBlock: aws.String("0.0.0.0/0")})
 	return err
 }
 

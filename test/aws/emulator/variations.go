@@ -4,6 +4,7 @@ package emulator
 
 import (
 	"context"
+	"errors"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -98,6 +99,27 @@ func Variations() []Variation {
 			text := policyDocument(statement{Effect: "Allow", Principal: "*", Action: []string{"s3:GetObject"}, Resource: []string{"arn:aws:s3:::prod-" + c.Region + "-starport-layer-bucket/*"}})
 			return c.modifyEndpoint(ctx, "s3", ec2.ModifyVpcEndpointInput{PolicyDocument: &text})
 		}},
+		{"the policies of endpoints allow the organization, and what has none", func(ctx context.Context, c *Customer) error {
+			if err := c.createOrganization(ctx); err != nil {
+				return err
+			}
+			ours := statement{Effect: "Allow", Principal: "*", Action: []string{"*"}, Resource: []string{"*"}, Condition: map[string]map[string]string{"StringEquals": {"aws:PrincipalOrgID": c.Organization, "aws:ResourceOrgID": c.Organization}}}
+			for _, name := range []string{"ecr.api", "ecr.dkr", "ec2", "eks", "eks-auth", "logs", "autoscaling"} {
+				if err := c.setPolicy(ctx, name, ours); err != nil {
+					return err
+				}
+			}
+			pods := statement{Effect: "Allow", Principal: "*", Action: []string{"sts:AssumeRoleWithWebIdentity"}, Resource: []string{"*"}, Condition: map[string]map[string]string{"StringEquals": {"aws:ResourceOrgID": c.Organization}}}
+			layers := statement{Effect: "Allow", Principal: "*", Action: []string{"s3:GetObject"}, Resource: []string{"arn:aws:s3:::prod-" + c.Region + "-starport-layer-bucket/*"}}
+			return errors.Join(c.setPolicy(ctx, "sts", ours, pods), c.setPolicy(ctx, "s3", ours, layers))
+		}},
+		{"the policies of ECR's endpoints allow the role of the nodes, by name", func(ctx context.Context, c *Customer) error {
+			nodes := map[string]string{"AWS": "arn:aws:iam::" + Account + ":role/" + c.NodeRole}
+			return errors.Join(
+				c.setPolicy(ctx, "ecr.api", statement{Effect: "Allow", Principal: nodes, Action: []string{"ecr:GetAuthorizationToken"}, Resource: []string{"*"}}),
+				c.setPolicy(ctx, "ecr.dkr", statement{Effect: "Allow", Principal: nodes, Action: []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}, Resource: []string{"arn:aws:ecr:" + c.Region + ":" + c.RegistryAccount + ":repository/" + c.Prefix + "/*"}}))
+		}},
+		{"the cluster has public subnets for load balancers", func(ctx context.Context, c *Customer) error { return c.addPublicSubnets(ctx) }},
 		{"a rejected endpoint exists in addition to an available one", func(ctx context.Context, c *Customer) error {
 			works := c.Endpoints["api"]
 			defer func() { c.Endpoints["api"] = works }()
