@@ -33,6 +33,7 @@ func choices() map[string][]string {
 		"keep":                      {"[registry.k8s.io]", "[k8s.gcr.io, quay.io/acme/kept, ghcr.io/castai/images/kept, 'registry.example.org:5000/a']"},
 		"envVars":                   {"[]", "[RELATED_IMAGE]"},
 		"repositories":              {"{scanOnPush: false, tags: {team: \"<a> & b\", owner: \"{{ .x }}\"}}", "{tagMutability: IMMUTABLE}"},
+		"track":                     {"{charts: [castai-agent], newest: 5, values: {castai-agent: {a: {b: [1, \"<&>\"]}}}}", "{repository: 'https://charts.example.com/x', prereleases: true}"},
 		"engine":                    {"webhook", "policy"},
 		"guard":                     {"warn", "deny", "\"off\""},
 		"failurePolicy":             {"Fail", "Ignore", "\"\""},

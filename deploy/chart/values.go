@@ -58,7 +58,7 @@ type values struct {
 // configKeys are the keys of the configuration file, which are values as well, in
 // the order of the file.
 func configKeys() []string {
-	return []string{"registry", "namespaces", "namespaceSelector", "rules", "keep", "envVars", "repositories"}
+	return []string{"registry", "namespaces", "namespaceSelector", "rules", "keep", "envVars", "repositories", "track"}
 }
 
 // Options reads a file of values and returns the options that render the objects that

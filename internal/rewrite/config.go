@@ -37,6 +37,9 @@ type Config struct {
 	// Repositories are the settings of the ECR repositories that the mirror makes.
 	// No image is mapped by them.
 	Repositories Repositories `json:"repositories"`
+	// Track names charts whose newest versions the mirror copies ahead of upgrades. No
+	// image is mapped by it.
+	Track Track `json:"track,omitzero"`
 }
 
 // Repositories are settings of ECR repositories, by the names of AWS's API. What

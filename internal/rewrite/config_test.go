@@ -32,6 +32,12 @@ repositories:
   lifecyclePolicy: '{"rules": []}'
   repositoryPolicy: '{}'
   tags: {team: platform}
+track:
+  repository: https://charts.example.com/x
+  charts: [castai-agent]
+  newest: 2
+  prereleases: true
+  values: {castai-agent: {a: {b: [1, x]}}}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +46,10 @@ repositories:
 	if want := (rewrite.Repositories{TagMutability: "IMMUTABLE_WITH_EXCLUSION", ExcludedTags: []string{"sha256-*"}, Encryption: "KMS", KMSKey: "alias/images", ScanOnPush: true,
 		LifecyclePolicy: `{"rules": []}`, RepositoryPolicy: "{}", Tags: map[string]string{"team": "platform"}}); !reflect.DeepEqual(c.Repositories, want) {
 		t.Errorf("read %+v", c.Repositories)
+	}
+	if want := (rewrite.Track{Repository: "https://charts.example.com/x", Charts: []string{"castai-agent"}, Newest: 2, Prereleases: true,
+		Values: map[string]map[string]any{"castai-agent": {"a": map[string]any{"b": []any{1, "x"}}}}}); !reflect.DeepEqual(c.Track, want) {
+		t.Errorf("read %+v", c.Track)
 	}
 	if strings.Join(c.Namespaces, " ") != "castai-agent castai-omni" || len(c.Rules) != 1 || len(c.Keep) != 1 || len(c.EnvVars) != 1 {
 		t.Errorf("read %+v", c)
@@ -122,6 +132,14 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		"the webhook's own namespace":                 {reg + "namespaces: [castai-privatelink]\n", []string{"own namespace"}},
 		"no namespace at all":                         {reg + "namespaces: []\n", []string{"no pod would be rewritten"}},
 		"an env variable that is a pattern":           {reg + "envVars: ['*_IMAGE']\n", []string{"envVars[0]", "exact names"}},
+		"a registry to track":                         {reg + "track: {repository: 'oci://registry.example.com/charts'}\n", []string{`track.repository: "oci://registry.example.com/charts" is no URL of a chart repository; write it like https://castai.github.io/helm-charts; registries (oci://) have no index`}},
+		"a password in the repository":                {reg + "track: {repository: 'https://a:b@example.com'}\n", []string{"track.repository: has a user name or password"}},
+		"a path as a chart":                           {reg + "track: {charts: [../x]}\n", []string{`track.charts[0]: "../x" is no name of a chart`}},
+		"no version to track":                         {reg + "track: {newest: 0}\n", []string{"track.newest: want a number from 1, have 0 (int)"}},
+		"versions without end":                        {reg + "track: {newest: 51}\n", []string{"track.newest: 51 is not from 1 to 50"}},
+		"values of a chart that is not tracked":       {reg + "track: {charts: [a], values: {b: {}}}\n", []string{"track.values.b: is not among track.charts"}},
+		"values that are none":                        {reg + "track: {values: {a: 1}}\n", []string{"track.values: want values by the names of charts, have keys and values"}},
+		"values that Helm does not take":              {reg + "track: {values: {a: {b: {1: x}}}}\n", []string{"track.values: want values by the names of charts"}},
 		"a setting of no repository":                  {reg + "repositories: {mutable: true}\n", []string{"repositories.mutable: unknown key"}},
 		"settings that are none":                      {reg + "repositories: IMMUTABLE\n", []string{`repositories: want keys and values, have "IMMUTABLE"`}},
 		"a truth that is text":                        {reg + "repositories: {scanOnPush: 'yes'}\n", []string{`repositories.scanOnPush: want true or false, have "yes"`}},

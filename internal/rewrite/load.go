@@ -25,7 +25,7 @@ func Load(file string, data []byte) (*Rules, error) {
 
 // LoadServed reads privatelink.yaml as the server does, which a rolling update or a
 // rollback may give a file of the next minor version. It returns the keys that it
-// ignored, as faults: unknown ones at the top level, and in repositories, which
+// ignored, as faults: unknown ones at the top level, and in repositories and track, which
 // concern the mirror only. Without them the server does what its version always did.
 //
 // All else is refused as Load does: an unknown key in a rule, since the rule may mean
@@ -126,6 +126,7 @@ func (d *decoder) document(data []byte) (c Config) {
 			})
 		},
 		"repositories": func(n *yaml.Node, field string) { d.repositories(n, field+".", &c.Repositories) },
+		"track":        func(n *yaml.Node, field string) { d.track(n, field+".", &c.Track) },
 	})
 	return c
 }
@@ -166,7 +167,7 @@ func (d *decoder) mapping(n *yaml.Node, prefix string, keys map[string]func(*yam
 		key, value := n.Content[i], n.Content[i+1]
 		read, known := keys[key.Value]
 		switch {
-		case !known && d.ignoresNewKeys && (prefix == "" || prefix == "repositories.") && !isTypo(key.Value, keys):
+		case !known && d.ignoresNewKeys && slices.Contains([]string{"", "repositories.", "track."}, prefix) && !isTypo(key.Value, keys):
 			d.ignored = append(d.ignored, Fault{File: d.file, Line: key.Line, Field: prefix + key.Value, What: "unknown key", Fix: "update the webhook to the version that has it"})
 		case !known:
 			d.fault(key, prefix+key.Value, "unknown key", hint(key.Value, keys))

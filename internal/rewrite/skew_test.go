@@ -24,7 +24,7 @@ func TestLoadServedIgnoresKeysOfNewerVersions(t *testing.T) {
 		"a new key in a rule":                {registry + "rules:\n- source: quay.io/acme\n  target: p\n  onlyDigests: true\n", nil, "f.yaml:5: rules[0].onlyDigests: unknown key; the keys here are source, target"},
 		"a typing error":                     {registry + "keeps: []\n", nil, "f.yaml:2: keeps: unknown key; did you mean keep?"},
 		"another case":                       {registry + "envvars: []\n", nil, "f.yaml:2: envvars: unknown key; did you mean envVars?"},
-		"two letters swapped":                {registry + "rulse: []\n", nil, "f.yaml:2: rulse: unknown key; the keys here are apiVersion, envVars, keep, kind, namespaceSelector, namespaces, registry, repositories, rules"},
+		"two letters swapped":                {registry + "rulse: []\n", nil, "f.yaml:2: rulse: unknown key; the keys here are apiVersion, envVars, keep, kind, namespaceSelector, namespaces, registry, repositories, rules, track"},
 		"a new version of the API":           {"apiVersion: privatelink.cast.ai/v1beta1\n" + registry, nil, "f.yaml:1: apiVersion: want \"privatelink.cast.ai/v1alpha1\", have \"privatelink.cast.ai/v1beta1\"; write apiVersion: privatelink.cast.ai/v1alpha1, or leave it out"},
 		"a new setting and an invalid value": {registry + "aSetting: 1\nkeep: 5\n", []string{"f.yaml:2: aSetting: unknown key; update the webhook to the version that has it"}, "f.yaml:3: keep: want a list, have 5 (int); write keep: [...]"},
 	} {

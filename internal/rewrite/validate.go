@@ -39,6 +39,7 @@ func (v *validator) validate() {
 	for i, k := range v.config.Keep {
 		v.source(fmt.Sprintf("keep[%d]", i), k)
 	}
+	v.track()
 	v.duplicates()
 }
 

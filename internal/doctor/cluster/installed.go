@@ -130,8 +130,9 @@ func (k *checker) config(ctx context.Context) doctor.Finding {
 		return doctor.Failf(k.installCommand(), "its configuration is invalid: %v", err)
 	}
 	want, got := k.Rules.Config(), installed.Config()
-	// The webhook does not use the settings of new repositories.
+	// The webhook does not use what concerns the mirror.
 	want.Repositories, got.Repositories = rewrite.Repositories{}, rewrite.Repositories{}
+	want.Track, got.Track = rewrite.Track{}, rewrite.Track{}
 	var different []string
 	for _, field := range []struct {
 		name      string

@@ -12,6 +12,7 @@ envVars:
 - JMX_EXPORTER_INIT_IMAGE
 - SCANNERS_IMAGE
 repositories: {}
+track: {}
 engine: webhook
 guard: warn
 failurePolicy: ""

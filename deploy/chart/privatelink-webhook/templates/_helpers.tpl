@@ -63,6 +63,9 @@ envVars: {{ toJson .Values.envVars }}
 {{- with .Values.repositories }}
 repositories: {{ toJson . }}
 {{- end }}
+{{- with .Values.track }}
+track: {{ toJson . }}
+{{- end }}
 {{- end -}}
 
 {{/*
