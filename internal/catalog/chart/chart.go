@@ -79,6 +79,7 @@ type Rendered struct {
 	Manifests     []Manifest // CRDs first, then by name of the template
 	Off           []Off      // subcharts that the values switch off
 	Warnings      []string   // about the chart, such as a dependency in another version
+	Incomplete    string     // why images may be missing that RenderArchive was to find, or ""
 }
 
 // Manifest is a document that a chart sends to Kubernetes, or a file of CRDs.

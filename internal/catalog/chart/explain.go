@@ -15,9 +15,12 @@ import (
 // demands are Helm's functions required and fail. Helm's own wrap their message
 // so that its engine can cut it out of the error, and with it the way through
 // the helpers to the line that demands.
-func demands() template.FuncMap {
+func demands(placeholders bool) template.FuncMap {
 	return template.FuncMap{
 		"required": func(message string, value any) (any, error) {
+			if placeholders && (value == nil || value == "") {
+				return Placeholder, nil
+			}
 			if value == nil || value == "" {
 				return nil, demand(message)
 			}

@@ -73,28 +73,52 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 // get fetches a file. It fails on any response but 200, on one that is larger than
 // limit, and on one that is cut off.
 func get(ctx context.Context, from string, limit int64) ([]byte, error) {
+	r, err := getChanged(ctx, from, limit, validators{})
+	return r.body, err
+}
+
+// validators are what a server names a version of a file by (RFC 9110, section 8.8).
+type validators struct{ ETag, LastModified string }
+
+// fetched is a file, or that it is the one of the validators.
+type fetched struct {
+	body       []byte
+	validators validators
+	unchanged  bool
+}
+
+// getChanged is get for a file that is known already, unless known is empty.
+func getChanged(ctx context.Context, from string, limit int64, known validators) (fetched, error) {
 	r, err := http.NewRequest(http.MethodGet, from, http.NoBody)
 	if err != nil {
-		return nil, err
+		return fetched{}, err
 	}
 	r.Header.Set("User-Agent", "privatelink")
+	if known.ETag != "" { // a weak one as well: the content is what counts
+		r.Header.Set("If-None-Match", known.ETag)
+	} else if known.LastModified != "" {
+		r.Header.Set("If-Modified-Since", known.LastModified)
+	}
 	if user := r.URL.User; user != nil {
 		password, _ := user.Password()
 		r.SetBasicAuth(user.Username(), password) // survives a redirect within the origin
 	}
 	response, err := client(ctx, limit).Do(r)
 	if err != nil {
-		return nil, err // names the method and the URL
+		return fetched{}, err // names the method and the URL
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusNotModified && known != (validators{}) {
+		return fetched{validators: known, unchanged: true}, nil
+	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("get %s: %w", route(from, response), status(response.StatusCode))
+		return fetched{}, fmt.Errorf("get %s: %w", route(from, response), status(response.StatusCode))
 	}
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", route(from, response), tooLarge(err))
+		return fetched{}, fmt.Errorf("get %s: %w", route(from, response), tooLarge(err))
 	}
-	return data, nil
+	return fetched{body: data, validators: validators{response.Header.Get("ETag"), response.Header.Get("Last-Modified")}}, nil
 }
 
 // route names the address, and the one that a redirect led to.

@@ -25,6 +25,7 @@ type job struct {
 	APIVersions        []string
 	Release, Namespace string
 	Limits             limits
+	Parts              *Parts // of RenderArchive, instead of Values and Set
 }
 
 // A source is a chart that was found and not yet unpacked: a folder or an archive.
@@ -57,6 +58,16 @@ func defaultLimits() limits {
 
 // run unpacks and renders the chart in this process.
 func (j job) run(ctx context.Context) (Rendered, error) {
+	if j.Parts != nil {
+		r, err := j.renderParts(ctx)
+		if err == nil {
+			err = j.Limits.check(r.Manifests)
+		}
+		if err != nil {
+			return Rendered{}, fmt.Errorf("chart %s: %w", j.Source.From, err)
+		}
+		return r, nil
+	}
 	c, err := j.Source.load()
 	if err != nil {
 		return Rendered{}, err

@@ -32,52 +32,96 @@ const (
 	maxReport = 64 << 10
 )
 
-// A response is what the process writes: one of both.
+// A request is what the process reads: one of both.
+type request struct {
+	Render *job      `json:",omitempty"`
+	Index  *indexJob `json:",omitempty"`
+}
+
+func (r request) limits() limits {
+	if r.Index != nil {
+		return r.Index.Limits
+	}
+	return r.Render.Limits
+}
+
+// words name what is done in an error, and the remedy.
+func (r request) words() (doing, remedy string) {
+	if r.Index != nil {
+		return "parsing it", "that is no index of charts: check the URL of the repository"
+	}
+	return "rendering it", limitRemedy
+}
+
+// A response is what the process writes: what was requested, or an error.
 type response struct {
 	Rendered Rendered
+	Index    Index
 	Error    string
 }
 
-// runIn runs the job in a process of its own, which the end of ctx kills.
+// runIn runs the job in a process of its own.
 func (j job) runIn(ctx context.Context, command []string) (Rendered, error) {
-	request, err := json.Marshal(j)
+	r, err := runIn(ctx, "chart "+j.Source.From, request{Render: &j}, command)
+	return r.Rendered, err
+}
+
+// runIn has a process of its own do what is requested, which the end of ctx kills. what
+// begins an error.
+func runIn(ctx context.Context, what string, requested request, command []string) (response, error) {
+	text, err := json.Marshal(requested)
 	if err != nil {
-		return Rendered{}, err
+		return response{}, err
 	}
 	// The text is base64 in JSON, and there are names around it.
-	stdout, stderr := &boundedBuffer{limit: 2*j.Limits.Output + 16<<20}, &boundedBuffer{limit: maxReport, discard: true}
+	stdout, stderr := &boundedBuffer{limit: 2*requested.limits().Output + 16<<20}, &boundedBuffer{limit: maxReport, discard: true}
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Env = []string{} // a chart has no use for it
-	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(request), stdout, stderr
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(text), stdout, stderr
 	c.WaitDelay = time.Second
 	if err := c.Run(); err != nil {
 		if ctx.Err() != nil {
-			return Rendered{}, ctx.Err()
+			return response{}, ctx.Err()
 		}
-		return Rendered{}, fmt.Errorf("chart %s: %w", j.Source.From, j.failure(err, string(stderr.kept)))
+		return response{}, fmt.Errorf("%s: %w", what, requested.failure(err, string(stderr.kept)))
 	}
 	var r response
 	if err := json.Unmarshal(stdout.kept, &r); err != nil {
-		return Rendered{}, fmt.Errorf("chart %s: the rendering process wrote no result: %w", j.Source.From, err)
+		return response{}, fmt.Errorf("%s: the rendering process wrote no result: %w", what, err)
 	}
 	if r.Error != "" {
-		return Rendered{}, errors.New(r.Error)
+		return response{}, refusal(r.Error)
 	}
-	return r.Rendered, nil
+	return r, nil
+}
+
+// A refusal is an error that depends on the chart, the index and the values alone, so that
+// another try has the same result.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// IsFinal reports whether another try of RenderArchive would return the same error. It is
+// not, for instance, if a limit of time was reached on a busy machine.
+func IsFinal(err error) bool {
+	_, ok := errors.AsType[refusal](err)
+	return ok
 }
 
 // failure returns why the process ended without a result.
-func (j job) failure(err error, stderr string) error {
+func (r request) failure(err error, stderr string) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
+	l := r.limits()
+	doing, remedy := r.words()
 	switch {
 	case ok && exit.ExitCode() == exitMemory:
-		return fmt.Errorf("rendering it takes more than %d MiB of memory: %s", j.Limits.Memory>>20, limitRemedy)
+		return fmt.Errorf("%s takes more than %d MiB of memory: %s", doing, l.Memory>>20, remedy)
 	case ok && exit.ExitCode() == exitTime:
-		return fmt.Errorf("rendering it takes longer than %s: %s", j.Limits.Time, limitRemedy)
+		return fmt.Errorf("%s takes longer than %s: %s", doing, l.Time, remedy)
 	case ok:
-		return fmt.Errorf("rendering it crashed (%w: %s): %s", err, crash(stderr), limitRemedy)
+		return fmt.Errorf("%s crashed (%w: %s): %s", doing, err, crash(stderr), remedy)
 	}
-	return fmt.Errorf("start the rendering process: %w", err)
+	return fmt.Errorf("start the process for it: %w", err)
 }
 
 // crash returns the line in which the Go runtime names the cause.
@@ -92,26 +136,33 @@ func crash(stderr string) string {
 	return line
 }
 
-// Serve runs the job that in has, and writes the result to out. It calls exit if the
+// Serve renders the chart or parses the index that in has, and writes the result to out. It calls exit if the
 // job reaches its limits of memory or time, or if ctx ends.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, exit func(code int)) error {
-	var j job
-	if err := json.NewDecoder(in).Decode(&j); err != nil {
+	var requested request
+	if err := json.NewDecoder(in).Decode(&requested); err != nil {
 		return fmt.Errorf("read the chart to render from standard input: %w", err)
 	}
+	if requested.Render == nil && requested.Index == nil {
+		return errors.New("standard input has neither a chart to render nor an index to parse")
+	}
+	l := requested.limits()
 	done := make(chan struct{})
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer close(done)
-	debug.SetMemoryLimit(j.Limits.Memory * 3 / 4) // the garbage collector works harder from here on
-	watch.Go(func() { j.Limits.enforce(ctx, done, exit) })
+	debug.SetMemoryLimit(l.Memory * 3 / 4) // the garbage collector works harder from here on
+	watch.Go(func() { l.enforce(ctx, done, exit) })
 
 	var r response
-	rendered, err := j.run(ctx)
-	if err != nil {
-		r.Error = err.Error()
+	var err error
+	if requested.Index != nil {
+		r.Index, err = requested.Index.run()
 	} else {
-		r.Rendered = rendered
+		r.Rendered, err = requested.Render.run(ctx)
+	}
+	if err != nil {
+		r = response{Error: err.Error()}
 	}
 	return json.NewEncoder(out).Encode(r)
 }

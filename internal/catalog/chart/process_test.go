@@ -189,7 +189,7 @@ func TestProcessesThatFail(t *testing.T) {
 		"a crash":                   {[]string{os.Args[0], "panic"}, "chart testdata/agent: rendering it crashed (exit status 2: panic: out of luck"},
 		"no result":                 {[]string{os.Args[0], "babble"}, "wrote no result"},
 		"a result without end":      {[]string{os.Args[0], "flood"}, "chart testdata/agent: "},
-		"a program that is missing": {[]string{"testdata/none"}, "start the rendering process: "},
+		"a program that is missing": {[]string{"testdata/none"}, "start the process for it: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Render(t.Context(), Options{Chart: "testdata/agent", Command: tc.command})
@@ -200,12 +200,12 @@ func TestProcessesThatFail(t *testing.T) {
 
 func TestServe(t *testing.T) {
 	serve := func(j job) (r response) {
-		request, err := json.Marshal(j)
+		text, err := json.Marshal(request{Render: &j})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if err := Serve(t.Context(), bytes.NewReader(request), &out, func(int) { t.Error("it reached a limit") }); err != nil {
+		if err := Serve(t.Context(), bytes.NewReader(text), &out, func(int) { t.Error("it reached a limit") }); err != nil {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal(out.Bytes(), &r); err != nil {
@@ -339,4 +339,30 @@ func FuzzParseName(f *testing.F) {
 			t.Errorf("%q became %q and %q", s, name, version)
 		}
 	})
+}
+
+// hugeIndex has n versions, and is filled up with descriptions to the size in bytes.
+func hugeIndex(n, size int) []byte {
+	var b bytes.Buffer
+	b.WriteString("apiVersion: v1\nentries:\n  agent:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  - version: 1.%d.0\n    urls: [agent-1.%d.0.tgz]\n    description: %s\n", i, i, strings.Repeat("x", max(0, size/n-70)))
+	}
+	return b.Bytes()
+}
+
+func TestALargeIndexIsParsedWithinTheLimits(t *testing.T) {
+	j := indexJob{Repository: "https://charts.example.com", Limits: defaultLimits()}
+	j.Text = hugeIndex(10_000, 0)
+	i, err := parseIndex(t.Context(), j, []string{os.Args[0], child})
+	if newest := i.Charts["agent"]; err != nil || len(newest) != 10_000 || newest[0].URL != "https://charts.example.com/agent-1.9999.0.tgz" {
+		t.Fatal(len(newest), err)
+	}
+	j.Text = hugeIndex(10_000, 50<<20)
+	if i, err = parseIndex(t.Context(), j, []string{os.Args[0], child}); err != nil || len(i.Charts["agent"]) != 10_000 {
+		t.Errorf("50 MB: %d versions, %v", len(i.Charts["agent"]), err)
+	}
+	j.Limits.Memory = 64 << 20
+	_, err = parseIndex(t.Context(), j, []string{os.Args[0], child})
+	wantError(t, err, "index.yaml: parsing it takes more than 64 MiB of memory")
 }

@@ -36,7 +36,7 @@ func (j job) render(ctx context.Context, c *v2.Chart, given map[string]any) (Ren
 	if err != nil {
 		return Rendered{}, err
 	}
-	documents, err := execute(ctx, c, top)
+	documents, err := execute(ctx, c, top, j.Parts != nil)
 	if err != nil {
 		return Rendered{}, err
 	}
@@ -72,10 +72,11 @@ func (j job) renderValues(c *v2.Chart, given map[string]any, kube *common.KubeVe
 	return top, warnings, err
 }
 
-// execute runs the templates. It fails if one fails, or gives no YAML.
-func execute(ctx context.Context, c *v2.Chart, top common.Values) ([]Manifest, error) {
+// execute runs the templates. It fails if one fails, or gives no YAML. With placeholders,
+// a value that is required and missing is Placeholder.
+func execute(ctx context.Context, c *v2.Chart, top common.Values, placeholders bool) ([]Manifest, error) {
 	// An engine without a client: lookup finds nothing, as in helm template.
-	e := engine.Engine{CustomTemplateFuncs: demands()}
+	e := engine.Engine{CustomTemplateFuncs: demands(placeholders)}
 	files, err := e.RenderWithContext(ctx, c, top)
 	if err != nil {
 		return nil, explain(err, c)
