@@ -19,6 +19,12 @@ func (l *List) AddManifest(from From, name string, text []byte) (found manifest.
 		return manifest.Found{}, err
 	}
 	found = m.Find(l.rules)
+	l.AddFound(from, name, found)
+	return found, nil
+}
+
+// AddFound adds what AddManifest has found in a manifest.
+func (l *List) AddFound(from From, name string, found manifest.Found) {
 	for _, c := range found.Changes {
 		origin := Origin{From: from, Name: name, Object: strings.TrimSuffix(c.Kind+" "+c.Name, " ")}
 		if from == Manifest {
@@ -26,7 +32,6 @@ func (l *List) AddManifest(from From, name string, text []byte) (found manifest.
 		}
 		l.addChange(c, origin)
 	}
-	return found, nil
 }
 
 // addChange adds a reference, or a field that holds none, which is listed as unmapped.

@@ -102,6 +102,35 @@ func Unknown(set string) []string {
 	return nil
 }
 
+// Umbrella is the chart that installs all others.
+const Umbrella = "castai"
+
+// Charts returns the names of the charts that install the sets, the umbrella's without
+// any. Some of the names are of subcharts, which a repository does not have.
+func Charts(sets []string) (charts []string) {
+	if len(sets) == 0 {
+		sets = []string{"umbrella"}
+	}
+	for _, r := range Rows() {
+		for _, set := range r.Sets {
+			if !slices.Contains(sets, set) {
+				continue
+			}
+			if set == "umbrella" {
+				charts = append(charts, Umbrella)
+				continue
+			}
+			for _, c := range r.Components {
+				if !strings.HasPrefix(c, "retired:") {
+					charts = append(charts, c)
+				}
+			}
+		}
+	}
+	slices.Sort(charts)
+	return slices.Compact(charts)
+}
+
 // AddSet adds a set of the embedded catalog. It fails for a name that is none
 // of Sets.
 func (l *List) AddSet(set string) error {

@@ -97,6 +97,7 @@ type reader struct {
 	into    *catalog.List
 	rules   *rewrite.Rules
 	scanner *podspec.Scanner
+	aliases bool // a private image without its public name gets that of an alias
 	seen    int
 }
 
@@ -129,6 +130,8 @@ func (r *reader) pod(from catalog.From, kind string, meta metav1.ObjectMeta, pod
 		value := image.Value
 		if original := originals[image.Location()]; original != "" && r.rules.Image(original).Target == value {
 			value = original
+		} else if r.aliases {
+			value = aliasOf(r.rules, value)
 		}
 		if image.EnvIndex >= 0 {
 			r.into.AddEnv(image.Env, value, origin)

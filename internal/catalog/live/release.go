@@ -53,10 +53,8 @@ func (r *releases) keep(s corev1.Secret) error {
 // pending or failed is added as well: on a cluster without a way out it often
 // failed because its images are missing, and will be retried.
 func (r *releases) done() error {
-	for _, name := range slices.Sorted(maps.Keys(r.revisions)) {
-		revisions := r.revisions[name]
-		slices.SortFunc(revisions, func(a, b corev1.Secret) int { return revision(b) - revision(a) })
-		for i, s := range revisions {
+	for _, name := range r.names() {
+		for i, s := range r.newestFirst(name) {
 			status := s.Labels["status"]
 			if i == 0 || status == deployed {
 				if err := r.add(s); err != nil {
@@ -69,6 +67,23 @@ func (r *releases) done() error {
 		}
 	}
 	return nil
+}
+
+func (r *releases) names() []string { return slices.Sorted(maps.Keys(r.revisions)) }
+
+func (r *releases) newestFirst(name string) []corev1.Secret {
+	revisions := r.revisions[name]
+	slices.SortFunc(revisions, func(a, b corev1.Secret) int { return revision(b) - revision(a) })
+	return revisions
+}
+
+// current returns the revision that is deployed, or else the last one.
+func (r *releases) current(name string) corev1.Secret {
+	revisions := r.newestFirst(name)
+	if i := slices.IndexFunc(revisions, func(s corev1.Secret) bool { return s.Labels["status"] == deployed }); i >= 0 {
+		return revisions[i]
+	}
+	return revisions[0]
 }
 
 // revision is the number of a revision; one without a number comes last.
@@ -98,9 +113,16 @@ func (r *releases) add(s corev1.Secret) error {
 	return nil
 }
 
-// release is what we read of a stored revision. Its values may be secrets and
-// are passed over.
+// release is what we read of a stored revision. Its values may be secrets, and serve to
+// render the next version of its chart.
 type release struct {
+	Config map[string]any `json:"config"`
+	Chart  struct {
+		Metadata struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+		} `json:"metadata"`
+	} `json:"chart"`
 	Manifest string `json:"manifest"`
 	Hooks    []struct {
 		Manifest string `json:"manifest"`

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package live
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+// Installed is a Helm release. Its values may be secrets: they render a chart, and are
+// neither kept nor printed.
+type Installed struct {
+	Namespace, Name string
+	Chart, Version  string
+	Values          map[string]any // of the user, without the chart's defaults
+}
+
+// Releases returns the Helm releases in the namespaces of the rules, in the revision that
+// is deployed, or in the last one.
+func Releases(ctx context.Context, client kubernetes.Interface, rules *rewrite.Rules) (all []Installed, err error) {
+	namespaces, err := Namespaces(ctx, client, rules)
+	if err != nil {
+		return nil, err
+	}
+	for _, namespace := range namespaces {
+		kept := releases{reader: &reader{rules: rules, scanner: podspec.NewScanner(nil, nil)}}
+		s := source{
+			resource: "secrets", namespace: namespace,
+			page:    page(client.CoreV1().Secrets(namespace).List, func(l *corev1.SecretList) []corev1.Secret { return l.Items }, kept.keep),
+			options: metav1.ListOptions{FieldSelector: "type=" + releaseType, LabelSelector: releaseLabels},
+		}
+		if err := s.read(ctx); err != nil {
+			return nil, err
+		}
+		for _, name := range kept.names() {
+			i, err := installed(kept.current(name))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, i)
+		}
+	}
+	return all, nil
+}
+
+func installed(s corev1.Secret) (Installed, error) {
+	stored, err := decode(s.Data["release"])
+	if err == nil && (stored.Chart.Metadata.Name == "" || stored.Chart.Metadata.Version == "") {
+		err = fmt.Errorf("it names no chart")
+	}
+	if err != nil {
+		return Installed{}, fmt.Errorf("secret %s/%s is not a release as Helm stores it: %w", s.Namespace, s.Name, err)
+	}
+	return Installed{s.Namespace, s.Labels["name"], stored.Chart.Metadata.Name, stored.Chart.Metadata.Version, stored.Config}, nil
+}
