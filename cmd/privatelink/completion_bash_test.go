@@ -18,7 +18,7 @@ __ltrim_colon_completions() { :; }
 compopt() { :; }
 COLUMNS=80 COMP_TYPE=9 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*"
 COMP_POINT=${#COMP_LINE}
-eval "$("$1" completion bash)"
+source <("$1" completion bash)
 __start_privatelink
 printf '%s\n' "${COMPREPLY[@]}"
 `

@@ -34,7 +34,10 @@ func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	flags.StringArrayVar(&s.ChartOptions.Set, "chart-set", nil, "`KEY=VALUE` for all charts; may be repeated")
 	flags.StringVar(&s.ChartOptions.KubeVersion, "kube-version", "", "`VERSION` of Kubernetes that charts are rendered for (default: 1.37)")
 	flags.StringSliceVar(&s.ChartOptions.APIVersions, "api-versions", nil, "`API` that charts find in the cluster in addition to those of Kubernetes, such as monitoring.coreos.com/v1; may be repeated")
+	flags.BoolVar(&s.Track, "track", false, "read the newest versions of the charts under track in the configuration; without any, those of the sets, or else of the umbrella")
+	s.TrackCache.Dir = cacheFolder()
 	flags.BoolVar(&s.Cluster, "cluster", false, "read workloads, Helm releases and pods of the configured namespaces in the cluster")
+	flags.BoolVar(&s.Ahead, "ahead", false, "with --cluster, read the next versions of the charts of Helm releases in the cluster, with the values of the releases")
 	addClusterFlags(flags, &s.Kubeconfig)
 	s.Webhook = webhookimage.Repository
 	flags.Var((*imageFlag)(&s.Webhook), "webhook-image", "`IMAGE` to copy as the webhook's own; without a tag, the tag is that of this version. Released commands carry the default")

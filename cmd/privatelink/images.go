@@ -80,7 +80,7 @@ func (f *imagesFlags) run(c *cobra.Command) (err error) {
 	}
 	f.transfer.Reporter = newReporter(c, output.Text)
 	f.sources.Stdin, f.sources.Warnf = c.InOrStdin(), f.transfer.Reporter.Warnf
-	images, err := f.sources.Images(c.Context(), f.transfer.Rules)
+	images, failures, err := f.sources.Images(c.Context(), f.transfer.Rules)
 	if err != nil {
 		return err
 	}
@@ -88,10 +88,11 @@ func (f *imagesFlags) run(c *cobra.Command) (err error) {
 	if err := f.print(c.Context(), c, images); err != nil {
 		return err
 	}
+	var result error
 	if unmapped > 0 {
-		return exitcode.ActionNeededf("%d images cannot be mapped", unmapped)
+		result = exitcode.ActionNeededf("%d images cannot be mapped", unmapped)
 	}
-	return nil
+	return f.transfer.WithFailures(result, failures)
 }
 
 func (f *imagesFlags) print(ctx context.Context, c *cobra.Command, images []catalog.Entry) error {

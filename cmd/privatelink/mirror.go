@@ -24,6 +24,7 @@ func (f *copyFlags) add(c *cobra.Command) {
 	addLockFlags(c.Flags(), &f.Lock)
 	addPlatformFlag(c.Flags(), &f.Options)
 	addRegistryFlags(c.Flags(), &f.Options)
+	c.Flags().BoolVar(&f.Sources.Missing, "missing", false, "select the images that pods of the configured namespaces wait for, and no others. The lock file keeps its other images")
 	addEventsFlag(c, &f.format)
 }
 
@@ -53,6 +54,11 @@ image, which lacks a platform or a signature, gets what it lacks.
 The webhook's own image is one of the images that are selected. A released command
 carries it; --webhook-image names a registry that has it instead.
 
+With --track, the newest versions of charts are read from their repository, with
+everything on that they can switch on. Charts are kept in the user's cache folder: a
+run without news costs one request to the repository. A version whose images are not
+known does not stop the others.
+
 A source that names no image is an error, and nothing is copied. An image that fails
 does not stop the others: it keeps its old entry in the lock file, or is listed there
 as not copied.
@@ -63,12 +69,18 @@ interrupted, start it again: it resumes where it stopped.
 
 Exit codes:
   0  all images are in the private registry
-  1  at least one image could not be copied or has no name in the private registry, or
-     a source names no image
+  1  at least one image could not be copied or has no name in the private registry, a
+     source names no image, or a tracked version may lack images
   2  invalid usage or configuration
   3  (--dry-run) at least one image is missing, incomplete or different`,
 		Example: `  # Copy the images of CAST AI's umbrella chart, and the webhook's own
   privatelink mirror --config privatelink.yaml --set umbrella
+
+  # Copy the newest versions of CAST AI's charts, before they are installed
+  privatelink mirror --config privatelink.yaml --set umbrella --track
+
+  # Copy what pods wait for
+  privatelink mirror --config privatelink.yaml --missing
 
   # Show what would be copied
   privatelink mirror --config privatelink.yaml --dry-run`,
@@ -104,6 +116,9 @@ Exit codes:
   3  at least one image is missing, incomplete or different`,
 		Example: `  # Check the images in the lock file
   privatelink check --config privatelink.yaml
+
+  # Check the next versions of the Helm releases in the cluster, with their values
+  privatelink check --config privatelink.yaml --cluster --ahead
 
   # Check whether the images of a chart version are present
   privatelink check --config privatelink.yaml --chart castai@0.43.1 --values values.yaml`,

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,15 @@ func newRenderChart() *cobra.Command {
 			return chart.Serve(c.Context(), c.InOrStdin(), c.OutOrStdout(), os.Exit)
 		},
 	}
+}
+
+// cacheFolder is where charts are kept between runs, "" if there is no such folder.
+func cacheFolder() string {
+	dir, err := os.UserCacheDir() // XDG_CACHE_HOME, or .cache in the home directory
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "privatelink", "charts")
 }
 
 // renderCommand returns the command line that runs newRenderChart in this program.

@@ -82,6 +82,9 @@ func (r *Reporter) printPlan(p *mirror.Plan) {
 		switch i.State {
 		case mirror.StateMissing:
 			fmt.Fprintf(r.Out, "missing  %s\n         from %s\n", i.Target, i.Source)
+			if len(i.Why) > 0 {
+				fmt.Fprintf(r.Out, "         for %s%s\n", i.Why[0], others(len(i.Why)-1))
+			}
 		case mirror.StateIncomplete:
 			fmt.Fprintf(r.Out, "incomplete  %s\n            %s\n", i.Target, i.DescribeLacks())
 		case mirror.StateDiffers:
@@ -101,6 +104,14 @@ func (r *Reporter) printPlan(p *mirror.Plan) {
 		fmt.Fprintf(r.Out, "to be written: %s in %d manifests and their layers; %s more is shared; read once: %s\n",
 			FormatBytes(p.Upload), p.Manifests, FormatBytes(p.Mount), FormatBytes(p.Read))
 	}
+}
+
+// others is the end of a list of which the first is named.
+func others(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d more", n)
 }
 
 // byState sorts images that need action to the end, where the reader looks first.

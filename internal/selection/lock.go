@@ -35,46 +35,56 @@ func (f LockFile) Read(rules *rewrite.Rules) (*lock.Lock, error) {
 	return l, nil
 }
 
+// Selected are the images of a run.
+type Selected struct {
+	Jobs []mirror.Job
+	// Lock is the lock file, nil if there is none.
+	Lock *lock.Lock
+	// Failures name what may lack images, such as a version of a tracked chart that does
+	// not render.
+	Failures []error
+}
+
 // Jobs returns the images to copy: those of the sources or, without any, those of
-// the lock file. Digests that the lock file records are part of the jobs. It also
-// returns the lock file, nil if there is none. It is an error if there is no image to
-// copy.
-func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) ([]mirror.Job, *lock.Lock, error) {
+// the lock file. Digests that the lock file records are part of the selection. It is an
+// error if there is no image to copy.
+func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) (Selected, error) {
 	// Without a source, the flags of a chart would have no effect.
 	if err := s.validateCharts(); err != nil {
-		return nil, nil, err
+		return Selected{}, err
 	}
 	known, err := file.Read(rules)
 	if errors.Is(err, fs.ErrNotExist) {
 		if s.IsEmpty() {
-			return nil, nil, exitcode.Usagef("there is no lock file %s that lists images: name some, for instance with --set umbrella", file.Name)
+			return Selected{}, exitcode.Usagef("there is no lock file %s that lists images: name some, for instance with --set umbrella", file.Name)
 		}
 	} else if err != nil {
-		return nil, nil, err
+		return Selected{}, err
 	}
-	var jobs []mirror.Job
+	selected := Selected{Lock: known}
 	if s.IsEmpty() {
-		if jobs, err = s.replaceWebhook(lockedJobs(known, rules), rules, file); err != nil {
-			return nil, nil, err
+		if selected.Jobs, err = s.replaceWebhook(lockedJobs(known, rules), rules, file); err != nil {
+			return Selected{}, err
 		}
 	} else {
-		images, err := s.Images(ctx, rules)
+		images, failures, err := s.Images(ctx, rules)
 		if err != nil {
-			return nil, nil, err
+			return Selected{}, err
 		}
-		if jobs = s.ToCopy(images); len(jobs) == 0 {
-			return nil, nil, exitcode.Usagef("none of the images has to be copied: each is private, or its tag is not known")
+		selected.Failures = failures
+		if selected.Jobs = s.ToCopy(images); len(selected.Jobs) == 0 {
+			return Selected{}, exitcode.Usagef("none of the images has to be copied: each is private, or its tag is not known")
 		}
 	}
 	if file.Update {
-		return jobs, known, nil
+		return selected, nil
 	}
-	for n, j := range jobs {
+	for n, j := range selected.Jobs {
 		if e, ok := known.Lookup(j.Source, j.Target); ok && j.Refused == nil {
-			jobs[n].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest, Referrers: e.Referrers}
+			selected.Jobs[n].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest, Referrers: e.Referrers}
 		}
 	}
-	return jobs, known, nil
+	return selected, nil
 }
 
 // lockedJobs returns the images of a lock file, including those that were not copied.
@@ -109,6 +119,9 @@ func (s Sources) ToCopy(images []catalog.Entry) (jobs []mirror.Job) {
 		}
 		switch {
 		case i.Copy:
+			jobs = append(jobs, job)
+		case s.Missing && i.Outcome == rewrite.Private:
+			job.Refused = errors.New("a pod waits for it, and its public name is not known: name what it is from, such as --chart NAME@VERSION or -f FILE")
 			jobs = append(jobs, job)
 		case i.Unmapped():
 			job.Target, job.Refused = "", errors.New(i.Rule)

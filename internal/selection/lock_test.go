@@ -67,22 +67,22 @@ func TestReadLockFile(t *testing.T) {
 
 func TestJobsWithoutSourcesAreThoseOfTheLockFile(t *testing.T) {
 	file := writeLock(t, registry, agentEntry, otherEntry)
-	jobs, known, err := selection.Sources{}.Jobs(t.Context(), rules(t), file)
-	if err != nil || len(known.Images) != 2 {
-		t.Fatalf("%+v, %v", known, err)
+	selected, err := selection.Sources{}.Jobs(t.Context(), rules(t), file)
+	if err != nil || len(selected.Lock.Images) != 2 {
+		t.Fatalf("%+v, %v", selected.Lock, err)
 	}
 	want := []mirror.Job{
 		{Source: agent, Target: registry + "/agent:v1", Why: agentEntry.Why, Locked: &mirror.Locked{Digest: agentEntry.Digest, SourceDigest: agentEntry.SourceDigest}},
 		{Source: otherEntry.Source, Target: otherEntry.Target, Locked: &mirror.Locked{Digest: otherEntry.Digest}},
 	}
-	if !reflect.DeepEqual(jobs, want) {
-		t.Errorf("jobs %+v, want %+v", jobs, want)
+	if !reflect.DeepEqual(selected.Jobs, want) {
+		t.Errorf("jobs %+v, want %+v", selected.Jobs, want)
 	}
 
 	file.Update = true
-	jobs, known, err = selection.Sources{}.Jobs(t.Context(), rules(t), file)
-	if err != nil || known == nil || len(jobs) != 2 || jobs[0].Locked != nil || jobs[1].Locked != nil {
-		t.Errorf("with Update, jobs are %+v, error %v; want no digests", jobs, err)
+	selected, err = selection.Sources{}.Jobs(t.Context(), rules(t), file)
+	if err != nil || selected.Lock == nil || len(selected.Jobs) != 2 || selected.Jobs[0].Locked != nil || selected.Jobs[1].Locked != nil {
+		t.Errorf("with Update, jobs are %+v, error %v; want no digests", selected.Jobs, err)
 	}
 
 }
@@ -92,7 +92,7 @@ func TestAnEmptyLockFileIsRefused(t *testing.T) {
 	for name, text := range map[string]string{"no images": header + "images: []\n", "no field": header, "an empty file": ""} {
 		file := selection.LockFile{Name: write(t, "lock.yaml", text)}
 		for _, s := range []selection.Sources{{}, {Sets: []string{"phase1"}}} {
-			if jobs, _, err := s.Jobs(t.Context(), rules(t), file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), "write it again with `privatelink mirror`") {
+			if jobs, err := s.Jobs(t.Context(), rules(t), file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), "write it again with `privatelink mirror`") {
 				t.Errorf("%s: %v, %v", name, jobs, err)
 			}
 		}
@@ -108,7 +108,7 @@ func TestJobsOfALockFileThatDiffersFromTheRules(t *testing.T) {
 	if err := l.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	jobs, _, err := selection.Sources{}.Jobs(t.Context(), rules(t), selection.LockFile{Name: file})
+	selected, err := selection.Sources{}.Jobs(t.Context(), rules(t), selection.LockFile{Name: file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestJobsOfALockFileThatDiffersFromTheRules(t *testing.T) {
 		{"X Y", "", "not an image reference"},
 		{otherEntry.Source, otherEntry.Target, ""},
 	} {
-		j := jobs[n]
+		j := selected.Jobs[n]
 		if j.Source != want.source || j.Target != want.target || j.Locked != nil || (j.Refused == nil) != (want.refused == "") || want.refused != "" && !strings.Contains(j.Refused.Error(), want.refused) {
 			t.Errorf("%+v, want %+v", j, want)
 		}
@@ -138,12 +138,12 @@ func TestJobsOfSources(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader(pod(agent))}
 			warnings := recordWarnings(&s)
-			jobs, known, err := s.Jobs(t.Context(), rules(t), tc.file)
-			if err != nil || len(jobs) != 1 || jobs[0].Source != agent || jobs[0].Target != agentEntry.Target || len(jobs[0].Why) != 1 {
-				t.Fatalf("jobs %+v, error %v", jobs, err)
+			selected, err := s.Jobs(t.Context(), rules(t), tc.file)
+			if err != nil || len(selected.Jobs) != 1 || selected.Jobs[0].Source != agent || selected.Jobs[0].Target != agentEntry.Target || len(selected.Jobs[0].Why) != 1 {
+				t.Fatalf("jobs %+v, error %v", selected.Jobs, err)
 			}
-			if got := jobs[0].Locked != nil && jobs[0].Locked.Digest == agentEntry.Digest; got != tc.locked {
-				t.Errorf("locked %+v, want %v; lock file %+v", jobs[0].Locked, tc.locked, known)
+			if got := selected.Jobs[0].Locked != nil && selected.Jobs[0].Locked.Digest == agentEntry.Digest; got != tc.locked {
+				t.Errorf("locked %+v, want %v; lock file %+v", selected.Jobs[0].Locked, tc.locked, selected.Lock)
 			}
 			if len(*warnings) > 0 {
 				t.Errorf("warnings %q", *warnings)
@@ -165,7 +165,7 @@ func TestJobsErrors(t *testing.T) {
 		"the same with Update":            {selection.Sources{Sets: []string{"phase1"}}, selection.LockFile{Name: foreignLock(t).Name, Update: true}, "is for the registry"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, _, err := tc.sources.Jobs(t.Context(), rules(t), tc.file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
+			if _, err := tc.sources.Jobs(t.Context(), rules(t), tc.file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
 				t.Errorf("exit code %d, error %v, want %q", exitcode.Code(err), err, tc.want)
 			}
 		})

@@ -34,6 +34,15 @@ type Sources struct {
 	// all of them; its Chart is not used, and its Version is that of a single chart.
 	Charts       []string
 	ChartOptions chart.Options
+	// Track reads the newest versions of the charts that the configuration tracks, or else
+	// of those of Sets, or else of CAST AI's umbrella. TrackCache keeps what was read.
+	Track      bool
+	TrackCache chart.Cache
+	// Ahead reads the next versions of the charts of the Helm releases in the cluster, with
+	// the values of the releases.
+	Ahead bool
+	// Missing reads the images that pods in the cluster wait for. It is the only source.
+	Missing bool
 	// Cluster reads the namespaces of the configuration in the cluster of Kubeconfig.
 	Cluster    bool
 	Kubeconfig kubeconfig.Options
@@ -48,17 +57,33 @@ type Sources struct {
 
 // IsEmpty reports whether no source is named.
 func (s Sources) IsEmpty() bool {
-	return len(s.Sets) == 0 && len(s.Files) == 0 && len(s.Charts) == 0 && !s.Cluster
+	return len(s.Sets) == 0 && len(s.Files) == 0 && len(s.Charts) == 0 && !s.Cluster && !s.Track && !s.Ahead && !s.Missing
 }
 
 // Images returns the images of all sources, and the webhook's own image. A source that
 // names no image is an error: a list that lacks what it should have would pass for a
-// complete one.
-func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.Entry, error) {
+// complete one. Versions of tracked charts whose images are not known do not stop the
+// others; they are the failures.
+func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) (images []catalog.Entry, failures []error, err error) {
+	list := catalog.New(rules)
+	if failures, err = s.addAll(ctx, list); err != nil {
+		return nil, nil, err
+	}
+	source, target, err := s.webhook(rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	if source != "" && !s.Missing {
+		list.AddWebhook(source, target, webhookimage.IsCarried(source))
+	}
+	return list.Images(), failures, nil
+}
+
+// addAll adds the images of all sources.
+func (s Sources) addAll(ctx context.Context, list *catalog.List) (failures []error, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	list := catalog.New(rules)
 	for _, set := range s.Sets {
 		if err := list.AddSet(set); err != nil {
 			return nil, exitcode.Usagef("--set: %w", err)
@@ -66,7 +91,7 @@ func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.En
 	}
 	s.warnOfUnknown()
 	var empty []error
-	for _, add := range []func(context.Context, *catalog.List) (empty []error, err error){s.addFiles, s.addCharts, s.addCluster} {
+	for _, add := range []func(context.Context, *catalog.List) (empty []error, err error){s.addFiles, s.addCharts, s.addCluster, s.addMissing} {
 		without, err := add(ctx, list)
 		if err != nil {
 			return nil, err
@@ -76,22 +101,18 @@ func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) ([]catalog.En
 	if len(empty) > 0 {
 		return nil, errors.Join(empty...)
 	}
-	source, target, err := s.webhook(rules)
-	if err != nil {
-		return nil, err
-	}
-	if source != "" {
-		list.AddWebhook(source, target, webhookimage.IsCarried(source))
-	}
-	return list.Images(), nil
+	return s.addTracked(ctx, list)
 }
 
 func (s Sources) validate() error {
 	if err := s.validateCharts(); err != nil {
 		return err
 	}
+	if err := s.validateCluster(); err != nil {
+		return err
+	}
 	if s.IsEmpty() {
-		return exitcode.Usagef("select images with one or more of --set NAME (%s), -f FILE, --chart CHART and --cluster", strings.Join(catalog.Sets(), ", "))
+		return exitcode.Usagef("select images with one or more of --set NAME (%s), -f FILE, --chart CHART, --track and --cluster", strings.Join(catalog.Sets(), ", "))
 	}
 	// The values are read for each chart.
 	if count(s.Files, "-")+count(s.ChartOptions.Values, "-")*len(s.Charts) > 1 {
@@ -129,7 +150,11 @@ func (s Sources) hasChart(component string) bool {
 
 func (s Sources) validateCharts() error {
 	o := s.ChartOptions
-	if len(s.Charts) == 0 && len(o.Repo)+len(o.Version)+len(o.Values)+len(o.Set)+len(o.KubeVersion)+len(o.APIVersions) > 0 {
+	ofCharts := len(o.Repo) + len(o.Version) + len(o.Values) + len(o.Set)
+	if !s.Track {
+		ofCharts += len(o.KubeVersion) + len(o.APIVersions)
+	}
+	if len(s.Charts) == 0 && ofCharts > 0 {
 		return exitcode.Usagef("--repo, --version, --values, --chart-set, --kube-version and --api-versions belong to a chart: name it with --chart")
 	}
 	for _, c := range s.Charts {

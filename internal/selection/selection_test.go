@@ -106,7 +106,7 @@ func TestImagesCombinesSources(t *testing.T) {
 		Cluster: true, Kubeconfig: cluster(t, true, "quay.io/acme/pod:v1"), Webhook: webhookimage.Repository,
 	}
 	warnings := recordWarnings(&s)
-	images, err := s.Images(t.Context(), rules(t))
+	images, _, err := s.Images(t.Context(), rules(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestASourceWithoutImagesIsAnError(t *testing.T) {
 				tc.sources.Stdin = strings.NewReader("")
 			}
 			recordWarnings(&tc.sources)
-			images, err := tc.sources.Images(t.Context(), rules(t))
+			images, _, err := tc.sources.Images(t.Context(), rules(t))
 			if exitcode.Code(err) != exitcode.Failed || images != nil {
 				t.Errorf("exit code %d, images %+v", exitcode.Code(err), images)
 			}
@@ -183,7 +183,7 @@ func TestASourceWithoutImagesIsAnError(t *testing.T) {
 func TestAListWithoutAnImageToCopyIsAnError(t *testing.T) {
 	s := selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader(pod(registry + "/agent:v1"))}
 	recordWarnings(&s)
-	_, _, err := s.Jobs(t.Context(), rules(t), selection.LockFile{Name: filepath.Join(t.TempDir(), "none")})
+	_, err := s.Jobs(t.Context(), rules(t), selection.LockFile{Name: filepath.Join(t.TempDir(), "none")})
 	if exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), "none of the images has to be copied") {
 		t.Errorf("exit code %d, error %v", exitcode.Code(err), err)
 	}
@@ -210,7 +210,7 @@ func TestImagesErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			warnings := recordWarnings(&tc.sources)
-			images, err := tc.sources.Images(t.Context(), rules(t))
+			images, _, err := tc.sources.Images(t.Context(), rules(t))
 			if exitcode.Code(err) != tc.code || !strings.Contains(fmt.Sprint(err), tc.want) {
 				t.Errorf("exit code %d, want %d; error %v, want %q", exitcode.Code(err), tc.code, err, tc.want)
 			}
@@ -256,7 +256,7 @@ func TestAllChartsAreRenderedWithTheSameValues(t *testing.T) {
 		"a version of a path": {selection.Sources{Charts: []string{one}, ChartOptions: chart.Options{Version: "1.x"}}, []string{"one:1.0.0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			images, err := tc.sources.Images(t.Context(), rules(t))
+			images, _, err := tc.sources.Images(t.Context(), rules(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -293,9 +293,9 @@ func TestErrorsOfCharts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			recordWarnings(&tc.sources)
 			for command, run := range map[string]func() error{
-				"images": func() error { _, err := tc.sources.Images(t.Context(), rules(t)); return err },
+				"images": func() error { _, _, err := tc.sources.Images(t.Context(), rules(t)); return err },
 				"jobs": func() error {
-					_, _, err := tc.sources.Jobs(t.Context(), rules(t), writeLock(t, registry, agentEntry))
+					_, err := tc.sources.Jobs(t.Context(), rules(t), writeLock(t, registry, agentEntry))
 					return err
 				},
 			} {
@@ -311,7 +311,7 @@ func TestErrorsOfCharts(t *testing.T) {
 // and not ignored.
 func TestValuesWithoutAChartAreRefusedForALockFile(t *testing.T) {
 	s := selection.Sources{ChartOptions: chart.Options{Set: []string{"tags.full=true"}}}
-	if _, _, err := s.Jobs(t.Context(), rules(t), writeLock(t, registry, agentEntry)); exitcode.Code(err) != exitcode.Usage {
+	if _, err := s.Jobs(t.Context(), rules(t), writeLock(t, registry, agentEntry)); exitcode.Code(err) != exitcode.Usage {
 		t.Errorf("error %v, want a usage error", err)
 	}
 }
@@ -331,7 +331,7 @@ func TestSetsNameComponentsThatTheCatalogDoesNotKnow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			warnings := recordWarnings(&tc.sources)
-			_, err := tc.sources.Images(t.Context(), rules(t))
+			_, _, err := tc.sources.Images(t.Context(), rules(t))
 			if (err != nil) != tc.sources.Cluster || !slices.Equal(*warnings, tc.want) {
 				t.Errorf("warnings %q, want %q; error %v", *warnings, tc.want, err)
 			}
@@ -351,7 +351,7 @@ func TestAFolderOfManifestsIsReadAndItsOtherImagesAreNamed(t *testing.T) {
 	}
 	s := selection.Sources{Files: []string{folder}}
 	warnings := recordWarnings(&s)
-	images, err := s.Images(t.Context(), rules(t))
+	images, _, err := s.Images(t.Context(), rules(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,4 +372,12 @@ func TestAFolderOfManifestsIsReadAndItsOtherImagesAreNamed(t *testing.T) {
 	if !slices.EqualFunc(*warnings, want, strings.HasPrefix) {
 		t.Errorf("warnings %q, want %q", *warnings, want)
 	}
+}
+
+// privateImage is a list with an image that is private already.
+func privateImage(t *testing.T) []catalog.Entry {
+	t.Helper()
+	list := catalog.New(rules(t))
+	list.Add(registry+"/unknown/x:1", catalog.Origin{From: catalog.Pod, Name: "castai-agent"})
+	return list.Images()
 }

@@ -51,7 +51,7 @@ func TestTheWebhooksImageBelongsToTheSelection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader(pod(agent)), Webhook: tc.webhook, WithoutWebhook: tc.without}
 			recordWarnings(&s)
-			images, err := s.Images(t.Context(), rules(t))
+			images, _, err := s.Images(t.Context(), rules(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,12 +76,12 @@ func TestInvalidWebhookImages(t *testing.T) {
 		"excluded as well":      {selection.Sources{Webhook: "quay.io/acme/webhook:v1", WithoutWebhook: true}, "exclude each other"},
 	} {
 		file := writeLock(t, registry, agentEntry)
-		if _, _, err := tc.sources.Jobs(t.Context(), rules(t), file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
+		if _, err := tc.sources.Jobs(t.Context(), rules(t), file); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
 			t.Errorf("%s, with a lock file: %v, want %q", name, err, tc.want)
 		}
 		tc.sources.Files, tc.sources.Stdin = []string{"-"}, strings.NewReader(pod(agent))
 		recordWarnings(&tc.sources)
-		if _, err := tc.sources.Images(t.Context(), rules(t)); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
+		if _, _, err := tc.sources.Images(t.Context(), rules(t)); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
 	}
@@ -124,20 +124,20 @@ func TestTheWebhooksImageInALockFile(t *testing.T) {
 			file.Update = tc.update
 			s := selection.Sources{Webhook: tc.webhook}
 			warnings := recordWarnings(&s)
-			jobs, _, err := s.Jobs(t.Context(), rules(t), file)
-			if err != nil || jobs[0].Source != agent {
-				t.Fatalf("%+v, %v", jobs, err)
+			selected, err := s.Jobs(t.Context(), rules(t), file)
+			if err != nil || selected.Jobs[0].Source != agent {
+				t.Fatalf("%+v, %v", selected.Jobs, err)
 			}
-			jobs = jobs[1:]
+			selected.Jobs = selected.Jobs[1:]
 			if tc.target == "" {
 				tc.target = target
 			}
 			switch {
-			case tc.source == "" && len(jobs) > 0, tc.source != "" && len(jobs) != 1:
-				t.Fatalf("%+v", jobs)
+			case tc.source == "" && len(selected.Jobs) > 0, tc.source != "" && len(selected.Jobs) != 1:
+				t.Fatalf("%+v", selected.Jobs)
 			case tc.source == "":
-			case jobs[0].Source != tc.source || jobs[0].Target != tc.target || jobs[0].Refused != nil || len(jobs[0].Why) != 1 || (jobs[0].Locked != nil) != tc.locked:
-				t.Errorf("%+v", jobs[0])
+			case selected.Jobs[0].Source != tc.source || selected.Jobs[0].Target != tc.target || selected.Jobs[0].Refused != nil || len(selected.Jobs[0].Why) != 1 || (selected.Jobs[0].Locked != nil) != tc.locked:
+				t.Errorf("%+v", selected.Jobs[0])
 			}
 			if got := strings.Join(*warnings, "\n"); (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
 				t.Errorf("warnings %q, want %q", got, tc.warning)
@@ -154,9 +154,9 @@ func TestTheWebhooksImageThatWasNotCopied(t *testing.T) {
 	if err := l.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	jobs, _, err := selection.Sources{Webhook: webhookimage.Repository}.Jobs(t.Context(), rules(t), selection.LockFile{Name: file})
-	if err != nil || len(jobs) != 2 || jobs[1].Source != e.Source || jobs[1].Target != e.Target || jobs[1].Refused != nil || jobs[1].Locked != nil {
-		t.Errorf("%+v, %v", jobs, err)
+	selected, err := selection.Sources{Webhook: webhookimage.Repository}.Jobs(t.Context(), rules(t), selection.LockFile{Name: file})
+	if err != nil || len(selected.Jobs) != 2 || selected.Jobs[1].Source != e.Source || selected.Jobs[1].Target != e.Target || selected.Jobs[1].Refused != nil || selected.Jobs[1].Locked != nil {
+		t.Errorf("%+v, %v", selected.Jobs, err)
 	}
 }
 

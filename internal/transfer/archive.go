@@ -49,11 +49,11 @@ func Export(ctx context.Context, o ExportOptions) error {
 			return exitcode.Usagef("--since: %w", err)
 		}
 	}
-	jobs, known, err := o.Sources.Jobs(ctx, o.Rules, o.Lock)
+	selected, err := o.Sources.Jobs(ctx, o.Rules, o.Lock)
 	if err != nil {
 		return err
 	}
-	jobs, notCarried, err := o.splitNotCarried(jobs)
+	jobs, notCarried, err := o.splitNotCarried(selected.Jobs)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func Export(ctx context.Context, o ExportOptions) error {
 	}
 	client.ExpectPulls(sources(jobs))
 	stopPlanning := o.startPlanning(ctx, m)
-	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), known)
+	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), selected.Lock)
 	stopPlanning()
 	if err != nil {
 		return err
@@ -82,12 +82,12 @@ func Export(ctx context.Context, o ExportOptions) error {
 	// The archive does not have the images that failed. In the lock file, they keep
 	// their old entries.
 	written := content.Lock
-	kept := m.BuildLock(o.Rules.Registry(), &mirror.Plan{Items: content.Failed}, known)
+	kept := m.BuildLock(o.Rules.Registry(), &mirror.Plan{Items: content.Failed}, selected.Lock)
 	written.Images, written.NotCopied = append(written.Images, kept.Images...), append(kept.NotCopied, notCarried...)
-	if err := o.writeLock(o.Lock.Name, written, known); err != nil {
+	if err := o.writeLock(o.Lock.Name, written, selected.Lock); err != nil {
 		return err
 	}
-	return o.Reporter.Exported(summary, content.Failed)
+	return o.WithFailures(o.Reporter.Exported(summary, content.Failed), selected.Failures)
 }
 
 // reportFailed reports images that could not be read.

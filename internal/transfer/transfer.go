@@ -108,11 +108,15 @@ func Check(ctx context.Context, o CopyOptions) error {
 // run copies or compares. With compareOnly the content of images that differ is
 // not read, so that the amount of work is not known.
 func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
-	jobs, known, err := o.Sources.Jobs(ctx, o.Rules, o.Lock)
+	selected, err := o.Sources.Jobs(ctx, o.Rules, o.Lock)
+	if errors.Is(err, selection.ErrNothingWaits) {
+		o.Reporter.Warn(err.Error())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	jobs, notCarried, err := o.splitNotCarried(jobs)
+	jobs, notCarried, err := o.splitNotCarried(selected.Jobs)
 	if err != nil {
 		return err
 	}
@@ -133,11 +137,27 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 	} else {
 		client.ExpectPulls(sources(jobs))
 	}
-	return o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
-		l := m.BuildLock(o.Rules.Registry(), p, known)
+	err = o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
+		l := m.BuildLock(o.Rules.Registry(), p, selected.Lock)
 		l.NotCopied = append(l.NotCopied, notCarried...)
-		return o.writeLock(o.Lock.Name, l, known)
+		if o.Sources.Missing {
+			l.Add(selected.Lock)
+		}
+		return o.writeLock(o.Lock.Name, l, selected.Lock)
 	})
+	return o.WithFailures(err, selected.Failures)
+}
+
+// WithFailures reports what may lack images, after everything else was done with the
+// result err.
+func (o Options) WithFailures(err error, failures []error) error {
+	for _, f := range failures {
+		o.Reporter.Warn(f.Error())
+	}
+	if code := exitcode.Code(err); len(failures) == 0 || code == exitcode.Failed || code == exitcode.Usage {
+		return err
+	}
+	return exitcode.AlreadyPrintedf("%d versions of charts may lack images", len(failures))
 }
 
 // splitNotCarried separates the webhook's image if it was never copied and this program

@@ -358,7 +358,7 @@ func TestPrintLock(t *testing.T) {
 	f := newFixture(t)
 	digest := f.push(t, "a", 1)
 	o, s := f.options(t), f.sources("a")
-	images, err := s.Images(t.Context(), o.Rules)
+	images, _, err := s.Images(t.Context(), o.Rules)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,6 +93,24 @@ func (l *Lock) Lookup(source, target string) (Entry, bool) {
 	return l.Images[i], true
 }
 
+// Add adds what another lock has and this one does not. A nil lock has nothing.
+func (l *Lock) Add(other *Lock) {
+	if other == nil {
+		return
+	}
+	for _, e := range other.Images {
+		if _, ok := l.Lookup(e.Source, e.Target); !ok {
+			l.Images = append(l.Images, e)
+		}
+	}
+	for _, n := range other.NotCopied {
+		known := slices.ContainsFunc(l.NotCopied, func(k NotCopied) bool { return k.Source == n.Source })
+		if _, ok := l.Lookup(n.Source, n.Target); !ok && !known {
+			l.NotCopied = append(l.NotCopied, n)
+		}
+	}
+}
+
 // RemovedSince lists the sources of an older lock that this lock does not have, not
 // even as images that were not copied.
 func (l *Lock) RemovedSince(old *Lock) (sources []string) {

@@ -219,3 +219,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestAdd(t *testing.T) {
+	entry := func(source, target string) Entry { return Entry{Source: source, Target: target} }
+	l := &Lock{Images: []Entry{entry("a", "T/a")}, NotCopied: []NotCopied{{Source: "b"}}}
+	l.Add(nil)
+	l.Add(&Lock{Images: []Entry{entry("a", "T/a"), entry("other name of a", "T/a"), entry("c", "T/c")}, NotCopied: []NotCopied{{Source: "b"}, {Source: "a", Target: "T/a"}, {Source: "d"}}})
+	var got []string
+	for _, e := range l.Images {
+		got = append(got, e.Source)
+	}
+	for _, n := range l.NotCopied {
+		got = append(got, n.Source)
+	}
+	if text := strings.Join(got, " "); text != "a c b d" {
+		t.Error(text)
+	}
+}

@@ -34,7 +34,7 @@ type row struct {
 var tiers = [][]row{
 	{ // what a command of privatelink runs
 		{"internal/transfer", []string{"internal/selection", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite", "internal/webhookimage"}},
-		{"internal/selection", []string{"deploy", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
+		{"internal/selection", []string{"deploy", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/catalog/track", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
 		{"internal/chartpush", []string{"deploy/chart", "internal/exitcode", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/mirror/prune", []string{"internal/catalog", "internal/catalog/live", "internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite", "internal/table"}},
 		{"internal/progress", []string{"internal/exitcode", "internal/mirror", "internal/mirror/archive", "internal/output", "internal/terminal"}},
@@ -51,6 +51,7 @@ var tiers = [][]row{
 		{"internal/doctor", []string{"internal/output", "internal/table", "internal/terminal"}},
 	},
 	{ // the catalog and the install bundle
+		{"internal/catalog/track", []string{"internal/catalog", "internal/catalog/chart", "internal/manifest", "internal/rewrite"}},
 		{"internal/catalog/live", []string{"internal/catalog", "internal/podspec", "internal/rewrite"}},
 		{"internal/catalog/chart", []string{"internal/registry"}},
 		{"internal/catalog", []string{"internal/manifest", "internal/rewrite", "internal/table"}},
