@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -38,11 +38,17 @@ const maxNewest = 50
 // chartName is a name of a chart in a repository.
 var chartName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$`)
 
+// repositoryURL begins the URL of a repository.
+var repositoryURL = regexp.MustCompile(`^https?://`)
+
 func (v *validator) track() {
 	t := v.config.Track
-	if u, err := url.Parse(t.Repository); t.Repository != "" && (err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "") {
+	host, _, _ := strings.Cut(repositoryURL.ReplaceAllString(t.Repository, ""), "/")
+	switch {
+	case t.Repository == "":
+	case !repositoryURL.MatchString(t.Repository) || host == "":
 		v.fault("track.repository", fmt.Sprintf("%q is no URL of a chart repository", t.Repository), "write it like https://castai.github.io/helm-charts; registries (oci://) have no index")
-	} else if err == nil && u.User != nil {
+	case strings.Contains(host, "@"):
 		v.fault("track.repository", "has a user name or password", "leave it out: everybody who may read the configuration would see it")
 	}
 	for i, name := range t.Charts {
