@@ -37,6 +37,7 @@ type publisher struct {
 	client                           kubernetes.Interface
 	namespace, secret, configuration string
 	log                              *slog.Logger
+	isUser                           bool // and not the service account of the webhook
 	// makeCA creates the replacement of a CA that needs backdating. It needs update
 	// on the Secret. If it is nil, the CA is published as it is.
 	makeCA func() (cert, key []byte, err error)
@@ -203,6 +204,8 @@ func (p *publisher) secretName() string { return "Secret " + p.namespace + "/" +
 // explain adds the remedy to errors that an operator can fix.
 func (p *publisher) explain(what string, err error) error {
 	switch {
+	case apierrors.IsForbidden(err) && p.isUser:
+		return fmt.Errorf("%s: %w (ask for get and update on Secret %s/%s, and get and patch on MutatingWebhookConfiguration %s)", what, err, p.namespace, p.secret, p.configuration)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%s: %w (apply the install bundle again: its RBAC allows get and patch on this one configuration, and get, list, watch and update on this one Secret)", what, err)
 	case apierrors.IsNotFound(err):

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
@@ -46,14 +47,22 @@ type ResetConfig struct {
 // have signed new leaves, for a second or two. Controllers retry; a bare Pod is
 // not retried.
 //
-// If Reset returns an error or is interrupted, the old CA may still be trusted:
-// run it again.
+// If Reset is interrupted, or returns an error that does not say that nothing was
+// changed, the old CA may still be trusted: run it again.
 func Reset(ctx context.Context, cfg ResetConfig) error {
 	if cfg.Client == nil || cfg.Namespace == "" || cfg.SecretName == "" || cfg.ConfigurationName == "" || cfg.ServiceName == "" {
 		return errors.New("reset certificates: Client, Namespace, SecretName, ConfigurationName and ServiceName are required")
 	}
 	cfg = cfg.withDefaults()
-	if err := cfg.reset(ctx); err != nil {
+	ca, err := cfg.replaceSecret(ctx)
+	if _, refused := errors.AsType[*apierrors.StatusError](err); refused {
+		return fmt.Errorf("reset certificates: %w; nothing was changed", err)
+	}
+	if err == nil {
+		cfg.Progress(fmt.Sprintf("Secret %s/%s has a new CA", cfg.Namespace, cfg.SecretName))
+		err = cfg.distrustOthers(ctx, ca)
+	}
+	if err != nil {
 		return fmt.Errorf("reset certificates: %w; the old CA may still be trusted, run the reset again", err)
 	}
 	return nil
@@ -75,16 +84,17 @@ func (cfg ResetConfig) withDefaults() ResetConfig {
 	return cfg
 }
 
-func (cfg ResetConfig) reset(ctx context.Context) error {
-	p := &publisher{
+// publisher returns a publisher with the permissions of the user.
+func (cfg ResetConfig) publisher() *publisher {
+	return &publisher{
 		client: cfg.Client, namespace: cfg.Namespace, secret: cfg.SecretName,
-		configuration: cfg.ConfigurationName, log: slog.New(slog.DiscardHandler),
+		configuration: cfg.ConfigurationName, log: slog.New(slog.DiscardHandler), isUser: true,
 	}
-	ca, err := cfg.replaceSecret(ctx, p)
-	if err != nil {
-		return err
-	}
-	cfg.Progress(fmt.Sprintf("Secret %s/%s has a new CA", cfg.Namespace, cfg.SecretName))
+}
+
+// distrustOthers makes every caBundle trust the CA of the Secret alone.
+func (cfg ResetConfig) distrustOthers(ctx context.Context, ca []byte) error {
+	p := cfg.publisher()
 	if !cfg.Now {
 		v, err := p.publish(ctx)
 		if err != nil {
@@ -120,7 +130,8 @@ func (cfg ResetConfig) reset(ctx context.Context) error {
 }
 
 // replaceSecret writes a new CA in the form that cert-manager's authority keeps it.
-func (cfg ResetConfig) replaceSecret(ctx context.Context, p *publisher) (ca []byte, _ error) {
+func (cfg ResetConfig) replaceSecret(ctx context.Context) (ca []byte, _ error) {
+	p := cfg.publisher()
 	ca, key, err := newCA(time.Now(), cfg.CommonName, serviceName(cfg.ServiceName, cfg.Namespace), cfg.CADuration)
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)

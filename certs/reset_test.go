@@ -213,7 +213,11 @@ func TestReset(t *testing.T) {
 		},
 		"names the remedy when it is not allowed": {
 			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["PUT secrets"] = true },
-			want: "apply the install bundle again", fails: true,
+			want: "ask for get and update on Secret", fails: true,
+		},
+		"reports that nothing was changed": {
+			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["PUT secrets"] = true },
+			want: "nothing was changed", fails: true,
 		},
 		"reports on interruption that the old CA may be trusted": {
 			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },

@@ -22,8 +22,8 @@ func newCerts() *cobra.Command {
 
 func newCertsReset() *cobra.Command {
 	var (
-		cluster clusterFlags
-		now     bool
+		cluster  clusterFlags
+		now, yes bool
 	)
 	c := &cobra.Command{
 		Use:   "reset",
@@ -38,25 +38,35 @@ and their controllers create them again.
 
 Certificates of cert-manager and certificates from files are not affected.
 
+The command names the cluster and asks. A script, which has no terminal, names the
+cluster with --context and confirms with --yes.
+
 Exit codes:
   0  the CA was replaced
   1  the CA was not replaced
-  2  invalid usage, or no kubeconfig`,
+  2  invalid usage, no kubeconfig, or not confirmed`,
 		Example: `  # Replace the CA of the webhook in another cluster
-  privatelink certs reset --context my-cluster`,
+  privatelink certs reset --context my-cluster
+
+  # The same in a script
+  privatelink certs reset --context my-cluster --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := cluster.Client()
 			if err != nil {
 				return err
 			}
-			return certs.Reset(c.Context(), certs.ResetConfig{
+			if err := action(c, cluster.Options, yes, "replace the CA of the webhook").Ask(); err != nil {
+				return err
+			}
+			return cluster.Explain(certs.Reset(c.Context(), certs.ResetConfig{
 				Client: client, Namespace: doctorcluster.FindNamespace(c.Context(), client, deploy.ConfigurationName, deploy.Namespace), SecretName: deploy.CASecret, ConfigurationName: deploy.ConfigurationName, ServiceName: deploy.Name,
 				Now: now, Progress: func(s string) { fmt.Fprintln(c.ErrOrStderr(), s) },
-			})
+			}))
 		},
 	}
 	cluster.add(c.Flags())
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask; requires --context")
 	c.Flags().BoolVar(&now, "now", false, "remove the old CA first; some pods are refused meanwhile")
 	return c
 }

@@ -32,7 +32,8 @@ also if they are scaled to 0.
 Nothing is deleted if any of these cannot be listed, if the cluster uses no image of
 the registry, or if a lock file lists images that were not copied.
 
-Without --yes, nothing is deleted: the images are listed.
+Without --yes, nothing is deleted: the images are listed. With --yes, the cluster whose
+images are kept must be named with --context; on a terminal, the command asks instead.
 
 Exit codes:
   0  the images were listed or, with --yes, deleted
@@ -42,7 +43,7 @@ Exit codes:
   privatelink prune --config privatelink.yaml --keep 3
 
   # Delete the images that the lock file does not list
-  privatelink prune --config privatelink.yaml --not-in privatelink.lock.yaml --yes`,
+  privatelink prune --config privatelink.yaml --not-in privatelink.lock.yaml --context prod --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, _, err := rules.rules()
@@ -52,6 +53,13 @@ Exit codes:
 			reporter := newReporter(c, output.Text)
 			o.Rules, o.Out, o.Protected = r, c.OutOrStdout(), []string{deploy.WebhookRepository(r)}
 			o.Connect.Warn, o.Connect.UserAgent = reporter.Warn, "privatelink/"+version
+			if o.Delete && !o.IgnoreCluster {
+				a := action(c, o.Cluster, o.Delete, "delete these images of "+r.Registry()+", which are not used")
+				if err := a.Possible(); err != nil {
+					return err
+				}
+				o.Confirm = a.Ask
+			}
 			return prune.Run(c.Context(), o)
 		},
 	}

@@ -43,6 +43,30 @@ func Data(r *rewrite.Rules) []admissionregv1.Variable {
 	}
 }
 
+// ParseData returns the configuration that Data made variables of: the registry, the
+// names of environment variables, rules and kept prefixes, whose sources are spelled in
+// the canonical way.
+func ParseData(variables []admissionregv1.Variable) (c rewrite.Config, err error) {
+	var sources map[string]string
+	for name, value := range map[string]any{"registry": &c.Registry, "envVars": &c.EnvVars, "sources": &sources} {
+		i := slices.IndexFunc(variables, func(v admissionregv1.Variable) bool { return v.Name == name })
+		if i < 0 {
+			return c, fmt.Errorf("there is no variable %s", name)
+		}
+		if err := json.Unmarshal([]byte(variables[i].Expression), value); err != nil {
+			return c, fmt.Errorf("the variable %s is not data: %w", name, err)
+		}
+	}
+	for _, source := range slices.Sorted(maps.Keys(sources)) {
+		if target := sources[source]; target != "" {
+			c.Rules = append(c.Rules, rewrite.Rule{Source: source, Target: target})
+		} else {
+			c.Keep = append(c.Keep, source)
+		}
+	}
+	return c, nil
+}
+
 func depth(path string) int { return strings.Count(path, "/") + 1 }
 
 // literal returns a value as JSON. Go's JSON is CEL: of the escapes in strings,

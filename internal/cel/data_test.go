@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/go-cmp/cmp"
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -35,6 +36,43 @@ func TestDataHasThePrefixesOfRulesAndKeeps(t *testing.T) {
 	}
 	if d := cmp.Diff(want, have); d != "" {
 		t.Errorf("-want +have\n%s", d)
+	}
+}
+
+func TestParseDataIsTheReverseOfData(t *testing.T) {
+	for name, config := range map[string]rewrite.Config{
+		"a registry": {Registry: "registry.example.com/castai"},
+		"all fields": {
+			Registry: "registry.example.com:5000/castai", EnvVars: []string{"IMAGE"}, Keep: []string{"registry.k8s.io", "ghcr.io/castai/images/kept"},
+			Rules: []rewrite.Rule{{Source: "quay.io/acme/tools", Target: "tools"}, {Source: "ghcr.io/castai/images/prom", Target: "monitoring/prom"}},
+		},
+		"no variables": {Registry: "registry.example.com/castai", EnvVars: []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, err := rewrite.New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed, err := ParseData(PolicyVariables(want))
+			if err != nil {
+				t.Fatal(err)
+			}
+			have, err := rewrite.New(parsed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(Data(want), Data(have)); d != "" {
+				t.Errorf("-want +have\n%s", d)
+			}
+		})
+	}
+	for name, variables := range map[string][]admissionregv1.Variable{
+		"none":       nil,
+		"expression": {{Name: "registry", Expression: `"a" + "b"`}, {Name: "envVars", Expression: "[]"}, {Name: "sources", Expression: "{}"}},
+	} {
+		if c, err := ParseData(variables); err == nil {
+			t.Errorf("%s: %+v", name, c)
+		}
 	}
 }
 

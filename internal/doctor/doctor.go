@@ -37,8 +37,14 @@ type Check struct {
 	// Why it matters: the consequence of a failure.
 	Why string
 	// Needs are the IDs of the checks that must not fail before this one runs.
-	// One cause is then reported once, and not once for each consequence.
+	// One cause is then reported once, and not once for each consequence. An unknown
+	// check does not stop those that need it, unless it is one of Access.
 	Needs []string
+	// Access is set if the check is whether something can be asked at all: while it is
+	// unknown, the checks that need it cannot run.
+	Access bool
+	// Silence is the remedy if nothing answers until the deadline.
+	Silence string
 	// Run performs the check. Its context has a deadline. It changes nothing.
 	Run func(context.Context) Finding
 }
@@ -96,6 +102,14 @@ func List(words []string, limit int) string {
 		return strings.Join(words, ", ")
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(words[:limit], ", "), len(words)-limit)
+}
+
+// WithSilence returns checks whose remedy for a missing answer is remedy.
+func WithSilence(checks []Check, remedy string) []Check {
+	for i := range checks {
+		checks[i].Silence = remedy
+	}
+	return checks
 }
 
 // Unavailable returns checks that cannot run, for want of a cluster or of

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
 
@@ -49,6 +50,29 @@ func TestRunReportsACauseOnce(t *testing.T) {
 	}
 	if results[1].Cause != "a/root" || results[2].Cause != "a/branch" {
 		t.Errorf("causes %q, %q", results[1].Cause, results[2].Cause)
+	}
+}
+
+func TestRunBlocksOnFailuresAndWithoutAccess(t *testing.T) {
+	unknown := Unknownf("log in", "no answer")
+	access := check("b", "access", unknown)
+	access.Access = true
+	results, err := Run(t.Context(), []Check{
+		check("a", "root", unknown),
+		check("a", "leaf", OKf("runs"), "a/root"),
+		access,
+		check("b", "leaf", OKf("does not run"), "b/access"),
+		check("b", "next", OKf("does not run"), "b/leaf"),
+	}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]Status{"a/root": Unknown, "a/leaf": OK, "b/access": Unknown, "b/leaf": Unknown, "b/next": Unknown}
+	if diff := cmp.Diff(want, statuses(results)); diff != "" {
+		t.Error(diff)
+	}
+	if results[3].Cause != "b/access" || results[4].Cause != "b/leaf" {
+		t.Errorf("%+v\n%+v", results[3], results[4])
 	}
 }
 
@@ -112,6 +136,13 @@ func TestRunAbandonsAHangingCheck(t *testing.T) {
 		if !strings.Contains(results[0].Remedy, "--timeout") {
 			t.Errorf("remedy %q", results[0].Remedy)
 		}
+		late := check("a", "late", Finding{})
+		late.Run = func(ctx context.Context) Finding { <-ctx.Done(); return Unknownf("retry", "%v", ctx.Err()) }
+		denied := check("a", "denied", Unknownf("ask for the permission", "denied"))
+		results, err = Run(t.Context(), WithSilence([]Check{late, denied}, "connect the VPN"), Options{Timeout: time.Second})
+		if err != nil || results[0].Remedy != "connect the VPN" || results[1].Remedy != "ask for the permission" {
+			t.Errorf("%+v (%v)", results, err)
+		}
 	})
 }
 
@@ -146,12 +177,14 @@ func sample(t *testing.T) []Result {
 	return results
 }
 
+var prod = target.Target{Context: "admin", Server: "https://api", Cluster: "prod", Account: "123456789012", Region: "eu-central-1", Registry: "r.example.com/castai"}
+
 func TestReports(t *testing.T) {
 	results := sample(t)
 	for file, report := range map[string]func(*bytes.Buffer) error{
-		"report.txt":  func(b *bytes.Buffer) error { return Text(b, results) },
-		"report.json": func(b *bytes.Buffer) error { return Document(b, output.JSON, results) },
-		"report.yaml": func(b *bytes.Buffer) error { return Document(b, output.YAML, results) },
+		"report.txt":  func(b *bytes.Buffer) error { return Text(b, prod, results) },
+		"report.json": func(b *bytes.Buffer) error { return Document(b, output.JSON, prod, results) },
+		"report.yaml": func(b *bytes.Buffer) error { return Document(b, output.YAML, prod, results) },
 		"report.xml":  func(b *bytes.Buffer) error { return JUnit(b, results) },
 	} {
 		t.Run(file, func(t *testing.T) {

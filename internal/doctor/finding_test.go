@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/target"
 )
 
 func TestFindings(t *testing.T) {
@@ -64,12 +65,29 @@ func TestTextFoldsChecksThatDidNotRunForTheSameReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := Text(&out, results); err != nil {
+	if err := Text(&out, target.Target{}, results); err != nil {
 		t.Fatal(err)
 	}
 	want := "A\n  -     one and 2 more  add --probe\n  ok    four            " + strings.Repeat("ü", 101) + "\n\n4 checks: 1 ok, 0 failed, 0 warnings, 0 unknown, 3 skipped\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestTextWritesAReasonOnce(t *testing.T) {
+	unreachable := Unknownf("connect the VPN", "no answer")
+	results, err := Run(t.Context(), []Check{check("a", "one", unreachable), check("a", "two", unreachable), check("b", "three", unreachable), check("b", "four", Unknownf("log in", "no answer"))}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := Text(&out, target.Target{}, results); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{"connect the VPN": 1, "log in": 1, "UNKNOWN  a/one, a/two, b/three\n": 1, "one and 1 more    no answer": 1} {
+		if n := strings.Count(out.String(), text); n != want {
+			t.Errorf("%q is there %d times:\n%s", text, n, &out)
+		}
 	}
 }
 
@@ -80,7 +98,7 @@ func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func TestReportsReturnWriteErrors(t *testing.T) {
 	results := sample(t)
 	for name, err := range map[string]error{
-		"text": Text(closed{}, results), "JSON": Document(closed{}, output.JSON, results), "JUnit": JUnit(closed{}, results),
+		"text": Text(closed{}, target.Target{}, results), "JSON": Document(closed{}, output.JSON, target.Target{}, results), "JUnit": JUnit(closed{}, results),
 		"description": Describe(closed{}, output.Text, []Check{check("a", "root", OKf(""))}, Options{}),
 	} {
 		if err != os.ErrClosed {

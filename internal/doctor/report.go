@@ -12,6 +12,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/table"
+	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
@@ -25,30 +26,65 @@ func Count(results []Result, s Status) (count int) {
 	return count
 }
 
-// Text writes a table with one line for each check, followed by the reason and
-// the remedy of each result that needs attention, the most severe first.
-func Text(w io.Writer, results []Result) error {
+// Text writes what was checked, a table with one line for each check, and the reason
+// and the remedy of each result that needs attention, the most severe first. Unknown
+// results with the same reason are one.
+func Text(w io.Writer, of target.Target, results []Result) error {
+	if err := of.Write(w); err != nil {
+		return err
+	}
+	if of != (target.Target{}) {
+		fmt.Fprintln(w)
+	}
 	if err := writeTable(w, results); err != nil {
 		return err
 	}
 	attention := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return r.Status == OK || r.Status == Skipped || r.Cause != "" })
 	slices.SortStableFunc(attention, func(a, b Result) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
-	for _, r := range attention {
-		fmt.Fprintln(w)
-		_, style := mark(r.Status)
-		_ = terminal.WriteStyled(w, style, strings.ToUpper(string(r.Status)))
-		fmt.Fprintf(w, "  %s\n", r.ID())
-		writeField(w, "expected", r.What)
-		writeField(w, "found", r.Found)
-		for _, d := range r.Details {
-			fmt.Fprintf(w, "            - %s\n", indent(d))
-		}
-		writeField(w, "why", r.Why)
-		writeField(w, "remedy", r.Remedy)
+	for _, same := range byReason(attention) {
+		writeReason(w, same)
 	}
 	_, err := fmt.Fprintf(w, "\n%d checks: %d ok, %d failed, %d warnings, %d unknown, %d skipped\n", len(results),
 		Count(results, OK), Count(results, Failed), Count(results, Warning), Count(results, Unknown), Count(results, Skipped))
 	return err
+}
+
+// byReason puts unknown results with the same reason and remedy together.
+func byReason(results []Result) (groups [][]Result) {
+	for _, r := range results {
+		i := slices.IndexFunc(groups, func(g []Result) bool {
+			return r.Status == Unknown && g[0].Status == Unknown && r.Found == g[0].Found && r.Remedy == g[0].Remedy
+		})
+		if i < 0 {
+			groups = append(groups, []Result{r})
+		} else {
+			groups[i] = append(groups[i], r)
+		}
+	}
+	return groups
+}
+
+// writeReason writes the reason of results that have the same.
+func writeReason(w io.Writer, same []Result) {
+	var ids []string
+	for _, r := range same {
+		ids = append(ids, r.ID())
+	}
+	r := same[0]
+	if len(same) > 1 {
+		r.What, r.Why = "", ""
+	}
+	fmt.Fprintln(w)
+	_, style := mark(r.Status)
+	_ = terminal.WriteStyled(w, style, strings.ToUpper(string(r.Status)))
+	fmt.Fprintf(w, "  %s\n", List(ids, 3))
+	writeField(w, "expected", r.What)
+	writeField(w, "found", r.Found)
+	for _, d := range r.Details {
+		fmt.Fprintf(w, "            - %s\n", indent(d))
+	}
+	writeField(w, "why", r.Why)
+	writeField(w, "remedy", r.Remedy)
 }
 
 func writeTable(w io.Writer, results []Result) error {
@@ -82,12 +118,12 @@ type row struct {
 	status              Status
 }
 
-// fold puts consecutive checks of a group that did not run for the same reason
-// on one row.
+// fold puts consecutive checks of a group that are skipped or unknown for the same
+// reason on one row.
 func fold(results []Result) (rows []row) {
 	for i := 0; i < len(results); {
 		r, n := results[i], 1
-		if r.Status == Skipped || r.Cause != "" {
+		if r.Status == Skipped || r.Status == Unknown {
 			for _, next := range results[i+1:] {
 				if next.Group != r.Group || next.Status != r.Status || next.Found != r.Found {
 					break
@@ -137,14 +173,15 @@ type record struct {
 	Seconds float64  `json:"seconds"`
 }
 
-// Document writes one document in JSON or YAML with the format version, the results, and
-// the number of results for each status.
-func Document(w io.Writer, format output.Format, results []Result) error {
+// Document writes one document in JSON or YAML with the format version, what was checked,
+// the results, and the number of results for each status.
+func Document(w io.Writer, format output.Format, of target.Target, results []Result) error {
 	out := struct {
 		Version int            `json:"version"`
+		Target  target.Target  `json:"target"`
 		Checks  []record       `json:"checks"`
 		Counts  map[Status]int `json:"counts"`
-	}{Version: 1, Checks: []record{}, Counts: map[Status]int{}}
+	}{Version: 1, Target: of, Checks: []record{}, Counts: map[Status]int{}}
 	for _, s := range severities {
 		out.Counts[s] = Count(results, s)
 	}

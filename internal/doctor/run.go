@@ -57,7 +57,7 @@ func Run(ctx context.Context, checks []Check, o Options) ([]Result, error) {
 					continue
 				}
 				<-done[j]
-				if s := results[j].Status; s == Failed || s == Unknown {
+				if results[j].blocks() {
 					results[i] = Result{Check: c, Finding: Unknownf("", "not run, because of %s", need), Cause: need}
 					return
 				}
@@ -67,6 +67,11 @@ func Run(ctx context.Context, checks []Check, o Options) ([]Result, error) {
 	}
 	group.Wait()
 	return results, context.Cause(ctx)
+}
+
+// blocks reports whether the checks that need this one cannot run.
+func (r Result) blocks() bool {
+	return r.Status == Failed || r.Cause != "" || r.Status == Unknown && r.Access
 }
 
 // runCheck runs a check, and abandons one that ignores its deadline.
@@ -83,8 +88,11 @@ func runCheck(ctx context.Context, c Check, timeout time.Duration) Result {
 		select { // select picks at random if both channels are ready
 		case r.Finding = <-finding:
 		default:
-			r.Finding = Unknownf("increase --timeout", "no answer: %v", ctx.Err())
+			r.Finding = Unknownf("increase --timeout", "no answer within %s", timeout)
 		}
+	}
+	if r.Status == Unknown && c.Silence != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.Remedy = c.Silence
 	}
 	r.Took = time.Since(begin)
 	return r

@@ -4,8 +4,6 @@
 package kubeconfig
 
 import (
-	"strings"
-
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -33,6 +31,9 @@ func (o Options) Connect() (kubernetes.Interface, *rest.Config, error) {
 	if err != nil {
 		return nil, nil, exitcode.Usagef("no cluster to talk to: %w; see --kubeconfig and --context", err)
 	}
+	// The limits of client-go are those of a controller: a command with some dozens of
+	// requests would wait for seconds.
+	config.QPS, config.Burst = 50, 100
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, nil, exitcode.AsUsage(err)
@@ -44,35 +45,4 @@ func (o Options) loader() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.File
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.Context})
-}
-
-// EKSCluster returns the name of the cluster in EKS, or "" if the kubeconfig does
-// not contain it. `aws eks update-kubeconfig` writes it into the arguments of the
-// login command, and into the name of the cluster.
-func (o Options) EKSCluster() string {
-	raw, err := o.loader().RawConfig()
-	if err != nil {
-		return ""
-	}
-	current := raw.CurrentContext
-	if o.Context != "" {
-		current = o.Context
-	}
-	kubeContext, ok := raw.Contexts[current]
-	if !ok {
-		return ""
-	}
-	if user, ok := raw.AuthInfos[kubeContext.AuthInfo]; ok && user.Exec != nil {
-		args := user.Exec.Args
-		for i := 0; i+1 < len(args); i++ {
-			if args[i] == "--cluster-name" || args[i] == "-i" {
-				return args[i+1]
-			}
-		}
-	}
-	if strings.HasPrefix(kubeContext.Cluster, "arn:") {
-		_, name, _ := strings.Cut(kubeContext.Cluster, ":cluster/")
-		return name
-	}
-	return ""
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Format output.Format
 	// Version of the program, part of the summary for programs.
 	Version string
+	// Target is the registry and, if the images are those of one, the cluster.
+	Target target.Target
 }
 
 // Reporter writes the events and the result of a run. It is safe for concurrent use.

@@ -14,12 +14,14 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/target"
 )
 
 // summary is the last event of a copy or a comparison.
 type summary struct {
 	Event     string         `json:"event"`
 	Version   string         `json:"version"`
+	Target    target.Target  `json:"target,omitzero"`
 	Images    []summaryImage `json:"images"`
 	Create    []string       `json:"repositoriesToCreate,omitempty"`
 	Manifests int            `json:"manifests"`
@@ -42,7 +44,7 @@ type summaryImage struct {
 
 func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
 	s := summary{
-		Event: "summary", Version: r.Version, Create: p.Create, Manifests: p.Manifests,
+		Event: "summary", Version: r.Version, Target: r.Target, Create: p.Create, Manifests: p.Manifests,
 		Upload: p.Upload, Mount: p.Mount, Read: p.Read, Seconds: took.Seconds(), Images: []summaryImage{},
 	}
 	for _, i := range p.Items {
@@ -78,6 +80,7 @@ func (r *Reporter) Compared(p *mirror.Plan) error {
 }
 
 func (r *Reporter) printPlan(p *mirror.Plan) {
+	_ = r.Target.Write(r.Out) // as an error of the lines below
 	for _, i := range byState(p) {
 		switch i.State {
 		case mirror.StateMissing:

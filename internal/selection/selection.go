@@ -276,11 +276,11 @@ func (s Sources) addCluster(ctx context.Context, list *catalog.List) (empty []er
 		return nil, err
 	}
 	if _, err := live.Read(ctx, client, list); err != nil {
-		return nil, fmt.Errorf("--cluster: %w", err)
+		return nil, fmt.Errorf("--cluster: %w", s.Kubeconfig.Explain(err))
 	}
 	if !slices.ContainsFunc(list.Images(), isInCluster) {
-		empty = append(empty, fmt.Errorf("--cluster: no workload, Helm release or pod in %s names an image: check --context and the namespaces of the configuration",
-			describe(list.Rules())))
+		empty = append(empty, fmt.Errorf("--cluster: no workload, Helm release or pod in %s of %s names an image: check --context and the namespaces of the configuration",
+			describe(list.Rules()), s.Kubeconfig.Target()))
 	}
 	return empty, nil
 }

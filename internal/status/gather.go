@@ -15,8 +15,10 @@ import (
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -34,6 +36,9 @@ import (
 func (s *Status) gatherReplicas(ctx context.Context, client kubernetes.Interface) error {
 	namespace := cluster.FindNamespace(ctx, client, deploy.ConfigurationName, deploy.Namespace)
 	d, err := client.AppsV1().Deployments(namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) && s.gatherPolicy(ctx, client) == nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("get the webhook's Deployment: %w", err)
 	}
@@ -57,13 +62,35 @@ func (s *Status) gatherReplicas(ctx context.Context, client kubernetes.Interface
 		})
 	}
 	group.Go(func() error {
-		var err error
-		if s.ConfigHash, err = configHash(ctx, client, d); err != nil {
+		text, err := configText(ctx, client, d)
+		if err != nil {
 			s.ConfigError = err.Error()
+			return nil
 		}
+		sum := sha256.Sum256(text)
+		s.ConfigHash = hex.EncodeToString(sum[:])[:12]
+		s.installed, _ = rewrite.Load(deploy.ConfigKey, text) // replicas report a fault
 		return nil
 	})
 	return group.Wait()
+}
+
+// gatherPolicy reads the policy of the other engine, which has no pods.
+func (s *Status) gatherPolicy(ctx context.Context, client kubernetes.Interface) error {
+	policy, err := client.AdmissionregistrationV1().MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	bindings, err := client.AdmissionregistrationV1().MutatingAdmissionPolicyBindings().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	isBound := func(b admissionv1.MutatingAdmissionPolicyBinding) bool { return b.Spec.PolicyName == policy.Name }
+	s.Policy, s.Unbound = policy.Name, !slices.ContainsFunc(bindings.Items, isBound)
+	if text, err := deploy.PolicyConfig(policy, bindings.Items); err == nil {
+		s.installed, _ = rewrite.Load(policy.Name, text)
+	}
+	return nil
 }
 
 func gatherReplica(ctx context.Context, client kubernetes.Interface, pod corev1.Pod) Replica {
@@ -86,23 +113,21 @@ func gatherReplica(ctx context.Context, client kubernetes.Interface, pod corev1.
 	return r
 }
 
-// configHash returns the hash of the ConfigMap that the Deployment mounts, as
-// the webhook computes it.
-func configHash(ctx context.Context, client kubernetes.Interface, d *appsv1.Deployment) (string, error) {
+// configText returns the configuration in the ConfigMap that the Deployment mounts.
+func configText(ctx context.Context, client kubernetes.Interface, d *appsv1.Deployment) ([]byte, error) {
 	for _, v := range d.Spec.Template.Spec.Volumes {
 		if v.ConfigMap == nil {
 			continue
 		}
 		m, err := client.CoreV1().ConfigMaps(d.Namespace).Get(ctx, v.ConfigMap.Name, metav1.GetOptions{})
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if text, ok := m.Data[deploy.ConfigKey]; ok {
-			sum := sha256.Sum256([]byte(text))
-			return hex.EncodeToString(sum[:])[:12], nil
+			return []byte(text), nil
 		}
 	}
-	return "", fmt.Errorf("the Deployment %s mounts none with the key %s", d.Name, deploy.ConfigKey)
+	return nil, fmt.Errorf("the Deployment %s mounts none with the key %s", d.Name, deploy.ConfigKey)
 }
 
 // gatherRegistry resolves the images of the lock file.

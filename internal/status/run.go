@@ -12,6 +12,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Options select the cluster and the images.
@@ -35,14 +36,15 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	var s Status
+	s := Status{Target: o.Cluster.Target()}
 	var group errgroup.Group
-	group.Go(func() error { return s.gatherReplicas(ctx, client) })
+	group.Go(func() error { return o.Cluster.Explain(s.gatherReplicas(ctx, client)) })
 	group.Go(func() error { return s.gatherRegistry(ctx, o) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	s.Sum()
+	s.nameRegistry()
 	now := time.Now()
 	if format == output.Text {
 		err = s.Screen(w, now)
@@ -58,4 +60,13 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 		return exitcode.AlreadyPrintedf("%d states are unknown", len(f.Unknown))
 	}
 	return nil
+}
+
+// nameRegistry adds the registry of the installed configuration to the target.
+func (s *Status) nameRegistry() {
+	if s.installed == nil {
+		return
+	}
+	host, _ := rewrite.ParseECRHost(s.installed.Registry()) // of another registry nothing is known
+	s.Target = s.Target.WithRegistry(s.installed.Registry(), host.Account, host.Region)
 }

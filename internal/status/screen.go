@@ -14,11 +14,25 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/internal/table"
+	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
 // Screen writes the status as a table, as of now.
 func (s *Status) Screen(out io.Writer, now time.Time) error {
+	if err := s.Target.Write(out); err != nil {
+		return err
+	}
+	if s.Target != (target.Target{}) {
+		fmt.Fprintln(out)
+	}
+	states := table.NewUncut(out)
+	if s.Policy != "" {
+		states.Row("engine", "MutatingAdmissionPolicy "+s.Policy+", which has no replicas")
+		states.Row("registry", s.Registry.String())
+		s.writeFindings(states, now)
+		return states.Flush()
+	}
 	replicas := table.New(out)
 	replicas.Row("REPLICA", "READY", "VERSION", "UP", "REVIEWS", "PANICS", "TLS REJECTED")
 	unknown := 0
@@ -40,12 +54,17 @@ func (s *Status) Screen(out io.Writer, now time.Time) error {
 	if unknown > 0 {
 		rewritten += fmt.Sprintf(" (without %d of %d replicas, which are unknown)", unknown, len(s.Replicas))
 	}
-	states := table.NewUncut(out)
 	states.Row("rewritten since start", rewritten)
 	states.Row("registry", s.Registry.String())
 	states.Row("certificate", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
 	states.Row("CA", expiry(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
 	states.Row("configuration", s.configuration(now))
+	s.writeFindings(states, now)
+	replicas.Text("")
+	return errors.Join(replicas.Flush(), states.Flush())
+}
+
+func (s *Status) writeFindings(states *table.Table, now time.Time) {
 	f := s.Evaluate(now)
 	for _, e := range f.Errors {
 		states.Row("ERROR", e)
@@ -55,8 +74,6 @@ func (s *Status) Screen(out io.Writer, now time.Time) error {
 		states.Row("UNKNOWN", u)
 		states.Style(0, terminal.Yellow)
 	}
-	replicas.Text("")
-	return errors.Join(replicas.Flush(), states.Flush())
 }
 
 func yesNo(b bool) string {

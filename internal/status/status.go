@@ -17,16 +17,27 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/target"
 )
 
 // Status is the gathered state.
 type Status struct {
+	// Target is the cluster, and the registry of the lock file.
+	Target target.Target `json:"target"`
+	// Policy is set if pods are rewritten by the MutatingAdmissionPolicy of this name.
+	// There are no replicas then.
+	Policy string `json:"policy,omitempty"`
+	// Unbound is set if the policy has no binding.
+	Unbound bool `json:"policyUnbound,omitempty"`
 	// Wanted is the number of replicas in the Deployment.
 	Wanted   int       `json:"wanted"`
 	Replicas []Replica `json:"replicas"`
 	// Rewritten counts the images rewritten since the replicas started, by source
 	// registry, over all replicas that answered.
 	Rewritten map[string]int `json:"rewritten"`
+	installed *rewrite.Rules // nil if they cannot be read
 	// ConfigHash is the hash of the ConfigMap, as replicas compute it.
 	ConfigHash  string   `json:"configHash,omitempty"`
 	ConfigError string   `json:"configError,omitempty"`

@@ -22,6 +22,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/selection"
+	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/webhookimage"
 )
 
@@ -108,6 +109,7 @@ func Check(ctx context.Context, o CopyOptions) error {
 // run copies or compares. With compareOnly the content of images that differ is
 // not read, so that the amount of work is not known.
 func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
+	o.Reporter.Target = o.target()
 	selected, err := o.Sources.Jobs(ctx, o.Rules, o.Lock)
 	if errors.Is(err, selection.ErrNothingWaits) {
 		o.Reporter.Warn(err.Error())
@@ -158,6 +160,15 @@ func (o Options) WithFailures(err error, failures []error) error {
 		return err
 	}
 	return exitcode.AlreadyPrintedf("%d versions of charts may lack images", len(failures))
+}
+
+// target returns the registry and, if it is a source, the cluster.
+func (o CopyOptions) target() (t target.Target) {
+	if o.Sources.Cluster {
+		t = o.Sources.Kubeconfig.Target()
+	}
+	host, _ := rewrite.ParseECRHost(o.Rules.Registry()) // of another registry nothing is known
+	return t.WithRegistry(o.Rules.Registry(), host.Account, host.Region)
 }
 
 // splitNotCarried separates the webhook's image if it was never copied and this program

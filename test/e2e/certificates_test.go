@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
 
 // trusted says what is wrong unless every caBundle holds the CA of the Secret.
@@ -99,7 +100,7 @@ func TestAResetRevokesTheCAWithoutLosingAPod(t *testing.T) {
 	t.Parallel()
 	old := authority(t)
 	tr := startTraffic(t)
-	privatelink(t, "certs", "reset")
+	privatelink(t, "certs", "reset", "--yes", "--context", cluster.Context)
 	revoked(t, old)
 	tr.lost(t)
 }
@@ -110,7 +111,7 @@ func TestAResetWithNowRevokesTheCAAtOnce(t *testing.T) {
 	namespace(t, Namespace)
 	old := authority(t)
 	begin := time.Now()
-	privatelink(t, "certs", "reset", "--now")
+	privatelink(t, "certs", "reset", "--now", "--yes", "--context", cluster.Context)
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}

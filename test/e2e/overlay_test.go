@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
 
 // overlay is a kustomization of a GitOps repository: it uses the tree as it is.
@@ -90,7 +91,7 @@ func TestAnOverlayServesInAnotherNamespace(t *testing.T) {
 	})
 	t.Run("privatelink finds it", func(t *testing.T) {
 		before := caBundles(t)
-		privatelink(t, "certs", "reset")
+		privatelink(t, "certs", "reset", "--yes", "--context", cluster.Context)
 		for name, bundle := range caBundles(t) {
 			if bundle == before[name] {
 				t.Errorf("the caBundle of %s is the same", name)

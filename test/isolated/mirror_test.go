@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 	"github.com/castai/privatelink-webhook/test/isolated/machine"
 )
 
@@ -111,7 +112,7 @@ func TestMirror(t *testing.T) {
 		if out = work.run(t, 0, "prune", "--config", "privatelink.yaml", "--keep", "1"); !strings.Contains(out, prefix+"/agent@") || !strings.Contains(out, "nothing was deleted") {
 			t.Errorf("the old agent would not go:\n%s", out)
 		}
-		if out = work.run(t, 0, "prune", "--config", "privatelink.yaml", "--not-in", "privatelink.lock.yaml", "--yes"); !strings.Contains(out, "deleted\n") {
+		if out = work.run(t, 0, "prune", "--config", "privatelink.yaml", "--not-in", "privatelink.lock.yaml", "--yes", "--context", cluster.Context); !strings.Contains(out, "deleted\n") {
 			t.Error(out)
 		}
 		work.run(t, 0, "check", "--config", "privatelink.yaml")

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
 
 // apiServerLag is the delay after which the second API server observes a caBundle.
@@ -54,7 +55,7 @@ func TestRotation(t *testing.T) {
 		cause   func(*testing.T)
 	}{
 		{nothing, true, func(*testing.T) { time.Sleep(3 * time.Second) }},
-		{"privatelink certs reset", true, func(t *testing.T) { privatelink(t, "certs", "reset") }},
+		{"privatelink certs reset", true, func(t *testing.T) { privatelink(t, "certs", "reset", "--yes", "--context", cluster.Context) }},
 		{"CA Secret emptied", false, func(t *testing.T) {
 			emptySecret(t)
 			time.Sleep(8 * time.Second) // until the new leaf is served

@@ -23,10 +23,10 @@ import (
 func (k *checker) accountPolicy(ctx context.Context) doctor.Finding {
 	d, err := k.getDeployment(ctx)
 	if err != nil {
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	}
 	if isSelfManaged, err := k.isSelfManaged(ctx); err != nil {
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	} else if !isSelfManaged {
 		return doctor.OKf("not needed: the certificate is read from files, and the account has no permissions")
 	}
@@ -46,7 +46,7 @@ func (k *checker) accountPolicy(ctx context.Context) doctor.Finding {
 	case isUserForbidden(err) || apierrors.IsNotFound(err):
 		return doctor.OKf("%s, as rendered; %s cannot change a webhook configuration now", name, user)
 	}
-	return requestFailed("sending a change as "+user, err)
+	return k.requestFailed("sending a change as "+user, err)
 }
 
 func (k *checker) compareAccountPolicy(ctx context.Context) doctor.Finding {
@@ -55,13 +55,13 @@ func (k *checker) compareAccountPolicy(ctx context.Context) doctor.Finding {
 	if apierrors.IsNotFound(err) {
 		return doctor.Failf(k.installCommand(), "there is no ValidatingAdmissionPolicy %s: a stolen token of the webhook is enough to take over the cluster", name)
 	} else if err != nil {
-		return requestFailed("reading the ValidatingAdmissionPolicy", err)
+		return k.requestFailed("reading the ValidatingAdmissionPolicy", err)
 	}
 	b, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return doctor.Failf(k.installCommand(), "there is no ValidatingAdmissionPolicyBinding %s: the account is not confined", name)
 	} else if err != nil {
-		return requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
+		return k.requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
 	}
 	w, g := k.AccountPolicy.Spec, p.Spec
 	different := differingFields(append(append(compareMatch(w.MatchConstraints, g.MatchConstraints), compareBinding(binding{name: name, policy: name}, binding{name: name, policy: b.Spec.PolicyName, resources: b.Spec.MatchResources, param: b.Spec.ParamRef})...),

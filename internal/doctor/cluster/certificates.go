@@ -105,15 +105,15 @@ func (k *checker) restartCommand() string {
 func (k *checker) certificate(ctx context.Context) doctor.Finding {
 	chains, err := k.chains(ctx)
 	if err != nil {
-		return requestFailed("reading the served certificate", err)
+		return k.requestFailed("reading the served certificate", err)
 	}
 	isSelfManaged, err := k.isSelfManaged(ctx)
 	if err != nil {
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	}
 	now, err := k.serverTime(ctx)
 	if err != nil {
-		return requestFailed("reading the API server's clock", err)
+		return k.requestFailed("reading the API server's clock", err)
 	}
 	remedy := k.restartCommand() + "\nand read its log: the webhook renews its certificate long before it expires"
 	if !isSelfManaged {
@@ -157,15 +157,15 @@ func days(d time.Duration) string {
 func (k *checker) caBundle(ctx context.Context) doctor.Finding {
 	live, err := k.getConfiguration(ctx)
 	if err != nil {
-		return requestFailed("reading the MutatingWebhookConfiguration", err)
+		return k.requestFailed("reading the MutatingWebhookConfiguration", err)
 	}
 	chains, err := k.chains(ctx)
 	if err != nil {
-		return requestFailed("reading the served certificate", err)
+		return k.requestFailed("reading the served certificate", err)
 	}
 	isSelfManaged, err := k.isSelfManaged(ctx)
 	if err != nil {
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	}
 	remedy := k.restartCommand() + "\nThe webhook publishes its CA within two to three seconds; if that does not help, see its log and the check cluster/rbac."
 	if !isSelfManaged {
@@ -209,7 +209,7 @@ func (k *checker) verify(roots *x509.CertPool, chain []*x509.Certificate) error 
 func (k *checker) caSecret(ctx context.Context) doctor.Finding {
 	switch isSelfManaged, err := k.isSelfManaged(ctx); {
 	case err != nil:
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	case !isSelfManaged:
 		return doctor.OKf("not needed: the certificate is read from files")
 	}
@@ -221,7 +221,7 @@ func (k *checker) caSecret(ctx context.Context) doctor.Finding {
 	case apierrors.IsNotFound(err):
 		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	case err != nil:
-		return requestFailed("reading the "+where, err)
+		return k.requestFailed("reading the "+where, err)
 	}
 	return doctor.OKf("%s", k.Names.CASecret)
 }
@@ -229,10 +229,10 @@ func (k *checker) caSecret(ctx context.Context) doctor.Finding {
 func (k *checker) rbac(ctx context.Context) doctor.Finding {
 	d, err := k.getDeployment(ctx)
 	if err != nil {
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	}
 	if isSelfManaged, err := k.isSelfManaged(ctx); err != nil {
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	} else if !isSelfManaged {
 		return doctor.OKf("not needed: the certificate is read from files")
 	}
@@ -249,7 +249,7 @@ func (k *checker) rbac(ctx context.Context) doctor.Finding {
 			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + d.Namespace, "system:authenticated"}}}
 		response, err := k.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
-			return requestFailed("reviewing the webhook's permissions", err)
+			return k.requestFailed("reviewing the webhook's permissions", err)
 		}
 		if !response.Status.Allowed {
 			denied = append(denied, fmt.Sprintf("%s %s/%s", attributes.Verb, attributes.Resource, attributes.Name))

@@ -6,6 +6,7 @@
 //
 // It lists and reads objects, creates pods as server-side dry runs, and opens
 // port-forwards to the webhook's pods. It never reads the content of a Secret.
+// Permissions lists what that needs.
 package cluster
 
 import (
@@ -19,7 +20,6 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
@@ -43,7 +43,7 @@ const (
 	Policy  Engine = "policy" // a MutatingAdmissionPolicy
 )
 
-// Config is the input of the checks. All fields are required.
+// Config is the input of the checks. All fields but ConfigErr are required.
 type Config struct {
 	Client kubernetes.Interface
 	// REST is the configuration of Client, for port-forwards and response headers.
@@ -63,7 +63,21 @@ type Config struct {
 	// AccountPolicy confines the webhook's service account.
 	AccountPolicy *admissionv1.ValidatingAdmissionPolicy
 	Names         Names
+	// Version of the bundle that Expected belongs to, such as v0.1.0.
+	Version string
+	// ConfigErr is the reason why there is no configuration in the cluster that can be
+	// used. The checks that need the rules do not run then. It is an InvalidConfigError
+	// if the configuration was read.
+	ConfigErr error
 }
+
+// InvalidConfigError is a fault of the configuration in the cluster.
+type InvalidConfigError struct{ Err error }
+
+func (e *InvalidConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the fault.
+func (e *InvalidConfigError) Unwrap() error { return e.Err }
 
 // Names are the names of the installed objects.
 type Names struct {
@@ -78,34 +92,74 @@ type Names struct {
 // Checks returns the checks of the group for the selected engine.
 func Checks(c Config) []doctor.Check {
 	k := &checker{Config: c, scanner: podspec.NewScanner(c.Rules.EnvVars(), []string{podspec.MirrorPodAnnotation})}
-	api := []string{Group + "/api"}
-	engine, ready := k.webhookChecks(api), []string{"webhook-configuration", "config", "service", "network-policy", "certificate", "ca-bundle"}
+	checks := slices.Concat(k.commonChecks(), k.webhookChecks(), k.podChecks("webhook-configuration", "config", "service", "network-policy", "certificate", "ca-bundle"))
 	if c.Engine == Policy {
-		engine, ready = k.policyChecks(api), []string{"policy"}
+		checks = slices.Concat(k.commonChecks(), k.policyChecks(), k.podChecks("policy"))
 	}
-	before := []doctor.Check{
-		{Group: Group, Name: "api", Run: k.api,
+	if c.ConfigErr != nil {
+		checks = k.withoutConfig(checks)
+	}
+	return doctor.WithSilence(checks, "the API server does not answer, or slowly: kubectl get --raw /readyz; if packets are dropped, connect the VPN, and allow port 443 in the cluster's security group; otherwise increase --timeout")
+}
+
+// withoutConfig makes the checks that use the rules depend on the check config.
+func (k *checker) withoutConfig(checks []doctor.Check) []doctor.Check {
+	useRules := []string{"webhook-configuration", "injectors", "policy", "rewrite", "guard", "creation", "pods", "other-namespaces", "pulls"}
+	for i, c := range checks {
+		switch {
+		case slices.Contains(useRules, c.Name):
+			checks[i].Needs = append(slices.Clone(c.Needs), Group+"/config")
+		case c.Name == "config":
+			checks[i].Access = true
+		}
+	}
+	config := slices.IndexFunc(checks, func(c doctor.Check) bool { return c.Name == "config" })
+	if config < 0 { // under the policy engine, which has no ConfigMap
+		return slices.Insert(checks, 1, k.configCheck(true))
+	}
+	return checks
+}
+
+func (k *checker) configCheck(access bool) doctor.Check {
+	return doctor.Check{Group: Group, Name: "config", Needs: needs(), Access: access, Run: k.config,
+		What: "the webhook's configuration is the same as the local one",
+		Why:  "otherwise the webhook rewrites images to repositories that the mirror does not fill"}
+}
+
+// commonChecks returns the first checks of both engines.
+func (k *checker) commonChecks() []doctor.Check {
+	return []doctor.Check{
+		{Group: Group, Name: "api", Access: true, Run: k.api,
 			What: "the API server answers, and is Kubernetes " + oldest + " or newer",
 			Why:  "all other checks need it; older versions do not have the CEL functions of the match conditions"},
+		{Group: Group, Name: "namespaces", Needs: needs(), Run: k.existing,
+			What: "the namespaces of the webhook and of CAST AI are not being deleted",
+			Why:  "a namespace that is being deleted takes no pods, and can stay so for ever"},
 	}
-	after := []doctor.Check{
-		{Group: Group, Name: "rewrite", Needs: needs(ready...), Run: k.rewrite,
+}
+
+// podChecks returns the checks of CAST AI's pods. ready are the checks of the engine.
+func (k *checker) podChecks(ready ...string) []doctor.Check {
+	return []doctor.Check{
+		{Group: Group, Name: "rewrite", Needs: needs(append(ready, "namespaces")...), Run: k.rewrite,
 			What: "a pod with a public image, sent as a dry run, gets the private image",
 			Why:  "otherwise nodes without a route to the internet cannot pull the image"},
-		{Group: Group, Name: "guard", Needs: api, Run: k.guard,
+		{Group: Group, Name: "guard", Needs: needs(), Run: k.guard,
 			What: "the guard policy exists, as rendered",
 			Why:  "public images that are added after the rewriting, or while it is not installed, are not reported otherwise"},
 		{Group: Group, Name: "creation", Needs: needs("rewrite"), Run: k.creation,
 			What: "no workload in CAST AI's namespaces has its pods refused",
 			Why:  "a refused pod does not exist: only the status and the events of its owner show it"},
-		{Group: Group, Name: "pods", Needs: api, Run: k.pods,
+		{Group: Group, Name: "pods", Needs: needs(), Run: k.pods,
 			What: "no pod in CAST AI's namespaces has a public image",
 			Why:  "nodes without a route to the internet cannot pull it, now or after the next restart"},
-		{Group: Group, Name: "pulls", Needs: api, Run: k.pulls,
+		{Group: Group, Name: "other-namespaces", Needs: needs(), Run: k.otherNamespaces,
+			What: "no pod in another namespace has a public image of CAST AI",
+			Why:  "only the namespaces of the configuration are rewritten"},
+		{Group: Group, Name: "pulls", Needs: needs(), Run: k.pulls,
 			What: "no pod in CAST AI's namespaces waits for an image",
 			Why:  "the kubelet repeats the pull, but the cause remains"},
 	}
-	return slices.Concat(before, engine, after)
 }
 
 // needs returns the IDs of checks of this group, after that of api.
@@ -118,26 +172,33 @@ func needs(names ...string) []string {
 }
 
 // webhookChecks returns the checks of the webhook's installation.
-func (k *checker) webhookChecks(api []string) []doctor.Check {
+func (k *checker) webhookChecks() []doctor.Check {
 	return []doctor.Check{
-		{Group: Group, Name: "webhook-configuration", Needs: api, Run: k.configuration,
+		k.configCheck(false),
+		{Group: Group, Name: "webhook-configuration", Needs: needs(), Run: k.configuration,
 			What: "the webhook configuration exists, as rendered from the configuration",
 			Why:  "without it no pod is rewritten; after a manual change, some pods are not"},
-		{Group: Group, Name: "config", Needs: api, Run: k.config,
-			What: "the webhook's configuration is the same as the local one",
-			Why:  "otherwise the webhook rewrites images to repositories that the mirror does not fill"},
-		{Group: Group, Name: "pod-security", Needs: api, Run: k.podSecurity,
-			What: "the namespace " + k.Names.Namespace + " admits the webhook's own pods",
+		{Group: Group, Name: "pod-security", Needs: needs("namespaces"), Run: k.podSecurity,
+			What: "the Pod Security level of " + k.Names.Namespace + " admits the webhook's own pods",
 			Why:  "otherwise a replica that is lost cannot be replaced"},
-		{Group: Group, Name: "replicas", Needs: needs("pod-security"), Run: k.replicas,
+		{Group: Group, Name: "admission", Needs: needs("pod-security"), Run: k.admission,
+			What: "no quota, limit range or other admission control refuses the webhook's own pods",
+			Why:  "otherwise a replica that is lost cannot be replaced"},
+		{Group: Group, Name: "replicas", Needs: needs(), Run: k.replicas,
 			What: "two or more replicas of the webhook are ready, on different nodes",
 			Why:  "while none is ready, pods with public images are refused"},
+		{Group: Group, Name: "rollout", Needs: needs("admission", "replicas"), Run: k.rollout,
+			What: "all replicas run the newest revision of the Deployment",
+			Why:  "the replicas of the old revision are not replaced when their nodes are, and then none is left"},
+		{Group: Group, Name: "version", Needs: needs("webhook-configuration", "replicas"), Run: k.version,
+			What: "the image and the match conditions are of the same version",
+			Why:  "conditions of another version may leave out pods that the webhook would rewrite"},
 		{Group: Group, Name: "service", Needs: needs("replicas"), Run: k.service,
 			What: "the Service targets the port on which the replicas serve",
 			Why:  "the API server calls the webhook through it"},
 		{Group: Group, Name: "network-policy", Needs: needs("replicas"), Run: k.networkPolicy,
-			What: "no NetworkPolicy blocks the API server from the webhook's port",
-			Why:  "the EKS control plane has no label and no fixed address, so only a rule for the port admits it"},
+			What: "no NetworkPolicy blocks the API server from the webhook's port, or the webhook from the API server",
+			Why:  "the EKS control plane has no label and no fixed address, so only a rule for the port admits it; the webhook needs the API server for its certificate"},
 		{Group: Group, Name: "rbac", Needs: needs("replicas"), Run: k.rbac,
 			What: "the webhook has permission to store its CA and to publish it",
 			Why:  "otherwise the next renewal of the certificate fails"},
@@ -160,9 +221,9 @@ func (k *checker) webhookChecks(api []string) []doctor.Check {
 }
 
 // policyChecks returns the check of the policy engine, which has no pods.
-func (k *checker) policyChecks(api []string) []doctor.Check {
+func (k *checker) policyChecks() []doctor.Check {
 	return []doctor.Check{
-		{Group: Group, Name: "policy", Needs: api, Run: k.policy,
+		{Group: Group, Name: "policy", Needs: needs(), Run: k.policy,
 			What: "the MutatingAdmissionPolicy and its binding exist, as rendered from the configuration",
 			Why:  "without them no pod is rewritten; after a manual change, some pods are not"},
 	}
@@ -176,18 +237,10 @@ type checker struct {
 	webhookPodsOnce doctor.Once[[]corev1.Pod]
 	configOnce      doctor.Once[*admissionv1.MutatingWebhookConfiguration]
 	chainsOnce      doctor.Once[[]replicaChain]
+	refusalOnce     doctor.Once[error]
 	castaiPodsOnce  doctor.Once[[]corev1.Pod]
 	selectedOnce    doctor.Once[[]string]
 	namespacesOnce  doctor.Once[[]labels.Set]
-}
-
-// requestFailed returns the finding for a failed request.
-func requestFailed(operation string, err error) doctor.Finding {
-	remedy := "kubectl get --raw /readyz"
-	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
-		remedy = "use a kubeconfig of a user with this permission: see kubectl auth can-i"
-	}
-	return doctor.Unknownf(remedy, "%s: %v", operation, err)
 }
 
 func (k *checker) getDeployment(ctx context.Context) (*appsv1.Deployment, error) {

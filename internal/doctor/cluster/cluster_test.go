@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +39,7 @@ func TestAPI(t *testing.T) {
 		"an old version":      {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"v1.31.9-eks-1"}`) }, doctor.Failed, "v1.31.9"},
 		"an invalid version":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"gitVersion":"main"}`) }, doctor.Unknown, `"main"`},
 		"refused credentials": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }, doctor.Unknown, "refuses the credentials"},
-		"another error":       {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, doctor.Failed, "does not answer"},
+		"another error":       {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, doctor.Unknown, "reading the version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -54,7 +53,7 @@ func TestAPI(t *testing.T) {
 			}
 		})
 	}
-	if f := newChecker(t, "https://127.0.0.1:1").api(t.Context()); f.Status != doctor.Failed || !strings.Contains(f.Remedy, "VPN") {
+	if f := newChecker(t, "https://127.0.0.1:1").api(t.Context()); f.Status != doctor.Unknown || !strings.Contains(f.Remedy, "VPN") {
 		t.Errorf("connection refused: %+v", f)
 	}
 }
@@ -197,15 +196,19 @@ func TestHasFlag(t *testing.T) {
 
 func TestRemedies(t *testing.T) {
 	k := newChecker(t, "http://127.0.0.1:1")
+	k.Expected = &admissionv1.MutatingWebhookConfiguration{Webhooks: []admissionv1.MutatingWebhook{{Name: "pods"}}}
 	for message, want := range map[string]string{
-		`admission webhook "x" denied the request: no`:                                                         "correct the webhook or policy",
-		`failed calling webhook "pods": Post "https://x": context deadline exceeded`:                           "authorize-security-group-ingress",
-		`failed calling webhook "pods": Post "https://x": dial tcp: lookup x: Address is not allowed`:          "--overlay host-network",
-		`failed calling webhook "pods": Post "https://x": dial tcp 10.0.0.1:9443: connect: connection refused`: "logs deployment/privatelink-webhook",
-		`failed calling webhook "pods": x509: certificate signed by unknown authority`:                         "rollout restart deployment/privatelink-webhook",
-		`failed calling webhook "pods": something new`:                                                         "logs deployment/privatelink-webhook",
+		`something new`: "correct what the message names",
+		`exceeded quota: small, requested: limits.memory=128Mi,pods=1, used: limits.memory=128Mi,pods=2, limited: limits.memory=200Mi,pods=2`: `patch resourcequota small --type=merge -p '{"spec":{"hard":{"limits.memory":"328Mi","pods":"3"}}}'`,
+		`failed quota: q: must specify limits.cpu for: webhook; requests.memory for: webhook`:                                                 "default: {cpu: 100m}",
+		`failed calling webhook "other.example.com": Post "https://x": EOF`:                                                                   "not one of the bundle",
+		`failed calling webhook "pods": Post "https://x": context deadline exceeded`:                                                          "authorize-security-group-ingress",
+		`failed calling webhook "pods": Post "https://x": dial tcp: lookup x: Address is not allowed`:                                         "--overlay host-network",
+		`failed calling webhook "pods": Post "https://x": dial tcp 10.0.0.1:9443: connect: connection refused`:                                "logs deployment/privatelink-webhook",
+		`failed calling webhook "pods": x509: certificate signed by unknown authority`:                                                        "rollout restart deployment/privatelink-webhook",
+		`failed calling webhook "pods": something new`:                                                                                        "logs deployment/privatelink-webhook",
 	} {
-		if got := k.remedyFor(errors.New(message)); !strings.Contains(got, want) {
+		if got := k.refusalRemedy(t.Context(), "castai-agent", message); !strings.Contains(got, want) {
 			t.Errorf("%q: %q, want %q", message, got, want)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,18 +21,18 @@ func (k *checker) creation(ctx context.Context) doctor.Finding {
 	remedy := ""
 	add := func(kind, namespace, name, message string) {
 		refused = append(refused, fmt.Sprintf("%s: %s", objectName(kind, namespace, name), message))
-		if strings.Contains(message, "violates PodSecurity") && remedy == "" {
-			remedy = fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=privileged\n(some components of CAST AI need access to the node)", namespace)
+		if remedy == "" {
+			remedy = k.refusalRemedy(ctx, namespace, message)
 		}
 	}
 	namespaces, err := k.namespaces(ctx)
 	if err != nil {
-		return requestFailed("listing namespaces", err)
+		return k.requestFailed("listing namespaces", err)
 	}
 	for _, namespace := range namespaces {
 		sets, err := k.Client.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return requestFailed("listing ReplicaSets in "+namespace, err)
+			return k.requestFailed("listing ReplicaSets in "+namespace, err)
 		}
 		for _, s := range sets.Items {
 			for _, c := range s.Status.Conditions {
@@ -43,13 +42,10 @@ func (k *checker) creation(ctx context.Context) doctor.Finding {
 			}
 		}
 		if err := k.refusedByEvents(ctx, namespace, add); err != nil {
-			return requestFailed("reading DaemonSets, StatefulSets and Jobs in "+namespace, err)
+			return k.requestFailed("reading DaemonSets, StatefulSets and Jobs in "+namespace, err)
 		}
 	}
 	if len(refused) > 0 {
-		if remedy == "" {
-			remedy = "kubectl -n " + k.Rules.Namespaces()[0] + " describe KIND NAME, of the workloads listed"
-		}
 		return doctor.Failf(remedy, "%d workloads have pods refused", len(refused)).With(refused...)
 	}
 	return doctor.OKf("no workload")

@@ -20,7 +20,7 @@ import (
 func (k *checker) injectors(ctx context.Context) doctor.Finding {
 	list, err := k.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return requestFailed("listing MutatingWebhookConfigurations", err)
+		return k.requestFailed("listing MutatingWebhookConfigurations", err)
 	}
 	var after []string
 	others := 0
@@ -31,7 +31,7 @@ func (k *checker) injectors(ctx context.Context) doctor.Finding {
 		for _, w := range c.Webhooks {
 			called, err := k.isCalled(ctx, w)
 			if err != nil {
-				return requestFailed("reading the namespaces of the configuration", err)
+				return k.requestFailed("reading the namespaces of the configuration", err)
 			}
 			if called {
 				if others++; c.Name > k.Expected.Name {
@@ -54,28 +54,29 @@ func (k *checker) namespaceLabels(ctx context.Context) (sets []labels.Set, err e
 		return nil, err
 	}
 	for _, name := range namespaces {
-		n, err := k.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err):
-			sets = append(sets, labels.Set{corev1.LabelMetadataName: name})
-		case err != nil:
+		set, err := k.labelsOf(ctx, name)
+		if err != nil {
 			return nil, err
-		default:
-			sets = append(sets, n.Labels)
 		}
+		sets = append(sets, set)
 	}
 	return sets, nil
+}
+
+func (k *checker) labelsOf(ctx context.Context, namespace string) (labels.Set, error) {
+	n, err := k.Client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return labels.Set{corev1.LabelMetadataName: namespace}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return n.Labels, nil
 }
 
 // isCalled reports whether a webhook is called for new pods in a namespace of the
 // configuration. Match conditions and object selectors are assumed to match.
 func (k *checker) isCalled(ctx context.Context, w admissionv1.MutatingWebhook) (bool, error) {
-	if !slices.ContainsFunc(w.Rules, func(r admissionv1.RuleWithOperations) bool {
-		return (slices.Contains(r.Operations, admissionv1.Create) || slices.Contains(r.Operations, admissionv1.OperationAll)) &&
-			(slices.Contains(r.APIGroups, "") || slices.Contains(r.APIGroups, "*")) &&
-			(slices.Contains(r.Resources, "pods") || slices.Contains(r.Resources, "*") || slices.Contains(r.Resources, "*/*")) &&
-			(r.Scope == nil || *r.Scope != admissionv1.ClusterScope)
-	}) {
+	if !slices.ContainsFunc(w.Rules, isForNewPods) {
 		return false, nil
 	}
 	if w.NamespaceSelector == nil {
@@ -87,4 +88,12 @@ func (k *checker) isCalled(ctx context.Context, w admissionv1.MutatingWebhook) (
 	}
 	namespaces, err := k.namespacesOnce.Get(ctx, k.namespaceLabels)
 	return slices.ContainsFunc(namespaces, func(set labels.Set) bool { return selector.Matches(set) }), err
+}
+
+// isForNewPods reports whether a rule covers the creation of pods.
+func isForNewPods(r admissionv1.RuleWithOperations) bool {
+	return (slices.Contains(r.Operations, admissionv1.Create) || slices.Contains(r.Operations, admissionv1.OperationAll)) &&
+		(slices.Contains(r.APIGroups, "") || slices.Contains(r.APIGroups, "*")) &&
+		(slices.Contains(r.Resources, "pods") || slices.Contains(r.Resources, "*") || slices.Contains(r.Resources, "*/*")) &&
+		(r.Scope == nil || *r.Scope != admissionv1.ClusterScope)
 }

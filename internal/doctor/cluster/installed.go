@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,11 +24,8 @@ const oldest = "1.32"
 
 func (k *checker) api(context.Context) doctor.Finding {
 	info, err := k.Client.Discovery().ServerVersion()
-	switch {
-	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
-		return doctor.Unknownf("log in to the cluster: aws eks update-kubeconfig --name CLUSTER", "%s refuses the credentials: %v", k.REST.Host, err)
-	case err != nil:
-		return doctor.Failf("reach the API server from here, by VPN or bastion where its endpoint is private; then: kubectl version", "%s does not answer: %v", k.REST.Host, err)
+	if err != nil {
+		return k.requestFailed("reading the version of "+k.REST.Host, err)
 	}
 	v, err := version.ParseGeneric(info.GitVersion)
 	if err != nil {
@@ -51,7 +49,7 @@ func (k *checker) configuration(ctx context.Context) doctor.Finding {
 	case apierrors.IsNotFound(err):
 		return doctor.Failf(k.installCommand(), "there is no MutatingWebhookConfiguration %s", k.Expected.Name)
 	case err != nil:
-		return requestFailed("reading the MutatingWebhookConfiguration", err)
+		return k.requestFailed("reading the MutatingWebhookConfiguration", err)
 	}
 	different, added := compareWebhooks(k.Expected.Webhooks, live.Webhooks)
 	switch where := fmt.Sprintf("%s differs in %d fields from the rendered one", live.Name, len(different)+len(added)); {
@@ -65,11 +63,25 @@ func (k *checker) configuration(ctx context.Context) doctor.Finding {
 	case len(different) > 0:
 		return doctor.Failf(k.installCommand()+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
 	}
+	ignored := namesWith(live.Webhooks, admissionv1.Ignore)
 	note := ""
-	if p := live.Webhooks[0].FailurePolicy; p != nil && *p == admissionv1.Ignore {
+	switch {
+	case len(ignored) == len(live.Webhooks):
 		note = "; failurePolicy Ignore: while the webhook is unavailable, pods start with public images"
+	case len(ignored) > 0: // the bundle sets it in all entries
+		return doctor.Warnf(k.installCommand(), "failurePolicy is Ignore in %s alone: while the webhook is unavailable, public images get past it", strings.Join(ignored, ", "))
 	}
 	return doctor.OKf("%s, %d entries, as rendered%s", live.Name, len(live.Webhooks), note)
+}
+
+// namesWith returns the names of the entries with a failure policy.
+func namesWith(webhooks []admissionv1.MutatingWebhook, policy admissionv1.FailurePolicyType) (names []string) {
+	for _, w := range webhooks {
+		if w.FailurePolicy != nil && *w.FailurePolicy == policy {
+			names = append(names, w.Name)
+		}
+	}
+	return names
 }
 
 // addition is a field or webhook in the cluster that was not rendered.
@@ -117,13 +129,18 @@ func compareWebhooks(want, got []admissionv1.MutatingWebhook) (different []strin
 }
 
 func (k *checker) config(ctx context.Context) doctor.Finding {
+	if invalid, ok := errors.AsType[*InvalidConfigError](k.ConfigErr); ok {
+		return doctor.Failf("correct privatelink.yaml, then: "+k.installCommand(), "the configuration in the cluster is invalid: %v", invalid)
+	} else if k.ConfigErr != nil {
+		return k.requestFailed("reading the configuration in the cluster", k.ConfigErr)
+	}
 	m, err := k.Client.CoreV1().ConfigMaps(k.Names.Namespace).Get(ctx, k.Names.ConfigMap, metav1.GetOptions{})
 	where := objectName("ConfigMap", k.Names.Namespace, k.Names.ConfigMap)
 	switch {
 	case apierrors.IsNotFound(err):
 		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	case err != nil:
-		return requestFailed("reading the "+where, err)
+		return k.requestFailed("reading the "+where, err)
 	}
 	installed, err := rewrite.Load(where, []byte(m.Data[k.Names.ConfigKey]))
 	if err != nil {

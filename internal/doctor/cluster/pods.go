@@ -14,32 +14,49 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/podspec"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 func (k *checker) pods(ctx context.Context) doctor.Finding {
 	pods, err := k.castaiPods(ctx)
 	if err != nil {
-		return requestFailed("listing pods", err)
+		return k.requestFailed("listing pods", err)
 	}
-	var public []string
+	var details []string
 	remedy := ""
 	for _, p := range pods {
-		refs, err := k.publicImages(p)
+		public, unmapped, err := k.publicImages(p)
 		if err != nil {
-			return requestFailed("reading pod "+p.Name, err)
+			return k.requestFailed("reading pod "+p.Name, err)
 		}
-		if len(refs) == 0 {
+		if len(public)+len(unmapped) == 0 {
 			continue
 		}
-		public = append(public, fmt.Sprintf("%s: %s", objectName("Pod", p.Namespace, p.Name), doctor.List(refs, 3)))
-		if remedy == "" {
+		details = append(details, fmt.Sprintf("%s: %s", objectName("Pod", p.Namespace, p.Name), doctor.List(append(public, unmapped...), 3)))
+		switch {
+		case remedy != "":
+		case len(public) > 0:
 			remedy = "recreate the pod: " + recreateCommand(p)
+		default:
+			remedy = "the image has no name in ECR: correct it in the manifest, in lower case and with a registry host: " + setImageCommand(p)
 		}
 	}
-	if len(public) > 0 {
-		return doctor.Failf(remedy, "%d of %d pods have public images", len(public), len(pods)).With(public...)
+	if len(details) > 0 {
+		return doctor.Failf(remedy, "%d of %d pods have public images", len(details), len(pods)).With(details...)
 	}
 	return doctor.OKf("%d pods, none with a public image", len(pods))
+}
+
+// setImageCommand returns the command that changes the image of a pod's owner.
+func setImageCommand(p corev1.Pod) string {
+	kind, name := "pod", p.Name
+	if owner := metav1.GetControllerOf(&p); owner != nil {
+		kind, name = strings.ToLower(owner.Kind), owner.Name
+		if hash := p.Labels["pod-template-hash"]; kind == "replicaset" && strings.HasSuffix(name, "-"+hash) {
+			kind, name = "deployment", strings.TrimSuffix(name, "-"+hash)
+		}
+	}
+	return fmt.Sprintf("kubectl -n %s set image %s/%s CONTAINER=IMAGE", p.Namespace, kind, name)
 }
 
 // recreateCommand returns the command that recreates a pod.
@@ -54,29 +71,33 @@ func recreateCommand(p corev1.Pod) string {
 	return fmt.Sprintf("kubectl -n %s delete pod %s", p.Namespace, p.Name)
 }
 
-// publicImages returns the references of a pod that the rules map to others.
-func (k *checker) publicImages(p corev1.Pod) (refs []string, err error) {
+// publicImages returns the references of a pod that the rules map to others, and those
+// that are public and cannot be mapped.
+func (k *checker) publicImages(p corev1.Pod) (public, unmapped []string, err error) {
 	object, err := json.Marshal(p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	scanned, err := k.scanner.Scan(object)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, static := scanned.Annotations[podspec.MirrorPodAnnotation]; static {
-		return nil, nil // the kubelet runs the pod from a file on the node, not from the API object
+		return nil, nil, nil // the kubelet runs the pod from a file on the node, not from the API object
 	}
 	for _, i := range scanned.Images {
 		result := k.Rules.Image(i.Value)
 		if i.EnvIndex >= 0 {
 			result = k.Rules.EnvValue(i.Value)
 		}
-		if result.Changed() {
-			refs = append(refs, i.Location()+" "+i.Value)
+		switch {
+		case result.Changed():
+			public = append(public, i.Location()+" "+i.Value)
+		case result.Outcome == rewrite.Unmapped && i.EnvIndex < 0: // a variable may hold something else
+			unmapped = append(unmapped, fmt.Sprintf("%s %s (%s)", i.Location(), i.Value, result.Reason.Text()))
 		}
 	}
-	return refs, nil
+	return public, unmapped, nil
 }
 
 // isPullFailure reports whether a container with this waiting reason waits for
@@ -89,14 +110,14 @@ func isPullFailure(reason string) bool {
 func (k *checker) pulls(ctx context.Context) doctor.Finding {
 	pods, err := k.castaiPods(ctx)
 	if err != nil {
-		return requestFailed("listing pods", err)
+		return k.requestFailed("listing pods", err)
 	}
 	var stuck []string
 	remedy := ""
 	for _, p := range pods {
-		if refs, err := k.publicImages(p); err != nil {
-			return requestFailed("reading pod "+p.Name, err)
-		} else if len(refs) > 0 {
+		if public, unmapped, err := k.publicImages(p); err != nil {
+			return k.requestFailed("reading pod "+p.Name, err)
+		} else if len(public)+len(unmapped) > 0 {
 			continue // reported by the check pods
 		}
 		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses) {

@@ -80,7 +80,7 @@ func (k *checker) guard(ctx context.Context) doctor.Finding {
 	if apierrors.IsNotFound(err) {
 		return doctor.Warnf(k.installCommand(), "there is no ValidatingAdmissionPolicy %s: remaining public images are not reported", name)
 	} else if err != nil {
-		return requestFailed("reading the ValidatingAdmissionPolicy", err)
+		return k.requestFailed("reading the ValidatingAdmissionPolicy", err)
 	}
 	w, g := k.Guard.Spec, p.Spec
 	fields := append(compareMatch(w.MatchConstraints, g.MatchConstraints),
@@ -91,7 +91,7 @@ func (k *checker) guard(ctx context.Context) doctor.Finding {
 		if apierrors.IsNotFound(err) {
 			return doctor.Warnf(k.installCommand(), "there is no ValidatingAdmissionPolicyBinding %s: its namespaces are not guarded", want.Name)
 		} else if err != nil {
-			return requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
+			return k.requestFailed("reading the ValidatingAdmissionPolicyBinding", err)
 		}
 		chosen = b.Spec.ValidationActions
 		fields = append(fields, compareBinding(binding{want.Name, want.Spec.PolicyName, want.Spec.MatchResources, want.Spec.ParamRef}, binding{b.Name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef})...)
@@ -114,7 +114,7 @@ func (k *checker) policy(ctx context.Context) doctor.Finding {
 	if apierrors.IsNotFound(err) {
 		return doctor.Failf(k.installCommand(), "there is no MutatingAdmissionPolicy %s", name)
 	} else if err != nil {
-		return requestFailed("reading the MutatingAdmissionPolicy", err)
+		return k.requestFailed("reading the MutatingAdmissionPolicy", err)
 	}
 	w, g := k.Policy.Spec, p.Spec
 	fields := append(compareMatch(w.MatchConstraints, g.MatchConstraints),
@@ -125,7 +125,7 @@ func (k *checker) policy(ctx context.Context) doctor.Finding {
 		if apierrors.IsNotFound(err) {
 			return doctor.Failf(k.installCommand(), "there is no MutatingAdmissionPolicyBinding %s: pods in its namespaces are not rewritten", want.Name)
 		} else if err != nil {
-			return requestFailed("reading the MutatingAdmissionPolicyBinding", err)
+			return k.requestFailed("reading the MutatingAdmissionPolicyBinding", err)
 		}
 		fields = append(fields, compareBinding(binding{want.Name, want.Spec.PolicyName, want.Spec.MatchResources, want.Spec.ParamRef}, binding{b.Name, b.Spec.PolicyName, b.Spec.MatchResources, b.Spec.ParamRef})...)
 	}

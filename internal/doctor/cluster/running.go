@@ -18,43 +18,6 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
-func (k *checker) podSecurity(ctx context.Context) doctor.Finding {
-	d, err := k.getDeployment(ctx)
-	switch {
-	case apierrors.IsNotFound(err):
-		return doctor.OKf("not installed yet")
-	case err != nil:
-		return requestFailed("reading the Deployment", err)
-	}
-	pod := &corev1.Pod{ObjectMeta: *d.Spec.Template.ObjectMeta.DeepCopy(), Spec: *d.Spec.Template.Spec.DeepCopy()}
-	pod.GenerateName, pod.Namespace = d.Name+"-doctor-", d.Namespace
-	_, err = k.Client.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	switch {
-	case err == nil:
-		return doctor.OKf("the pods of the Deployment are admitted")
-	case isUserForbidden(err):
-		return requestFailed("sending a pod as a dry run", err)
-	case strings.Contains(err.Error(), "violates PodSecurity"):
-		return doctor.Failf(fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=%s", d.Namespace, levelFor(pod)), "the pods of the Deployment are refused: %v", err)
-	}
-	return doctor.Failf("kubectl -n "+d.Namespace+" describe replicasets", "the pods of the Deployment are refused: %v", err)
-}
-
-// levelFor returns the Pod Security level that the bundle sets on the namespace.
-// https://kubernetes.io/docs/concepts/security/pod-security-standards/
-func levelFor(pod *corev1.Pod) string {
-	if pod.Spec.HostNetwork {
-		return "privileged"
-	}
-	return "restricted"
-}
-
-// isUserForbidden reports whether the user has no permission. Admission refuses
-// objects with the same status, Forbidden.
-func isUserForbidden(err error) bool {
-	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ")
-}
-
 func (k *checker) replicas(ctx context.Context) doctor.Finding {
 	d, err := k.getDeployment(ctx)
 	where := objectName("Deployment", k.Names.Namespace, k.Names.Deployment)
@@ -62,11 +25,11 @@ func (k *checker) replicas(ctx context.Context) doctor.Finding {
 	case apierrors.IsNotFound(err):
 		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	case err != nil:
-		return requestFailed("reading the "+where, err)
+		return k.requestFailed("reading the "+where, err)
 	}
 	pods, err := k.webhookPods(ctx)
 	if err != nil {
-		return requestFailed("listing the webhook's pods", err)
+		return k.requestFailed("listing the webhook's pods", err)
 	}
 	want, ready, nodes := *d.Spec.Replicas, 0, map[string]bool{}
 	var waiting []string
@@ -93,7 +56,7 @@ func (k *checker) replicas(ctx context.Context) doctor.Finding {
 	if len(nodes) == 1 {
 		all, err := k.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return requestFailed("listing nodes", err)
+			return k.requestFailed("listing nodes", err)
 		}
 		if usable := slices.DeleteFunc(all.Items, func(n corev1.Node) bool { return !isUsable(n) }); len(usable) > 1 {
 			return doctor.Warnf(fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name), "all %d replicas are on one node", ready)
@@ -157,17 +120,17 @@ func hasFlag(d *appsv1.Deployment, flag string) bool {
 func (k *checker) service(ctx context.Context) doctor.Finding {
 	d, err := k.getDeployment(ctx)
 	if err != nil {
-		return requestFailed("reading the Deployment", err)
+		return k.requestFailed("reading the Deployment", err)
 	}
 	where := objectName("Service", k.Names.Namespace, k.Names.Service)
 	if _, err := k.Client.CoreV1().Services(k.Names.Namespace).Get(ctx, k.Names.Service, metav1.GetOptions{}); apierrors.IsNotFound(err) {
 		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	} else if err != nil {
-		return requestFailed("reading the "+where, err)
+		return k.requestFailed("reading the "+where, err)
 	}
 	list, err := k.Client.DiscoveryV1().EndpointSlices(k.Names.Namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + k.Names.Service})
 	if err != nil {
-		return requestFailed("listing its EndpointSlices", err)
+		return k.requestFailed("listing its EndpointSlices", err)
 	}
 	port, ready, ports := servingPort(d), 0, []string{}
 	for _, s := range list.Items {
@@ -192,7 +155,7 @@ func (k *checker) service(ctx context.Context) doctor.Finding {
 	}
 	selector, err := json.Marshal(d.Spec.Selector.MatchLabels)
 	if err != nil {
-		return requestFailed("reading the Deployment's selector", err)
+		return k.requestFailed("reading the Deployment's selector", err)
 	}
 	return doctor.Failf(fmt.Sprintf(`kubectl -n %s patch service %s --type=json -p '[{"op":"replace","path":"/spec/selector","value":%s}]'`, d.Namespace, k.Names.Service, selector), "no ready pod is behind the %s", where)
 }

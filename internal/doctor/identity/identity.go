@@ -73,7 +73,7 @@ func newChecker(c Config) *checker {
 func Checks(config Config) []doctor.Check {
 	c := newChecker(config)
 	return []doctor.Check{
-		{Group: Group, Name: "caller", Run: c.checkCaller,
+		{Group: Group, Name: "caller", Access: true, Run: c.checkCaller,
 			What: "AWS accepts the credentials of the caller",
 			Why:  "mirroring and all checks of AWS need credentials"},
 		{Group: Group, Name: "mirror-permissions", Needs: []string{Group + "/caller"}, Run: c.checkMirrorPermissions,

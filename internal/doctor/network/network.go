@@ -64,10 +64,10 @@ func Checks(config Config) []doctor.Check {
 	access := []string{Group + "/aws-access"}
 	vpc := append(access, Group+"/cluster-vpc")
 	return []doctor.Check{
-		{Group: Group, Name: "aws-access", Run: c.checkAccess,
+		{Group: Group, Name: "aws-access", Access: true, Run: c.checkAccess,
 			What: "the EC2 and EKS APIs respond",
 			Why:  "all other network checks use them"},
-		{Group: Group, Name: "cluster-vpc", Needs: access, Run: c.checkClusterVPC,
+		{Group: Group, Name: "cluster-vpc", Needs: access, Access: true, Run: c.checkClusterVPC,
 			What: "the EKS cluster exists and is active, and its VPC and subnets are known",
 			Why:  "all other network checks inspect this VPC"},
 		{Group: Group, Name: "registry-region", Needs: vpc, Run: c.checkRegion,

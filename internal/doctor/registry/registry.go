@@ -75,7 +75,7 @@ func Checks(c Config) []doctor.Check {
 	k := &checker{Config: c}
 	login := []string{Group + "/login"}
 	return []doctor.Check{
-		{Group: Group, Name: "login", Run: k.login,
+		{Group: Group, Name: "login", Access: true, Run: k.login,
 			What: "the registry can be read",
 			Why:  "otherwise nothing in it can be checked, and images cannot be copied"},
 		{Group: Group, Name: "repositories", Needs: login, Run: k.repositories,

@@ -5,6 +5,7 @@ package suite
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -23,6 +26,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
 	"github.com/castai/privatelink-webhook/internal/doctor/registry"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -84,15 +88,49 @@ func TestReadConfig(t *testing.T) {
 	if err := s.readConfig(t.Context()); err != nil || s.Rules.Registry() != privateRegistry {
 		t.Errorf("rules %v (%v), want those of registry %s", s.Rules, err, privateRegistry)
 	}
-	for name, s := range map[string]*Suite{
-		"no ConfigMap":      newSuite(t),
-		"an empty file":     newSuite(t, config("")),
-		"an unknown key":    newSuite(t, config("registry: "+privateRegistry+"\nkeeps: []\n")),
-		"no cluster access": {clusterErr: errors.New("no kubeconfig")},
-	} {
+	noKubeconfig := &Suite{clusterErr: errors.New("no kubeconfig")}
+	for name, s := range map[string]*Suite{"nothing is installed": newSuite(t), "no kubeconfig": noKubeconfig} {
 		if err := s.readConfig(t.Context()); exitcode.Code(err) != exitcode.Usage {
 			t.Errorf("%s: error %v, want a usage error", name, err)
 		}
+	}
+	forbidden := newSuite(t)
+	forbidden.client.(*fake.Clientset).PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, deploy.Name, nil)
+	})
+	loggedOut := newSuite(t)
+	loggedOut.clusterErr = &kubeconfig.AccessError{Problem: "the API server refuses the credentials"}
+	for name, tc := range map[string]struct {
+		suite     *Suite
+		isInvalid bool
+	}{
+		"an empty file":          {newSuite(t, config("")), true},
+		"an unknown key":         {newSuite(t, config("registry: "+privateRegistry+"\nkeeps: []\n")), true},
+		"the placeholder prefix": {newSuite(t, config("registry: ACCOUNT.dkr.ecr.REGION.amazonaws.com/castai\n")), true},
+		"no permission":          {forbidden, false},
+		"an expired login":       {loggedOut, false},
+	} {
+		err := tc.suite.readConfig(t.Context())
+		if _, isInvalid := errors.AsType[*cluster.InvalidConfigError](tc.suite.configErr); err != nil || tc.suite.configErr == nil || isInvalid != tc.isInvalid || tc.suite.Rules == nil {
+			t.Errorf("%s: %v, %v, want an error of the configuration", name, err, tc.suite.configErr)
+		}
+	}
+}
+
+func TestReadConfigOfThePolicy(t *testing.T) {
+	config := []byte("registry: " + privateRegistry + "\nkeep: [registry.example.com/kept]\n")
+	rules, err := rewrite.Load("test", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := render(rules, config, deploy.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSuite(t, bundle.policy, bundle.policyBindings[0])
+	s.Rules, s.engine = nil, cluster.Policy
+	if err := s.readConfig(t.Context()); err != nil || s.configErr != nil || s.Rules.Registry() != privateRegistry || !slices.Equal(s.Rules.Entries(), rules.Entries()) {
+		t.Errorf("rules %v, %v, %v", s.Rules, err, s.configErr)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/target"
 )
 
 // JUnit is a format of reports for CI systems.
@@ -20,11 +21,15 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	if o.Wait < 0 {
 		return exitcode.Usagef("--wait %s: give a time that is not negative", o.Wait)
 	}
-	results, err := doctor.Wait(ctx, o.Wait, o.warn, o.round)
+	var of target.Target
+	results, err := doctor.Wait(ctx, o.Wait, o.warn, func(ctx context.Context) (results []doctor.Result, err error) {
+		results, of, err = o.round(ctx)
+		return results, err
+	})
 	if err != nil {
 		return err
 	}
-	if err := write(w, format, results); err != nil {
+	if err := write(w, format, of, results); err != nil {
 		return err
 	}
 	if n := doctor.Count(results, doctor.Failed); n > 0 {
@@ -43,29 +48,29 @@ func (o Options) warn(message string) {
 }
 
 // round runs the selected checks once, with facts of its own.
-func (o Options) round(ctx context.Context) ([]doctor.Result, error) {
+func (o Options) round(ctx context.Context) (results []doctor.Result, of target.Target, err error) {
 	s, err := New(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, of, err
 	}
 	defer s.Close()
 	checks, err := s.Checks(ctx)
 	if err != nil {
-		return nil, err
+		return nil, of, err
 	}
-	results, err := doctor.Run(ctx, checks, s.Run)
+	results, err = doctor.Run(ctx, checks, s.Run)
 	if ctx.Err() == nil { // else the error says that it was interrupted
 		err = exitcode.AsUsage(err)
 	}
-	return results, err
+	return results, s.Target(), err
 }
 
-func write(w io.Writer, format output.Format, results []doctor.Result) error {
+func write(w io.Writer, format output.Format, of target.Target, results []doctor.Result) error {
 	switch format {
 	case output.Text:
-		return doctor.Text(w, results)
+		return doctor.Text(w, of, results)
 	case JUnit:
 		return doctor.JUnit(w, results)
 	}
-	return doctor.Document(w, format, results)
+	return doctor.Document(w, format, of, results)
 }

@@ -7,7 +7,6 @@ package suite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -27,6 +26,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/target"
 )
 
 // Options select the cluster, the registry and the network to diagnose.
@@ -70,7 +70,8 @@ type Suite struct {
 	Options
 	client     kubernetes.Interface
 	rest       *rest.Config
-	clusterErr error           // why there is no client
+	clusterErr error           // why there is no client, or nothing in the cluster can be read
+	configErr  error           // why the configuration in the cluster cannot be used; Rules are placeholders then
 	namespace  string          // of the webhook
 	registry   rewrite.ECRHost // without a name unless the registry is ECR
 	bundle     bundle
@@ -90,12 +91,8 @@ func New(ctx context.Context, o Options) (*Suite, error) {
 		}
 	}
 	s := &Suite{Options: o, registry: rewrite.ECRHost{Partition: "aws", Domain: "amazonaws.com"}}
-	s.client, s.rest, s.clusterErr = o.Cluster.Connect()
-	s.findNamespace(ctx)
-	if s.Rules == nil {
-		if err := s.readConfig(ctx); err != nil {
-			return nil, err
-		}
+	if err := s.connect(ctx); err != nil {
+		return nil, err
 	}
 	var err error
 	if s.Rules.OnECR() {
@@ -106,8 +103,39 @@ func New(ctx context.Context, o Options) (*Suite, error) {
 	if s.bundle, err = render(s.Rules, s.Config, s.namespace); err != nil {
 		return nil, err
 	}
-	s.engine, err = s.findEngine(ctx)
-	return s, err
+	return s, nil
+}
+
+// connect finds what is installed in the cluster, and its configuration unless there is
+// one already. The time-out of a check limits all of its requests, so that a cluster
+// that does not answer is waited for once.
+func (s *Suite) connect(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Run.Timeout)
+	defer cancel()
+	s.namespace, s.engine = deploy.Namespace, cluster.Webhook
+	if s.client, s.rest, s.clusterErr = s.Cluster.Connect(); s.clusterErr == nil {
+		s.clusterErr = s.reach(ctx)
+	}
+	if s.clusterErr == nil {
+		s.namespace = cluster.FindNamespace(ctx, s.client, deploy.ConfigurationName, deploy.Namespace)
+	}
+	if s.engine, err = s.findEngine(ctx); err != nil {
+		return err
+	}
+	if s.Rules == nil {
+		return s.readConfig(ctx)
+	}
+	return nil
+}
+
+// reach returns why nothing in the cluster can be read, if that is so. All users may
+// read the version.
+func (s *Suite) reach(ctx context.Context) error {
+	err := s.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+	if access, ok := errors.AsType[*kubeconfig.AccessError](s.Cluster.Explain(err)); ok {
+		return access
+	}
+	return nil // other errors are those of the checks
 }
 
 // Close waits for the deletion of the probe's Job.
@@ -131,8 +159,37 @@ func (s *Suite) Checks(ctx context.Context) ([]doctor.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	return arrange(s.engine, s.clusterChecks(), awsChecks, registryChecks, nodeRole, insideChecks), nil
+	others := [][]doctor.Check{
+		doctor.WithSilence(awsChecks, awsSilence), doctor.WithSilence(registryChecks, registrySilence), doctor.WithSilence(nodeRole, awsSilence), doctor.WithSilence(insideChecks, probeSilence),
+	}
+	if s.configErr != nil {
+		for i := range others {
+			others[i] = s.withoutConfig(others[i])
+		}
+	}
+	return arrange(s.engine, append([][]doctor.Check{s.clusterChecks()}, others...)...), nil
 }
+
+// withoutConfig returns checks that cannot run without the configuration in the cluster,
+// because of the check that reports its fault.
+func (s *Suite) withoutConfig(checks []doctor.Check) []doctor.Check {
+	cause, unknown := cluster.Group+"/config", doctor.Unknownf("correct it, or set --registry or --config", "the configuration in the cluster cannot be used: %v", s.configErr)
+	if access, ok := errors.AsType[*kubeconfig.AccessError](s.configErr); ok {
+		cause, unknown = cluster.Group+"/api", doctor.Unknownf(access.Remedy+"; or set --registry or --config", "the configuration is in the cluster: %s", access.Problem)
+	}
+	checks = doctor.Unavailable(checks, unknown)
+	for i := range checks {
+		checks[i].Needs = []string{cause}
+	}
+	return checks
+}
+
+// awsSilence and the others are the remedies if the other side does not answer.
+const (
+	awsSilence      = "without credentials, the SDK waits for those of an EC2 instance: set AWS_PROFILE or --profile, and log in (aws sso login); otherwise the endpoint or the proxy (HTTPS_PROXY) does not answer: aws sts get-caller-identity"
+	registrySilence = "packets to the registry are dropped: check HTTPS_PROXY and, inside a VPC without internet access, the endpoints ecr.api, ecr.dkr and s3 with their security groups; without credentials, log in first (aws sso login)"
+	probeSilence    = "see why the pod does not report: kubectl get events --all-namespaces --field-selector reason=Failed; then increase --timeout"
+)
 
 // arrange returns the checks that an engine has, in the order of the report.
 func arrange(engine cluster.Engine, checks ...[]doctor.Check) []doctor.Check {
@@ -145,31 +202,6 @@ func arrange(engine cluster.Engine, checks ...[]doctor.Check) []doctor.Check {
 	return all
 }
 
-func (s *Suite) findNamespace(ctx context.Context) {
-	s.namespace = deploy.Namespace
-	if s.clusterErr != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Run.Timeout)
-	defer cancel()
-	s.namespace = cluster.FindNamespace(ctx, s.client, deploy.ConfigurationName, deploy.Namespace)
-}
-
-// readConfig reads the rules from the ConfigMap of the webhook.
-func (s *Suite) readConfig(ctx context.Context) error {
-	const remedy = "set --registry or --config"
-	if s.clusterErr != nil {
-		return exitcode.Usagef("no configuration: %s, or select a cluster: %w", remedy, s.clusterErr)
-	}
-	m, err := s.client.CoreV1().ConfigMaps(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
-	if err != nil {
-		return exitcode.Usagef("no configuration in the cluster: %s: %w", remedy, err)
-	}
-	s.Config = []byte(m.Data[deploy.ConfigKey])
-	s.Rules, err = rewrite.Load(fmt.Sprintf("ConfigMap %s/%s", s.namespace, deploy.Name), s.Config)
-	return exitcode.AsUsage(err)
-}
-
 // findEngine returns the policy engine if it is selected, or if the policy is
 // installed and the webhook is not.
 func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
@@ -179,8 +211,6 @@ func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
 	case s.clusterErr != nil:
 		return cluster.Webhook, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Run.Timeout)
-	defer cancel()
 	api := s.client.AdmissionregistrationV1()
 	_, policyErr := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
 	_, webhookErr := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
@@ -201,15 +231,34 @@ func parseEngine(name string) (cluster.Engine, error) {
 func (s *Suite) clusterChecks() []doctor.Check {
 	checks := cluster.Checks(cluster.Config{
 		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, AccountPolicy: s.bundle.accountPolicy, Engine: s.engine,
-		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings,
+		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings, Version: rewrite.SplitReference(s.bundle.image).Tag, ConfigErr: s.configErr,
 		Names: cluster.Names{
 			Namespace: s.namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
 		},
 	})
-	if s.clusterErr != nil {
+	access, isAccess := errors.AsType[*kubeconfig.AccessError](s.clusterErr)
+	switch {
+	case isAccess:
+		return doctor.Unavailable(checks, doctor.Unknownf(access.Remedy, "%s", access.Problem))
+	case s.clusterErr != nil:
 		return doctor.Unavailable(checks, doctor.Unknownf("aws eks update-kubeconfig --name CLUSTER, or exclude these checks with --skip "+cluster.Group, "%v", s.clusterErr))
 	}
 	return checks
+}
+
+// Target returns what is checked.
+func (s *Suite) Target() target.Target {
+	t := s.Cluster.Target()
+	if s.AWS.Cluster != "" {
+		t.Cluster = s.AWS.Cluster
+	}
+	if s.AWS.Region != "" || t.Region == "" {
+		t.Region = s.region()
+	}
+	if s.configErr != nil {
+		return t
+	}
+	return t.WithRegistry(s.Rules.Registry(), s.registry.Account, "")
 }
 
 // bundle holds the objects of the install bundles that checks compare with the

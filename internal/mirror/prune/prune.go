@@ -45,8 +45,10 @@ type Options struct {
 	// Cluster is the one whose workloads are considered, unless IgnoreCluster is set.
 	Cluster       kubeconfig.Options
 	IgnoreCluster bool
-	// Delete deletes; without it the images are only listed.
+	// Delete deletes; without it the images are only listed. Confirm is called before, with
+	// the list already written, and its error ends the run; nil confirms.
 	Delete  bool
+	Confirm func() error
 	Connect awsecr.ConnectOptions
 	Out     io.Writer
 }
@@ -66,7 +68,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return exitcode.AsUsage(err)
 	}
-	p := pruner{ecr: ecr, manifests: client, policy: policy, out: o.Out}
+	p := pruner{ecr: ecr, manifests: client, policy: policy, out: o.Out, confirm: o.Confirm}
 	return p.run(ctx, o.Rules.Registry(), o.Delete)
 }
 
@@ -91,11 +93,11 @@ func (o Options) policy(ctx context.Context) (Policy, error) {
 		return Policy{}, fmt.Errorf("images that workloads use are retained: %w, or --no-cluster", err)
 	}
 	inCluster := usage{}
-	switch err := inCluster.addCluster(ctx, client, o.Rules); {
+	switch err := o.Cluster.Explain(inCluster.addCluster(ctx, client, o.Rules)); {
 	case err != nil:
 		return Policy{}, fmt.Errorf("images that workloads use are retained, and they cannot be listed: %w, or ignore them with --no-cluster", err)
 	case !inCluster.isBelow(o.Rules.Registry()):
-		return Policy{}, fmt.Errorf("no pod or workload of the cluster uses an image of %s: check --kubeconfig and --context, or ignore the cluster with --no-cluster", o.Rules.Registry())
+		return Policy{}, fmt.Errorf("no pod or workload of %s uses an image of %s: select another with --kubeconfig and --context, or ignore the cluster with --no-cluster", o.Cluster.Target(), o.Rules.Registry())
 	}
 	maps.Copy(used, inCluster)
 	return policy, nil
@@ -149,6 +151,7 @@ type pruner struct {
 	manifests manifestReader
 	policy    Policy
 	out       io.Writer
+	confirm   func() error // may be nil
 }
 
 func (p pruner) run(ctx context.Context, prefix string, del bool) error {
@@ -162,6 +165,11 @@ func (p pruner) run(ctx context.Context, prefix string, del bool) error {
 	if !del {
 		fmt.Fprintln(p.out, "nothing was deleted; add --yes for that")
 		return nil
+	}
+	if p.confirm != nil {
+		if err := p.confirm(); err != nil {
+			return err
+		}
 	}
 	return p.delete(ctx, choices)
 }

@@ -22,6 +22,18 @@ import (
 // Standard output may be set to something else before.
 func Run(t *testing.T, columns uint16, cmd *exec.Cmd) (displayed string, err error) {
 	t.Helper()
+	return run(t, columns, cmd, "")
+}
+
+// Answer is Run with the terminal as standard input as well, on which the user types
+// input in advance.
+func Answer(t *testing.T, cmd *exec.Cmd, input string) (displayed string, err error) {
+	t.Helper()
+	return run(t, 80, cmd, input)
+}
+
+func run(t *testing.T, columns uint16, cmd *exec.Cmd, input string) (displayed string, err error) {
+	t.Helper()
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +58,12 @@ func Run(t *testing.T, columns uint16, cmd *exec.Cmd) (displayed string, err err
 		cmd.Stdout = end
 	}
 	cmd.Stderr = end
+	if input != "" {
+		cmd.Stdin = end
+		if _, err := terminal.WriteString(input); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

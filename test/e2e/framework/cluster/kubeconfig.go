@@ -8,6 +8,9 @@ import (
 	"os"
 )
 
+// Context is the name of the context in all kubeconfigs.
+const Context = "privatelink-test"
+
 // WriteKubeconfig writes a file that makes any Kubernetes client the owner of
 // token, for example one that Token returned. It carries the authority, so it
 // may be moved. JSON is YAML, and needs no encoder beyond the standard library.
@@ -16,7 +19,7 @@ func (c *Cluster) WriteKubeconfig(path, token string) error {
 }
 
 func (c *Cluster) writeKubeconfig(path, server, token string) error {
-	const name = "privatelink-test"
+	const name = Context
 	type object map[string]any
 	text, err := json.MarshalIndent(object{
 		"apiVersion":      "v1",

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"errors"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
+)
+
+// requestFailed returns the finding for a failed request. If nothing in the cluster can
+// be read, it is the same for all requests.
+func (k *checker) requestFailed(operation string, err error) doctor.Finding {
+	if access, ok := errors.AsType[*kubeconfig.AccessError](kubeconfig.Explain(k.REST.Host, err)); ok {
+		return doctor.Unknownf(access.Remedy, "%s", access.Problem)
+	}
+	if isUserForbidden(err) {
+		return doctor.Unknownf("ask for the permission that the message names (kubectl auth can-i --list); the ClusterRoles of the component doctor-rbac have all of them", "%s: %v", operation, err)
+	}
+	return doctor.Unknownf("kubectl get --raw /readyz", "%s: %v", operation, err)
+}
+
+// isUserForbidden reports whether the user has no permission. Admission refuses
+// objects with the same status, Forbidden.
+func isUserForbidden(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ")
+}
