@@ -32,13 +32,13 @@ func (k *checker) pods(ctx context.Context) doctor.Finding {
 		if len(public)+len(unmapped) == 0 {
 			continue
 		}
-		details = append(details, fmt.Sprintf("%s: %s", objectName("Pod", p.Namespace, p.Name), doctor.List(append(public, unmapped...), 3)))
+		details = append(details, fmt.Sprintf("%s: %s", objectName("Pod", p.Namespace, p.Name), doctor.List(append(public, describe(unmapped)...), 3)))
 		switch {
 		case remedy != "":
 		case len(public) > 0:
 			remedy = "recreate the pod: " + recreateCommand(p)
 		default:
-			remedy = "the image has no name in ECR: correct it in the manifest, in lower case and with a registry host: " + setImageCommand(p)
+			remedy = "the image has no name in ECR: correct it in the manifest of the workload, for instance: " + setImageCommand(p, unmapped[0])
 		}
 	}
 	if len(details) > 0 {
@@ -47,8 +47,27 @@ func (k *checker) pods(ctx context.Context) doctor.Finding {
 	return doctor.OKf("%d pods, none with a public image", len(pods))
 }
 
-// setImageCommand returns the command that changes the image of a pod's owner.
-func setImageCommand(p corev1.Pod) string {
+// unmappedImage is a public image that cannot be mapped.
+type unmappedImage struct {
+	podspec.ImageField
+	reason rewrite.Reason
+}
+
+func describe(images []unmappedImage) (texts []string) {
+	for _, i := range images {
+		texts = append(texts, fmt.Sprintf("%s %s (%s)", i.Location(), i.Value, i.reason.Text()))
+	}
+	return texts
+}
+
+// setImageCommand returns the command that corrects an image of a pod's owner. Hosts are
+// the same in lower case.
+func setImageCommand(p corev1.Pod, i unmappedImage) string {
+	_, container, _ := strings.Cut(i.Location(), "/")
+	image := "IMAGE"
+	if host, path, ok := strings.Cut(i.Value, "/"); ok && i.reason == rewrite.UppercaseHost {
+		image = strings.ToLower(host) + "/" + path
+	}
 	kind, name := "pod", p.Name
 	if owner := metav1.GetControllerOf(&p); owner != nil {
 		kind, name = strings.ToLower(owner.Kind), owner.Name
@@ -56,7 +75,7 @@ func setImageCommand(p corev1.Pod) string {
 			kind, name = "deployment", strings.TrimSuffix(name, "-"+hash)
 		}
 	}
-	return fmt.Sprintf("kubectl -n %s set image %s/%s CONTAINER=IMAGE", p.Namespace, kind, name)
+	return fmt.Sprintf("kubectl -n %s set image %s/%s %s=%s", p.Namespace, kind, name, container, image)
 }
 
 // recreateCommand returns the command that recreates a pod.
@@ -73,7 +92,7 @@ func recreateCommand(p corev1.Pod) string {
 
 // publicImages returns the references of a pod that the rules map to others, and those
 // that are public and cannot be mapped.
-func (k *checker) publicImages(p corev1.Pod) (public, unmapped []string, err error) {
+func (k *checker) publicImages(p corev1.Pod) (public []string, unmapped []unmappedImage, err error) {
 	object, err := json.Marshal(p)
 	if err != nil {
 		return nil, nil, err
@@ -94,7 +113,7 @@ func (k *checker) publicImages(p corev1.Pod) (public, unmapped []string, err err
 		case result.Changed():
 			public = append(public, i.Location()+" "+i.Value)
 		case result.Outcome == rewrite.Unmapped && i.EnvIndex < 0: // a variable may hold something else
-			unmapped = append(unmapped, fmt.Sprintf("%s %s (%s)", i.Location(), i.Value, result.Reason.Text()))
+			unmapped = append(unmapped, unmappedImage{i, result.Reason})
 		}
 	}
 	return public, unmapped, nil

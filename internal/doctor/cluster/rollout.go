@@ -87,5 +87,5 @@ func (k *checker) version(ctx context.Context) doctor.Finding {
 	case !versionTag.MatchString(tag):
 		return doctor.OKf("the tag of %s does not tell its version", image)
 	}
-	return doctor.Warnf("install the bundle of one version: "+k.installCommand()+"\nor use privatelink "+tag, "the image is %s, and the match conditions are those of %s", tag, k.Version)
+	return doctor.Warnf("install the bundle of one version: "+k.installCommand()+"\nor use the release "+tag+" of this command", "the image is %s, and the match conditions are those of %s", tag, k.Version)
 }

@@ -199,7 +199,7 @@ func TestRunErrors(t *testing.T) {
 		"pods cannot be listed":      {prefix, Options{KeepNewest: 1, Cluster: cluster(t, prefix+"/agent:v1", "pods")}, exitcode.Failed, "listing pods of the cluster"},
 		"CronJobs cannot be listed":  {prefix, Options{KeepNewest: 1, Cluster: cluster(t, prefix+"/agent:v1", "cronjobs")}, exitcode.Failed, "listing cronjobs.batch of the cluster"},
 		"releases cannot be listed":  {prefix, Options{KeepNewest: 1, Cluster: cluster(t, prefix+"/agent:v1", "secrets")}, exitcode.Failed, "list secrets in namespace castai-agent"},
-		"another cluster":            {prefix, Options{KeepNewest: 1, Cluster: cluster(t, "quay.io/acme/x:v1", "")}, exitcode.Failed, "no pod or workload of the cluster uses an image of " + prefix},
+		"another cluster":            {prefix, Options{KeepNewest: 1, Cluster: cluster(t, "quay.io/acme/x:v1", "")}, exitcode.Failed, "uses an image of " + prefix},
 		"invalid settings":           {prefix, Options{KeepNewest: 1, IgnoreCluster: true, Connect: awsecr.ConnectOptions{Settings: awsecr.Settings{Encryption: "ROT13"}}}, exitcode.Usage, "repositories.encryption"},
 	} {
 		t.Run(name, func(t *testing.T) {
