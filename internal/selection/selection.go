@@ -279,7 +279,7 @@ func (s Sources) addCluster(ctx context.Context, list *catalog.List) (empty []er
 		return nil, fmt.Errorf("--cluster: %w", s.Kubeconfig.Explain(err))
 	}
 	if !slices.ContainsFunc(list.Images(), isInCluster) {
-		empty = append(empty, fmt.Errorf("--cluster: no workload, Helm release or pod in %s of %s names an image: check --context and the namespaces of the configuration",
+		empty = append(empty, fmt.Errorf("--cluster: no workload, Helm release or pod in %s names an image: check the namespaces of the configuration, and --context: this is %s",
 			describe(list.Rules()), s.Kubeconfig.Target()))
 	}
 	return empty, nil
