@@ -7,6 +7,7 @@ package aws
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +91,10 @@ func TestFaults(t *testing.T) {
 					if r.Status != doctor.Failed && r.Status != doctor.Warning || r.Remedy == "" {
 						t.Errorf("%s: %s, remedy %q", r.Status, r.Found, r.Remedy)
 					}
+				case slices.Contains(f.Also, r.ID()):
+					if r.Status != doctor.Failed {
+						t.Errorf("%s is %s", r.ID(), r.Status)
+					}
 				case r.Status == doctor.Skipped && strings.Contains(r.Found, f.Check): // what it would check does not exist
 				case r.Status != doctor.OK && r.Cause != f.Check:
 					t.Errorf("%s is %s as well: %s %q", r.ID(), r.Status, r.Found, r.Details)
@@ -98,10 +103,16 @@ func TestFaults(t *testing.T) {
 			if !found {
 				t.Fatalf("%s did not run", f.Check)
 			}
+			if opens.MatchString(remedy) {
+				t.Errorf("the remedy opens the network to the world: %s", remedy)
+			}
 			cure(t, c, f, remedy)
 		})
 	}
 }
+
+// opens matches a command that admits all addresses, or makes a subnet public.
+var opens = regexp.MustCompile(`(?m)(authorize-security-group-|create-network-acl-entry|create-route|modify-network-acl).*(0\.0\.0\.0/0|::/0)|create-internet-gateway|create-nat-gateway|map-public-ip|endpointPublicAccess=true|associate-address`)
 
 // cure runs the remedy of a fault, after which the check must pass.
 func cure(t *testing.T, c *emulator.Customer, f emulator.Fault, remedy string) {
@@ -130,6 +141,28 @@ func cure(t *testing.T, c *emulator.Customer, f emulator.Fault, remedy string) {
 		if r.Status != doctor.OK {
 			t.Errorf("after the remedy, %s is %s: %s %q", r.ID(), r.Status, r.Found, r.Details)
 		}
+	}
+}
+
+// Healthy customers have neither a failure nor a warning, whatever their network looks
+// like.
+func TestShapes(t *testing.T) {
+	url := emulator.StartForTest(t)
+	for _, v := range emulator.Shapes() {
+		t.Run(v.Name, func(t *testing.T) {
+			c := newCustomer(t, url, emulator.Options{})
+			if err := v.Change(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range run(t, checksOf(t, c)) {
+				if r.ID() == network.Group+"/cluster-vpc" {
+					t.Logf("%s %q", r.Found, r.Details)
+				}
+				if r.Status != doctor.OK || r.Remedy != "" {
+					t.Errorf("%s is %s: %s %q %s", r.ID(), r.Status, r.Found, r.Details, r.Remedy)
+				}
+			}
+		})
 	}
 }
 
@@ -217,7 +250,7 @@ func TestVPCWithoutCluster(t *testing.T) {
 	checks := network.Checks(network.Config{AWS: c.AWS, VPC: c.VPC, Registry: c.Registry(), RegistryRegion: c.Region, Services: []network.Service{{Name: "ecr.api", Required: true}}, CASTAI: []network.Service{{Name: "api", FullName: c.Services()["api"]}}})
 	for _, r := range run(t, checks) {
 		want := doctor.OK
-		if r.Name == "cluster-endpoint" || r.Name == "control-plane-port" {
+		if slices.Contains([]string{"cluster-endpoint", "control-plane-port", "node-egress"}, r.Name) {
 			want = doctor.Skipped
 		}
 		if r.Status != want {

@@ -110,8 +110,14 @@ func TestChecksFindFaults(t *testing.T) {
 		status           doctor.Status
 		found            string
 	}{
-		"a denied action":          {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed", "<EvalDecision>implicitDeny", "mirror-permissions", doctor.Failed, "has no permission for ecr:PutImage"},
-		"denied to the nodes":      {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed", "<EvalDecision>explicitDeny", "node-role", doctor.Failed, "no permission to pull from arn:aws:ecr:us-east-1:123456789012:repository/castai/*: auto, castai, workers"},
+		"a denied action":     {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed", "<EvalDecision>implicitDeny", "mirror-permissions", doctor.Failed, "has no permission for ecr:PutImage"},
+		"denied to the nodes": {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed", "<EvalDecision>explicitDeny", "node-role", doctor.Failed, "no permission to pull from arn:aws:ecr:us-east-1:123456789012:repository/castai/*: auto, castai, workers"},
+		"an action that only the organization denies": {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed</EvalDecision>", "<EvalDecision>explicitDeny</EvalDecision><OrganizationsDecisionDetail><AllowedByOrganizations>false</AllowedByOrganizations></OrganizationsDecisionDetail>",
+			"mirror-permissions", doctor.Unknown, "policies of the organization deny ecr:PutImage"},
+		"the same for nodes": {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed</EvalDecision>", "<EvalDecision>explicitDeny</EvalDecision><OrganizationsDecisionDetail><AllowedByOrganizations>false</AllowedByOrganizations></OrganizationsDecisionDetail>",
+			"node-role", doctor.Unknown, "to arn:aws:iam::123456789012:role/auto in the simulation"},
+		"an action that the account denies": {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed</EvalDecision>", "<EvalDecision>implicitDeny</EvalDecision><OrganizationsDecisionDetail><AllowedByOrganizations>true</AllowedByOrganizations></OrganizationsDecisionDetail>",
+			"mirror-permissions", doctor.Failed, "has no permission for ecr:PutImage"},
 		"the root user":            {"sts:GetCallerIdentity", "sts::123456789012:assumed-role/mirror/ci", "iam::123456789012:root", "mirror-permissions", doctor.Unknown, "IAM cannot simulate the permissions of arn:aws:iam::123456789012:root"},
 		"an ARN that is not valid": {"sts:GetCallerIdentity", "arn:", "", "caller", doctor.Unknown, "sts:GetCallerIdentity: arn: invalid prefix"},
 	} {

@@ -33,14 +33,20 @@ func (c *checker) checkNodeRoles(ctx context.Context) doctor.Finding {
 	if len(roles) == 0 {
 		return doctor.Unknownf("start a node, and run the check again", "cluster %s has no node group, and no running node with a role", c.Cluster)
 	}
-	return c.reportNodeRoles(roles)
+	f := c.reportNodeRoles(roles)
+	for _, r := range roles {
+		if f.Status == doctor.OK && len(r.inOrganization) > 0 {
+			f = deniedInOrganization(r.arn, r.inOrganization)
+		}
+	}
+	return f
 }
 
 // nodeRole is a role of nodes.
 type nodeRole struct {
-	arn    string
-	source string   // the node group or node that has it
-	denied []string // actions for pulling that it has no permission for
+	arn        string
+	source     string // the node group or node that has it
+	simulation        // of actions for pulling
 }
 
 func (c *checker) gatherNodeRoles(ctx context.Context) (roles []nodeRole, err error) {
@@ -49,11 +55,11 @@ func (c *checker) gatherNodeRoles(ctx context.Context) (roles []nodeRole, err er
 		return nil, err
 	}
 	for _, role := range slices.Sorted(maps.Keys(sources)) {
-		denied, err := c.deniedActions(ctx, role, pullActions())
+		s, err := c.simulateAll(ctx, role, pullActions())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", role, err)
 		}
-		roles = append(roles, nodeRole{role, sources[role], denied})
+		roles = append(roles, nodeRole{role, sources[role], s})
 	}
 	return roles, nil
 }

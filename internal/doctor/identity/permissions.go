@@ -39,26 +39,49 @@ func mirrorActions() []string {
 	}, pullActions()...)
 }
 
-// deniedActions simulates the policies of a principal, and returns those of
-// loginAction and the given actions on the repositories that it may not do.
-func (c *checker) deniedActions(ctx context.Context, principal string, actions []string) (denied []string, err error) {
-	onRegistry, err := c.simulate(ctx, principal, []string{loginAction}, "*")
-	if err != nil {
-		return nil, err
-	}
-	onRepositories, err := c.simulate(ctx, principal, actions, c.repositories())
-	return append(onRegistry, onRepositories...), err
+// simulation is the result of simulating the policies of a principal.
+type simulation struct {
+	denied []string // actions that policies of the account do not allow
+	// inOrganization are actions that the policies of the organization do not allow in
+	// the simulation, which knows none of the facts that their conditions ask for but the
+	// region: real requests may be allowed.
+	// https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html
+	inOrganization []string
 }
 
-func (c *checker) simulate(ctx context.Context, principal string, actions []string, resource string) (denied []string, err error) {
-	pages := iam.NewSimulatePrincipalPolicyPaginator(c.iam, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: &principal, ActionNames: actions, ResourceArns: []string{resource}})
+// simulateAll simulates loginAction, and the given actions on the repositories.
+func (c *checker) simulateAll(ctx context.Context, principal string, actions []string) (simulation, error) {
+	var s simulation
+	err := c.simulate(ctx, &s, principal, []string{loginAction}, "*")
+	if err == nil {
+		err = c.simulate(ctx, &s, principal, actions, c.repositories())
+	}
+	return s, err
+}
+
+func (c *checker) simulate(ctx context.Context, s *simulation, principal string, actions []string, resource string) error {
+	pages := iam.NewSimulatePrincipalPolicyPaginator(c.iam, &iam.SimulatePrincipalPolicyInput{
+		PolicySourceArn: &principal, ActionNames: actions, ResourceArns: []string{resource},
+		ContextEntries: []types.ContextEntry{{ContextKeyName: aws.String("aws:RequestedRegion"), ContextKeyType: types.ContextKeyTypeEnumString, ContextKeyValues: []string{c.Region}}},
+	})
 	results, err := awsapi.Collect(ctx, "iam:SimulatePrincipalPolicy", pages, func(p *iam.SimulatePrincipalPolicyOutput) []types.EvaluationResult { return p.EvaluationResults })
 	for _, r := range results {
-		if r.EvalDecision != types.PolicyEvaluationDecisionTypeAllowed {
-			denied = append(denied, aws.ToString(r.EvalActionName))
+		action := aws.ToString(r.EvalActionName)
+		switch organization := r.OrganizationsDecisionDetail; {
+		case r.EvalDecision == types.PolicyEvaluationDecisionTypeAllowed:
+		case organization != nil && !organization.AllowedByOrganizations:
+			s.inOrganization = append(s.inOrganization, action)
+		default:
+			s.denied = append(s.denied, action)
 		}
 	}
-	return denied, err
+	return err
+}
+
+// deniedInOrganization is the finding if only policies of the organization deny actions.
+func deniedInOrganization(principal string, actions []string) doctor.Finding {
+	return doctor.Unknownf("try it, for example with privatelink mirror --dry-run or a pod; if it is refused, the administrators of the organization must change the policy",
+		"policies of the organization deny %s to %s in the simulation, which does not know their conditions", doctor.List(actions, 3), principal).With(actions...)
 }
 
 func (c *checker) checkMirrorPermissions(ctx context.Context) doctor.Finding {
@@ -70,11 +93,14 @@ func (c *checker) checkMirrorPermissions(ctx context.Context) doctor.Finding {
 	if !ok {
 		return doctor.Unknownf("use an IAM user or role", "IAM cannot simulate the permissions of %s", caller)
 	}
-	denied, err := c.deniedActions(ctx, principal.String(), append(mirrorActions(), pruneAction))
+	s, err := c.simulateAll(ctx, principal.String(), append(mirrorActions(), pruneAction))
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
-	return c.reportMirrorPermissions(principal, denied)
+	if f := c.reportMirrorPermissions(principal, s.denied); f.Status != doctor.OK || len(s.inOrganization) == 0 {
+		return f
+	}
+	return deniedInOrganization(principal.String(), s.inOrganization)
 }
 
 // principal returns the user or role that has the policies of a caller, and false

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
@@ -27,6 +28,7 @@ type checker struct {
 	eks           *eks.Client
 	sts           *sts.Client
 	organizations *organizations.Client
+	route53       *route53.Client
 
 	accountOnce        doctor.Once[string]
 	clusterOnce        doctor.Once[cluster]
@@ -135,9 +137,10 @@ func (c *checker) subnets(ctx context.Context) ([]subnet, error) {
 	})
 }
 
-// usedSubnets returns those of all subnets that the cluster uses: those of the control
-// plane, of node groups and of nodes, and those for pods in the same zones. Public
-// subnets without a node, which are for load balancers, are not among them.
+// usedSubnets returns those of all subnets in which nodes and pods of the cluster are or
+// may come to be: those of node groups and nodes, those of the control plane that CAST AI
+// may select, and those for pods in the same zones. The control plane may have subnets
+// for itself, and public ones are for load balancers.
 func (c *checker) usedSubnets(ctx context.Context, all []subnet) (used []subnet, err error) {
 	cluster, err := c.cluster(ctx)
 	if err != nil {
@@ -164,8 +167,8 @@ func (c *checker) usedSubnets(ctx context.Context, all []subnet) (used []subnet,
 	// If route tables cannot be read, checks that need them say so.
 	routes, _ := c.routing(ctx)
 	for _, s := range all {
-		isNodes := slices.Contains(withNodes, s.id)
-		if isNodes || slices.Contains(cluster.subnets, s.id) && !routes.isPublic(s) {
+		mayHaveNodes := slices.Contains(cluster.subnets, s.id) && !routes.isPublic(s) && (s.isRoutable || len(withNodes) == 0)
+		if slices.Contains(withNodes, s.id) || mayHaveNodes {
 			used = append(used, s)
 		}
 	}
@@ -253,6 +256,11 @@ func (c *checker) allowedPeers(ctx context.Context, ids []string, port int32, ru
 // prefixList returns the entries of a managed prefix list, and false if it cannot
 // be read.
 func (c *checker) prefixList(ctx context.Context, id string) (entries []netip.Prefix, ok bool) {
+	entries, err := c.readPrefixList(ctx, id)
+	return entries, err == nil
+}
+
+func (c *checker) readPrefixList(ctx context.Context, id string) (entries []netip.Prefix, err error) {
 	pages := ec2.NewGetManagedPrefixListEntriesPaginator(c.ec2, &ec2.GetManagedPrefixListEntriesInput{PrefixListId: &id})
 	described, err := awsapi.Collect(ctx, "ec2:GetManagedPrefixListEntries", pages, func(p *ec2.GetManagedPrefixListEntriesOutput) []types.PrefixListEntry { return p.Entries })
 	for _, e := range described {
@@ -260,5 +268,5 @@ func (c *checker) prefixList(ctx context.Context, id string) (entries []netip.Pr
 			entries = append(entries, p.Masked())
 		}
 	}
-	return entries, err == nil
+	return entries, err
 }

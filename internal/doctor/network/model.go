@@ -125,7 +125,7 @@ func newSubnet(s types.Subnet) subnet {
 	}
 	n.isRoutable = n.tags[routableTag] == "true"
 	for _, a := range s.Ipv6CidrBlockAssociationSet {
-		if a.Ipv6CidrBlockState == nil || a.Ipv6CidrBlockState.State == types.SubnetCidrBlockStateCodeAssociated {
+		if st := a.Ipv6CidrBlockState; st == nil || st.State != types.SubnetCidrBlockStateCodeDisassociated && st.State != types.SubnetCidrBlockStateCodeDisassociating {
 			n.cidr6, _ = netip.ParsePrefix(aws.ToString(a.Ipv6CidrBlock))
 		}
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func diff(want, got any) string {
-	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}), cmp.AllowUnexported(cluster{}, node{}, networkInterface{}, subnet{}, endpoint{}, zoneGap{},
+	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}), cmp.AllowUnexported(cluster{}, node{}, networkACL{}, aclRule{}, networkInterface{}, subnet{}, endpoint{}, zoneGap{},
 		nodeFacts{}, peers{}, controlPlaneVerdict{}, blockedNodes{}, endpointAccessVerdict{}, blockedEndpoint{}))
 }
 

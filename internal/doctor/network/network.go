@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
@@ -60,7 +61,7 @@ func Checks(config Config) []doctor.Check {
 	if config.Partition == "" {
 		config.Partition = "aws"
 	}
-	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS), sts: sts.NewFromConfig(config.AWS), organizations: organizations.NewFromConfig(config.AWS)}
+	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS), sts: sts.NewFromConfig(config.AWS), organizations: organizations.NewFromConfig(config.AWS), route53: route53.NewFromConfig(config.AWS)}
 	access := []string{Group + "/aws-access"}
 	vpc := append(access, Group+"/cluster-vpc")
 	return []doctor.Check{
@@ -109,6 +110,15 @@ func Checks(config Config) []doctor.Check {
 		{Group: Group, Name: "endpoint-policies", Needs: vpc, Run: c.checkEndpointPolicies,
 			What: "the policies of the interface endpoints allow what nodes and pods request",
 			Why:  "otherwise nodes do not join, and pulls and logins fail with 403 Forbidden or AccessDenied"},
+		{Group: Group, Name: "private-zones", Needs: vpc, Run: c.checkPrivateZones,
+			What: "no private hosted zone of the VPC hides the hosts that nodes and pods connect to",
+			Why:  "the VPC asks no other zone: a host without a record in it does not resolve"},
+		{Group: Group, Name: "node-egress", Needs: vpc, Run: c.checkNodeEgress,
+			What: "the security groups of nodes allow port 443 to the endpoints, S3 and the API server",
+			Why:  "otherwise connections time out"},
+		{Group: Group, Name: "network-acls", Needs: vpc, Run: c.checkNetworkACLs,
+			What: "the network ACLs allow these connections and those to the webhook, and their answers",
+			Why:  "network ACLs have no state: without a rule for the answers, connections time out as well"},
 		{Group: Group, Name: "control-plane-port", Needs: vpc, Run: c.checkControlPlanePort,
 			What: "the control plane can reach the webhook's port on every node",
 			Why:  "the API server connects to the pod's address; if it cannot, pods with public images are rejected"},

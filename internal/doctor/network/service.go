@@ -17,6 +17,8 @@ type Service struct {
 	// FullName is the service name of the endpoint. Default: that of the AWS service
 	// Name.
 	FullName string
+	// Host is the public name of a service of CAST AI; "" if it is not known.
+	Host string
 	// Gateway is set if the endpoint is a gateway in route tables, as for S3.
 	Gateway bool
 	// Required is set if no isolated cluster works without the service.
@@ -41,7 +43,7 @@ func NeededServices(table deploy.Endpoints, region string, castaiNames map[strin
 	for _, s := range table.CASTAI {
 		known = append(known, s.Name)
 		if fullName, ok := fullNames[s.Name]; ok {
-			castai = append(castai, Service{Name: s.Name, FullName: fullName, Required: true, Why: s.Why})
+			castai = append(castai, Service{Name: s.Name, FullName: fullName, Host: s.Host, Required: true, Why: s.Why})
 		}
 	}
 	for name := range castaiNames {

@@ -37,8 +37,8 @@ func (k *checker) login(ctx context.Context) doctor.Finding {
 	return doctor.OKf("%s can be read", host)
 }
 
-// loginFailed returns the finding for a refused login. It is unknown if there
-// are no credentials, and failed if the registry refuses those that there are.
+// loginFailed returns the finding for a refused login. Without valid credentials of AWS
+// nothing is known of the registry.
 func loginFailed(host string, err error) doctor.Finding {
 	isECR := rewrite.IsECRHost(host)
 	switch {
@@ -47,7 +47,7 @@ func loginFailed(host string, err error) doctor.Finding {
 	case errors.Is(err, registry.ErrAuth) && isECR && !isResponse(err):
 		return doctor.Unknownf("set AWS credentials: `aws sso login`, AWS_PROFILE or --profile", "no credentials: %v", err)
 	case errors.Is(err, registry.ErrAuth) && isECR:
-		return doctor.Failf("renew the AWS credentials, for instance with `aws sso login`, and verify them with `aws sts get-caller-identity`", "%v", err)
+		return doctor.Unknownf("renew the AWS credentials, for instance with `aws sso login`, and verify them with `aws sts get-caller-identity`", "%v", err)
 	case errors.Is(err, registry.ErrAuth), errors.Is(err, registry.ErrDenied):
 		return doctor.Failf("docker login "+host, "%v", err)
 	}
@@ -68,7 +68,10 @@ func requestFailed(host string, err error) doctor.Finding {
 	if rewrite.IsECRHost(host) {
 		remedy += "; inside a VPC without internet access, the endpoints ecr.api, ecr.dkr and s3 are required"
 	}
-	if errors.Is(err, registry.ErrDenied) {
+	switch {
+	case errors.Is(err, registry.ErrThrottled):
+		remedy = "wait a minute, and run it again: the registry limits the rate of requests; --only selects fewer checks"
+	case errors.Is(err, registry.ErrDenied):
 		remedy = "allow the role of `aws sts get-caller-identity` the IAM action in the error, or ecr:BatchGetImage"
 	}
 	return doctor.Unknownf(remedy, "%v", err)

@@ -38,7 +38,7 @@ func newEnvironment(t *testing.T) *environment {
 	e.base.DialContext = e.server.Dial
 	t.Cleanup(e.base.CloseIdleConnections)
 	prefix := e.server.Host() + "/castai"
-	ecr, err := awsecr.New(t.Context(), awsecr.Config{Prefix: prefix})
+	ecr, err := awsecr.New(t.Context(), awsecr.Config{Quick: true, Prefix: prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,11 +145,14 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 		}, &want{"repositories", doctor.Unknown, "ecr:DescribeRepositories", "IAM action"}},
 		"the credentials have expired": {func(_ *testing.T, e *environment) {
 			e.server.Inject(fakeecr.Fault{Match: fakeecr.On("GetAuthorizationToken"), Status: http.StatusBadRequest, Code: "ExpiredTokenException"})
-		}, &want{"login", doctor.Failed, "ExpiredToken", "aws sso login"}},
+		}, &want{"login", doctor.Unknown, "ExpiredToken", "aws sso login"}},
+		"AWS throttles": {func(_ *testing.T, e *environment) {
+			e.server.Inject(fakeecr.Fault{Match: fakeecr.On("GetAuthorizationToken"), Status: http.StatusBadRequest, Code: "ThrottlingException"})
+		}, &want{"login", doctor.Unknown, "throttled", "wait a minute"}},
 		"there are no credentials": {func(t *testing.T, e *environment) {
 			t.Setenv("AWS_ACCESS_KEY_ID", "")
 			t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-			ecr, err := awsecr.New(t.Context(), awsecr.Config{Prefix: e.config.Registry})
+			ecr, err := awsecr.New(t.Context(), awsecr.Config{Quick: true, Prefix: e.config.Registry})
 			if err != nil {
 				t.Fatal(err)
 			}

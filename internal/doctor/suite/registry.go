@@ -24,12 +24,15 @@ import (
 
 func (s *Suite) registryChecks(ctx context.Context) ([]doctor.Check, error) {
 	o := awsecr.ConnectOptions{
-		Settings: awsecr.Settings(s.Rules.Config().Repositories), Profile: s.AWS.Profile, PlainHTTP: s.PlainHTTP, UserAgent: s.UserAgent, Warn: s.Warn,
+		Settings: awsecr.Settings(s.Rules.Config().Repositories), Quick: true, Profile: s.AWS.Profile, PlainHTTP: s.PlainHTTP, UserAgent: s.UserAgent, Warn: s.Warn,
 	}
 	if s.Rules.OnECR() {
 		o.Prefix = s.Rules.Registry()
 	}
 	client, ecr, err := awsecr.Connect(ctx, o)
+	if _, ok := errors.AsType[*awsecr.ConfigurationError](err); ok {
+		return doctor.Unavailable(registry.Checks(registry.Config{}), doctor.Unknownf("see --profile", "%v", err)), nil
+	}
 	if err != nil {
 		return nil, exitcode.AsUsage(err)
 	}

@@ -18,6 +18,8 @@ type ConnectOptions struct {
 	Settings Settings
 	// Profile is the AWS profile. Default: that of the SDK, such as AWS_PROFILE.
 	Profile string
+	// Quick is as in Config.
+	Quick bool
 	// PlainHTTP are hosts to access without TLS, or their URLs. Loopback hosts are
 	// implied.
 	PlainHTTP []string
@@ -44,7 +46,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*registry.Client, *Registry
 			return nil, nil, err
 		}
 		var err error
-		private, err = New(ctx, Config{Prefix: o.Prefix, Profile: o.Profile, Warn: o.Warn, Settings: func(string) Settings { return o.Settings }})
+		private, err = New(ctx, Config{Prefix: o.Prefix, Profile: o.Profile, Quick: o.Quick, Warn: o.Warn, Settings: func(string) Settings { return o.Settings }})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -11,12 +11,15 @@ package awsecr
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
@@ -33,6 +36,9 @@ type Config struct {
 	Settings func(repository string) Settings
 	// Warn receives messages that do not stop a run. Default: they are discarded.
 	Warn func(message string)
+	// Quick makes requests fail in seconds if they are throttled, or if there are no
+	// credentials and the instance metadata service does not answer.
+	Quick bool
 }
 
 // Registry is the ECR registry of an account in a region. It is safe for concurrent
@@ -67,13 +73,18 @@ func New(ctx context.Context, c Config) (*Registry, error) {
 	for _, w := range h.Warnings() {
 		c.Warn(w)
 	}
-	options := []func(*config.LoadOptions) error{config.WithRegion(h.Region), config.WithRetryer(newRetryer)}
+	options := []func(*config.LoadOptions) error{config.WithRegion(h.Region), config.WithRetryer(func() aws.Retryer { return newRetryer(maxAttempts) })}
+	if c.Quick {
+		options = append(options, config.WithRetryer(func() aws.Retryer { return newRetryer(3) }), config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) {
+			o.Client = imds.New(imds.Options{HTTPClient: &http.Client{Timeout: time.Second}, Retryer: aws.NopRetryer{}})
+		}))
+	}
 	if c.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(c.Profile))
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("reading the AWS configuration: %w; check ~/.aws/config, AWS_PROFILE and --profile", err)
+		return nil, &ConfigurationError{err}
 	}
 	if loaded.Credentials != nil {
 		loaded.Credentials = taggedCredentials{loaded.Credentials}
@@ -95,9 +106,9 @@ func (r *Registry) Host() rewrite.ECRHost { return r.host }
 
 // newRetryer returns a retryer that does not retry LimitExceededException. The SDK
 // classifies it as throttling, but it means that a quota of resources is exhausted.
-func newRetryer() aws.Retryer {
+func newRetryer(attempts int) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = maxAttempts
+		o.MaxAttempts = attempts
 		o.MaxBackoff = 5 * time.Second
 		exhausted := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			if codeOf(err) == limitExceeded {

@@ -43,6 +43,17 @@ func (e *Error) Error() string {
 // Unwrap returns the class and the cause.
 func (e *Error) Unwrap() []error { return []error{e.Class, e.Cause} }
 
+// ConfigurationError is a fault in the configuration of AWS on this machine, such as a
+// profile that does not exist.
+type ConfigurationError struct{ Err error }
+
+func (e *ConfigurationError) Error() string {
+	return "reading the AWS configuration: " + e.Err.Error() + "; check ~/.aws/config, AWS_PROFILE and --profile"
+}
+
+// Unwrap returns the error of the SDK.
+func (e *ConfigurationError) Unwrap() error { return e.Err }
+
 // Error codes of the API with a special meaning.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html
 const (

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fakeaws serves fixed responses of EC2, EKS, IAM and STS to the AWS SDK.
+// Package fakeaws serves fixed responses of EC2, EKS, IAM, Organizations, Route 53 and
+// STS to the AWS SDK.
 // For an emulator that has state see test/aws/emulator.
 package fakeaws
 
@@ -16,16 +17,21 @@ import (
 )
 
 // Serve returns the configuration of a client that gets these responses. A key is
-// an IAM action, such as ec2:DescribeVpcs; a value is JSON for EKS, and for the
-// other services the XML in the response element. An action without a response is
+// an IAM action, such as ec2:DescribeVpcs; a value is JSON for EKS and Organizations,
+// and for the other services the XML in the response element. An action without a response is
 // denied. The region is us-east-1.
 func Serve(t testing.TB, responses map[string]string) aws.Config {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service := serviceOf(r)
 		action := r.FormValue("Action")
-		if service == "eks" {
+		switch service {
+		case "eks":
 			action = eksAction(r.URL.Path)
+		case "route53":
+			action = route53Action(r.URL.Path)
+		case "organizations":
+			_, action, _ = strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 		}
 		body, ok := responses[service+":"+action]
 		if !ok {
@@ -33,9 +39,9 @@ func Serve(t testing.TB, responses map[string]string) aws.Config {
 			return
 		}
 		switch service {
-		case "eks":
+		case "eks", "organizations":
 			fmt.Fprint(w, body)
-		case "ec2":
+		case "ec2", "route53":
 			fmt.Fprintf(w, "<%sResponse>%s</%[1]sResponse>", action, body)
 		default:
 			fmt.Fprintf(w, "<%sResponse><%[1]sResult>%s</%[1]sResult></%[1]sResponse>", action, body)
@@ -66,11 +72,22 @@ func eksAction(path string) string {
 	return "DescribeNodegroup"
 }
 
+// route53Action returns the action of /VERSION/hostedzonesbyvpc and
+// /VERSION/hostedzone/ID/rrset.
+func route53Action(path string) string {
+	if strings.HasSuffix(path, "/hostedzonesbyvpc") {
+		return "ListHostedZonesByVPC"
+	}
+	return "ListResourceRecordSets"
+}
+
 func deny(w http.ResponseWriter, service string) {
 	w.Header().Set("X-Amzn-Errortype", "AccessDeniedException") // for JSON
 	w.WriteHeader(http.StatusForbidden)
 	switch service {
 	case "eks":
+	case "organizations":
+		fmt.Fprint(w, `{"__type": "AccessDeniedException", "message": "denied"}`)
 	case "ec2":
 		fmt.Fprint(w, `<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>denied</Message></Error></Errors></Response>`)
 	default:

@@ -96,8 +96,12 @@ func (c *Customer) createCluster(ctx context.Context) error {
 		return err
 	}
 	c.ClusterSG = *out.Cluster.ResourcesVpcConfig.ClusterSecurityGroupId
-	_, err = c.eks.CreateNodegroup(ctx, &eks.CreateNodegroupInput{
-		ClusterName: &c.Cluster, NodegroupName: aws.String("workers"), Subnets: c.Subnets, NodeRole: aws.String("arn:aws:iam::" + Account + ":role/" + c.NodeRole),
+	return c.createNodeGroup(ctx, c.Cluster, c.Subnets)
+}
+
+func (c *Customer) createNodeGroup(ctx context.Context, cluster string, subnets []string) error {
+	_, err := c.eks.CreateNodegroup(ctx, &eks.CreateNodegroupInput{
+		ClusterName: &cluster, NodegroupName: aws.String("workers"), Subnets: subnets, NodeRole: aws.String("arn:aws:iam::" + Account + ":role/" + c.NodeRole),
 	})
 	return err
 }

@@ -4,6 +4,7 @@ package emulator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
 )
 
 // createVPC creates the VPC, and in each of three zones a private subnet with its
@@ -168,6 +171,116 @@ func (c *Customer) addPublicSubnets(ctx context.Context) error {
 	}
 	_, err = c.eks.UpdateClusterConfig(ctx, &eks.UpdateClusterConfigInput{Name: &c.Cluster, ResourcesVpcConfig: &ekstypes.VpcConfigRequest{SubnetIds: append(slices.Clone(c.Subnets), *id)}})
 	return err
+}
+
+// setNodeEgress gives the nodes a group of their own, with these egress rules.
+func (c *Customer) setNodeEgress(ctx context.Context, rules ...types.IpPermission) error {
+	group, err := c.createSecurityGroup(ctx, "own")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(c.allow(ctx, group, tcpFromGroup(webhookPort, c.ClusterSG)), c.revokeAllEgress(ctx, group)); err != nil {
+		return err
+	}
+	if _, err := c.ec2.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: &group, IpPermissions: rules}); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes {
+		if err := c.setSecurityGroup(ctx, n, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// podCIDR is the secondary range of the VPC, for pods.
+const podCIDR = "100.64.0.0/16"
+
+// addPodSubnets adds the secondary range, and a subnet in it for each zone. The subnets
+// have no tag and no node.
+func (c *Customer) addPodSubnets(ctx context.Context) error {
+	if _, err := c.ec2.AssociateVpcCidrBlock(ctx, &ec2.AssociateVpcCidrBlockInput{VpcId: &c.VPC, CidrBlock: aws.String(podCIDR)}); err != nil {
+		return err
+	}
+	for i, zone := range []string{"a", "b", "c"} {
+		subnet, err := c.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: &c.VPC, AvailabilityZone: aws.String(c.Region + zone), CidrBlock: aws.String(fmt.Sprintf("100.64.%d.0/19", i*32))})
+		if err != nil {
+			return err
+		}
+		if _, err := c.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: &c.RouteTables[i], SubnetId: subnet.Subnet.SubnetId}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// aclEntry is a rule of a network ACL.
+type aclEntry struct {
+	number   int32
+	isOut    bool
+	isAllow  bool
+	protocol string
+	from, to int32
+	cidr     string
+}
+
+// setACL gives a subnet a new network ACL with these rules, and one that denies the rest.
+func (c *Customer) setACL(ctx context.Context, subnet string, entries ...aclEntry) error {
+	acl, err := c.ec2.CreateNetworkAcl(ctx, &ec2.CreateNetworkAclInput{VpcId: &c.VPC})
+	if err != nil {
+		return err
+	}
+	id := acl.NetworkAcl.NetworkAclId
+	for _, e := range entries {
+		in := &ec2.CreateNetworkAclEntryInput{NetworkAclId: id, RuleNumber: &e.number, Egress: &e.isOut, RuleAction: types.RuleActionDeny, CidrBlock: &e.cidr, Protocol: aws.String("-1")}
+		if e.isAllow {
+			in.RuleAction = types.RuleActionAllow
+		}
+		if e.protocol == "tcp" {
+			in.Protocol, in.PortRange = aws.String("6"), &types.PortRange{From: &e.from, To: &e.to}
+		}
+		if _, err := c.ec2.CreateNetworkAclEntry(ctx, in); err != nil {
+			return err
+		}
+	}
+	acls, err := c.ec2.DescribeNetworkAcls(ctx, &ec2.DescribeNetworkAclsInput{Filters: []types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{subnet}}}})
+	if err != nil {
+		return err
+	}
+	for _, a := range acls.NetworkAcls[0].Associations {
+		if *a.SubnetId == subnet {
+			_, err = c.ec2.ReplaceNetworkAclAssociation(ctx, &ec2.ReplaceNetworkAclAssociationInput{AssociationId: a.NetworkAclAssociationId, NetworkAclId: id})
+			return err
+		}
+	}
+	return errors.New("no association of " + subnet)
+}
+
+// createZone creates a private zone of the VPC and another one, with records.
+func (c *Customer) createZone(ctx context.Context, name string, records ...string) error {
+	client := route53.NewFromConfig(c.sdkConfig("test", "test", ""))
+	other, err := c.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.9.0.0/16")})
+	if err != nil {
+		return err
+	}
+	// AWS keeps the last VPC of a private zone, so there is another one.
+	vpc := func(id *string) *r53types.VPC {
+		return &r53types.VPC{VPCId: id, VPCRegion: r53types.VPCRegion(c.Region)}
+	}
+	zone, err := client.CreateHostedZone(ctx, &route53.CreateHostedZoneInput{Name: &name, CallerReference: &name, VPC: vpc(other.Vpc.VpcId), HostedZoneConfig: &r53types.HostedZoneConfig{PrivateZone: true}})
+	if err != nil {
+		return err
+	}
+	if _, err := client.AssociateVPCWithHostedZone(ctx, &route53.AssociateVPCWithHostedZoneInput{HostedZoneId: zone.HostedZone.Id, VPC: vpc(&c.VPC)}); err != nil {
+		return err
+	}
+	for _, r := range records {
+		set := &r53types.ResourceRecordSet{Name: &r, Type: r53types.RRTypeA, TTL: aws.Int64(60), ResourceRecords: []r53types.ResourceRecord{{Value: aws.String("10.0.1.9")}}}
+		if _, err := client.ChangeResourceRecordSets(ctx, &route53.ChangeResourceRecordSetsInput{HostedZoneId: zone.HostedZone.Id, ChangeBatch: &r53types.ChangeBatch{Changes: []r53types.Change{{Action: r53types.ChangeActionCreate, ResourceRecordSet: set}}}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // routeToInternet adds a default route to a new internet gateway.

@@ -120,6 +120,27 @@ func Variations() []Variation {
 				c.setPolicy(ctx, "ecr.dkr", statement{Effect: "Allow", Principal: nodes, Action: []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}, Resource: []string{"arn:aws:ecr:" + c.Region + ":" + c.RegistryAccount + ":repository/" + c.Prefix + "/*"}}))
 		}},
 		{"the cluster has public subnets for load balancers", func(ctx context.Context, c *Customer) error { return c.addPublicSubnets(ctx) }},
+		{"private zones have records for what they hide, or hide nothing that is needed", func(ctx context.Context, c *Customer) error {
+			s3 := "s3." + c.Region + ".amazonaws.com"
+			return errors.Join(c.createZone(ctx, s3, "*."+s3), c.createZone(ctx, "corp.example"), c.createZone(ctx, "rds.amazonaws.com"))
+		}},
+		{"the nodes may connect to the endpoints, S3 and the API server only", func(ctx context.Context, c *Customer) error {
+			list, err := c.ec2.DescribeManagedPrefixLists(ctx, &ec2.DescribeManagedPrefixListsInput{Filters: []types.Filter{{Name: aws.String("prefix-list-name"), Values: []string{"com.amazonaws." + c.Region + ".s3"}}}})
+			if err != nil {
+				return err
+			}
+			s3 := types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(443), ToPort: aws.Int32(443), PrefixListIds: []types.PrefixListId{{PrefixListId: list.PrefixLists[0].PrefixListId}}}
+			return c.setNodeEgress(ctx, s3, tcpFromGroup(443, c.EndpointSG), tcpFromGroup(443, c.ClusterSG))
+		}},
+		{"network ACLs allow what is needed, and no more", func(ctx context.Context, c *Customer) error {
+			for _, s := range c.Subnets {
+				if err := c.setACL(ctx, s, aclEntry{100, true, true, "tcp", 443, 443, "0.0.0.0/0"}, aclEntry{110, true, true, "tcp", 1024, 65535, "10.0.0.0/8"}, aclEntry{90, false, false, "tcp", 22, 22, "0.0.0.0/0"},
+					aclEntry{100, false, true, "tcp", 443, 443, vpcCIDR}, aclEntry{110, false, true, "tcp", 1024, 65535, "0.0.0.0/0"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
 		{"a rejected endpoint exists in addition to an available one", func(ctx context.Context, c *Customer) error {
 			works := c.Endpoints["api"]
 			defer func() { c.Endpoints["api"] = works }()
