@@ -18,7 +18,7 @@ func newDoctor() *cobra.Command {
 	var cluster clusterFlags
 	var o suite.Options
 	var format output.Format
-	var list bool
+	var list, iamPolicy bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Diagnose the cluster, its images and its network",
@@ -73,6 +73,9 @@ Exit codes:
 					return err
 				}
 			}
+			if iamPolicy {
+				return suite.IAMPolicy(c.OutOrStdout(), o.Rules)
+			}
 			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
 			o.Warn = func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
 			return suite.Run(c.Context(), outputOf(c, format), format, o)
@@ -99,6 +102,7 @@ Exit codes:
 	f.DurationVar(&o.Run.Timeout, "timeout", 0, "`DURATION` after which a check is given up (default 8s, with --probe 30s)")
 	f.DurationVar(&o.Wait, "wait", 0, "`DURATION` during which the checks are repeated while one fails or is unknown, such as 5m")
 	output.AddFlag(f, &format, "a table", "a report", output.JSON, output.YAML, suite.JUnit)
+	f.BoolVar(&iamPolicy, "iam-policy", false, "print the IAM policy that the checks of AWS need, for the repositories of --registry or --config, without running them")
 	f.BoolVar(&list, "list", false, "list the checks without running them")
 	return c
 }

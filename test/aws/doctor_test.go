@@ -183,6 +183,44 @@ func TestVariations(t *testing.T) {
 	}
 }
 
+// Wrong input is named. moto, as AWS, refuses a VPC that does not exist.
+func TestWrongInput(t *testing.T) {
+	c := newCustomer(t, emulator.StartForTest(t), emulator.Options{})
+	other, err := c.OtherSubnet(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		config network.Config
+		check  string
+		found  string
+	}{
+		"a VPC that does not exist":    {network.Config{VPC: "vpc-0123456789abcdef0"}, "cluster-vpc", "there is no VPC vpc-0123456789abcdef0 in us-east-1"},
+		"a subnet of another VPC":      {network.Config{VPC: c.VPC, Subnets: []string{c.Subnets[0], other}}, "cluster-vpc", other + " is in "},
+		"a subnet that does not exist": {network.Config{Cluster: c.Cluster, Subnets: []string{"subnet-0123456789abcdef0"}}, "cluster-vpc", "subnet-0123456789abcdef0 does not exist"},
+		"a VPC of another cluster":     {network.Config{Cluster: c.Cluster, VPC: "vpc-0123456789abcdef0"}, "cluster-vpc", "vpc-0123456789abcdef0"},
+		"a registry in another region": {network.Config{Cluster: c.Cluster, Registry: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/castai", RegistryRegion: "eu-west-1"}, "registry-region", "the registry is in eu-west-1, and the cluster in us-east-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.config.AWS = c.AWS
+			for _, r := range run(t, network.Checks(test.config)) {
+				if r.Name != test.check {
+					continue
+				}
+				t.Logf("%s\n%s", r.Found, r.Remedy)
+				if r.Status != doctor.Failed || !strings.Contains(r.Found, test.found) || r.Remedy == "" {
+					t.Errorf("%s: %s; %s", r.Status, r.Found, r.Remedy)
+				}
+				for _, command := range emulator.Commands(r.Remedy) {
+					if err := c.CLI(t.Context(), []string{command}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+}
+
 // Checks that cannot run are unknown, never ok, and have a remedy.
 func TestUnavailable(t *testing.T) {
 	url := emulator.StartForTest(t)

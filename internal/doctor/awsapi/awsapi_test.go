@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
 
@@ -119,4 +123,60 @@ func TestLoadWithoutCredentials(t *testing.T) {
 	if f := Unknown(NewError("ec2:DescribeVpcs", err)); !strings.Contains(f.Remedy, "provide AWS credentials") || !IsLogin(err) {
 		t.Errorf("%s; %s", f.Found, f.Remedy)
 	}
+}
+
+// The texts of these errors are those of the SDK, which has no codes for them.
+func TestRemediesOfTheSDKsOwnErrors(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config")
+	if err := os.WriteFile(file, []byte("[profile sso]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = admin\n[sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n"+
+		"[profile legacy]\nsso_account_id = 123456789012\nsso_role_name = admin\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"AWS_CONFIG_FILE": file, "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_PROFILE": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": dir} {
+		t.Setenv(name, value)
+	}
+	proxy, err := url.Parse("http://127.0.0.1:1") // nothing listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		profile string
+		change  func(*aws.Config)
+		remedy  string
+	}{
+		"SSO without a login":             {"sso", func(*aws.Config) {}, "aws sso login"},
+		"SSO without a login, older file": {"legacy", func(*aws.Config) {}, "aws sso login"},
+		"a proxy that is down": {"", func(c *aws.Config) {
+			c.HTTPClient = &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}
+		}, "the proxy of HTTPS_PROXY does not respond"},
+		"a host that drops packets": {"", func(c *aws.Config) { c.HTTPClient = &http.Client{Transport: silent{}} }, "packets to AWS are dropped"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, err := Load(t.Context(), "us-east-1", c.profile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.profile == "" {
+				config.Credentials = credentials.NewStaticCredentialsProvider("test", "test", "")
+			}
+			c.change(&config)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			_, err = ec2.NewFromConfig(config, func(o *ec2.Options) { o.RetryMaxAttempts = 1 }).DescribeVpcs(ctx, &ec2.DescribeVpcsInput{})
+			if f := Unknown(NewError("ec2:DescribeVpcs", err)); err == nil || !strings.Contains(f.Remedy, c.remedy) {
+				t.Errorf("%s; %s", f.Found, f.Remedy)
+			}
+		})
+	}
+}
+
+// silent answers no request until its deadline, which is near.
+type silent struct{}
+
+func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), time.Millisecond)
+	defer cancel()
+	<-ctx.Done()
+	return nil, ctx.Err()
 }

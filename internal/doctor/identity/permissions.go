@@ -18,6 +18,14 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
+// Actions returns the IAM actions that the checks need.
+func Actions() []string {
+	return []string{
+		"ec2:DescribeInstances", "eks:DescribeCluster", "eks:DescribeNodegroup", "eks:ListNodegroups", "iam:GetInstanceProfile", "iam:GetRole",
+		"iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity",
+	}
+}
+
 // loginAction is needed by every ECR client. It applies to no resource.
 const loginAction = "ecr:GetAuthorizationToken"
 

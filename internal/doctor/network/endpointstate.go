@@ -108,7 +108,9 @@ func (c *checker) checkEndpointSubnets(ctx context.Context) doctor.Finding {
 	}
 	gaps := zoneGaps(services, subnets, vpcSubnets)
 	for i := range gaps {
-		gaps[i].zones = c.offeredZones(ctx, gaps[i].endpoint.service, gaps[i].zones)
+		if gaps[i].zones, err = c.offeredZones(ctx, gaps[i].endpoint.service, gaps[i].zones); err != nil {
+			return awsapi.Unknown(err)
+		}
 	}
 	return reportZoneGaps(c.region, gaps, subnets)
 }
@@ -145,14 +147,20 @@ func zoneGaps(services []serviceEndpoints, subnets, vpcSubnets []subnet) (gaps [
 	return gaps
 }
 
-// offeredZones returns those of the zones in which the service is offered. If this
-// is unknown, it returns all.
-func (c *checker) offeredZones(ctx context.Context, service string, zones []string) []string {
+// serviceNotFound are the error codes of EC2 for a service that the account does not see.
+var serviceNotFound = []string{"InvalidServiceName", "InvalidVpcEndpointService.NotFound"}
+
+// offeredZones returns those of the zones in which the service is offered. If AWS does not
+// say, it returns all.
+func (c *checker) offeredZones(ctx context.Context, service string, zones []string) ([]string, error) {
 	out, err := c.ec2.DescribeVpcEndpointServices(ctx, &ec2.DescribeVpcEndpointServicesInput{ServiceNames: []string{service}})
-	if err != nil || len(out.ServiceDetails) == 0 || len(out.ServiceDetails[0].AvailabilityZones) == 0 {
-		return zones
+	if err != nil && !slices.Contains(serviceNotFound, awsapi.Code(err)) {
+		return nil, awsapi.NewError("ec2:DescribeVpcEndpointServices", err)
 	}
-	return filter(zones, func(zone string) bool { return slices.Contains(out.ServiceDetails[0].AvailabilityZones, zone) })
+	if err != nil || len(out.ServiceDetails) == 0 || len(out.ServiceDetails[0].AvailabilityZones) == 0 {
+		return zones, nil
+	}
+	return filter(zones, func(zone string) bool { return slices.Contains(out.ServiceDetails[0].AvailabilityZones, zone) }), nil
 }
 
 func reportZoneGaps(region string, gaps []zoneGap, subnets []subnet) doctor.Finding {

@@ -70,6 +70,14 @@ type ECR interface {
 	Missing(ctx context.Context, repositories []string) ([]string, error)
 }
 
+// LoginAction is the IAM action of a login to ECR. It applies to no repository.
+const LoginAction = "ecr:GetAuthorizationToken"
+
+// Actions returns the IAM actions that the checks need on the repositories of ECR.
+func Actions() []string {
+	return []string{"ecr:BatchGetImage", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer"}
+}
+
 // Checks returns the checks of the group.
 func Checks(c Config) []doctor.Check {
 	k := &checker{Config: c}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,36 @@ func TestRunWithoutAccessReportsUnknown(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A profile that does not exist concerns AWS only: the checks of the cluster run.
+func TestRunWithAProfileThatDoesNotExist(t *testing.T) {
+	o := options(t, ecr)
+	o.AWS.Profile, o.Run.Skip = "none", nil
+	var out bytes.Buffer
+	if err := suite.Run(t.Context(), &out, "json", o); exitcode.Code(err) != exitcode.Failed {
+		t.Fatalf("error %v: %s", err, &out)
+	}
+	var report struct {
+		Checks []struct{ ID, Status, Found, Cause string }
+	}
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, c := range report.Checks {
+		isAWS := strings.HasPrefix(c.ID, "network/") || strings.HasPrefix(c.ID, "identity/") || strings.HasPrefix(c.ID, "registry/")
+		isNamed := strings.Contains(c.Found, "check ~/.aws/config, AWS_PROFILE and --profile")
+		if c.Status != "unknown" || c.Cause == "" && isNamed != isAWS {
+			t.Errorf("%+v", c)
+		}
+		if isNamed {
+			named++
+		}
+	}
+	if named == 0 {
+		t.Error("the profile is not named")
 	}
 }
 
@@ -129,6 +160,41 @@ func TestRunWaits(t *testing.T) {
 	var out bytes.Buffer
 	if err := suite.Run(t.Context(), &out, output.YAML, o); exitcode.Code(err) != exitcode.Failed || !strings.Contains(out.String(), "id: identity/caller") {
 		t.Errorf("%v: %s", err, &out)
+	}
+}
+
+func TestIAMPolicy(t *testing.T) {
+	policy := func(registry string) string {
+		var rules *rewrite.Rules
+		if registry != "" {
+			var err error
+			if rules, err = rewrite.New(rewrite.Config{Registry: registry}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out bytes.Buffer
+		if err := suite.IAMPolicy(&out, rules); err != nil || !json.Valid(out.Bytes()) {
+			t.Fatal(err, out.String())
+		}
+		return out.String()
+	}
+	for registry, want := range map[string]string{
+		"":  `"Resource": "*"`,
+		ecr: `"Resource": "arn:aws:ecr:us-east-1:123456789012:repository/castai/*"`,
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn": `"Resource": "arn:aws-cn:ecr:cn-north-1:123456789012:repository/*"`,
+	} {
+		if got := policy(registry); !strings.Contains(got, want) || !strings.Contains(got, "ecr:BatchGetImage") {
+			t.Errorf("%q: %s", registry, got)
+		}
+	}
+	if got := policy("registry.example.com/castai"); strings.Contains(got, "ecr:") {
+		t.Errorf("another registry: %s", got)
+	}
+	// The doctor reads: IAM has no other verbs for that in these services.
+	for _, action := range regexp.MustCompile(`"[a-z0-9]+:[A-Za-z]+"`).FindAllString(policy(ecr), -1) {
+		if !regexp.MustCompile(`:(Describe|Get|List|Simulate|BatchGet)`).MatchString(action) {
+			t.Errorf("%s may change something", action)
+		}
 	}
 }
 

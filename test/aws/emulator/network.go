@@ -173,6 +173,19 @@ func (c *Customer) addPublicSubnets(ctx context.Context) error {
 	return err
 }
 
+// OtherSubnet creates a subnet of another VPC, and returns its ID.
+func (c *Customer) OtherSubnet(ctx context.Context) (string, error) {
+	vpc, err := c.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String(vpcCIDR)})
+	if err != nil {
+		return "", err
+	}
+	subnet, err := c.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.0.1.0/24"), AvailabilityZone: aws.String(c.Region + "a")})
+	if err != nil {
+		return "", err
+	}
+	return *subnet.Subnet.SubnetId, nil
+}
+
 // setNodeEgress gives the nodes a group of their own, with these egress rules.
 func (c *Customer) setNodeEgress(ctx context.Context, rules ...types.IpPermission) error {
 	group, err := c.createSecurityGroup(ctx, "own")

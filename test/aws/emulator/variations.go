@@ -167,11 +167,14 @@ func Variations() []Variation {
 	}
 }
 
+// mirrorRole is the name of the role of assumeRole.
+const mirrorRole = "mirror"
+
 // assumeRole makes a session of a role with a path the caller. The ARN of a session
 // has no path.
 func (c *Customer) assumeRole(ctx context.Context) error {
 	trust := policyDocument(statement{Effect: "Allow", Principal: map[string]string{"AWS": Account}, Action: []string{"sts:AssumeRole"}})
-	role, err := c.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("mirror"), Path: aws.String("/platform/"), AssumeRolePolicyDocument: &trust})
+	role, err := c.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String(mirrorRole), Path: aws.String("/platform/"), AssumeRolePolicyDocument: &trust})
 	if err != nil {
 		return err
 	}
