@@ -39,7 +39,7 @@ func (c *checker) checkPrivateZones(ctx context.Context) doctor.Finding {
 	for i, s := range shadows {
 		records, err := c.records(ctx, s.zone)
 		if err != nil {
-			return doctor.Unknownf(fmt.Sprintf("compare the records of the zone with credentials of account %s: aws route53 list-resource-record-sets --hosted-zone-id %s", s.zone.owner, s.zone.id),
+			return doctor.Unknownf(fmt.Sprintf("the caller needs route53:ListResourceRecordSets; a zone of another account is read with credentials of account %s: aws route53 list-resource-record-sets --hosted-zone-id %s", s.zone.owner, s.zone.id),
 				"zone %s answers for %s, and its records cannot be read: %v", s.zone.name, doctor.List(s.hosts, 3), err)
 		}
 		shadows[i].hosts = filter(s.hosts, func(host string) bool { return !hasRecord(records, host) })
