@@ -88,7 +88,7 @@ Exit codes:
 	f.StringVar(&o.LockFile, "lock", lock.DefaultFile, "`FILE` with the required images (default without that file: the images that the cluster uses)")
 	f.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` or http:// URL of a registry without TLS; may be repeated. Loopback hosts are implied")
 	f.StringVar(&o.AWS.Profile, "profile", "", "AWS `PROFILE` (default: as the AWS CLI)")
-	f.StringVar(&o.AWS.Region, "region", "", "`REGION` of the cluster (default: that of the registry)")
+	f.StringVar(&o.AWS.Region, "region", "", "`REGION` of the cluster (default: as in the kubeconfig, or else that of the registry)")
 	f.StringVar(&o.AWS.Cluster, "eks-cluster", "", "`NAME` of the EKS cluster (default: as in the kubeconfig)")
 	f.StringVar(&o.AWS.VPC, "vpc", "", "`ID` of the VPC, if there is no cluster yet")
 	f.StringSliceVar(&o.AWS.Subnets, "subnet", nil, "`ID` of a subnet of the nodes (default: those of the cluster); may be repeated")

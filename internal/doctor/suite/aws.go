@@ -18,7 +18,7 @@ import (
 // AWS selects the cluster and its network in AWS.
 type AWS struct {
 	Profile string
-	Region  string   // default: that of the registry
+	Region  string   // default: as in the kubeconfig, or else that of the registry
 	Cluster string   // name in EKS; default: as in the kubeconfig
 	VPC     string   // ID, if there is no cluster yet
 	Subnets []string // IDs; default: those of the cluster
@@ -27,7 +27,14 @@ type AWS struct {
 	Services map[string]string
 }
 
-func (s *Suite) region() string { return cmp.Or(s.AWS.Region, s.registry.Region) }
+// region returns the region of the cluster. The kubeconfig knows that of its own cluster.
+func (s *Suite) region() string {
+	var known string
+	if t := s.Cluster.Target(); s.AWS.VPC == "" && (s.AWS.Cluster == "" || s.AWS.Cluster == t.Cluster) {
+		known = t.Region
+	}
+	return cmp.Or(s.AWS.Region, known, s.registry.Region)
+}
 
 // awsChecks returns the checks of network and identity, and that of the node
 // role, which belongs to the registry group and needs the other two.

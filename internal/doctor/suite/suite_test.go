@@ -5,6 +5,8 @@ package suite_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -90,6 +92,36 @@ func TestRunWithAProfileThatDoesNotExist(t *testing.T) {
 	}
 	if named == 0 {
 		t.Error("the profile is not named")
+	}
+}
+
+// The region of the cluster is that of the kubeconfig, and not that of the registry.
+func TestRegionOfTheKubeconfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	const cluster = "arn:aws:eks:eu-west-1:123456789012:cluster/prod"
+	text := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "a", "contexts": [{"name": "a", "context": {"cluster": %q, "user": "u"}}], "clusters": [{"name": %[1]q, "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": {}}]}`, cluster)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*suite.AWS)
+		found  string
+	}{
+		"by default":      {func(*suite.AWS) {}, "the registry is in us-east-1, and the cluster in eu-west-1"},
+		"the same":        {func(a *suite.AWS) { a.Cluster = "prod" }, "the registry is in us-east-1, and the cluster in eu-west-1"},
+		"another cluster": {func(a *suite.AWS) { a.Cluster = "staging" }, "both are in us-east-1"},
+		"a VPC":           {func(a *suite.AWS) { a.VPC = "vpc-1" }, "both are in us-east-1"},
+		"as given":        {func(a *suite.AWS) { a.Region = "us-east-2" }, "the registry is in us-east-1, and the cluster in us-east-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t, ecr)
+			o.Cluster.File, o.Run = file, doctor.Options{Only: []string{"network/registry-region"}}
+			c.change(&o.AWS)
+			var out bytes.Buffer
+			if err := suite.Run(t.Context(), &out, "json", o); !strings.Contains(out.String(), c.found) {
+				t.Errorf("%v: %s", err, &out)
+			}
+		})
 	}
 }
 
