@@ -35,7 +35,10 @@ func Remedy(err error) string {
 	case isSkewed(code, text):
 		return "set the clock of this machine: AWS accepts signatures that are at most 5 minutes old (timedatectl set-ntp true)"
 	case isDenied(code):
-		return remedyForDenial(action(err), text)
+		if remedy, isKnown := DenialRemedy(action(err), text); isKnown {
+			return remedy
+		}
+		return "the caller needs " + action(err) + "; see aws sts get-caller-identity, or use another --profile"
 	case isUnauthenticated(code):
 		return "log in to AWS again (aws sso login, or new access keys), and check with aws sts get-caller-identity"
 	case isThrottled(code):
@@ -72,23 +75,23 @@ func remedyForCredentials(text string) string {
 	return ""
 }
 
-// remedyForDenial returns the next step by the kind of policy, which AWS names in most
-// messages.
+// DenialRemedy returns the next step by the kind of policy that denies an action, which AWS
+// names in many messages, and false if the text names none.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-func remedyForDenial(action, text string) string {
+func DenialRemedy(action, text string) (remedy string, isKnown bool) {
 	switch {
 	case strings.Contains(text, "service control policy"), strings.Contains(text, "resource control policy"):
-		return "a policy of the organization denies " + action + ", and no policy of the account can allow it: ask the administrators of the organization to change it, or use another account or role"
+		return "a policy of the organization denies " + action + ", and no policy of the account can allow it: ask the administrators of the organization to change it, or use another account or role", true
 	case strings.Contains(text, "VPC endpoint policy"):
-		return "the policy of a VPC endpoint denies " + action + ": allow it there, or run the doctor from outside of the VPC"
+		return "the policy of a VPC endpoint denies " + action + ": allow it there, or run the doctor from outside of the VPC", true
 	case strings.Contains(text, "permissions boundary"):
-		return "the permissions boundary of the caller must allow " + action + "; see aws sts get-caller-identity"
+		return "the permissions boundary of the caller must allow " + action + "; see aws sts get-caller-identity", true
 	case strings.Contains(text, "session policy"):
-		return "the policy of the session must allow " + action + ": log in without one, or with another role"
+		return "the policy of the session must allow " + action + ": log in without one, or with another role", true
 	case strings.Contains(text, "explicit deny"):
-		return "a policy denies " + action + " to the caller: remove the denying statement, or use another --profile; see aws sts get-caller-identity"
+		return "a policy denies " + action + " to the caller: remove the denying statement, or use another --profile; see aws sts get-caller-identity", true
 	}
-	return "the caller needs " + action + "; see aws sts get-caller-identity, or use another --profile"
+	return "", false
 }
 
 // isSkewed reports whether a request was refused because of its time.

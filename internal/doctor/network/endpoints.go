@@ -58,7 +58,21 @@ func (c *checker) reportMissing(ctx context.Context, services, missing []Service
 	if err := c.foreignVPC(ctx, "endpoints"); err != nil {
 		return awsapi.Unknown(err)
 	}
-	return reportMissing(missing, c.endpointParameters(ctx))
+	var notes []string
+	central, err := c.centralZones(ctx, missing)
+	if err != nil {
+		notes = append(notes, fmt.Sprintf("whether there are endpoints in another VPC is not known: %v", err))
+	}
+	for _, s := range missing {
+		if z, ok := central[s.Name]; ok {
+			notes = append(notes, fmt.Sprintf("%s: the private zone %s has a record for it, so its endpoint may be in another VPC; doctor --probe checks whether it is reached", s.Name, z.name))
+		}
+	}
+	missing = filter(missing, func(s Service) bool { _, ok := central[s.Name]; return !ok })
+	if len(missing) == 0 {
+		return doctor.OKf("all %d exist, %d of them by a private zone", len(services), len(central)).With(notes...)
+	}
+	return reportMissing(missing, c.endpointParameters(ctx)).With(notes...)
 }
 
 // reportMissing is the finding for one or more missing services.

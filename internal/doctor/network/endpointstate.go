@@ -66,7 +66,25 @@ func (c *checker) checkPrivateDNS(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
-	return reportPrivateDNS(c.region, services)
+	var disabled []Service
+	for _, s := range services {
+		if active := s.active(); len(active) > 0 && !slices.ContainsFunc(active, endpoint.hasServiceName) {
+			disabled = append(disabled, s.Service)
+		}
+	}
+	if len(disabled) == 0 {
+		return reportPrivateDNS(c.region, services)
+	}
+	central, err := c.centralZones(ctx, disabled)
+	if err != nil {
+		return awsapi.Unknown(err)
+	}
+	named := filter(services, func(s serviceEndpoints) bool { _, ok := central[s.Name]; return ok })
+	f := reportPrivateDNS(c.region, filter(services, func(s serviceEndpoints) bool { _, ok := central[s.Name]; return !ok }))
+	for _, s := range named {
+		f = f.With(fmt.Sprintf("%s: private DNS is off, and the private zone %s has a record for it", s.Name, central[s.Name].name))
+	}
+	return f
 }
 
 // reportPrivateDNS reports the services whose own name leads to none of their

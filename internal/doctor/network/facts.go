@@ -33,6 +33,7 @@ type checker struct {
 	accountOnce        doctor.Once[string]
 	clusterOnce        doctor.Once[cluster]
 	vpcOnce            doctor.Once[vpc]
+	zonesOnce          doctor.Once[[]hostedZone]
 	routingOnce        doctor.Once[routing]
 	nodesOnce          doctor.Once[[]node]
 	vpcSubnetsOnce     doctor.Once[[]subnet]

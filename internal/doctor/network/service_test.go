@@ -70,6 +70,9 @@ func TestNeededServices(t *testing.T) {
 			if c.castai > 0 && (castai[0].Name != "api" || castai[0].FullName != c.fullName || !castai[0].Required) {
 				t.Errorf("%+v", castai[0])
 			}
+			if slices.ContainsFunc(aws, func(s Service) bool { return s.Name == "ec2messages" }) {
+				t.Error("AWS retired ec2messages")
+			}
 			s3 := aws[slices.IndexFunc(aws, func(s Service) bool { return s.Name == "s3" })]
 			if !s3.Gateway || !s3.Required || s3.Why == "" {
 				t.Errorf("%+v", s3)

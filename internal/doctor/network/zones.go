@@ -52,7 +52,11 @@ func (c *checker) checkPrivateZones(ctx context.Context) doctor.Finding {
 }
 
 // hostedZones returns the zones of the VPC that do not belong to a service of AWS.
-func (c *checker) hostedZones(ctx context.Context) (zones []hostedZone, err error) {
+func (c *checker) hostedZones(ctx context.Context) ([]hostedZone, error) {
+	return c.zonesOnce.Get(ctx, c.readHostedZones)
+}
+
+func (c *checker) readHostedZones(ctx context.Context) (zones []hostedZone, err error) {
 	id, err := c.vpcID(ctx)
 	if err != nil {
 		return nil, err
@@ -102,6 +106,30 @@ func hasRecord(records []string, host string) bool {
 		}
 		host = parent
 	}
+}
+
+// centralZones returns the zones that have a record for the host of a service, by service
+// name. Endpoints in another VPC are used so: their own private DNS works in that VPC only.
+// https://docs.aws.amazon.com/whitepapers/latest/building-scalable-secure-multi-vpc-network-infrastructure/centralized-access-to-vpc-private-endpoints.html
+func (c *checker) centralZones(ctx context.Context, services []Service) (map[string]hostedZone, error) {
+	zones, err := c.hostedZones(ctx)
+	if err != nil {
+		return nil, err
+	}
+	central := map[string]hostedZone{}
+	for _, s := range services {
+		host, _ := c.hostOf(s)
+		for _, shadow := range findShadows(zones, []neededName{{host: host}}) {
+			records, err := c.records(ctx, shadow.zone)
+			if err != nil {
+				return nil, err
+			}
+			if hasRecord(records, host) {
+				central[s.Name] = shadow.zone
+			}
+		}
+	}
+	return central, nil
 }
 
 // neededName is a host that nodes and pods connect to.

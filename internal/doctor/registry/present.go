@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -41,7 +42,14 @@ func (k *checker) login(ctx context.Context) doctor.Finding {
 // nothing is known of the registry.
 func loginFailed(host string, err error) doctor.Finding {
 	isECR := rewrite.IsECRHost(host)
+	explained, isExplained := awsapi.DenialRemedy("the IAM action in the error", err.Error())
 	switch {
+	case errors.Is(err, registry.ErrDenied) && isECR && isExplained:
+		return doctor.Failf(explained, "%v", err)
+	case isECR && awsapi.IsLogin(err) && !isResponse(err):
+		return doctor.Unknownf(awsapi.Remedy(err), "no credentials: %v", err)
+	case isECR && awsapi.IsLogin(err), isECR && strings.Contains(err.Error(), "proxyconnect"):
+		return doctor.Unknownf(awsapi.Remedy(err), "%v", err)
 	case errors.Is(err, registry.ErrDenied) && isECR:
 		return doctor.Failf("allow the role of `aws sts get-caller-identity` the IAM actions ecr:GetAuthorizationToken on *, and ecr:BatchGetImage and ecr:DescribeRepositories on the repositories", "%v", err)
 	case errors.Is(err, registry.ErrAuth) && isECR && !isResponse(err):

@@ -146,6 +146,12 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 		"the credentials have expired": {func(_ *testing.T, e *environment) {
 			e.server.Inject(fakeecr.Fault{Match: fakeecr.On("GetAuthorizationToken"), Status: http.StatusBadRequest, Code: "ExpiredTokenException"})
 		}, &want{"login", doctor.Unknown, "ExpiredToken", "aws sso login"}},
+		"the clock is wrong": {func(_ *testing.T, e *environment) {
+			e.server.Inject(fakeecr.Fault{Match: fakeecr.On("GetAuthorizationToken"), Status: http.StatusBadRequest, Code: "InvalidSignatureException", Message: "Signature expired: 20261128T100000Z is now earlier than 20261128T102000Z"})
+		}, &want{"login", doctor.Unknown, "Signature expired", "set the clock"}},
+		"the organization denies it": {func(_ *testing.T, e *environment) {
+			e.server.Inject(fakeecr.Fault{Match: fakeecr.On("GetAuthorizationToken"), Status: http.StatusBadRequest, Code: "AccessDeniedException", Message: "User: arn:aws:iam::123456789012:user/ann is not authorized to perform: ecr:GetAuthorizationToken on resource: * with an explicit deny in a service control policy"})
+		}, &want{"login", doctor.Failed, "explicit deny", "ask the administrators of the organization"}},
 		"AWS throttles": {func(_ *testing.T, e *environment) {
 			e.server.Inject(fakeecr.Fault{Match: fakeecr.On("GetAuthorizationToken"), Status: http.StatusBadRequest, Code: "ThrottlingException"})
 		}, &want{"login", doctor.Unknown, "throttled", "wait a minute"}},

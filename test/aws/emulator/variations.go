@@ -124,6 +124,19 @@ func Variations() []Variation {
 			s3 := "s3." + c.Region + ".amazonaws.com"
 			return errors.Join(c.createZone(ctx, s3, "*."+s3), c.createZone(ctx, "corp.example"), c.createZone(ctx, "rds.amazonaws.com"))
 		}},
+		{"private zones in place of private DNS, and endpoints in another VPC", func(ctx context.Context, c *Customer) error {
+			domain := c.Region + ".amazonaws.com"
+			for _, name := range []string{"ecr.dkr", "api"} {
+				if err := c.modifyEndpoint(ctx, name, ec2.ModifyVpcEndpointInput{PrivateDnsEnabled: aws.Bool(false)}); err != nil {
+					return err
+				}
+			}
+			if _, err := c.ec2.DeleteVpcEndpoints(ctx, &ec2.DeleteVpcEndpointsInput{VpcEndpointIds: []string{c.Endpoints["sts"], c.Endpoints["kvisor"]}}); err != nil {
+				return err
+			}
+			return errors.Join(c.createZone(ctx, "dkr.ecr."+domain, "*.dkr.ecr."+domain), c.createZone(ctx, "api.cast.ai", "api.cast.ai"), c.createZone(ctx, "sts."+domain, "sts."+domain),
+				c.createZone(ctx, "kvisor.prod-master.cast.ai", "kvisor.prod-master.cast.ai"))
+		}},
 		{"the nodes may connect to the endpoints, S3 and the API server only", func(ctx context.Context, c *Customer) error {
 			list, err := c.ec2.DescribeManagedPrefixLists(ctx, &ec2.DescribeManagedPrefixListsInput{Filters: []types.Filter{{Name: aws.String("prefix-list-name"), Values: []string{"com.amazonaws." + c.Region + ".s3"}}}})
 			if err != nil {

@@ -43,7 +43,7 @@ var tiers = [][]row{
 		{"internal/status", []string{"deploy", "internal/doctor/cluster", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/output", "internal/registry", "internal/registry/awsecr", "internal/rewrite", "internal/table", "internal/target", "internal/terminal"}},
 		{"internal/doctor/network", []string{"deploy", "internal/doctor", "internal/doctor/awsapi"}},
 		{"internal/doctor/cluster", []string{"internal/catalog/live", "internal/doctor", "internal/kubeconfig", "internal/podspec", "internal/rewrite"}},
-		{"internal/doctor/registry", []string{"internal/doctor", "internal/registry", "internal/rewrite"}},
+		{"internal/doctor/registry", []string{"internal/doctor", "internal/doctor/awsapi", "internal/registry", "internal/rewrite"}},
 		{"internal/doctor/identity", []string{"internal/doctor", "internal/doctor/awsapi"}},
 		{"internal/doctor/inside", []string{"internal/doctor", "internal/doctor/probe"}},
 		{"internal/doctor/awsapi", []string{"internal/doctor"}},
