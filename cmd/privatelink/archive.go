@@ -49,6 +49,9 @@ Exit codes:
 			if o.Rules, _, err = rules.rules(); err != nil {
 				return err
 			}
+			if err := openLock(&o.Lock, o.Sources, o.Options); err != nil {
+				return err
+			}
 			o.Sources.Stdin, o.Sources.Warnf = c.InOrStdin(), o.Reporter.Warnf
 			return transfer.Export(c.Context(), o)
 		},

@@ -12,7 +12,9 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/progress"
 	"github.com/castai/privatelink-webhook/internal/selection"
@@ -61,8 +63,14 @@ func (f *imageFlag) Set(text string) error {
 
 // addLockFlags adds the flags for the lock file of a run.
 func addLockFlags(flags *pflag.FlagSet, f *selection.LockFile) {
-	flags.StringVar(&f.Name, "lock", lock.DefaultFile, "lock `FILE` with the digest of each image")
+	flags.StringVar(&f.Name, "lock", lock.DefaultFile, "lock `FILE` with the digest of each image, or configmap://NAMESPACE/NAME or s3://BUCKET/KEY")
 	flags.BoolVar(&f.Update, "update", false, "resolve all tags at their source registries, and ignore the digests in the lock file")
+}
+
+// openLock opens the lock of a run that selects its cluster and its AWS profile.
+func openLock(f *selection.LockFile, s selection.Sources, o transfer.Options) (err error) {
+	f.Store, err = lockstore.Open(f.Name, lockstore.Options{Kubeconfig: s.Kubeconfig, Profile: o.Profile})
+	return exitcode.AsUsage(err)
 }
 
 // addRegistryFlags adds the flags for connections to registries.

@@ -33,6 +33,9 @@ func (f *copyFlags) run(c *cobra.Command, run func(context.Context, transfer.Cop
 	if f.Rules, _, err = f.rules.rules(); err != nil {
 		return err
 	}
+	if err := openLock(&f.Lock, f.Sources, f.Options); err != nil {
+		return err
+	}
 	f.Sources.Stdin, f.Sources.Warnf = c.InOrStdin(), f.Reporter.Warnf
 	return run(c.Context(), f.CopyOptions)
 }

@@ -40,7 +40,7 @@ func (f *pinFlags) image(c *cobra.Command, o deploy.Options) (string, error) {
 	case o.Image != "", o.Engine == deploy.Policy, isSet && !f.digest:
 		return o.Image, nil
 	}
-	image, err := f.lock.WebhookImage(o.Rules)
+	image, err := f.lock.WebhookImage(c.Context(), o.Rules)
 	switch {
 	case err == nil:
 		return image, nil

@@ -12,20 +12,32 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // LockFile is the lock file of a run.
 type LockFile struct {
+	// Name is what lockstore.Open takes.
 	Name string
+	// Store is where the lock is kept. nil stands for the file of that name.
+	Store lockstore.Store
 	// Update resolves all tags again, and ignores the recorded digests.
 	Update bool
 }
 
+// Open returns where the lock is kept.
+func (f LockFile) Open() lockstore.Store {
+	if f.Store != nil {
+		return f.Store
+	}
+	return lockstore.File(f.Name)
+}
+
 // Read reads the lock file. It is an error if its registry is not that of the
 // rules, and fs.ErrNotExist if there is none.
-func (f LockFile) Read(rules *rewrite.Rules) (*lock.Lock, error) {
-	l, err := lock.Read(f.Name)
+func (f LockFile) Read(ctx context.Context, rules *rewrite.Rules) (*lock.Lock, error) {
+	l, err := f.Open().Read(ctx)
 	if err != nil {
 		return nil, exitcode.AsUsage(err)
 	}
@@ -53,7 +65,7 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 	if err := s.validateCharts(); err != nil {
 		return Selected{}, err
 	}
-	known, err := file.Read(rules)
+	known, err := file.Read(ctx, rules)
 	if errors.Is(err, fs.ErrNotExist) {
 		if s.IsEmpty() {
 			return Selected{}, exitcode.Usagef("there is no lock file %s that lists images: name some, for instance with --set umbrella", file.Name)

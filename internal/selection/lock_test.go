@@ -43,12 +43,12 @@ func foreignLock(t *testing.T) selection.LockFile {
 }
 
 func TestReadLockFile(t *testing.T) {
-	l, err := writeLock(t, registry, agentEntry).Read(rules(t))
+	l, err := writeLock(t, registry, agentEntry).Read(t.Context(), rules(t))
 	if err != nil || len(l.Images) != 1 || l.Images[0].Digest != agentEntry.Digest {
 		t.Errorf("%+v, %v", l, err)
 	}
 	missing := selection.LockFile{Name: filepath.Join(t.TempDir(), "none")}
-	if _, err := missing.Read(rules(t)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := missing.Read(t.Context(), rules(t)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want fs.ErrNotExist", err)
 	}
 	for name, tc := range map[string]struct {
@@ -59,7 +59,7 @@ func TestReadLockFile(t *testing.T) {
 		"of another registry": {foreignLock(t), "is for the registry registry.example.com/other, not for " + registry + ": name another file with --lock"},
 		"of another kind":     {selection.LockFile{Name: write(t, "lock.yaml", "kind: Pod\n")}, "lock.yaml: "},
 	} {
-		if _, err := tc.file.Read(rules(t)); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
+		if _, err := tc.file.Read(t.Context(), rules(t)); exitcode.Code(err) != exitcode.Usage || !strings.Contains(fmt.Sprint(err), tc.want) {
 			t.Errorf("%s: exit code %d, error %v, want %q", name, exitcode.Code(err), err, tc.want)
 		}
 	}

@@ -3,6 +3,7 @@
 package selection
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -83,8 +84,8 @@ func (s Sources) replaceWebhook(jobs []mirror.Job, rules *rewrite.Rules, file Lo
 
 // WebhookImage returns the webhook's image of this version with the digest that the lock
 // file has for it. The error is fs.ErrNotExist if there is no lock file.
-func (f LockFile) WebhookImage(rules *rewrite.Rules) (string, error) {
-	l, err := f.Read(rules)
+func (f LockFile) WebhookImage(ctx context.Context, rules *rewrite.Rules) (string, error) {
+	l, err := f.Read(ctx, rules)
 	if err != nil {
 		return "", err
 	}

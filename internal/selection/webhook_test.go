@@ -195,7 +195,7 @@ func TestWebhookImageOfALockFile(t *testing.T) {
 		"that does not exist":     {missing, missing.Name},
 		"that is not a lock file": {selection.LockFile{Name: write(t, "lock.yaml", "kind: Pod\n")}, "lock.yaml: "},
 	} {
-		image, err := tc.file.WebhookImage(rules(t))
+		image, err := tc.file.WebhookImage(t.Context(), rules(t))
 		switch {
 		case err == nil && image == tc.want:
 		case err == nil || image != "" || exitcode.Code(err) != exitcode.Usage || !strings.Contains(err.Error(), tc.want):

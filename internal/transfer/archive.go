@@ -18,6 +18,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/selection"
 )
@@ -57,7 +58,7 @@ func Export(ctx context.Context, o ExportOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkLockFile(o.Lock.Name); err != nil {
+	if err := checkLock(ctx, o.Lock.Open()); err != nil {
 		return err
 	}
 	m, client, err := o.mirror(ctx)
@@ -84,7 +85,7 @@ func Export(ctx context.Context, o ExportOptions) error {
 	written := content.Lock
 	kept := m.BuildLock(o.Rules.Registry(), &mirror.Plan{Items: content.Failed}, selected.Lock)
 	written.Images, written.NotCopied = append(written.Images, kept.Images...), append(kept.NotCopied, notCarried...)
-	if err := o.writeLock(o.Lock.Name, written, selected.Lock); err != nil {
+	if err := o.writeLock(ctx, o.Lock.Open(), written, selected.Lock); err != nil {
 		return err
 	}
 	return o.WithFailures(o.Reporter.Exported(summary, content.Failed), selected.Failures)
@@ -129,7 +130,7 @@ func Import(ctx context.Context, o ImportOptions) (err error) {
 	if o.File == "-" {
 		return exitcode.Usagef("an archive cannot be read from standard input, because its parts are not read in order: name a file")
 	}
-	known, err := o.knownLock()
+	known, err := o.knownLock(ctx)
 	if err != nil {
 		return err
 	}
@@ -158,20 +159,20 @@ func Import(ctx context.Context, o ImportOptions) (err error) {
 		return err
 	}
 	return o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
-		return o.writeLock(o.LockFile, m.BuildLock(o.Rules.Registry(), p, recorded(p, a.Lock(), known)), known)
+		return o.writeLock(ctx, lockstore.File(o.LockFile), m.BuildLock(o.Rules.Registry(), p, recorded(p, a.Lock(), known)), known)
 	})
 }
 
 // knownLock returns the lock file that the import will replace, nil if there is none.
-func (o ImportOptions) knownLock() (*lock.Lock, error) {
+func (o ImportOptions) knownLock(ctx context.Context) (*lock.Lock, error) {
 	if o.DryRun {
 		return nil, nil
 	}
-	known, err := selection.LockFile{Name: o.LockFile}.Read(o.Rules)
+	known, err := selection.LockFile{Name: o.LockFile}.Read(ctx, o.Rules)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return known, checkLockFile(o.LockFile)
+	return known, checkLock(ctx, lockstore.File(o.LockFile))
 }
 
 // recorded returns what is known of the images of an import: what the archive has of

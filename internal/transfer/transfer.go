@@ -17,6 +17,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/progress"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
@@ -126,7 +127,7 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 		refuseUnlocked(jobs)
 	}
 	if !o.DryRun {
-		if err := checkLockFile(o.Lock.Name); err != nil {
+		if err := checkLock(ctx, o.Lock.Open()); err != nil {
 			return err
 		}
 	}
@@ -145,7 +146,7 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 		if o.Sources.Missing {
 			l.Add(selected.Lock)
 		}
-		return o.writeLock(o.Lock.Name, l, selected.Lock)
+		return o.writeLock(ctx, o.Lock.Open(), l, selected.Lock)
 	})
 	return o.WithFailures(err, selected.Failures)
 }
@@ -209,12 +210,12 @@ func refuseUnlocked(jobs []mirror.Job) {
 	}
 }
 
-// checkLockFile returns a usage error if the lock file cannot be written.
-func checkLockFile(name string) error {
-	if name == "-" {
+// checkLock returns a usage error if the lock cannot be written.
+func checkLock(ctx context.Context, s lockstore.Store) error {
+	if s.String() == "-" {
 		return exitcode.Usagef("--lock -: the lock file cannot be standard output: name a file")
 	}
-	if err := lock.CheckWritable(name); err != nil {
+	if err := s.CheckWritable(ctx); err != nil {
 		return exitcode.Usagef("--lock: %w", err)
 	}
 	return nil
@@ -251,17 +252,22 @@ func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, 
 	return copied
 }
 
-// writeLock replaces the lock file, unless the new lock lists no image. known is its
+// lockTimeout bounds the write of a lock, also at the end of an interrupted run.
+const lockTimeout = 30 * time.Second
+
+// writeLock replaces the lock, unless the new one lists no image. known is its
 // content before, nil if there was none.
-func (o Options) writeLock(file string, l, known *lock.Lock) error {
+func (o Options) writeLock(ctx context.Context, s lockstore.Store, l, known *lock.Lock) error {
 	if len(l.Images) == 0 {
-		o.Reporter.Warnf("%s was not written, because no image was copied", file)
+		o.Reporter.Warnf("%s was not written, because no image was copied", s)
 		return nil
 	}
 	if removed := l.RemovedSince(known); len(removed) > 0 {
-		o.Reporter.Warnf("%s lists the images of this run, and no longer %d others, such as %s; name all that belong together in one run", file, len(removed), removed[0])
+		o.Reporter.Warnf("%s lists the images of this run, and no longer %d others, such as %s; name all that belong together in one run", s, len(removed), removed[0])
 	}
-	return l.Write(file)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockTimeout)
+	defer cancel()
+	return s.Write(ctx, l)
 }
 
 // PrintLock resolves the tags of the images at their source registries, and writes

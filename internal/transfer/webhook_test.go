@@ -53,7 +53,7 @@ func TestTheWebhooksImageIsMirroredFromTheCommand(t *testing.T) {
 	if len(l.Images) != 2 || !ok || e.Source != source || e.Target != target || e.Digest.String() != digest || strings.Join(e.Platforms, " ") != "linux/amd64 linux/arm64" || strings.Join(e.Why, " ") != "bundle privatelink install" {
 		t.Errorf("lock file %+v", l)
 	}
-	pinned, err := o.Lock.WebhookImage(o.Rules)
+	pinned, err := o.Lock.WebhookImage(t.Context(), o.Rules)
 	if err != nil || pinned != target+"@"+digest {
 		t.Errorf("pinned as %s, %v", pinned, err)
 	}

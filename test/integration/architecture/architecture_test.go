@@ -33,10 +33,11 @@ type row struct {
 // of cmd may import all rows; tests and build tools may import anything.
 var tiers = [][]row{
 	{ // what a command of privatelink runs
-		{"internal/transfer", []string{"internal/selection", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite", "internal/target", "internal/webhookimage"}},
-		{"internal/selection", []string{"deploy", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/catalog/track", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
+		{"internal/transfer", []string{"internal/selection", "internal/mirror/lockstore", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite", "internal/target", "internal/webhookimage"}},
+		{"internal/selection", []string{"deploy", "internal/mirror/lockstore", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/catalog/track", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
 		{"internal/chartpush", []string{"deploy/chart", "internal/exitcode", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/mirror/prune", []string{"internal/catalog", "internal/catalog/live", "internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite", "internal/table"}},
+		{"internal/mirror/lockstore", []string{"internal/kubeconfig", "internal/mirror/lock"}},
 		{"internal/progress", []string{"internal/exitcode", "internal/mirror", "internal/mirror/archive", "internal/output", "internal/target", "internal/terminal"}},
 		{"internal/explain", []string{"internal/exitcode", "internal/jsonpatch", "internal/manifest", "internal/podspec", "internal/rewrite", "deploy", "webhook"}},
 		{"internal/doctor/suite", []string{"deploy", "internal/catalog", "internal/catalog/live", "internal/doctor", "internal/doctor/awsapi", "internal/doctor/cluster", "internal/doctor/identity", "internal/doctor/inside", "internal/doctor/network", "internal/doctor/probe", "internal/doctor/registry", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/output", "internal/registry/awsecr", "internal/rewrite", "internal/target"}},
@@ -101,12 +102,12 @@ var onlyIn = map[string][]string{
 	"github.com/cert-manager/cert-manager":   {"certs"},
 	"sigs.k8s.io/kustomize":                  {"deploy"},
 	"github.com/prometheus/client_golang":    {"webhook"},
-	"github.com/aws/aws-sdk-go-v2":           {"internal/registry/awsecr", "internal/doctor/awsapi", "internal/doctor/network", "internal/doctor/identity"},
+	"github.com/aws/aws-sdk-go-v2":           {"internal/registry/awsecr", "internal/doctor/awsapi", "internal/doctor/network", "internal/doctor/identity", "internal/mirror/lockstore"},
 	"github.com/google/go-containerregistry": {"internal/tools/ociimage", "internal/tools/sbom"},
 	"github.com/go-json-experiment/json":     {"webhook", "internal/podspec", "internal/jsonpatch", "internal/jsonscan"},
 	"helm.sh/helm":                           {"internal/catalog/chart"},
 	"k8s.io/apiserver":                       {"internal/explain"},
-	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/doctor/suite", "internal/status", "internal/kubeconfig", "internal/mirror/prune", "cmd/privatelink-webhook"},
+	"k8s.io/client-go":                       {"certs", "internal/catalog/live", "internal/doctor/cluster", "internal/doctor/inside", "internal/doctor/suite", "internal/status", "internal/kubeconfig", "internal/mirror/prune", "internal/mirror/lockstore", "cmd/privatelink-webhook"},
 }
 
 // imports reads the files in this process, so that the test's cache sees every

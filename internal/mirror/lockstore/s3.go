@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lockstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+)
+
+// maxObject bounds what is read of an object.
+const maxObject = 16 << 20
+
+// object is a lock in an object of S3. The bucket should keep versions.
+type object struct {
+	bucket, key, profile string
+	client               *s3.Client
+	etag                 string // of the object that was read, "" if there was none
+}
+
+func (o *object) String() string { return s3Scheme + o.bucket + "/" + o.key }
+
+func (o *object) connect(ctx context.Context) error {
+	if o.client != nil {
+		return nil
+	}
+	c, err := config.LoadDefaultConfig(ctx, config.WithSharedConfigProfile(o.profile))
+	if err != nil {
+		return fmt.Errorf("%s: %w", o, err)
+	}
+	o.client = s3.NewFromConfig(c, func(options *s3.Options) {
+		options.UsePathStyle = options.BaseEndpoint != nil // such as AWS_ENDPOINT_URL
+	})
+	return nil
+}
+
+func (o *object) Read(ctx context.Context) (*lock.Lock, error) {
+	if err := o.connect(ctx); err != nil {
+		return nil, err
+	}
+	got, err := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.bucket, Key: &o.key})
+	if _, missing := errors.AsType[*types.NoSuchKey](err); missing {
+		o.etag = ""
+		return nil, fmt.Errorf("%s: %w", o, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o, err)
+	}
+	defer got.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(got.Body, maxObject))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o, err)
+	}
+	o.etag = aws.ToString(got.ETag)
+	return lock.Parse(o.String(), text)
+}
+
+// CheckWritable asks for the bucket alone: S3 has no dry run.
+func (o *object) CheckWritable(ctx context.Context) error {
+	if err := o.connect(ctx); err != nil {
+		return err
+	}
+	if _, err := o.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &o.bucket}); err != nil {
+		return fmt.Errorf("%s: the bucket: %w", o, err)
+	}
+	return nil
+}
+
+// Write makes use of conditional writes. S3 answers 412 to a run that comes second, and 409
+// while another write is under way, of which nobody knows whether it succeeds:
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+func (o *object) Write(ctx context.Context, l *lock.Lock) error {
+	if err := o.connect(ctx); err != nil {
+		return err
+	}
+	return write(ctx, o, l, func(text []byte) error {
+		in := &s3.PutObjectInput{Bucket: &o.bucket, Key: &o.key, Body: bytes.NewReader(text), ContentType: aws.String("application/yaml")}
+		if o.etag == "" {
+			in.IfNoneMatch = aws.String("*")
+		} else {
+			in.IfMatch = &o.etag
+		}
+		put, err := o.client.PutObject(ctx, in)
+		if r, ok := errors.AsType[*awshttp.ResponseError](err); ok && (r.HTTPStatusCode() == http.StatusPreconditionFailed || r.HTTPStatusCode() == http.StatusConflict) {
+			return errChanged
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", o, err)
+		}
+		o.etag = aws.ToString(put.ETag)
+		return nil
+	})
+}
