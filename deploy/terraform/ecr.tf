@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 
 locals {
-  registry_host = "${data.aws_caller_identity.this.account_id}.dkr.ecr.${local.region}.${data.aws_partition.this.dns_suffix}"
+  registry_host = "${local.account}.dkr.ecr.${local.region}.${terraform_data.context.input.dns_suffix}"
   registry      = "${local.registry_host}/${var.prefix}"
 
-  targets = var.lock_file == null ? [] : yamldecode(file(var.lock_file)).images[*].target
+  lock = var.lock_file == null ? null : try(yamldecode(file(var.lock_file)), null)
   # A target is HOST/NAME:TAG or HOST/NAME@DIGEST. ECR hosts have no port.
-  names        = [for t in local.targets : regex("^[^/]+/([^:@]+)", t)[0]]
+  target_pattern = "^[^/]+/([^:@]+)[:@]"
+  lock_is_valid = var.lock_file == null ? true : try(
+    local.lock.kind == "Lock" && length(local.lock.images) > 0 && alltrue([for i in local.lock.images : can(regex(local.target_pattern, i.target))]),
+    false,
+  )
+  targets      = var.lock_file != null && local.lock_is_valid ? [for i in local.lock.images : i.target] : []
+  names        = [for t in local.targets : regex(local.target_pattern, t)[0]]
   repositories = var.create_repositories ? toset(concat(local.names, ["${var.prefix}/privatelink-webhook"])) : toset([])
 }
 
@@ -19,6 +25,14 @@ resource "aws_ecr_repository" "this" {
 
   image_scanning_configuration {
     scan_on_push = var.scan_on_push
+  }
+
+  dynamic "encryption_configuration" {
+    for_each = local.encrypts ? [local.kms_key_arn] : []
+    content {
+      encryption_type = "KMS"
+      kms_key         = encryption_configuration.value
+    }
   }
 
   lifecycle {

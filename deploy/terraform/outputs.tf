@@ -1,13 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 
+locals {
+  repository_settings = merge(
+    { tagMutability = var.image_tag_mutability, scanOnPush = var.scan_on_push },
+    local.encrypts ? { encryption = "KMS", kmsKey = local.kms_key_arn } : {},
+    var.lifecycle_policy != null ? { lifecyclePolicy = var.lifecycle_policy } : {},
+    length(var.tags) > 0 ? { tags = var.tags } : {},
+  )
+}
+
 output "registry" {
   description = "Registry prefix of the images, for privatelink --registry."
   value       = local.registry
 }
 
+# yamlencode would quote the keys, and sed -n 's/^registry: *//p' would find nothing.
 output "privatelink_yaml" {
-  description = "Content of privatelink.yaml."
-  value       = yamlencode({ apiVersion = "privatelink.cast.ai/v1alpha1", kind = "Config", registry = local.registry })
+  description = "Content of privatelink.yaml. privatelink mirror creates repositories with the same settings as the module."
+  value = join("\n", concat(
+    ["apiVersion: privatelink.cast.ai/v1alpha1", "kind: Config", "registry: ${local.registry}", "repositories:"],
+    [for name, value in local.repository_settings : "  ${name}: ${can(regex("^[A-Za-z_]+$", value)) ? value : jsonencode(value)}"],
+    [""],
+  ))
 }
 
 output "vpc_id" {
@@ -20,6 +34,11 @@ output "subnet_ids" {
   value       = local.subnet_ids
 }
 
+output "route_table_ids" {
+  description = "Route tables with a route to S3."
+  value       = local.route_table_ids
+}
+
 output "security_group_id" {
   description = "Security group of the endpoints; null without endpoints."
   value       = one(aws_security_group.endpoints[*].id)
@@ -28,6 +47,7 @@ output "security_group_id" {
 output "endpoint_ids" {
   description = "Endpoint IDs by service; those of CAST AI as castai-NAME."
   value = merge(
+    var.existing_endpoints,
     { for n, e in aws_vpc_endpoint.interface : n => e.id },
     { for n, e in aws_vpc_endpoint.gateway : n => e.id },
   )
@@ -41,4 +61,9 @@ output "endpoint_dns_names" {
 output "repository_urls" {
   description = "URLs of the repositories by name."
   value       = { for n, r in aws_ecr_repository.this : n => r.repository_url }
+}
+
+output "kms_key_arn" {
+  description = "Key of the repositories and the flow logs; null if they have the keys of AWS."
+  value       = local.kms_key_arn
 }

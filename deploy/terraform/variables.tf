@@ -19,13 +19,19 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "IDs of the subnets of the existing VPC for the endpoints, at most one for each availability zone."
+  description = "IDs of the subnets of the existing VPC for the endpoints, at most one for each availability zone. Empty: one private subnet of each regular zone is found. Required if the VPC is in the same configuration."
   type        = list(string)
   default     = []
 }
 
+variable "subnet_tags" {
+  description = "Tags of the subnets to find, with subnet_ids empty. Values may have the wildcard *."
+  type        = map(string)
+  default     = {}
+}
+
 variable "route_table_ids" {
-  description = "IDs of the route tables of all subnets with nodes in the existing VPC, for the route to S3."
+  description = "IDs of the route tables of all subnets with nodes in the existing VPC, for the route to S3. Empty, with subnet_ids empty: all route tables of the VPC without a route to an internet gateway."
   type        = list(string)
   default     = []
 }
@@ -42,13 +48,42 @@ variable "vpc_cidr" {
 }
 
 variable "availability_zones" {
-  description = "Availability zones of the new VPC, with one subnet each. EKS requires at least two."
+  description = "Availability zones of the new VPC, with one subnet each. EKS requires at least two. Empty: the first zone_count zones of the region."
   type        = list(string)
   default     = []
 }
 
+variable "zone_count" {
+  description = "Number of zones of the new VPC, if availability_zones is empty."
+  type        = number
+  default     = 3
+
+  validation {
+    condition     = var.zone_count >= 2 && var.zone_count <= 8
+    error_message = "zone_count must be 2 to 8: EKS requires two zones or more."
+  }
+}
+
+variable "ipv6" {
+  description = "Give the new VPC and its subnets IPv6 blocks of AWS."
+  type        = bool
+  default     = false
+}
+
+variable "flow_logs" {
+  description = "Write the flow logs of the new VPC to CloudWatch Logs."
+  type        = bool
+  default     = false
+}
+
+variable "log_retention_days" {
+  description = "Days to keep the flow logs."
+  type        = number
+  default     = 365
+}
+
 variable "tag_subnets" {
-  description = "Tag the existing subnets cast.ai/routable=true. Set to false if another configuration manages their tags."
+  description = "Tag the subnets in subnet_ids cast.ai/routable=true. Set to false if another configuration manages their tags."
   type        = bool
   default     = true
 }
@@ -77,13 +112,83 @@ variable "create_aws_endpoints" {
 }
 
 variable "aws_services" {
-  description = "AWS services to create endpoints for, such as ecr.api. Null for all of endpoints.json. Leave out those that the VPC already has: AWS rejects a second endpoint with private DNS."
+  description = "AWS services to create endpoints for, such as ecr.api. Null for all in the list aws of endpoints.json."
   type        = set(string)
   default     = null
 }
 
+variable "optional_services" {
+  description = "AWS services to create endpoints for in addition: ssm and ssmmessages for Session Manager, kms for its encryption, ec2messages for SSM Agent before 3.3.40."
+  type        = set(string)
+  default     = []
+}
+
+variable "dual_stack_services" {
+  description = "Names of interface endpoints, as in the output endpoint_ids, that get IPv4 and IPv6 addresses. All their subnets need IPv6 blocks, and the service must support it."
+  type        = set(string)
+  default     = []
+}
+
+variable "existing_endpoints" {
+  description = "IDs of endpoints that the VPC has already, by name as in the output endpoint_ids, such as { s3 = \"vpce-0123456789abcdef0\" }. They are checked and not created."
+  type        = map(string)
+  default     = {}
+}
+
+variable "find_existing_endpoints" {
+  description = "Search an existing VPC for endpoints of the same services, and refuse the plan with their IDs. The VPC must exist before the plan, and depends_on must not name anything with changes."
+  type        = bool
+  default     = false
+}
+
+variable "endpoint_policies" {
+  description = "Limit the endpoints of AWS services to your account or organization. Null: true in a VPC that the module creates, false in an existing one."
+  type        = bool
+  default     = null
+}
+
+variable "principal_org_id" {
+  description = "Organization whose principals may use the endpoints, such as o-a1b2c3d4e5. Null for the account alone."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.principal_org_id == null ? true : can(regex("^o-[a-z0-9]{10,32}$", var.principal_org_id))
+    error_message = "principal_org_id must be the ID of an organization, such as o-a1b2c3d4e5. Read it with: aws organizations describe-organization --query Organization.Id"
+  }
+}
+
+variable "resource_org_id" {
+  description = "Organization whose S3 buckets and roles may be used through the endpoints. Null for the account alone."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.resource_org_id == null ? true : can(regex("^o-[a-z0-9]{10,32}$", var.resource_org_id))
+    error_message = "resource_org_id must be the ID of an organization, such as o-a1b2c3d4e5. Read it with: aws organizations describe-organization --query Organization.Id"
+  }
+}
+
+variable "ecr_repositories" {
+  description = "ARNs of the repositories that may be used through the endpoints of ECR. Null for all of the account in this region."
+  type        = list(string)
+  default     = null
+}
+
+variable "ecr_add_on_repositories" {
+  description = "Repositories of any account that may be read through the endpoints of ECR: those of EKS's add-ons."
+  type        = list(string)
+  default     = ["eks/*", "eks-distro/*", "amazon-k8s-cni", "amazon-k8s-cni-init", "amazon/*"]
+}
+
+variable "s3_readable_objects" {
+  description = "ARNs of S3 objects of others that may be read through the S3 gateway, without credentials as well, such as arn:aws:s3:::al2023-repos-us-east-1-de612dc2/*."
+  type        = list(string)
+  default     = []
+}
+
 variable "s3_policy" {
-  description = "Policy (JSON) of the S3 gateway. Null for full access, the default of AWS."
+  description = "Policy (JSON) of the S3 gateway instead of that of endpoint_policies."
   type        = string
   default     = null
 }
@@ -139,7 +244,19 @@ variable "image_tag_mutability" {
 variable "scan_on_push" {
   description = "Scan images when they are pushed."
   type        = bool
+  default     = true
+}
+
+variable "create_kms_key" {
+  description = "Create a KMS key for the repositories and the flow logs. A change replaces the repositories."
+  type        = bool
   default     = false
+}
+
+variable "kms_key_arn" {
+  description = "KMS key of the repositories and the flow logs. Null for the keys of AWS. A change replaces the repositories. For flow logs, its policy must allow CloudWatch Logs."
+  type        = string
+  default     = null
 }
 
 variable "lifecycle_policy" {

@@ -12,8 +12,14 @@ import moto.iam.models
 from moto.core.exceptions import AccessDeniedError
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
-from moto.ec2.models.vpcs import VPCEndPoint
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.instances import Instance
+from moto.ec2.models.route_tables import RouteTable
+from moto.ec2.models.subnets import Subnet
+from moto.ec2.models.vpcs import VPCBackend, VPCEndPoint
+from moto.ec2.responses.monitoring import Monitoring
 from moto.ec2.responses.vpcs import VPCs
+from moto.ecr.responses import ECRResponse
 from moto.eks.models import EKSBackend
 from moto.iam.access_control import AssumedRoleAccessKey, IAMPolicy, IAMRequest, IAMUserAccessKey, PermissionResult
 from moto.iam.exceptions import NotFoundException
@@ -121,6 +127,92 @@ def modify_vpc_endpoint(self, modify=VPCs.modify_vpc_endpoint):
 
 
 VPCs.modify_vpc_endpoint = modify_vpc_endpoint
+
+
+def create_vpc_endpoint(self, *args, create=VPCBackend.create_vpc_endpoint, **kwargs):
+    """Describes the network interfaces of an endpoint, as EC2 does."""
+    endpoint = create(self, *args, **kwargs)
+    for interface in endpoint.network_interface_ids or []:
+        self.enis[interface].interface_type = "vpc_endpoint"
+        self.enis[interface].description = f"VPC Endpoint Interface {endpoint.id}"
+    return endpoint
+
+
+VPCBackend.create_vpc_endpoint = create_vpc_endpoint
+
+
+def describe_vpc_endpoint_services(self, service_names, *args, describe=VPCBackend.describe_vpc_endpoint_services, **kwargs):
+    """Knows the services of other accounts, and those of AWS that moto lacks."""
+    known = self._collect_default_endpoint_services(self.account_id, self.region_name)
+    for name in service_names or []:
+        if name not in [s["ServiceName"] for s in known] and re.fullmatch(rf"com\.amazonaws\.(vpce\.)?{self.region_name}\.[a-z0-9.-]+", name):
+            interface = next(s for s in known if s["ServiceName"].endswith(".ecr.dkr"))
+            known.append({**interface, "ServiceName": name, "ServiceId": f"vpce-svc-{len(known):017x}"})
+    return describe(self, service_names, *args, **kwargs)
+
+
+VPCBackend.describe_vpc_endpoint_services = describe_vpc_endpoint_services
+
+
+def add_filters(model, **values):
+    """Adds filters to the action that describes a model."""
+
+    def get_filter_value(self, name, *args, get=model.get_filter_value):
+        return values[name](self) if name in values else get(self, name, *args)
+
+    model.get_filter_value = get_filter_value
+
+
+add_filters(Subnet, **{"map-public-ip-on-launch": lambda s: str(s.map_public_ip_on_launch).lower()})
+add_filters(NetworkInterface, **{"interface-type": lambda i: i.interface_type})
+add_filters(
+    RouteTable,
+    **{"route.destination-prefix-list-id": lambda t: [r.destination_prefix_list.id for r in t._routes.values() if r.destination_prefix_list]},
+)
+
+
+# The groups of an instance are those of its first interface. moto lacks them if the
+# request has them for the interface.
+Instance.dynamic_group_list = property(lambda self: self.security_groups or list(self.nics[0].group_set))
+
+
+# AWS leaves out the association of an interface without a public address. moto sends an
+# empty one, which the Terraform provider takes for an address.
+NetworkInterface.association = property(lambda self, association=NetworkInterface.association.fget: association(self) or None)
+
+
+# Detailed monitoring is on. moto has no metrics of instances.
+Monitoring.monitor_instances = lambda self: ActionResult({"InstanceMonitorings": []})
+
+
+def create_repository_creation_template(self):
+    """Stores a template. moto has none, and does not replicate images.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepositoryCreationTemplate.html
+    """
+    template = {**json.loads(self.body), "createdAt": 0, "updatedAt": 0}
+    templates(self)[template["prefix"]] = template
+    return ActionResult({"registryId": self.current_account, "repositoryCreationTemplate": template})
+
+
+def describe_repository_creation_templates(self):
+    wanted = self._get_param("prefixes") or list(templates(self))
+    found = [t for prefix, t in templates(self).items() if prefix in wanted]
+    return ActionResult({"registryId": self.current_account, "repositoryCreationTemplates": found})
+
+
+def delete_repository_creation_template(self):
+    template = templates(self).pop(self._get_param("prefix"))
+    return ActionResult({"registryId": self.current_account, "repositoryCreationTemplate": template})
+
+
+def templates(response):
+    return response.ecr_backend.__dict__.setdefault("templates", {})
+
+
+ECRResponse.create_repository_creation_template = create_repository_creation_template
+ECRResponse.describe_repository_creation_templates = describe_repository_creation_templates
+ECRResponse.delete_repository_creation_template = delete_repository_creation_template
 
 
 def create_cluster(self, *args, create=EKSBackend.create_cluster, **kwargs):

@@ -14,11 +14,20 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  type = list(string)
+  description = "Subnets of the nodes, at most one in a zone. Empty: one private subnet of each zone is found, and none is tagged."
+  type        = list(string)
+  default     = []
 }
 
 variable "route_table_ids" {
-  type = list(string)
+  description = "Route tables of all subnets with nodes. Empty, with subnet_ids empty: those without a route to an internet gateway."
+  type        = list(string)
+  default     = []
+}
+
+variable "existing_endpoints" {
+  type    = map(string)
+  default = {}
 }
 
 variable "control_plane" {
@@ -36,12 +45,14 @@ provider "aws" {
 }
 
 module "privatelink" {
-  source          = "../.."
-  vpc_id          = var.vpc_id
-  subnet_ids      = var.subnet_ids
-  route_table_ids = var.route_table_ids
-  control_plane   = var.control_plane
-  lock_file       = var.lock_file
+  source                  = "../.."
+  vpc_id                  = var.vpc_id
+  subnet_ids              = var.subnet_ids
+  route_table_ids         = var.route_table_ids
+  existing_endpoints      = var.existing_endpoints
+  find_existing_endpoints = true
+  control_plane           = var.control_plane
+  lock_file               = var.lock_file
 }
 
 output "registry" {
@@ -50,4 +61,8 @@ output "registry" {
 
 output "privatelink_yaml" {
   value = module.privatelink.privatelink_yaml
+}
+
+output "subnet_ids" {
+  value = module.privatelink.subnet_ids
 }

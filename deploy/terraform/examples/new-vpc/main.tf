@@ -4,21 +4,26 @@ terraform {
   required_version = ">= 1.5"
 }
 
-provider "aws" {
-  region = "us-east-1"
-}
-
-module "privatelink" {
-  source             = "../.."
-  vpc_cidr           = "10.0.0.0/16"
-  availability_zones = ["us-east-1a", "us-east-1b"]
-  lock_file          = var.lock_file
+variable "region" {
+  type    = string
+  default = "us-east-1"
 }
 
 variable "lock_file" {
   description = "Path of privatelink.lock.yaml."
   type        = string
   default     = null
+}
+
+provider "aws" {
+  region = var.region
+}
+
+# In the first three zones of the region.
+module "privatelink" {
+  source    = "../.."
+  vpc_cidr  = "10.0.0.0/16"
+  lock_file = var.lock_file
 }
 
 output "registry" {
