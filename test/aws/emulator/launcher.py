@@ -15,6 +15,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.route_tables import RouteTable
+from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ec2.models.subnets import Subnet
 from moto.ec2.models.vpcs import VPCBackend, VPCEndPoint
 from moto.ec2.responses.monitoring import Monitoring
@@ -174,6 +175,10 @@ add_filters(
 # The groups of an instance are those of its first interface. moto lacks them if the
 # request has them for the interface.
 Instance.dynamic_group_list = property(lambda self: self.security_groups or list(self.nics[0].group_set))
+
+
+# A rule keeps its description whatever its source is. moto has it for CIDR blocks only.
+SecurityGroupRule.description = property(lambda self: (self.ip_range or self.source_group or {}).get("Description"))
 
 
 # AWS leaves out the association of an interface without a public address. moto sends an

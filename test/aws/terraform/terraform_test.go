@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,8 +31,9 @@ import (
 )
 
 const (
-	region = "us-east-1"
-	lock   = `apiVersion: privatelink.cast.ai/v1alpha1
+	region   = "us-east-1"
+	registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
+	lock     = `apiVersion: privatelink.cast.ai/v1alpha1
 kind: Lock
 registry: 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai
 images:
@@ -51,6 +53,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, example string) *fixture {
 	t.Helper()
+	t.Parallel() // most of the time is waiting for the provider, which polls
 	url := emulator.StartForTest(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // for the installation of the provider
 	defer cancel()
@@ -79,18 +82,63 @@ func (w *fixture) must(t *testing.T, args ...string) string {
 	return out
 }
 
-// apply applies the example. A second plan must find no changes.
+// apply applies the configuration. A second plan must find no changes.
 func (w *fixture) apply(t *testing.T, vars ...string) {
+	t.Helper()
+	w.must(t, append([]string{"apply", "-input=false", "-no-color", "-auto-approve"}, vars...)...)
+	w.planNothing(t, vars...)
+}
+
+func (w *fixture) planNothing(t *testing.T, vars ...string) {
+	t.Helper()
+	if out, code, err := w.run(t.Context(), append([]string{"plan", "-input=false", "-no-color", "-detailed-exitcode"}, vars...)...); code != 0 || err != nil {
+		t.Errorf("a plan without changes, exit code %d: %v\n%s", code, err, out)
+	}
+}
+
+// destroy destroys what was applied, and requires that nothing is left.
+func (w *fixture) destroy(t *testing.T, vars ...string) {
+	t.Helper()
+	w.must(t, append([]string{"destroy", "-input=false", "-no-color", "-auto-approve"}, vars...)...)
+	if out := w.must(t, "state", "list"); strings.TrimSpace(out) != "" {
+		t.Errorf("the state has\n%s", out)
+	}
+	endpoints, err := w.ec2.DescribeVpcEndpoints(t.Context(), &ec2.DescribeVpcEndpointsInput{Filters: []types.Filter{{Name: aws.String("vpc-endpoint-state"), Values: []string{"available"}}}})
+	if err != nil || len(endpoints.VpcEndpoints) > 0 {
+		t.Errorf("endpoints are left: %v %v", endpoints, err)
+	}
+	repositories, err := w.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
+	if err != nil || len(repositories.Repositories) > 0 {
+		t.Errorf("repositories are left: %v %v", repositories, err)
+	}
+	vpcs, err := w.ec2.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{Filters: []types.Filter{{Name: aws.String("tag:Name"), Values: []string{"privatelink*"}}}})
+	if err != nil || len(vpcs.Vpcs) > 0 {
+		t.Errorf("VPCs are left: %v %v", vpcs, err)
+	}
+}
+
+// lockFile writes a lock file, and returns its path.
+func (w *fixture) lockFile(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(w.dir, "privatelink.lock.yaml")
 	if err := os.WriteFile(file, []byte(lock), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	vars = append(vars, "-var=lock_file="+file)
-	w.must(t, append([]string{"apply", "-input=false", "-no-color", "-auto-approve"}, vars...)...)
-	if out, code, err := w.run(t.Context(), append([]string{"plan", "-input=false", "-no-color", "-detailed-exitcode"}, vars...)...); code != 0 || err != nil {
-		t.Errorf("the second plan, exit code %d: %v\n%s", code, err, out)
+	return file
+}
+
+// configure replaces the configuration of the current example.
+func (w *fixture) configure(t *testing.T, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(w.example, "main.tf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	w.must(t, "init", "-input=false", "-no-color") // other modules
+}
+
+// flat returns the output of Terraform without the frame of its messages.
+func flat(out string) string {
+	return strings.Join(strings.Fields(strings.NewReplacer("│", " ", "╷", " ", "╵", " ").Replace(out)), " ")
 }
 
 // check runs the doctor's checks on a VPC. It adds the default DHCP options of AWS,
@@ -104,7 +152,7 @@ func (w *fixture) check(t *testing.T, vpc string, subnets ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := network.Config{AWS: w.config, VPC: vpc, Subnets: subnets}
+	c := network.Config{AWS: w.config, VPC: vpc, Subnets: subnets, Partition: "aws", Registry: registry, RegistryRegion: region}
 	table, err := deploy.NeededEndpoints()
 	if err != nil {
 		t.Fatal(err)
@@ -164,22 +212,17 @@ func (w *fixture) checkSecurityGroup(t *testing.T, cidr string) {
 	}
 }
 
-func TestFormatAndValidate(t *testing.T) {
+func TestFormat(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "terraform", "fmt", "-check", "-diff", "-recursive", module)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	w := newFixture(t, "new-vpc")
-	w.must(t, "validate", "-no-color")
-	if err := w.selectExample(t.Context(), "existing-vpc"); err != nil {
-		t.Fatal(err)
-	}
-	w.must(t, "validate", "-no-color")
 }
 
 func TestNewVPC(t *testing.T) {
 	w, ctx := newFixture(t, "new-vpc"), t.Context()
-	w.apply(t)
+	lockFile := "-var=lock_file=" + w.lockFile(t)
+	w.apply(t, lockFile)
 	vpcs, err := w.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []types.Filter{{Name: aws.String("tag:Name"), Values: []string{"privatelink"}}}})
 	if err != nil || len(vpcs.Vpcs) != 1 {
 		t.Fatalf("%v %v", vpcs, err)
@@ -187,8 +230,38 @@ func TestNewVPC(t *testing.T) {
 	vpc := *vpcs.Vpcs[0].VpcId
 	w.check(t, vpc)
 	w.checkSecurityGroup(t, "10.0.0.0/16")
+	w.checkIsolation(t, vpc)
+	w.checkPolicies(t)
 
-	in := []types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}}
+	repositories, err := w.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range repositories.Repositories {
+		names = append(names, *r.RepositoryName)
+	}
+	if slices.Sort(names); !slices.Equal(names, []string{"castai/agent", "castai/cpa/cpvpa", "castai/" + deploy.Image}) {
+		t.Errorf("repositories %q", names)
+	}
+	text := w.must(t, "output", "-raw", "privatelink_yaml")
+	rules, err := rewrite.Load("privatelink.yaml", []byte(text))
+	if err != nil || rules.Registry() != registry {
+		t.Errorf("the output privatelink_yaml: %v: %s", err, text)
+	}
+	sed := exec.CommandContext(ctx, "sed", "-n", "s/^registry: *//p") // as the onboarding guide does
+	sed.Stdin = strings.NewReader(text)
+	if out, err := sed.Output(); err != nil || strings.TrimSpace(string(out)) != registry || w.must(t, "output", "-raw", "registry") != registry {
+		t.Errorf("%s prints %q, %v", sed, out, err)
+	}
+	w.destroy(t, lockFile)
+}
+
+// checkIsolation requires that a VPC has no way to the internet, and that its default
+// security group has no rules.
+func (w *fixture) checkIsolation(t *testing.T, vpc string) {
+	t.Helper()
+	ctx, in := t.Context(), []types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}}
 	nats, err := w.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: in})
 	if err != nil || len(nats.NatGateways) > 0 {
 		t.Errorf("NAT gateways: %v %v", nats, err)
@@ -208,30 +281,64 @@ func TestNewVPC(t *testing.T) {
 			}
 		}
 	}
-	repositories, err := w.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{})
+	groups, err := w.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: append(in, types.Filter{Name: aws.String("group-name"), Values: []string{"default"}})})
+	if err != nil || len(groups.SecurityGroups) != 1 || len(groups.SecurityGroups[0].IpPermissions)+len(groups.SecurityGroups[0].IpPermissionsEgress) > 0 {
+		t.Errorf("the default security group: %+v %v", groups, err)
+	}
+	subnets, err := w.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: in})
+	if err != nil || len(subnets.Subnets) != 3 {
+		t.Errorf("%d subnets, %v", len(subnets.Subnets), err)
+	}
+}
+
+// checkPolicies requires policies that the doctor's check does not read as a whole.
+func (w *fixture) checkPolicies(t *testing.T) {
+	t.Helper()
+	endpoints, err := w.ec2.DescribeVpcEndpoints(t.Context(), &ec2.DescribeVpcEndpointsInput{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, r := range repositories.Repositories {
-		names = append(names, *r.RepositoryName)
+	type statement struct {
+		Sid              string
+		Action, Resource any
+		Condition        map[string]map[string]string
 	}
-	if slices.Sort(names); !slices.Equal(names, []string{"castai/agent", "castai/cpa/cpvpa", "castai/" + deploy.Image}) {
-		t.Errorf("repositories %q", names)
+	statements := map[string]statement{} // by service and Sid
+	for _, e := range endpoints.VpcEndpoints {
+		short := strings.TrimPrefix(*e.ServiceName, "com.amazonaws."+region+".")
+		var policy struct{ Statement []statement }
+		if strings.HasPrefix(short, "com.amazonaws.vpce.") { // of CAST AI
+			continue
+		}
+		if err := json.Unmarshal([]byte(aws.ToString(e.PolicyDocument)), &policy); err != nil {
+			t.Fatalf("%s: %v: %q", short, err, aws.ToString(e.PolicyDocument))
+		}
+		for _, s := range policy.Statement {
+			statements[short+" "+s.Sid] = s
+			limited := len(s.Condition["StringEquals"]) > 0
+			if withoutPrincipal := s.Sid == "EcrLayers"; limited == withoutPrincipal {
+				t.Errorf("%s %s: conditions %v", short, s.Sid, s.Condition)
+			}
+		}
 	}
-	text := w.must(t, "output", "-raw", "privatelink_yaml")
-	rules, err := rewrite.Load("privatelink.yaml", []byte(text))
-	if err != nil || rules.Registry() != "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai" {
-		t.Errorf("the output privatelink_yaml: %v: %s", err, text)
+	for name, want := range map[string]struct {
+		resource any
+		keys     []string
+	}{
+		"s3 EcrLayers":            {"arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*", nil},
+		"s3 OwnBuckets":           {"*", []string{"aws:PrincipalAccount", "aws:ResourceAccount"}},
+		"sts WebIdentities":       {"arn:aws:iam::123456789012:role/*", []string{"aws:ResourceAccount"}},
+		"ecr.dkr OwnRepositories": {[]any{"arn:aws:ecr:us-east-1:123456789012:repository/*"}, []string{"aws:PrincipalAccount"}},
+		"ecr.api Token":           {"*", []string{"aws:PrincipalAccount"}},
+		"ec2 OwnPrincipals":       {"*", []string{"aws:PrincipalAccount"}},
+	} {
+		s, found := statements[name]
+		if keys := slices.Sorted(maps.Keys(s.Condition["StringEquals"])); !found || !slices.Equal(keys, want.keys) || fmt.Sprint(s.Resource) != fmt.Sprint(want.resource) {
+			t.Errorf("%s: %+v", name, s)
+		}
 	}
-
-	w.must(t, "destroy", "-input=false", "-no-color", "-auto-approve", "-var=lock_file="+filepath.Join(w.dir, "privatelink.lock.yaml"))
-	remaining, err := w.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{Filters: []types.Filter{{Name: aws.String("vpc-endpoint-state"), Values: []string{"available"}}}})
-	if err != nil || len(remaining.VpcEndpoints) > 0 {
-		t.Errorf("not destroyed: %v %v", remaining.VpcEndpoints, err)
-	}
-	if repositories, err = w.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{}); err != nil || len(repositories.Repositories) > 0 {
-		t.Errorf("not destroyed: %v %v", repositories.Repositories, err)
+	if r := fmt.Sprint(statements["ecr.dkr AddOns"].Resource); !strings.Contains(r, "arn:aws:ecr:*:*:repository/eks/*") {
+		t.Errorf("repositories of add-ons: %s", r)
 	}
 }
 
@@ -276,7 +383,7 @@ func TestExistingVPC(t *testing.T) {
 		}
 		return string(text)
 	}
-	w.apply(t, "-var=vpc_id="+*id, "-var=subnet_ids="+list(subnets...), "-var=route_table_ids="+list(*table.RouteTable.RouteTableId),
+	w.apply(t, "-var=lock_file="+w.lockFile(t), "-var=vpc_id="+*id, "-var=subnet_ids="+list(subnets...), "-var=route_table_ids="+list(*table.RouteTable.RouteTableId),
 		fmt.Sprintf(`-var=control_plane={"cluster_security_group_id":%q,"node_security_group_id":%q}`, groups[0], groups[1]))
 	w.check(t, *id, subnets...)
 	w.checkSecurityGroup(t, "10.9.0.0/16")
@@ -288,70 +395,4 @@ func TestExistingVPC(t *testing.T) {
 	if len(in) != 1 || *in[0].FromPort != 9443 || len(in[0].UserIdGroupPairs) != 1 || *in[0].UserIdGroupPairs[0].GroupId != groups[0] || len(in[0].IpRanges) > 0 {
 		t.Errorf("ingress rules of the nodes: %+v", in)
 	}
-}
-
-// Each error message has the name of the variable and a remedy.
-func TestInvalidInput(t *testing.T) {
-	w := newFixture(t, "new-vpc")
-	for name, tc := range map[string]struct{ inputs, want string }{
-		"a new VPC and an existing one":       {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "set one or the other"},
-		"neither":                             {`prefix = "castai"`, "Set vpc_id, subnet_ids and route_table_ids"},
-		"a VPC without subnets":               {`vpc_id = "vpc-1"`, "Set vpc_id, subnet_ids and route_table_ids"},
-		"one zone":                            {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a"]`, "two availability_zones or more"},
-		"an invalid CIDR block":               {`vpc_cidr = "10.0.0.0"`, "vpc_cidr must be an IPv4 CIDR block"},
-		"a CIDR block too small":              {`vpc_cidr = "10.0.0.0/26"`, "/24 or larger"},
-		"a prefix with a slash at its end":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], prefix = "castai/"`, "prefix must be lower case"},
-		"a service name that is none":         {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], castai_services = { api = "vpce-svc-1" }`, "castai_services must have values"},
-		"a lifecycle policy that is none":     {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], lifecycle_policy = "30 days"`, "lifecycle_policy must be JSON"},
-		"a lock file of another registry":     {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], prefix = "other", lock_file = "LOCK"`, "targets that are not below"},
-		"a region that CAST AI is not in":     {`vpc_cidr = "10.0.0.0/16", availability_zones = ["eu-west-1a", "eu-west-1b"]`, "are not known"},
-		"some of the services of a region":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["eu-west-1a", "eu-west-1b"], castai_services = { api = "com.amazonaws.vpce.eu-west-1.vpce-svc-0123456789abcdef0" }`, "set all of"},
-		"a mutability that is none":           {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], image_tag_mutability = "FIXED"`, "image_tag_mutability must be"},
-		"a VPC whose S3 gateway has no table": {`vpc_id = "vpc-1", subnet_ids = ["subnet-1"]`, "set route_table_ids"},
-		"a service that AWS does not have":    {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], aws_services = ["ecr.api", "ecr.dkrr", "s3"]`, "aws_services has names that are not in endpoints.json: ecr.dkrr"},
-		"a service that CAST AI has not":      {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], castai_services = { apii = "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0" }`, "castai_services has names that are not in endpoints.json: apii"},
-		"one of the two groups for the port":  {`vpc_cidr = "10.0.0.0/16", availability_zones = ["us-east-1a", "us-east-1b"], control_plane = { cluster_security_group_id = "sg-1", node_security_group_id = null }`, "control_plane needs both"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			in := region
-			if strings.Contains(tc.inputs, "eu-west-1") {
-				in = "eu-west-1"
-			}
-			file := filepath.Join(w.dir, "privatelink.lock.yaml")
-			if err := os.WriteFile(file, []byte(lock), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			text := fmt.Sprintf("provider \"aws\" {\n  region = %q\n}\nmodule \"privatelink\" {\n  source = \"../..\"\n  %s\n}\n",
-				in, strings.ReplaceAll(tc.inputs, `"LOCK"`, fmt.Sprintf("%q", file)))
-			text = splitInputs(text)
-			if err := os.WriteFile(filepath.Join(w.example, "main.tf"), []byte("terraform {\n  required_version = \">= 1.5\"\n}\n"+text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			out, code, _ := w.run(t.Context(), "plan", "-input=false", "-no-color")
-			if flat := strings.Join(strings.Fields(strings.ReplaceAll(out, "│", " ")), " "); code != 1 || !strings.Contains(flat, tc.want) {
-				t.Errorf("exit code %d, want %q in\n%s", code, tc.want, out)
-			}
-		})
-	}
-}
-
-// splitInputs puts each input on its own line, as HCL requires.
-func splitInputs(text string) string {
-	var b strings.Builder
-	depth := 0
-	for i, r := range text {
-		switch r {
-		case '[', '{':
-			depth++
-		case ']', '}':
-			depth--
-		case ',':
-			if depth == 1 && text[i-1] != ' ' {
-				b.WriteString("\n ")
-				continue
-			}
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }

@@ -4,11 +4,7 @@
 
 package terraform
 
-import (
-	"os"
-	"path/filepath"
-	"testing"
-)
+import "testing"
 
 // vpcResource creates the VPC in the configuration that uses the module, so that no
 // ID is known during the plan.
@@ -66,10 +62,8 @@ output "vpc" {
 // Values that are unknown during the plan must not determine the number of resources.
 func TestVPCInSameConfiguration(t *testing.T) {
 	w := newFixture(t, "existing-vpc")
-	if err := os.WriteFile(filepath.Join(w.example, "main.tf"), []byte(vpcResource), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w.apply(t)
+	w.configure(t, vpcResource)
+	w.apply(t, "-var=lock_file="+w.lockFile(t))
 	w.check(t, w.must(t, "output", "-raw", "vpc"))
 	w.checkSecurityGroup(t, "10.9.0.0/16")
 }

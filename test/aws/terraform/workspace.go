@@ -21,6 +21,7 @@ const module = "../../../deploy/terraform"
 // names end in _override.tf into the configuration.
 const override = `provider "aws" {
   skip_metadata_api_check = true
+  max_retries             = 2
 }
 `
 
@@ -48,9 +49,18 @@ func newWorkspace(ctx context.Context, dir string, env map[string]string) (*work
 // selectExample makes an example the current one, and initializes it.
 func (w *workspace) selectExample(ctx context.Context, example string) error {
 	w.example = filepath.Join(w.dir, "terraform", "examples", example)
-	if err := os.WriteFile(filepath.Join(w.example, "zz_override.tf"), []byte(override), 0o600); err != nil {
+	text := override
+	if example == "replication" {
+		text += strings.Replace(override, "{\n", "{\n  alias = \"destination\"\n", 1)
+	}
+	if err := os.WriteFile(filepath.Join(w.example, "zz_override.tf"), []byte(text), 0o600); err != nil {
 		return err
 	}
+	return w.init(ctx)
+}
+
+// init installs the providers and modules of the current configuration.
+func (w *workspace) init(ctx context.Context) error {
 	if out, _, err := w.run(ctx, "init", "-input=false", "-no-color"); err != nil {
 		return fmt.Errorf("%w; install Terraform 1.5 or newer, and make its registry reachable or set TF_PLUGINS to a plugin folder with hashicorp/aws\n%s", err, out)
 	}
