@@ -61,7 +61,7 @@ locals {
   unusable = compact(flatten([
     for n, e in data.aws_vpc_endpoint.existing : [
       e.vpc_id != local.vpc_id ? "${e.id} is in ${e.vpc_id}" : null,
-      e.service_name != merge(local.needed_interfaces, local.needed_gateways)[n] ? "${e.id} is of ${e.service_name}" : null,
+      e.service_name != lookup(merge(local.needed_interfaces, local.needed_gateways), n, e.service_name) ? "${e.id} is of ${e.service_name}" : null,
       e.state != "available" ? "${e.id} is ${e.state}" : null,
       contains(keys(local.needed_interfaces), n) && !e.private_dns_enabled ? "${e.id} has no private DNS (aws ec2 modify-vpc-endpoint --vpc-endpoint-id ${e.id} --private-dns-enabled)" : null,
       contains(keys(local.needed_gateways), n) && length(setsubtract(local.route_table_ids, e.route_table_ids)) > 0 ?

@@ -26,6 +26,13 @@ locals {
 data "aws_vpc" "existing" {
   count = local.new_vpc ? 0 : 1
   id    = var.vpc_id
+
+  lifecycle {
+    precondition {
+      condition     = var.vpc_id != null
+      error_message = "Set vpc_id of an existing VPC, or vpc_cidr of a new one."
+    }
+  }
 }
 
 data "aws_subnet" "given" {
@@ -44,7 +51,7 @@ data "aws_subnets" "zone" {
 
   filter {
     name   = "vpc-id"
-    values = [var.vpc_id]
+    values = [coalesce(var.vpc_id, "none")]
   }
   filter {
     name   = "availability-zone"

@@ -24,10 +24,6 @@ resource "terraform_data" "inputs" {
       error_message = "A new VPC needs two availability_zones or more: EKS requires them."
     }
     precondition {
-      condition     = var.vpc_cidr != null || var.vpc_id != null
-      error_message = "Set vpc_id of an existing VPC, or vpc_cidr of a new one."
-    }
-    precondition {
       condition     = length(local.unknown_services) == 0
       error_message = "aws_services or optional_services has names that are not in endpoints.json: ${join(", ", local.unknown_services)}. Use some of ${join(", ", local.services)}."
     }

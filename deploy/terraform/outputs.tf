@@ -30,8 +30,9 @@ output "vpc_id" {
 }
 
 output "subnet_ids" {
-  description = "Subnets of the endpoints."
+  description = "Subnets of the endpoints. A cluster that is created in them waits for the endpoints, without which its nodes cannot start."
   value       = local.subnet_ids
+  depends_on  = [aws_vpc_endpoint.interface, aws_vpc_endpoint.gateway, aws_route_table_association.this]
 }
 
 output "route_table_ids" {

@@ -172,9 +172,13 @@ add_filters(
 )
 
 
-# The groups of an instance are those of its first interface. moto lacks them if the
-# request has them for the interface.
-Instance.dynamic_group_list = property(lambda self: self.security_groups or list(self.nics[0].group_set))
+def create_instance(self, *args, create=Instance.__init__, **kwargs):
+    """Gives an instance the groups of its first interface. moto has only those of the request itself."""
+    create(self, *args, **kwargs)
+    self.security_groups = self.security_groups or list(self.nics[0].group_set)
+
+
+Instance.__init__ = create_instance
 
 
 # A rule keeps its description whatever its source is. moto has it for CIDR blocks only.
