@@ -176,9 +176,9 @@ variable "ecr_repositories" {
 }
 
 variable "ecr_add_on_repositories" {
-  description = "Repositories of any account that may be read through the endpoints of ECR: those of EKS's add-ons."
+  description = "Repositories of any account that may be read through the endpoints of ECR: those of EKS's add-ons and of Bottlerocket."
   type        = list(string)
-  default     = ["eks/*", "eks-distro/*", "amazon-k8s-cni", "amazon-k8s-cni-init", "amazon/*"]
+  default     = ["eks/*", "eks-distro/*", "amazon-k8s-cni", "amazon-k8s-cni-init", "amazon/*", "bottlerocket-admin", "bottlerocket-control"]
 }
 
 variable "s3_readable_objects" {

@@ -40,6 +40,12 @@ variable "lock_file" {
   default = null
 }
 
+variable "force_delete" {
+  description = "Let destroy delete repositories that hold images."
+  type        = bool
+  default     = false
+}
+
 provider "aws" {
   region = var.region
 }
@@ -53,6 +59,7 @@ module "privatelink" {
   find_existing_endpoints = true
   control_plane           = var.control_plane
   lock_file               = var.lock_file
+  force_delete            = var.force_delete
 }
 
 output "registry" {

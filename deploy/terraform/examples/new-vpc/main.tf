@@ -15,15 +15,22 @@ variable "lock_file" {
   default     = null
 }
 
+variable "force_delete" {
+  description = "Let destroy delete repositories that hold images."
+  type        = bool
+  default     = false
+}
+
 provider "aws" {
   region = var.region
 }
 
 # In the first three zones of the region.
 module "privatelink" {
-  source    = "../.."
-  vpc_cidr  = "10.0.0.0/16"
-  lock_file = var.lock_file
+  source       = "../.."
+  vpc_cidr     = "10.0.0.0/16"
+  lock_file    = var.lock_file
+  force_delete = var.force_delete
 }
 
 output "registry" {
