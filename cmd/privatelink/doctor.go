@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/internal/configfile"
+	doctorcluster "github.com/castai/privatelink-webhook/internal/doctor/cluster"
 	"github.com/castai/privatelink-webhook/internal/doctor/suite"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/output"
@@ -18,7 +19,7 @@ func newDoctor() *cobra.Command {
 	var cluster clusterFlags
 	var o suite.Options
 	var format output.Format
-	var list, iamPolicy bool
+	var list, iamPolicy, clusterRoles bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Diagnose the cluster, its images and its network",
@@ -42,7 +43,8 @@ privatelink.yaml is in the current folder.
 With --wait, all checks are repeated until none fails or is unknown, or until the time
 is over, for example after an installation. The report is that of the last round.
 
---list describes the checks. It needs no cluster, configuration or credentials.
+--list describes the checks, and --cluster-roles prints ClusterRoles with the permissions
+that they need in the cluster. Both need no cluster, configuration or credentials.
 
 Checks that cannot run (no credentials, no kubeconfig) are reported as unknown, never
 as ok. Use --skip to exclude checks.
@@ -65,6 +67,9 @@ Exit codes:
   privatelink doctor --config privatelink.yaml --only network,identity --eks-cluster CLUSTER -o junit`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if clusterRoles {
+				return doctorcluster.WriteRoles(document(c))
+			}
 			if list {
 				return suite.List(outputOf(c, format), format, o)
 			}
@@ -104,5 +109,6 @@ Exit codes:
 	output.AddFlag(f, &format, "a table", "a report", output.JSON, output.YAML, suite.JUnit)
 	f.BoolVar(&iamPolicy, "iam-policy", false, "print the IAM policy that the checks of AWS need, for the repositories of --registry or --config, without running them")
 	f.BoolVar(&list, "list", false, "list the checks without running them")
+	f.BoolVar(&clusterRoles, "cluster-roles", false, "print ClusterRoles for the checks, for kubectl apply -f -")
 	return c
 }

@@ -317,3 +317,53 @@ func TestDoctorFindsFaults(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) { o.try(t, "", f) })
 	}
 }
+
+// TestDoctorAndStatusOfThePolicyEngine runs both without flags: the configuration is in
+// the policy.
+func TestDoctorAndStatusOfThePolicyEngine(t *testing.T) {
+	needs(t, mutatingPolicies)
+	shipped(t)
+	namespace(t, Namespace)
+	o := newOperator(t, h.Kubeconfig)
+	o.write(t, deploy.ConfigKey, config+"keep: [registry.example.com/kept]\nrules: [{source: quay.io/acme, target: acme}]\n")
+	const policy = "privatelink install --config privatelink.yaml --engine policy --guard off | kubectl "
+	if _, _, err := o.sh("kubectl delete mutatingwebhookconfiguration " + deploy.ConfigurationName + " && " + policy + "apply -f -"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, _, err := o.sh(policy + "delete --ignore-not-found -f -"); err != nil {
+			t.Error(err)
+		}
+		kubectl(t, privatelink(t, "install", "--registry", ecr), "apply", "-f", "-")
+		webhookReady(t)
+		eventually(t, 15*time.Second, rewritten)
+	})
+	// The guard of the webhook's bundle has the default configuration.
+	eventually(t, 30*time.Second, func() error {
+		checks, err := o.diagnose("--only cluster --skip cluster/guard")
+		for name, d := range checks {
+			if d.Status != doctor.OK {
+				err = errors.Join(err, fmt.Errorf("%s is %s: %s %q", name, d.Status, d.Found, d.Details))
+			}
+		}
+		if _, ok := checks["policy"]; !ok {
+			err = errors.Join(err, errors.New("the policy is not checked"))
+		}
+		return err
+	})
+	kubectl(t, nil, "-n", deploy.Namespace, "scale", "deployment/"+deploy.Name, "--replicas=0")
+	kubectl(t, nil, "-n", deploy.Namespace, "delete", "deployment/"+deploy.Name, "--wait=false")
+	for _, tc := range []struct {
+		command string
+		code    int
+		text    string
+	}{
+		{"privatelink status", 0, "MutatingAdmissionPolicy " + deploy.PolicyName + ", which has no replicas"},
+		{"kubectl delete mutatingadmissionpolicybinding " + deploy.PolicyName + " >&2; privatelink status", 3, "has no binding: no pod is rewritten"},
+	} {
+		out, code, err := o.sh(tc.command)
+		if code != tc.code || !strings.Contains(out, tc.text) || !strings.Contains(out, "registry  "+ecr) || !strings.Contains(out, "context   ") {
+			t.Errorf("%s: exit code %d (%v), want %d, %q:\n%s", tc.command, code, err, tc.code, tc.text, out)
+		}
+	}
+}

@@ -19,7 +19,7 @@ func (k *checker) requestFailed(operation string, err error) doctor.Finding {
 		return doctor.Unknownf(access.Remedy, "%s", access.Problem)
 	}
 	if isUserForbidden(err) {
-		return doctor.Unknownf("ask for the permission that the message names (kubectl auth can-i --list); the ClusterRoles of the component doctor-rbac have all of them", "%s: %v", operation, err)
+		return doctor.Unknownf("ask for the permission that the message names (kubectl auth can-i --list); all of them are in the ClusterRoles of: privatelink doctor --cluster-roles", "%s: %v", operation, err)
 	}
 	return doctor.Unknownf("kubectl get --raw /readyz", "%s: %v", operation, err)
 }
@@ -27,5 +27,6 @@ func (k *checker) requestFailed(operation string, err error) doctor.Finding {
 // isUserForbidden reports whether the user has no permission. Admission refuses
 // objects with the same status, Forbidden.
 func isUserForbidden(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ")
+	text := err.Error() // of a port-forward it is no Status
+	return (apierrors.IsForbidden(err) || strings.Contains(text, "forbidden: User ")) && strings.Contains(text, " cannot ")
 }

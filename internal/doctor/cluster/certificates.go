@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/transport/spdy"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 )
 
 // replicaChain is the certificate chain that a replica serves.
@@ -94,6 +95,16 @@ func (k *checker) chain(ctx context.Context, p corev1.Pod, port int32) ([]*x509.
 	return c.(*tls.Conn).ConnectionState().PeerCertificates, nil
 }
 
+// portForwardFailed returns the finding for chains that cannot be read.
+func (k *checker) portForwardFailed(err error) doctor.Finding {
+	f := k.requestFailed("reading the served certificate", err)
+	_, isAccess := errors.AsType[*kubeconfig.AccessError](kubeconfig.Explain(k.REST.Host, err))
+	if !isAccess && !isUserForbidden(err) {
+		f.Remedy = "let the API server reach the kubelet (port 10250 of the nodes), which kubectl port-forward and kubectl logs need; or exclude these checks with --skip cluster/certificate,cluster/ca-bundle"
+	}
+	return f
+}
+
 // serverName returns the name that API servers verify.
 func (k *checker) serverName() string { return k.Names.Service + "." + k.Names.Namespace + ".svc" }
 
@@ -105,7 +116,7 @@ func (k *checker) restartCommand() string {
 func (k *checker) certificate(ctx context.Context) doctor.Finding {
 	chains, err := k.chains(ctx)
 	if err != nil {
-		return k.requestFailed("reading the served certificate", err)
+		return k.portForwardFailed(err)
 	}
 	isSelfManaged, err := k.isSelfManaged(ctx)
 	if err != nil {
@@ -161,7 +172,7 @@ func (k *checker) caBundle(ctx context.Context) doctor.Finding {
 	}
 	chains, err := k.chains(ctx)
 	if err != nil {
-		return k.requestFailed("reading the served certificate", err)
+		return k.portForwardFailed(err)
 	}
 	isSelfManaged, err := k.isSelfManaged(ctx)
 	if err != nil {

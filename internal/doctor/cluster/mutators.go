@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,11 +23,15 @@ type webhookConfiguration struct {
 	kind, configuration string // empty if it is not found
 	service             string // NAMESPACE/NAME, or the URL
 	isDead              bool   // its Service does not exist
+	err                 error  // why the configuration is not known
 }
 
 func (c webhookConfiguration) String() string {
-	if c.configuration == "" {
-		return "a configuration that cannot be read"
+	switch {
+	case c.err != nil:
+		return "a configuration that cannot be read: " + c.err.Error()
+	case c.configuration == "":
+		return "a configuration that is not found"
 	}
 	return c.kind + " " + c.configuration
 }
@@ -34,7 +39,8 @@ func (c webhookConfiguration) String() string {
 // webhookOwner returns the configuration that has a webhook of a name.
 func (k *checker) webhookOwner(ctx context.Context, name string) webhookConfiguration {
 	api := k.Client.AdmissionregistrationV1()
-	if mutating, err := api.MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{}); err == nil {
+	mutating, mutatingErr := api.MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
+	if mutatingErr == nil {
 		for _, c := range mutating.Items {
 			for _, w := range c.Webhooks {
 				if w.Name == name {
@@ -43,7 +49,8 @@ func (k *checker) webhookOwner(ctx context.Context, name string) webhookConfigur
 			}
 		}
 	}
-	if validating, err := api.ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{}); err == nil {
+	validating, validatingErr := api.ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
+	if validatingErr == nil {
 		for _, c := range validating.Items {
 			for _, w := range c.Webhooks {
 				if w.Name == name {
@@ -52,7 +59,7 @@ func (k *checker) webhookOwner(ctx context.Context, name string) webhookConfigur
 			}
 		}
 	}
-	return webhookConfiguration{}
+	return webhookConfiguration{err: errors.Join(mutatingErr, validatingErr)}
 }
 
 func (k *checker) describeWebhook(ctx context.Context, kind, name string, c admissionv1.WebhookClientConfig) webhookConfiguration {
@@ -66,6 +73,9 @@ func (k *checker) describeWebhook(ctx context.Context, kind, name string, c admi
 	found.service = c.Service.Namespace + "/" + c.Service.Name
 	_, err := k.Client.CoreV1().Services(c.Service.Namespace).Get(ctx, c.Service.Name, metav1.GetOptions{})
 	found.isDead = apierrors.IsNotFound(err)
+	if err != nil && !found.isDead {
+		found.service += fmt.Sprintf(" (%v)", err)
+	}
 	return found
 }
 

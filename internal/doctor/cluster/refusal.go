@@ -130,7 +130,7 @@ type limitRangeFault struct {
 func (k *checker) widenRange(ctx context.Context, namespace string, f limitRangeFault) string {
 	list, err := k.Client.CoreV1().LimitRanges(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return fmt.Sprintf("allow %s %s per %s in the LimitRange: kubectl -n %s get limitranges", f.wanted, f.resource, f.kind, namespace)
+		return fmt.Sprintf("allow %s %s per %s in the LimitRange (%v)", f.wanted, f.resource, f.kind, err)
 	}
 	field := "max"
 	if f.bound == "minimum" {
@@ -166,7 +166,7 @@ func (k *checker) failedWebhookRemedy(ctx context.Context, name, message string)
 	owner := k.webhookOwner(ctx, name)
 	switch {
 	case owner.configuration == "":
-		return "the webhook is not one of the bundle; find its configuration: kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o wide | grep " + name
+		return fmt.Sprintf("the webhook is not one of the bundle, and belongs to %s", owner)
 	case owner.isDead:
 		return fmt.Sprintf("its Service %s does not exist, so it was left behind: kubectl delete %s %s", owner.service, owner.kind, owner.configuration)
 	}

@@ -42,7 +42,7 @@ const cleanupTime = 2 * time.Second
 
 // Run creates the Job, waits for its report, and deletes it, also when the
 // context ends. Without a deadline it waits for two minutes.
-func (j *Job) Run(ctx context.Context, targets []probe.Target) ([]probe.Result, error) {
+func (j *Job) Run(ctx context.Context, targets []probe.Target) (results []probe.Result, err error) {
 	j.running.Add(1)
 	defer j.running.Done()
 	end, ok := ctx.Deadline()
@@ -59,7 +59,11 @@ func (j *Job) Run(ctx context.Context, targets []probe.Target) ([]probe.Result, 
 		return nil, j.apiError("watch pods", err)
 	}
 	defer w.stop()
-	defer j.delete(ctx, name)
+	defer func() {
+		if deleteErr := j.delete(ctx, name); deleteErr != nil {
+			results, err = nil, errors.Join(err, deleteErr)
+		}
+	}()
 	if _, err := j.client.BatchV1().Jobs(j.namespace).Create(waitCtx, job(name, j.namespace, j.image, targets), metav1.CreateOptions{}); err != nil {
 		return nil, j.apiError("create the Job", err)
 	}
@@ -72,10 +76,14 @@ func (j *Job) Run(ctx context.Context, targets []probe.Target) ([]probe.Result, 
 
 // delete deletes the Job and its pod. If that fails, the Job's deadline and TTL
 // remove it two minutes later.
-func (j *Job) delete(ctx context.Context, name string) {
+func (j *Job) delete(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_ = j.client.BatchV1().Jobs(j.namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
+	err := j.client.BatchV1().Jobs(j.namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
+	if err == nil || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return j.apiError("delete the Job "+name, err)
 }
 
 // readReport reads the report from the log of the pod.
@@ -130,7 +138,8 @@ func (j *Job) watch(ctx context.Context, name string) (*watcher, error) {
 	w := &watcher{namespace: j.namespace, image: j.image, name: name, pods: pods, watchPods: watchPods}
 	// Events give the reason if there is no pod. Without permission to read them,
 	// the deadline ends the wait.
-	if events, err := j.client.CoreV1().Events(j.namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + name}); err == nil {
+	var events watch.Interface
+	if events, w.eventsErr = j.client.CoreV1().Events(j.namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + name}); w.eventsErr == nil {
 		w.events = events
 	}
 	return w, nil

@@ -16,6 +16,7 @@ type watcher struct {
 	namespace, image, name string
 	pods                   watch.Interface
 	events                 watch.Interface // nil if events cannot be read
+	eventsErr              error           // why
 	watchPods              func() (watch.Interface, error)
 	state                  string // of the pod, for errors
 }
@@ -31,6 +32,9 @@ func (w *watcher) stop() {
 // not run.
 func (w *watcher) wait(ctx context.Context) (*corev1.Pod, error) {
 	w.state = "the Job has no pod"
+	if w.eventsErr != nil {
+		w.state += fmt.Sprintf(", and its events cannot be read: %v", w.eventsErr)
+	}
 	var events <-chan watch.Event
 	if w.events != nil {
 		events = w.events.ResultChan()
@@ -118,6 +122,8 @@ func (w *watcher) updateState(pod *corev1.Pod) error {
 		switch {
 		case slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, waiting.Reason):
 			return &Error{err, "make " + w.image + " available to the nodes: it must be in the registry (privatelink mirror), and the node role must be allowed to read it"}
+		case waiting.Reason == "CrashLoopBackOff":
+			return &Error{err, "see why it ends: kubectl -n " + w.namespace + " logs --previous " + pod.Name + "; use the same release of this command and of the webhook's image, " + w.image}
 		case slices.Contains([]string{"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}, waiting.Reason):
 			return &Error{err, "kubectl -n " + w.namespace + " describe pod " + pod.Name}
 		}

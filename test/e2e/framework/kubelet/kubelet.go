@@ -204,7 +204,7 @@ func (k *Kubelet) syncPod(ctx context.Context, object *corev1.Pod) error {
 		return p.terminate(ctx, object)
 	}
 	err = p.mount(ctx, object)
-	if err == nil && !k.isHeld() && p.due() {
+	if err == nil && !k.isHeld() && p.due(object) {
 		err = p.start(ctx, object)
 		if k.isHeld() { // since a moment ago: Crash did not see the process
 			p.kill()

@@ -74,11 +74,11 @@ func (p *pod) alive() bool {
 	}
 }
 
-// due reports whether the container is to be started: it does not run, and its
-// last start was not just now.
-func (p *pod) due() bool {
+// due reports whether the container is to be started: it does not run, its last start
+// was not just now, and it is not the pod of a Job, which runs once.
+func (p *pod) due(object *corev1.Pod) bool {
 	c := p.current()
-	return c == nil || !p.alive() && time.Since(c.began.Time) > time.Second
+	return c == nil || !p.alive() && time.Since(c.began.Time) > time.Second && object.Spec.RestartPolicy != corev1.RestartPolicyNever
 }
 
 // start runs the container. Its environment is that of the pod and nothing else.
@@ -241,6 +241,12 @@ func (p *pod) status(object *corev1.Pod, obstacle error) corev1.PodStatus {
 		s.Phase = corev1.PodRunning
 		*c.Started, c.Ready = run.health.state()
 		c.State.Running = &corev1.ContainerStateRunning{StartedAt: run.began}
+	case run != nil && object.Spec.RestartPolicy == corev1.RestartPolicyNever:
+		code := int32(run.cmd.ProcessState.ExitCode())
+		c.State.Terminated = &corev1.ContainerStateTerminated{ExitCode: code, Reason: run.outcome, StartedAt: run.began}
+		if s.Phase = corev1.PodSucceeded; code != 0 {
+			s.Phase = corev1.PodFailed
+		}
 	case obstacle != nil:
 		c.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CreateContainerError", Message: obstacle.Error()}
 	case run != nil:
