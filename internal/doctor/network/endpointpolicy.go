@@ -51,7 +51,7 @@ type requesters struct {
 	region, partition, vpc string
 	cluster                string
 	account                string // of the cluster
-	repositories           string // ARN of all that begin with the prefix, without the *
+	repositories           string // as in request
 	registryAccount        string
 	organization           string   // "" if it is not known
 	nodeRoles              []string // ARNs; without one, all roles of the account
@@ -72,6 +72,7 @@ func (c *checker) gatherRequesters(ctx context.Context, guarded []serviceEndpoin
 	if prefix != "" {
 		r.repositories += "/"
 	}
+	r.repositories += "*"
 	if !slices.ContainsFunc(guarded, func(s serviceEndpoints) bool { return slices.ContainsFunc(s.endpoints, endpoint.hasOwnPolicy) }) {
 		return r, nil
 	}
@@ -99,7 +100,7 @@ func (c *checker) gatherRequesters(ctx context.Context, guarded []serviceEndpoin
 // default policy of AWS allows all.
 func (e endpoint) hasOwnPolicy() bool {
 	p, err := parsePolicy([]byte(e.policy))
-	return e.policy != "" && (err != nil || len(p.Statement) != 1 || p.Statement[0].Effect != "Allow" || p.Statement[0].Condition != nil ||
+	return e.policy != "" && (err != nil || len(p.Statement) != 1 || p.Statement[0].matchesPrincipal(principal{}) != yes || p.Statement[0].Effect != "Allow" || p.Statement[0].Condition != nil ||
 		!slices.Contains(p.Statement[0].Action, "*") || !slices.Contains(p.Statement[0].Resource, "*"))
 }
 
@@ -122,13 +123,13 @@ func (r requesters) needs(service, endpoint string) (needs []need) {
 	clusterARN := fmt.Sprintf("arn:%s:eks:%s:%s:cluster/%s", r.partition, r.region, r.account, r.cluster)
 	switch service {
 	case "ecr.api":
-		needs = r.byNodes(endpoint, "", r.registryAccount, "ecr:GetAuthorizationToken")
+		needs = r.byNodes(endpoint, "*", r.registryAccount, "ecr:GetAuthorizationToken")
 		return append(needs, r.byCaller(endpoint, r.repositories, "ecr:DescribeRepositories", "ecr:CreateRepository")...)
 	case "ecr.dkr":
 		needs = r.byNodes(endpoint, r.repositories, r.registryAccount, "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 		return append(needs, r.byCaller(endpoint, r.repositories, "ecr:InitiateLayerUpload", "ecr:PutImage")...)
 	case "ec2":
-		return r.byNodes(endpoint, "", r.account, "ec2:DescribeInstances")
+		return r.byNodes(endpoint, "*", r.account, "ec2:DescribeInstances")
 	case "eks":
 		return r.byNodes(endpoint, clusterARN, r.account, "eks:DescribeCluster")
 	case "eks-auth":
@@ -140,13 +141,13 @@ func (r requesters) needs(service, endpoint string) (needs []need) {
 			keys[key] = nil
 		}
 		r.ofResource(keys, r.account)
-		return []need{{request: request{"sts:AssumeRoleWithWebIdentity", fmt.Sprintf("arn:%s:iam::%s:role/", r.partition, r.account), principal{}, keys}, from: "pods with an IAM role", isPartial: true}}
+		return []need{{request: request{"sts:AssumeRoleWithWebIdentity", fmt.Sprintf("arn:%s:iam::%s:role/*", r.partition, r.account), principal{}, keys}, from: "pods with an IAM role", isPartial: true}}
 	case "logs":
-		return r.byPods(endpoint, fmt.Sprintf("arn:%s:logs:%s:%s:log-group:", r.partition, r.region, r.account), "logs:PutLogEvents")
+		return r.byPods(endpoint, fmt.Sprintf("arn:%s:logs:%s:%s:log-group:*", r.partition, r.region, r.account), "logs:PutLogEvents")
 	case "elasticloadbalancing":
-		return r.byPods(endpoint, "", "elasticloadbalancing:DescribeLoadBalancers")
+		return r.byPods(endpoint, "*", "elasticloadbalancing:DescribeLoadBalancers")
 	case "autoscaling":
-		return r.byPods(endpoint, "", "autoscaling:DescribeAutoScalingGroups")
+		return r.byPods(endpoint, "*", "autoscaling:DescribeAutoScalingGroups")
 	}
 	return nil
 }
@@ -290,7 +291,7 @@ func (b blockedRequest) remedy(region string) string {
 	if b.decision == denied {
 		return exemptFromDeny(region, b.endpoint, b.request)
 	}
-	a := policyAddition{Principal: "*", Action: []string{b.action}, Resource: []string{b.resources + "*"}}
+	a := policyAddition{Principal: "*", Action: []string{b.action}, Resource: []string{b.resource}}
 	if b.principal.account != "" {
 		a.Principal = map[string]string{"AWS": cmp.Or(b.principal.arn, b.principal.account)}
 	}
@@ -339,7 +340,7 @@ func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'",
 // exemptFromDeny is the remedy for a statement that denies a request. What else it
 // denies is a decision of its authors, so it is not removed by a command.
 func exemptFromDeny(region string, e endpoint, r request) string {
-	return fmt.Sprintf("remove this from the denying statement of %s: %s on %s*; see aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s --query 'VpcEndpoints[].PolicyDocument'", e.id, r.action, r.resources, region, e.id)
+	return fmt.Sprintf("remove this from the denying statement of %s: %s on %s; see aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s --query 'VpcEndpoints[].PolicyDocument'", e.id, r.action, r.resource, region, e.id)
 }
 
 // unreadablePolicy is the finding for a policy that is not valid.

@@ -68,9 +68,9 @@ const (
 // request is what a client asks for through an endpoint.
 type request struct {
 	action string
-	// resources are all those whose name begins with this text. It is empty for an action
-	// that applies to no resource, which only the resource * matches.
-	resources string
+	// resource is an ARN, or the beginning of ARNs followed by *. It is * for an action that
+	// applies to no resource.
+	resource  string
 	principal principal
 	// keys are the condition keys of the request, in lower case: nil for one that the
 	// request does not have. All others are not known.
@@ -82,7 +82,7 @@ func (p policy) evaluate(r request) (d decision, reason string) {
 	reason = "no statement allows it"
 	unknownDeny := "" // the reason why it may be denied
 	for _, s := range p.Statement {
-		all, some := s.matchResources(r.resources)
+		all, some := s.matchResources(r.resource)
 		applies := min(truthOf(s.matchesAction(r.action) && some), s.matchesPrincipal(r.principal), evaluateConditions(s.Condition, r.keys))
 		if applies == no {
 			continue
@@ -132,25 +132,29 @@ func (s policyStatement) matchesAction(action string) bool {
 	return slices.ContainsFunc(s.Action, matches)
 }
 
-// matchResources reports whether a statement applies to all resources whose name
-// begins with prefix, and whether it applies to some. prefix is as in request.
-func (s policyStatement) matchResources(prefix string) (all, some bool) {
+// matchResources reports whether a statement applies to all resources that a request
+// names, and whether it applies to some.
+func (s policyStatement) matchResources(resource string) (all, some bool) {
 	patterns := s.Resource
 	if s.NotResource != nil {
 		patterns = s.NotResource
 	}
 	for _, p := range patterns {
-		a, b := matchPrefix(p, prefix)
-		if prefix == "" {
-			a = matchWildcards(p, "*")
-			b = a
-		}
+		a, b := matchResource(p, resource)
 		all, some = all || a, some || b
 	}
 	if s.NotResource != nil {
 		return !some, !all
 	}
 	return all, some
+}
+
+func matchResource(pattern, resource string) (all, some bool) {
+	if prefix, isPrefix := strings.CutSuffix(resource, "*"); isPrefix && prefix != "" {
+		return matchPrefix(pattern, prefix)
+	}
+	matches := matchWildcards(pattern, resource)
+	return matches, matches
 }
 
 // arnParts is the number of parts of an ARN; the last one may have colons.

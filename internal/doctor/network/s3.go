@@ -95,7 +95,7 @@ func layerRequest(region, partition, vpc, endpoint string) request {
 	for _, key := range []string{"aws:principalaccount", "aws:principalorgid", "aws:principalarn", "aws:resourceaccount", "aws:resourceorgid"} {
 		keys[key] = aws.String(awsOwn)
 	}
-	return request{action: "s3:GetObject", resources: fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/", partition, region), keys: keys}
+	return request{action: "s3:GetObject", resource: fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/*", partition, region), keys: keys}
 }
 
 // reportS3Policy reports the first endpoint whose policy does not allow reads of
@@ -104,7 +104,7 @@ func reportS3Policy(region, partition, vpc string, endpoints []endpoint) doctor.
 	var objects string
 	for _, e := range endpoints {
 		r := layerRequest(region, partition, vpc, e.id)
-		objects = r.resources + "*"
+		objects = r.resource
 		if e.policy == "" { // allows all
 			continue
 		}
