@@ -166,6 +166,36 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// Subnets for the pods of one cluster matter to that one alone.
+func TestPodSubnetsOfTwoClusters(t *testing.T) {
+	c := newCustomer(t, emulator.StartForTest(t), emulator.Options{})
+	if err := c.AddCluster(t.Context(), "staging"); err != nil {
+		t.Fatal(err)
+	}
+	statusOf := func(cluster string) doctor.Finding {
+		other := *c
+		other.Cluster = cluster
+		results, err := doctor.Run(t.Context(), checksOf(t, &other), doctor.Options{Only: []string{"network/endpoint-security-groups"}, Timeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return results[0].Finding
+	}
+	if f := statusOf("prod"); f.Status != doctor.OK {
+		t.Errorf("prod: %+v", f)
+	}
+	f := statusOf("staging")
+	if f.Status != doctor.Failed || !strings.Contains(f.Remedy, "100.64.0.0/19") {
+		t.Fatalf("staging: %+v", f)
+	}
+	if err := c.CLI(t.Context(), emulator.Commands(f.Remedy)); err != nil {
+		t.Fatal(err)
+	}
+	if f := statusOf("staging"); f.Status != doctor.OK {
+		t.Errorf("staging, after the remedy: %+v", f)
+	}
+}
+
 func TestVariations(t *testing.T) {
 	url := emulator.StartForTest(t)
 	for _, v := range emulator.Variations() {

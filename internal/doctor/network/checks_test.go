@@ -171,7 +171,7 @@ func TestChecksFindFaults(t *testing.T) {
 			found := 0
 			for name, r := range runChecks(t, testConfig(t, responses)) {
 				switch {
-				case r.Cause != "":
+				case r.Cause != "", r.Status == doctor.Skipped: // it names the check that failed
 				case !slices.Contains(strings.Split(c.check, " and "), name) || r.Status != c.status || !strings.Contains(r.Remedy, c.remedy):
 					t.Errorf("%s is %s: %s; %s", name, r.Status, r.Found, r.Remedy)
 				default:
@@ -227,10 +227,32 @@ func TestChecksOfSharedVPC(t *testing.T) {
 			t.Errorf("%s: nothing is found", name)
 		}
 		for check, r := range results {
+			if r.Status == doctor.Skipped { // there is none of the endpoints that it is about
+				continue
+			}
 			if r.Status != doctor.Unknown || !strings.Contains(r.Found, "vpc-1 belongs to account 210987654321") || !strings.Contains(r.Remedy, "credentials of account 210987654321: privatelink doctor --only network --region us-east-1 --vpc vpc-1") {
 				t.Errorf("%s: %s is %s: %s; %s", name, check, r.Status, r.Found, r.Remedy)
 			}
 		}
+	}
+}
+
+// Without any endpoint two checks fail, and those about endpoints are skipped.
+func TestChecksWithoutEndpoints(t *testing.T) {
+	responses := healthyVPC()
+	responses["ec2:DescribeVpcEndpoints"] = "<vpcEndpointSet/>"
+	results := runChecks(t, testConfig(t, responses))
+	for name, want := range map[string]doctor.Status{
+		"aws-endpoints": doctor.Failed, "castai-endpoints": doctor.Failed, "endpoint-state": doctor.Skipped, "endpoint-subnets": doctor.Skipped, "private-dns": doctor.Skipped,
+		"endpoint-security-groups": doctor.Skipped, "endpoint-policies": doctor.Skipped, "s3-route": doctor.Skipped, "s3-policy": doctor.Skipped,
+	} {
+		if results[name].Status != want {
+			t.Errorf("%s is %s: %s", name, results[name].Status, results[name].Found)
+		}
+		delete(results, name)
+	}
+	for name, r := range results {
+		t.Errorf("%s is %s: %s", name, r.Status, r.Found)
 	}
 }
 

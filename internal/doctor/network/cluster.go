@@ -118,6 +118,9 @@ func (c *checker) checkSubnetTags(ctx context.Context) doctor.Finding {
 // reportSubnetTags reports untagged ones of the subnets in which CAST AI may create
 // nodes: no public ones, and none for pods only.
 func reportSubnetTags(region string, subnets []subnet) doctor.Finding {
+	if len(subnets) == 0 {
+		return doctor.Skippedf("all subnets are public: see %s/isolation", Group)
+	}
 	var untagged []string
 	for _, s := range subnets {
 		if !s.isRoutable {

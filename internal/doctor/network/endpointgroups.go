@@ -17,6 +17,9 @@ func (c *checker) checkEndpointSecurityGroups(ctx context.Context) doctor.Findin
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
+	if len(facts.endpoints) == 0 {
+		return skippedWithoutEndpoints()
+	}
 	return facts.evaluate().report(c.region)
 }
 

@@ -31,6 +31,9 @@ func (c *checker) checkEndpointPolicies(ctx context.Context) doctor.Finding {
 			guarded = append(guarded, s)
 		}
 	}
+	if len(guarded) == 0 {
+		return skippedWithoutEndpoints()
+	}
 	facts, err := c.gatherRequesters(ctx, guarded)
 	if err != nil {
 		return awsapi.Unknown(err)

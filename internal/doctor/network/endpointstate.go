@@ -20,7 +20,15 @@ func (c *checker) checkEndpointState(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
+	if len(services) == 0 {
+		return skippedWithoutEndpoints()
+	}
 	return reportState(c.region, services)
+}
+
+// skippedWithoutEndpoints is the finding if there is none, which other checks report.
+func skippedWithoutEndpoints() doctor.Finding {
+	return doctor.Skippedf("the VPC has none of the endpoints: see %s/aws-endpoints and %s/castai-endpoints", Group, Group)
 }
 
 // reportState reports the services without an available endpoint.
@@ -65,6 +73,9 @@ func (c *checker) checkPrivateDNS(ctx context.Context) doctor.Finding {
 	services, err := c.presentEndpoints(ctx)
 	if err != nil {
 		return awsapi.Unknown(err)
+	}
+	if len(services) == 0 {
+		return skippedWithoutEndpoints()
 	}
 	var disabled []Service
 	for _, s := range services {
@@ -115,6 +126,9 @@ func (c *checker) checkEndpointSubnets(ctx context.Context) doctor.Finding {
 	services, err := c.presentEndpoints(ctx)
 	if err != nil {
 		return awsapi.Unknown(err)
+	}
+	if len(services) == 0 {
+		return skippedWithoutEndpoints()
 	}
 	subnets, err := c.subnets(ctx)
 	if err != nil {

@@ -146,6 +146,7 @@ func TestZoneGaps(t *testing.T) {
 func TestReportSubnetTags(t *testing.T) {
 	subnets := testSubnets()
 	expect(t, reportSubnetTags("us-east-1", subnets), doctor.OK, "all 2 subnets have the tag", "")
+	expect(t, reportSubnetTags("us-east-1", nil), doctor.Skipped, "all subnets are public: see network/isolation", "")
 	subnets[1].isRoutable = false
 	expect(t, reportSubnetTags("us-east-1", subnets), doctor.Failed, "1 of 2 subnets do not have the tag", "aws ec2 create-tags --region us-east-1 --resources subnet-2 --tags Key=cast.ai/routable,Value=true")
 }

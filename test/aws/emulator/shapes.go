@@ -27,7 +27,7 @@ func Shapes() []Variation {
 			return c.addPodInterface(ctx, c.Nodes[0])
 		}},
 		{"IPv6 and dual stack", dualStack},
-		{"two clusters in a VPC", func(ctx context.Context, c *Customer) error { return c.addCluster(ctx, "staging") }},
+		{"two clusters in a VPC", func(ctx context.Context, c *Customer) error { return c.AddCluster(ctx, "staging") }},
 	}
 }
 
@@ -107,9 +107,9 @@ func dualStack(ctx context.Context, c *Customer) error {
 	return err
 }
 
-// addCluster adds a cluster with subnets, nodes and a pod range of its own to the VPC. It
+// AddCluster adds a cluster with subnets, nodes and a pod range of its own to the VPC. It
 // uses the same endpoints.
-func (c *Customer) addCluster(ctx context.Context, name string) error {
+func (c *Customer) AddCluster(ctx context.Context, name string) error {
 	other := *c
 	other.Cluster, other.Subnets, other.Nodes = name, nil, nil
 	for i, zone := range []string{"a", "b"} {
