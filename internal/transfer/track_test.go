@@ -26,7 +26,8 @@ import (
 func chartRepository(t *testing.T, image string) string {
 	t.Helper()
 	dir := t.TempDir()
-	index := "apiVersion: v1\nentries:\n  agent:\n"
+	var index strings.Builder
+	index.WriteString("apiVersion: v1\nentries:\n  agent:\n")
 	for version, template := range map[string]string{
 		"1.0.0": "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: " + image + "}]}\n", "1.1.0": `{{ fail "no" }}`,
 	} {
@@ -38,12 +39,12 @@ func chartRepository(t *testing.T, image string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		index += fmt.Sprintf("  - {version: %s, urls: [%s]}\n", version, filepath.Base(file))
+		fmt.Fprintf(&index, "  - {version: %s, urls: [%s]}\n", version, filepath.Base(file))
 	}
 	files := http.FileServer(http.Dir(dir))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/index.yaml" {
-			fmt.Fprint(w, index)
+			fmt.Fprint(w, index.String())
 			return
 		}
 		files.ServeHTTP(w, r)

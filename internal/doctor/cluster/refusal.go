@@ -77,7 +77,7 @@ func raiseQuota(namespace, name, requested, limited string) string {
 // quantities parses "limits.cpu=1,pods=2".
 func quantities(list string) map[string]resource.Quantity {
 	all := map[string]resource.Quantity{}
-	for _, item := range strings.Split(list, ",") {
+	for item := range strings.SplitSeq(list, ",") {
 		name, value, _ := strings.Cut(item, "=")
 		if q, err := resource.ParseQuantity(value); err == nil {
 			all[name] = q

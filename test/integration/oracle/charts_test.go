@@ -68,7 +68,7 @@ func ours(t *testing.T, folder, set string) []string {
 	if set != "" {
 		s.ChartOptions = chart.Options{Set: []string{set}}
 	}
-	entries, err := s.Images(t.Context(), rules)
+	entries, _, err := s.Images(t.Context(), rules)
 	if err != nil && strings.Contains(err.Error(), "renders no image") {
 		return nil
 	}
