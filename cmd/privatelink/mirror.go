@@ -103,13 +103,13 @@ func newCheck() *cobra.Command {
 		Short: "Report images that are missing from the private registry",
 		Long: `Report images that are missing from the private registry, incomplete, or different
 from what they should be. An image is incomplete if it lacks a platform, or a signature
-or attestation that was copied or, without the lock file, is published now. Nothing is
-changed.
+or attestation that was copied. Nothing is changed.
 
-Without flags that select images, the images in the lock file are compared, and no
-public registry is contacted. Before an upgrade, select what will be installed, for
-example with --chart: its images are compared with the private registry, and the
-public tags are resolved.
+Without flags that select images, the images in the lock file are compared. Before an
+upgrade, select what will be installed, for example with --chart or --set. No public
+registry is contacted: an image that the lock file does not list is present if the
+private registry has its tag, with all platforms; it is not compared with its source.
+With --update, the public tags are resolved and compared.
 
 Exit codes:
   0  all images are in the private registry

@@ -116,6 +116,49 @@ func TestCompareOnly(t *testing.T) {
 	}
 }
 
+// Without a lock file and without a route to the sources, the target alone tells what is
+// missing.
+func TestWithoutSource(t *testing.T) {
+	p := newPair(t, 4, 1000)
+	if _, err := p.run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	children := fakeregistry.Children(t, p.jobs[1].Target)
+	repository, _, _ := strings.Cut(strings.TrimPrefix(p.jobs[1].Target, p.target.Host), ":")
+	fakeregistry.Delete(t, p.target.Host+repository+"@"+children[0])
+	pinned := strings.Replace(p.jobs[2].Source, ":v1", ":v1@", 1)
+	p.jobs[2].Source = pinned + "sha256:" + strings.Repeat("0", 64)
+	p.jobs = append(p.jobs, mirror.Job{Source: p.jobs[0].Source, Target: p.target.Host + "/castai/none:v1"},
+		mirror.Job{Source: pinned + fakeregistry.Digest(t, p.jobs[2].Target), Target: p.jobs[2].Target})
+	p.source.ResetLog()
+	p.mirror.CompareOnly, p.mirror.WithoutSource = true, true
+	for _, platforms := range [][]string{nil, {"linux/amd64"}} {
+		p.mirror.Platforms = platforms
+		plan, err := p.mirror.Plan(t.Context(), []mirror.Job{p.jobs[0], p.jobs[1], p.jobs[3], p.jobs[4]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, want := range []mirror.State{mirror.StatePresent, mirror.StateIncomplete, mirror.StatePresent, mirror.StateMissing} {
+			if i := plan.Items[n]; i.State != want || i.Uncompared != (want == mirror.StatePresent || want == mirror.StateIncomplete) {
+				t.Errorf("%v, %d: %s, uncompared %t (%v), want %s", platforms, n, i.State, i.Uncompared, i.Err, want)
+			}
+		}
+	}
+	p.mirror.Platforms = nil
+	for n, want := range map[int]mirror.State{2: mirror.StateDiffers, 5: mirror.StatePresent} {
+		plan, err := p.mirror.Plan(t.Context(), p.jobs[n:n+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := plan.Items[0]; i.State != want || i.Uncompared {
+			t.Errorf("pinned: %s (%v), want %s", i.State, i.Err, want)
+		}
+	}
+	if log := p.source.Log(); len(log) > 0 {
+		t.Errorf("the source was asked: %v", log)
+	}
+}
+
 func TestOverwrite(t *testing.T) {
 	p := newPair(t, 2, 1000)
 	before := fakeregistry.Push(t, p.jobs[0].Target, fakeregistry.MultiArch(t, 10, 99))

@@ -99,6 +99,9 @@ type Mirror struct {
 	// CompareOnly makes plans that cannot be run: images that are missing or differ are
 	// not read.
 	CompareOnly bool
+	// WithoutSource looks images without a locked digest up in the target alone: sources
+	// are not asked. It requires CompareOnly.
+	WithoutSource bool
 	// Events is called with each event, from several goroutines. May be nil.
 	Events func(Event)
 	// Planning counts while Plan or ReadContent runs. May be nil.

@@ -38,6 +38,9 @@ type Item struct {
 	// Lacks are the manifests and referrers that the target does not have, if the image is
 	// incomplete.
 	Lacks []digest.Digest
+	// Uncompared is set if the image is present, and it is not known whether it is that of
+	// the source.
+	Uncompared bool
 
 	desc         ocispec.Descriptor // of the image as the target is to have it
 	sourceDigest digest.Digest
@@ -167,6 +170,9 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 	if i.Refused != nil {
 		return i.Refused
 	}
+	if m.WithoutSource && i.Locked == nil {
+		return m.lookUp(ctx, i)
+	}
 	found, err := m.resolveBoth(ctx, i)
 	if err != nil {
 		return err
@@ -189,6 +195,24 @@ func (m *Mirror) compare(ctx context.Context, i *Item) error {
 		return err
 	}
 	return m.compareTags(ctx, i)
+}
+
+// lookUp sets the state of an item without its source, which may be out of reach.
+func (m *Mirror) lookUp(ctx context.Context, i *Item) error {
+	found, err := m.findTarget(ctx, i)
+	pinned := digest.Digest(i.source().Digest)
+	switch {
+	case err != nil:
+		return err
+	case found.desc.Digest == "":
+		i.State = StateMissing
+		return nil
+	case pinned != "" && pinned != found.desc.Digest && len(m.Platforms) == 0:
+		i.State, i.Found, i.desc.Digest = StateDiffers, found.desc.Digest, pinned
+		return nil
+	}
+	i.State, i.desc, i.Uncompared = StatePresent, found.desc, pinned == ""
+	return m.checkPresent(ctx, i, found)
 }
 
 // resolveBoth resolves the image at the source, and in the target.

@@ -30,7 +30,7 @@ func (m *Mirror) checkPresent(ctx context.Context, i *Item, found content) error
 		wanted = append(wanted, d.Digest)
 	}
 	switch {
-	case !m.Referrers:
+	case !m.Referrers, m.WithoutSource && i.Locked == nil:
 	case i.Locked != nil:
 		wanted = append(wanted, i.Locked.Referrers...)
 	default:
@@ -73,7 +73,7 @@ type content struct {
 // going to be known, and checkPresent needs the manifest.
 func (m *Mirror) findTarget(ctx context.Context, i *Item) (found content, err error) {
 	target := i.target()
-	if i.Locked != nil || m.resolvesOnly() {
+	if i.Locked != nil || m.WithoutSource || m.resolvesOnly() {
 		found.desc, found.raw, err = m.Target.Fetch(ctx, target.Repository, target.Identifier())
 	} else {
 		found.desc, err = m.Target.Resolve(ctx, target.Repository, target.Identifier())

@@ -40,6 +40,8 @@ type summaryImage struct {
 	// Lacks are the digests that an incomplete image lacks.
 	Lacks []digest.Digest `json:"lacks,omitempty"`
 	Error string          `json:"error,omitempty"`
+	// Uncompared is set if a present image was not compared with its source.
+	Uncompared bool `json:"uncompared,omitempty"`
 }
 
 func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
@@ -54,7 +56,7 @@ func (r *Reporter) summary(p *mirror.Plan, took time.Duration) {
 }
 
 func newSummaryImage(i *mirror.Item) summaryImage {
-	image := summaryImage{Source: i.Source, Target: i.Target, State: i.State, Digest: i.Digest().String(), Found: i.Found.String(), Lacks: i.Lacks}
+	image := summaryImage{Source: i.Source, Target: i.Target, State: i.State, Digest: i.Digest().String(), Found: i.Found.String(), Lacks: i.Lacks, Uncompared: i.Uncompared}
 	if i.Err != nil {
 		image.Error = i.Err.Error()
 	}
@@ -103,6 +105,9 @@ func (r *Reporter) printPlan(p *mirror.Plan) {
 	}
 	fmt.Fprintf(r.Out, "%d images: %d present, %d missing, %d differ%s, %d failed\n",
 		len(p.Items), p.Count(mirror.StatePresent), p.Count(mirror.StateMissing), p.Count(mirror.StateDiffers), incomplete, p.Count(mirror.StateFailed))
+	if n := uncompared(p); n > 0 {
+		fmt.Fprintf(r.Out, "%d present images are not in the lock file, and were not compared with their sources: add --update for that\n", n)
+	}
 	if p.Upload+p.Mount > 0 {
 		fmt.Fprintf(r.Out, "to be written: %s in %d manifests and their layers; %s more is shared; read once: %s\n",
 			FormatBytes(p.Upload), p.Manifests, FormatBytes(p.Mount), FormatBytes(p.Read))
@@ -115,6 +120,16 @@ func others(n int) string {
 		return ""
 	}
 	return fmt.Sprintf(", and %d more", n)
+}
+
+// uncompared counts the images that are present and were not compared.
+func uncompared(p *mirror.Plan) (count int) {
+	for _, i := range p.Items {
+		if i.Uncompared {
+			count++
+		}
+	}
+	return count
 }
 
 // byState sorts images that need action to the end, where the reader looks first.

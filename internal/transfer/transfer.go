@@ -136,6 +136,7 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 		return err
 	}
 	if m.CompareOnly = compareOnly; compareOnly {
+		m.WithoutSource = !o.Lock.Update
 		m.Target = client // the permission to push is not required
 	} else {
 		client.ExpectPulls(sources(jobs))

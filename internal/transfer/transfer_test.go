@@ -195,6 +195,8 @@ func TestOneMissingImageDoesNotStopTheOthers(t *testing.T) {
 		t.Errorf("lock file %+v", l)
 	}
 	o.Sources = f.sources("a", "missing")
+	f.want(t, Check(t.Context(), o), exitcode.ActionNeeded, "1 present, 1 missing, 0 differ, 0 failed")
+	o.Lock.Update, o.Sources = true, f.sources("a", "missing") // the source is asked, and does not have it
 	f.want(t, Check(t.Context(), o), exitcode.Failed, "1 present, 0 missing, 0 differ, 1 failed")
 }
 
