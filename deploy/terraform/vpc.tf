@@ -53,19 +53,26 @@ resource "aws_subnet" "this" {
   availability_zone = each.value.name
   cidr_block        = cidrsubnet(var.vpc_cidr, 4, each.value.index)
   ipv6_cidr_block   = var.ipv6 ? cidrsubnet(aws_vpc.this[0].ipv6_cidr_block, 8, each.value.index) : null
-  tags = merge(var.tags, {
-    Name                              = "${var.name}-${each.key}"
-    "cast.ai/routable"                = "true"
-    "kubernetes.io/role/internal-elb" = "1"
-  })
+  tags              = merge(var.tags, { Name = "${var.name}-${each.key}" })
 
   lifecycle {
-    ignore_changes = [availability_zone] # a new zone of the region moves no subnet
+    # A new zone of the region moves no subnet. The tags have resources of their own.
+    ignore_changes = [availability_zone, tags["cast.ai/routable"], tags["kubernetes.io/role/internal-elb"]]
     precondition {
       condition     = each.value.name != null
       error_message = "${local.region} has fewer than ${var.zone_count} zones for EKS. Set zone_count, or name the zones in availability_zones."
     }
   }
+}
+
+# Not tags of the subnet: a provider with ignore_tags for one of the keys would not set it.
+resource "aws_ec2_tag" "new_subnet" {
+  for_each = { for pair in setproduct(keys(aws_subnet.this), ["cast.ai/routable", "kubernetes.io/role/internal-elb"]) :
+    join(" ", pair) => { subnet = pair[0], key = pair[1], value = pair[1] == "cast.ai/routable" ? "true" : "1" }
+  }
+  resource_id = aws_subnet.this[each.value.subnet].id
+  key         = each.value.key
+  value       = each.value.value
 }
 
 resource "aws_route_table" "this" {
