@@ -60,7 +60,9 @@ data "aws_vpc_endpoint_service" "this" {
 }
 
 locals {
-  endpoint_subnet_ids = { for n, s in data.aws_vpc_endpoint_service.this : n => [for t in local.subnets : t.id if contains(s.availability_zones, t.zone)] }
+  endpoint_subnet_ids = { for n, s in data.aws_vpc_endpoint_service.this : n => [
+    for t in local.subnets : t.id if length(s.availability_zones) == 0 || contains(s.availability_zones, t.zone) # some services do not tell their zones
+  ] }
 }
 
 resource "aws_vpc_endpoint" "interface" {

@@ -75,12 +75,16 @@ run "secondary_cidr" {
     target = data.aws_vpc_endpoint_service.this["logs"]
     values = { availability_zones = ["us-east-1a", "us-east-1d"] }
   }
+  override_data {
+    target = data.aws_vpc_endpoint_service.this["ec2"]
+    values = { availability_zones = [] }
+  }
   assert {
     condition     = one(aws_security_group.endpoints[0].ingress).cidr_blocks == tolist(["10.0.0.0/16", "100.64.0.0/16"])
     error_message = "The endpoints allow every range that is associated, and no other."
   }
   assert {
-    condition     = aws_vpc_endpoint.interface["sts"].subnet_ids == toset(["subnet-a"]) && aws_vpc_endpoint.interface["logs"].subnet_ids == toset(["subnet-a", "subnet-d"])
+    condition     = aws_vpc_endpoint.interface["sts"].subnet_ids == toset(["subnet-a"]) && alltrue([for n in ["logs", "ec2"] : aws_vpc_endpoint.interface[n].subnet_ids == toset(["subnet-a", "subnet-d"])])
     error_message = "Each endpoint is in the zones that its service is offered in."
   }
   assert {

@@ -62,7 +62,7 @@ func (w *workspace) selectExample(ctx context.Context, example string) error {
 // init installs the providers and modules of the current configuration.
 func (w *workspace) init(ctx context.Context) error {
 	if out, _, err := w.run(ctx, "init", "-input=false", "-no-color"); err != nil {
-		return fmt.Errorf("%w; install Terraform 1.5 or newer, and make its registry reachable or set TF_PLUGINS to a plugin folder with hashicorp/aws\n%s", err, out)
+		return fmt.Errorf("%w; install Terraform 1.11 or newer, and make its registry reachable or set TF_PLUGINS to a plugin folder with hashicorp/aws\n%s", err, out)
 	}
 	return nil
 }
