@@ -97,7 +97,7 @@ test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with
 	go test -count=1 -v -tags aws ./test/aws
 
 test-terraform: ## test the Terraform module against the emulator (terraform; TF_PLUGINS=folder with the provider if its registry is out of reach)
-	go test -count=1 -v -tags aws ./test/aws/terraform
+	go test -count=1 -v -timeout 20m -parallel 4 -tags aws ./test/aws/terraform # most of the time is waiting
 
 CI_PARTS := build lint test verify race-concurrent e2e isolated test-aws test-terraform compat build-release
 ci: $(CI_PARTS) ## run everything

@@ -29,16 +29,19 @@ module "new" {
   name           = "privatelink-new"
   prefix         = "new"
   vpc_cidr       = "10.0.0.0/16"
+  aws_services   = ["ecr.dkr", "sts", "s3"]
   flow_logs      = true
   create_kms_key = true
   depends_on     = [terraform_data.before]
 }
 module "existing" {
-  source            = "../.."
-  name              = "privatelink-existing"
-  vpc_id            = %q
-  endpoint_policies = true
-  depends_on        = [terraform_data.before]
+  source                  = "../.."
+  name                    = "privatelink-existing"
+  vpc_id                  = %q
+  aws_services            = ["ecr.api", "ec2", "s3"]
+  create_castai_endpoints = false
+  endpoint_policies       = true
+  depends_on              = [terraform_data.before]
 }
 `
 
