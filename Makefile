@@ -94,7 +94,7 @@ compat: ## test the mirror with registries of other projects, and next to other 
 	go test -count=1 -v -tags compat ./test/compat
 
 test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with venv and pip)
-	go test -count=1 -v -tags aws ./test/aws
+	go test -count=1 -v -timeout 25m -tags aws ./test/aws
 
 test-terraform: ## test the Terraform module against the emulator (terraform; TF_PLUGINS=folder with the provider if its registry is out of reach)
 	go test -count=1 -v -timeout 20m -parallel 4 -tags aws ./test/aws/terraform # most of the time is waiting

@@ -76,6 +76,7 @@ func TestHealthyCustomer(t *testing.T) {
 // Each fault is found by one check. Its remedy is run, and then it passes.
 func TestFaults(t *testing.T) {
 	url := emulator.StartForTest(t)
+	cli := emulator.StartCLIForTest(t, url)
 	for _, f := range emulator.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
 			c := newCustomer(t, url, emulator.Options{})
@@ -106,7 +107,7 @@ func TestFaults(t *testing.T) {
 			if opens.MatchString(remedy) {
 				t.Errorf("the remedy opens the network to the world: %s", remedy)
 			}
-			cure(t, c, f, remedy)
+			cure(t, c, cli, f, remedy)
 		})
 	}
 }
@@ -115,7 +116,7 @@ func TestFaults(t *testing.T) {
 var opens = regexp.MustCompile(`(?m)(authorize-security-group-|create-network-acl-entry|create-route|modify-network-acl).*(0\.0\.0\.0/0|::/0)|create-internet-gateway|create-nat-gateway|map-public-ip|endpointPublicAccess=true|associate-address`)
 
 // cure runs the remedy of a fault, after which the check must pass.
-func cure(t *testing.T, c *emulator.Customer, f emulator.Fault, remedy string) {
+func cure(t *testing.T, c *emulator.Customer, cli *emulator.CLI, f emulator.Fault, remedy string) {
 	t.Helper()
 	if f.Cure != nil {
 		if err := f.Cure(t.Context(), c); err != nil {
@@ -126,7 +127,7 @@ func cure(t *testing.T, c *emulator.Customer, f emulator.Fault, remedy string) {
 		if len(commands) == 0 {
 			t.Fatal("the remedy has no command")
 		}
-		if err := c.CLI(t.Context(), commands); err != nil {
+		if err := cli.Run(commands); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,7 +189,7 @@ func TestPodSubnetsOfTwoClusters(t *testing.T) {
 	if f.Status != doctor.Failed || !strings.Contains(f.Remedy, "100.64.0.0/19") {
 		t.Fatalf("staging: %+v", f)
 	}
-	if err := c.CLI(t.Context(), emulator.Commands(f.Remedy)); err != nil {
+	if err := emulator.StartCLIForTest(t, c.URL).Run(emulator.Commands(f.Remedy)); err != nil {
 		t.Fatal(err)
 	}
 	if f := statusOf("staging"); f.Status != doctor.OK {
@@ -216,6 +217,7 @@ func TestVariations(t *testing.T) {
 // Wrong input is named. moto, as AWS, refuses a VPC that does not exist.
 func TestWrongInput(t *testing.T) {
 	c := newCustomer(t, emulator.StartForTest(t), emulator.Options{})
+	cli := emulator.StartCLIForTest(t, c.URL)
 	other, err := c.OtherSubnet(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -241,10 +243,8 @@ func TestWrongInput(t *testing.T) {
 				if r.Status != doctor.Failed || !strings.Contains(r.Found, test.found) || r.Remedy == "" {
 					t.Errorf("%s: %s; %s", r.Status, r.Found, r.Remedy)
 				}
-				for _, command := range emulator.Commands(r.Remedy) {
-					if err := c.CLI(t.Context(), []string{command}); err != nil {
-						t.Error(err)
-					}
+				if err := cli.Run(emulator.Commands(r.Remedy)); err != nil {
+					t.Error(err)
 				}
 			}
 		})
