@@ -33,8 +33,8 @@ func (k *checker) rollout(ctx context.Context) doctor.Finding {
 		return doctor.OKf("%d of %d replicas are of the newest revision", s.UpdatedReplicas, want)
 	}
 	found := fmt.Sprintf("%d of %d replicas are of the newest revision", s.UpdatedReplicas, want)
-	if d.Spec.Paused {
-		return doctor.Failf(fmt.Sprintf(name, "resume"), "%s: the rollout is paused", found)
+	if d.Spec.Paused { // which nothing but the user does
+		return doctor.OKf("%s: the rollout is paused", found)
 	}
 	if stuck := stuckReasons(d, pods); isSeen && len(stuck) > 0 {
 		return doctor.Failf(fmt.Sprintf(name, "undo")+"\nthen correct the cause, and install again", "%s: the new pods do not become ready", found).With(stuck...)
