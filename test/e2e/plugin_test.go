@@ -40,7 +40,7 @@ func TestThePluginOfKubectl(t *testing.T) {
 	for name, tc := range map[string]struct{ args, want []string }{
 		"a command":           {[]string{"privatelink", "mir"}, []string{"mirror"}},
 		"a value":             {[]string{"privatelink", "mirror", "--set", "umb"}, []string{"umbrella"}},
-		"a value of a list":   {[]string{"privatelink", "doctor", "--only", "network,cluster/ca-"}, []string{"network,cluster/ca-bundle"}},
+		"a value of a list":   {[]string{"privatelink", "doctor", "--only", "network,cluster/ca-"}, []string{"network,cluster/ca-secret", "network,cluster/ca-bundle"}},
 		"a namespace":         {[]string{"privatelink", "explain", "--namespace", "kube-sys"}, []string{"kube-system"}},
 		"a flag":              {[]string{"privatelink", "doctor", "--wai"}, []string{"--wait"}},
 		"the plugin's script": {[]string{"privatelink", "completion", ""}, []string{"kubectl"}},
