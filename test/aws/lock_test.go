@@ -64,7 +64,7 @@ func TestLockInS3(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Nobody has read what the other has written, and the emulator refuses to overwrite it.
+	// Neither has read what the other has written, and the emulator refuses to overwrite it.
 	for _, w := range []struct {
 		store lockstore.Store
 		lock  *lock.Lock

@@ -230,7 +230,7 @@ func (t Tracker) render(ctx context.Context, archive chart.Archive, parts chart.
 	return f, nil
 }
 
-// withoutPlaceholders drops the images whose name depends on a value that nobody gave.
+// withoutPlaceholders drops the images whose name depends on a value that is not given.
 func withoutPlaceholders(all []manifest.Change) (kept []manifest.Change, err error) {
 	for _, c := range all {
 		if strings.Contains(c.Result.Source, chart.Placeholder) {

@@ -28,8 +28,8 @@ func not(t truth) truth { return yes - t }
 
 // principal is who signs a request.
 type principal struct {
-	// account is its account. It is empty for a request that nobody of the customer
-	// signs: only statements for every principal apply to it.
+	// account is its account. It is empty for a request that no principal of the
+	// customer signs: only statements for every principal apply to it.
 	account string
 	// arn is that of its user or role, or empty if that is not known.
 	arn string

@@ -3,7 +3,7 @@
 // Package lockstore keeps a lock where runs on different machines find it: in a file, in
 // a ConfigMap, or in an object of S3.
 //
-// Two runs at the same time lose no image: whoever writes second finds that the lock has
+// Two runs at the same time lose no image: the second one to write finds that the lock has
 // changed since it was read, by its resource version or entity tag, and writes both.
 package lockstore
 

@@ -79,7 +79,7 @@ func (o *object) CheckWritable(ctx context.Context) error {
 }
 
 // Write makes use of conditional writes. S3 answers 412 to a run that comes second, and 409
-// while another write is under way, of which nobody knows whether it succeeds:
+// while another write is under way, whose outcome is not known:
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 func (o *object) Write(ctx context.Context, l *lock.Lock) error {
 	if err := o.connect(ctx); err != nil {
