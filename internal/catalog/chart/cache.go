@@ -89,9 +89,11 @@ type Archive struct {
 // Fetch returns the archive of a version, from the cache if it is there. The digest of the
 // result is that of its bytes, also if the index has none.
 func (c Cache) Fetch(ctx context.Context, v Version) (Archive, error) {
+	// Versions without a digest are told apart by all that the index has.
+	record := "digest-" + Key(v.URL, v.Chart, v.Version, v.Created) + ".json"
 	key := v.Digest
-	if key == "" { // versions without a digest are told apart by all that the index has
-		_ = c.Read("digest-"+Key(v.URL, v.Chart, v.Version, v.Created)+".json", &key)
+	if key == "" {
+		_ = c.Read(record, &key)
 	}
 	if data, ok := c.archive(key); ok {
 		v.Digest = key
@@ -109,7 +111,7 @@ func (c Cache) Fetch(ctx context.Context, v Version) (Archive, error) {
 	}
 	digest := hexSum(data)
 	if v.Digest == "" {
-		if err := c.Keep("digest-"+Key(v.URL, v.Chart, v.Version, v.Created)+".json", digest); err != nil {
+		if err := c.Keep(record, digest); err != nil {
 			return Archive{}, err
 		}
 	}

@@ -3,7 +3,6 @@
 package chart
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -30,7 +29,7 @@ type Parts struct {
 // RenderArchive renders parts of a chart that Cache.Fetch returned. Of the options, those
 // that name a chart and its values are not used.
 //
-// A value that the chart requires and that nobody gave is a placeholder; so are the
+// A value that the chart requires and that is not given is a placeholder; so are the
 // credentials that CAST AI's charts ask for. Where switches exclude each other, the chart
 // is rendered several times, and Rendered.Incomplete tells it.
 func RenderArchive(ctx context.Context, a Archive, parts Parts, o Options) (Rendered, error) {
@@ -49,7 +48,7 @@ func RenderArchive(ctx context.Context, a Archive, parts Parts, o Options) (Rend
 	return r, err
 }
 
-// Placeholder stands for a value that a chart requires and that nobody gave.
+// Placeholder stands for a value that a chart requires and that is not given.
 const Placeholder = "privatelink-placeholder"
 
 // renderParts renders the chart with its values, or with all switches on. If that fails,
@@ -70,7 +69,7 @@ func (j job) renderParts(ctx context.Context) (Rendered, error) {
 	ofChart, ofAll := standIns(c, false), standIns(c, true)
 	var atOnce error
 	tries := [][]string{ofChart, ofAll, nil}
-	if !j.Parts.Everything { // whoever gives values may have given these
+	if !j.Parts.Everything { // they may have these already
 		tries = [][]string{nil, ofChart, ofAll}
 	}
 	for _, set := range tries {
@@ -269,7 +268,7 @@ var asksFor = regexp.MustCompile(`\.APIVersions\.Has\s+\(?"([^"]+)"`)
 func requestedAPIs(c *v2.Chart) (apis []string) {
 	for _, f := range c.Templates {
 		for _, m := range asksFor.FindAllSubmatch(f.Data, -1) {
-			apis = append(apis, string(bytes.TrimSpace(m[1])))
+			apis = append(apis, string(m[1]))
 		}
 	}
 	for _, sub := range c.Dependencies() {

@@ -5,8 +5,6 @@ package chart
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,8 +92,7 @@ func readIndex(ctx context.Context, repository string, cache Cache, command []st
 	case got.unchanged:
 		return known.Index, nil
 	}
-	sum := sha256.Sum256(got.body)
-	now := cachedIndex{Address: address, Validators: got.validators, SHA256: hex.EncodeToString(sum[:]), Index: known.Index}
+	now := cachedIndex{Address: address, Validators: got.validators, SHA256: hexSum(got.body), Index: known.Index}
 	if now.SHA256 != known.SHA256 { // a server without validators sends what is known
 		if now.Index, err = parseIndex(ctx, indexJob{Repository: repository, Text: got.body, Limits: defaultLimits()}, command); err != nil {
 			return Index{}, err

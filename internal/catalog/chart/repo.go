@@ -4,8 +4,6 @@ package chart
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -121,8 +119,7 @@ func verify(archive []byte, digest string) error {
 	if want == "" {
 		return nil
 	}
-	sum := sha256.Sum256(archive)
-	if got := hex.EncodeToString(sum[:]); !strings.EqualFold(got, want) {
+	if got := hexSum(archive); !strings.EqualFold(got, want) {
 		return fmt.Errorf("its SHA-256 is %s and the repository's index says %s: it is damaged, or was replaced after it was published", got, want)
 	}
 	return nil
