@@ -60,6 +60,9 @@ func (s Sources) IsEmpty() bool {
 	return len(s.Sets) == 0 && len(s.Files) == 0 && len(s.Charts) == 0 && !s.Cluster && !s.Track && !s.Ahead && !s.Missing
 }
 
+// ReadsCluster reports whether a source is the cluster.
+func (s Sources) ReadsCluster() bool { return s.Cluster || s.Missing }
+
 // Images returns the images of all sources, and the webhook's own image. A source that
 // names no image is an error: a list that lacks what it should have would pass for a
 // complete one. Versions of tracked charts whose images are not known do not stop the

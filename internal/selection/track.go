@@ -50,7 +50,7 @@ func (s Sources) releases(ctx context.Context, rules *rewrite.Rules) (all []trac
 	}
 	found, err := live.Releases(ctx, client, rules)
 	if err != nil {
-		return nil, err
+		return nil, s.Kubeconfig.Explain(err)
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("no Helm release in %s: check --context and the namespaces of the configuration", describe(rules))
@@ -72,7 +72,7 @@ func (s Sources) addMissing(ctx context.Context, list *catalog.List) (empty []er
 	}
 	pods, err := live.Waiting(ctx, client, list)
 	if err != nil {
-		return nil, fmt.Errorf("--missing: %w", err)
+		return nil, fmt.Errorf("--missing: %w", s.Kubeconfig.Explain(err))
 	}
 	if pods == 0 {
 		return nil, fmt.Errorf("%w in %s", ErrNothingWaits, describe(list.Rules()))

@@ -166,7 +166,7 @@ func (o Options) WithFailures(err error, failures []error) error {
 
 // target returns the registry and, if it is a source, the cluster.
 func (o CopyOptions) target() (t target.Target) {
-	if o.Sources.Cluster {
+	if o.Sources.ReadsCluster() {
 		t = o.Sources.Kubeconfig.Target()
 	}
 	host, _ := rewrite.ParseECRHost(o.Rules.Registry()) // of another registry nothing is known

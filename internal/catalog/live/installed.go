@@ -4,13 +4,12 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -25,27 +24,23 @@ type Installed struct {
 // Releases returns the Helm releases in the namespaces of the rules, in the revision that
 // is deployed, or in the last one.
 func Releases(ctx context.Context, client kubernetes.Interface, rules *rewrite.Rules) (all []Installed, err error) {
-	namespaces, err := Namespaces(ctx, client, rules)
+	err = readAll(ctx, client, rules, func(namespace string) []source {
+		var kept releases
+		s := kept.source(client, namespace)
+		s.done = func() error {
+			for _, name := range kept.names() {
+				i, err := installed(kept.current(name))
+				if err != nil {
+					return err
+				}
+				all = append(all, i)
+			}
+			return nil
+		}
+		return []source{s}
+	})
 	if err != nil {
 		return nil, err
-	}
-	for _, namespace := range namespaces {
-		kept := releases{reader: &reader{rules: rules, scanner: podspec.NewScanner(nil, nil)}}
-		s := source{
-			resource: "secrets", namespace: namespace,
-			page:    page(client.CoreV1().Secrets(namespace).List, func(l *corev1.SecretList) []corev1.Secret { return l.Items }, kept.keep),
-			options: metav1.ListOptions{FieldSelector: "type=" + releaseType, LabelSelector: releaseLabels},
-		}
-		if err := s.read(ctx); err != nil {
-			return nil, err
-		}
-		for _, name := range kept.names() {
-			i, err := installed(kept.current(name))
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, i)
-		}
 	}
 	return all, nil
 }
@@ -53,7 +48,7 @@ func Releases(ctx context.Context, client kubernetes.Interface, rules *rewrite.R
 func installed(s corev1.Secret) (Installed, error) {
 	stored, err := decode(s.Data["release"])
 	if err == nil && (stored.Chart.Metadata.Name == "" || stored.Chart.Metadata.Version == "") {
-		err = fmt.Errorf("it names no chart")
+		err = errors.New("it names no chart")
 	}
 	if err != nil {
 		return Installed{}, fmt.Errorf("secret %s/%s is not a release as Helm stores it: %w", s.Namespace, s.Name, err)

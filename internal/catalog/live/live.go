@@ -34,29 +34,37 @@ import (
 // cluster refuses to list something, the error names the missing permission; the
 // list is incomplete after an error.
 func Read(ctx context.Context, client kubernetes.Interface, into *catalog.List) (seen int, err error) {
-	rules := into.Rules()
-	r := &reader{client: client, into: into, rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{podspec.OriginalImages, podspec.MirrorPodAnnotation})}
-	var refused []error
+	r := newReader(client, into)
+	err = readAll(ctx, client, r.rules, r.sources)
+	return r.seen, err
+}
+
+// readAll reads the sources of each namespace of the rules.
+func readAll(ctx context.Context, client kubernetes.Interface, rules *rewrite.Rules, sources func(namespace string) []source) error {
 	namespaces, err := Namespaces(ctx, client, rules)
 	if apierrors.IsForbidden(err) {
-		return 0, fmt.Errorf("%w\nask for the right to list namespaces, which namespaceSelector needs: kubectl create clusterrole privatelink-namespaces --verb=list --resource=namespaces", err)
+		return fmt.Errorf("%w\nask for the right to list namespaces, which namespaceSelector needs: kubectl create clusterrole privatelink-namespaces --verb=list --resource=namespaces", err)
 	} else if err != nil {
-		return 0, err
+		return err
 	}
+	var refused []error
+	var resources []string
 	for _, namespace := range namespaces {
-		for _, s := range r.sources(namespace) {
+		resources = nil // the same in each
+		for _, s := range sources(namespace) {
+			resources = append(resources, s.resource)
 			switch err := s.read(ctx); {
 			case apierrors.IsForbidden(err): // go on: one message is to name all that is missing
 				refused = append(refused, err)
 			case err != nil:
-				return r.seen, err
+				return err
 			}
 		}
 	}
 	if len(refused) > 0 {
-		return r.seen, fmt.Errorf("%w\nask for the right to list in these namespaces, and mind that Helm keeps releases in Secrets: %s", errors.Join(refused...), grant(namespaces))
+		return fmt.Errorf("%w\nask for the right to list in these namespaces, and mind that Helm keeps releases in Secrets: %s", errors.Join(refused...), grant(namespaces, resources))
 	}
-	return r.seen, nil
+	return nil
 }
 
 // Namespaces returns the namespaces that the rules list, and those in the cluster
@@ -84,10 +92,10 @@ func Resources() []string {
 }
 
 // grant is the command that makes a sufficient role.
-func grant(namespaces []string) string {
+func grant(namespaces, resources []string) string {
 	commands := make([]string, len(namespaces))
 	for i, n := range namespaces {
-		commands[i] = "kubectl create role privatelink-images -n " + n + " --verb=list --resource=" + strings.Join(Resources(), ",")
+		commands[i] = "kubectl create role privatelink-images -n " + n + " --verb=list --resource=" + strings.Join(resources, ",")
 	}
 	return strings.Join(commands, " && ")
 }
@@ -99,6 +107,11 @@ type reader struct {
 	scanner *podspec.Scanner
 	aliases bool // a private image without its public name gets that of an alias
 	seen    int
+}
+
+func newReader(client kubernetes.Interface, into *catalog.List) *reader {
+	rules := into.Rules()
+	return &reader{client: client, into: into, rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{podspec.OriginalImages, podspec.MirrorPodAnnotation})}
 }
 
 // template adds the images of a workload.

@@ -15,6 +15,8 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
 )
@@ -35,6 +37,15 @@ const maxRelease = 32 << 20
 type releases struct {
 	*reader
 	revisions map[string][]corev1.Secret // by name of the release
+}
+
+// source is that of the revisions in a namespace.
+func (r *releases) source(client kubernetes.Interface, namespace string) source {
+	return source{
+		resource: "secrets", namespace: namespace,
+		page:    page(client.CoreV1().Secrets(namespace).List, func(l *corev1.SecretList) []corev1.Secret { return l.Items }, r.keep),
+		options: metav1.ListOptions{FieldSelector: "type=" + releaseType, LabelSelector: releaseLabels},
+	}
 }
 
 func (r *releases) keep(s corev1.Secret) error {

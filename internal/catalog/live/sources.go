@@ -66,9 +66,9 @@ func (r *reader) sources(namespace string) []source {
 			})},
 		{page: page(core.Pods(namespace).List, func(l *corev1.PodList) []corev1.Pod { return l.Items },
 			func(p corev1.Pod) error { return r.pod(catalog.Pod, "Pod", p.ObjectMeta, p) })},
-		{page: page(core.Secrets(namespace).List, func(l *corev1.SecretList) []corev1.Secret { return l.Items }, helm.keep),
-			options: metav1.ListOptions{FieldSelector: "type=" + releaseType, LabelSelector: releaseLabels}, done: helm.done},
+		helm.source(r.client, namespace),
 	}
+	list[len(list)-1].done = helm.done
 	for i, resource := range Resources() {
 		list[i].resource, list[i].namespace = resource, namespace
 	}

@@ -11,26 +11,18 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
-	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // Waiting adds to the list the images that containers in the namespaces of the list's
 // rules wait for, and returns the number of their pods.
 func Waiting(ctx context.Context, client kubernetes.Interface, into *catalog.List) (pods int, err error) {
-	rules := into.Rules()
-	r := &reader{client: client, into: into, rules: rules, scanner: podspec.NewScanner(rules.EnvVars(), []string{podspec.OriginalImages, podspec.MirrorPodAnnotation}), aliases: true}
-	namespaces, err := Namespaces(ctx, client, rules)
-	if err != nil {
-		return 0, err
-	}
-	for _, namespace := range namespaces {
-		s := source{resource: "pods", namespace: namespace, page: page(client.CoreV1().Pods(namespace).List, func(l *corev1.PodList) []corev1.Pod { return l.Items }, r.waiting)}
-		if err := s.read(ctx); err != nil {
-			return r.seen, err
-		}
-	}
-	return r.seen, nil
+	r := newReader(client, into)
+	r.aliases = true
+	err = readAll(ctx, client, r.rules, func(namespace string) []source {
+		return []source{{resource: "pods", namespace: namespace, page: page(client.CoreV1().Pods(namespace).List, func(l *corev1.PodList) []corev1.Pod { return l.Items }, r.waiting)}}
+	})
+	return r.seen, err
 }
 
 // waiting adds the images of the containers of a pod that wait for them.
