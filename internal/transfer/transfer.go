@@ -47,6 +47,8 @@ type Options struct {
 	NoReferrers, StrictReferrers bool
 	// Overwrite moves tags of the private registry that refer to another image.
 	Overwrite bool
+	// ExpectRole is the ARN of the role that the AWS caller must be; empty allows any.
+	ExpectRole string
 	// WebhookLayout is the OCI layout of the webhook's image that the command carries, nil
 	// if it carries none.
 	WebhookLayout fs.FS
@@ -63,7 +65,10 @@ func (o Options) Connect(ctx context.Context) (*registry.Client, *awsecr.Registr
 		c.Prefix = o.Rules.Registry()
 	}
 	client, ecr, err := awsecr.Connect(ctx, c)
-	return client, ecr, exitcode.AsUsage(err)
+	if err != nil {
+		return nil, nil, exitcode.AsUsage(err)
+	}
+	return client, ecr, o.checkRole(ctx, ecr)
 }
 
 // mirror returns a Mirror between all registries, and its client.

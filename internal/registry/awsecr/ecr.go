@@ -47,6 +47,7 @@ type Registry struct {
 	host     rewrite.ECRHost
 	settings func(repository string) Settings
 	warn     func(message string)
+	config   aws.Config
 	api      *ecr.Client
 	tokens   tokenCache
 }
@@ -98,7 +99,7 @@ func New(ctx context.Context, c Config) (*Registry, error) {
 			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
 		}
 	})
-	return &Registry{host: h, settings: c.Settings, warn: c.Warn, api: api, tokens: tokenCache{now: time.Now}}, nil
+	return &Registry{host: h, settings: c.Settings, warn: c.Warn, config: loaded, api: api, tokens: tokenCache{now: time.Now}}, nil
 }
 
 // Host returns the host name of the registry, split into its parts.
