@@ -113,10 +113,14 @@ func Render(ctx context.Context, o Options) (Rendered, error) {
 		Source: found, Values: values, Set: o.Set, KubeVersion: o.KubeVersion, APIVersions: o.APIVersions,
 		Release: o.Release, Namespace: o.Namespace, Limits: defaultLimits(),
 	}
+	var rendered Rendered
 	if len(o.Command) > 0 {
-		return j.runIn(ctx, o.Command)
+		rendered, err = j.runIn(ctx, o.Command)
+	} else {
+		rendered, err = j.run(ctx)
 	}
-	return j.run(ctx)
+	rendered.Warnings = append(found.Warnings, rendered.Warnings...)
+	return rendered, err
 }
 
 // readValues reads the files of values, so that rendering needs none.

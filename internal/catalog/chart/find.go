@@ -34,7 +34,7 @@ func find(ctx context.Context, o Options) (source, error) {
 	case o.Repo != "" && !bareName.MatchString(o.Chart):
 		return source{}, fmt.Errorf("chart %q: with a repository, name it as the repository does", o.Chart)
 	case o.Repo != "":
-		return fromRepo(ctx, o.Repo, o.Chart, o.Version)
+		return fromRepo(ctx, o.Repo, o.Chart, o.Version, o.Command)
 	case registry.IsOCI(o.Chart):
 		return fromRegistry(ctx, o.Chart, o.Version)
 	case isURL(o.Chart):
@@ -44,7 +44,7 @@ func find(ctx context.Context, o Options) (source, error) {
 		return s, err
 	}
 	if bareName.MatchString(o.Chart) && filepath.Ext(o.Chart) != ".tgz" {
-		return fromRepo(ctx, DefaultRepo, o.Chart, o.Version)
+		return fromRepo(ctx, DefaultRepo, o.Chart, o.Version, o.Command)
 	}
 	return source{}, fmt.Errorf("chart %q: no such folder or archive; repositories of `helm repo add` are not known here: name the chart and the repository's URL apart", o.Chart)
 }

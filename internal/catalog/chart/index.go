@@ -34,6 +34,8 @@ type Index struct {
 	Charts map[string][]Version
 	// Warnings are about entries that do not count.
 	Warnings []string
+	// Rejected says of the first invalid entry of a chart why it does not count.
+	Rejected map[string]string `json:",omitempty"`
 }
 
 // Newest returns the newest n versions of a chart, without pre-releases unless asked for.
@@ -42,7 +44,7 @@ type Index struct {
 func (i Index) Newest(chart string, n int, prereleases bool) ([]Version, error) {
 	all, ok := i.Charts[chart]
 	if !ok {
-		return nil, fmt.Errorf("it has no chart %q, only %s", chart, list(slices.Sorted(maps.Keys(i.Charts))))
+		return nil, i.noChart(chart)
 	}
 	var newest []Version
 	for _, v := range all {
@@ -54,6 +56,10 @@ func (i Index) Newest(chart string, n int, prereleases bool) ([]Version, error) 
 		return nil, fmt.Errorf("chart %q has only pre-releases: set track.prereleases", chart)
 	}
 	return newest[:min(n, len(newest))], nil
+}
+
+func (i Index) noChart(name string) error {
+	return fmt.Errorf("it has no chart %q, only %s", name, list(slices.Sorted(maps.Keys(i.Charts))))
 }
 
 // list names a few, for an error.
@@ -87,6 +93,8 @@ func readIndex(ctx context.Context, repository string, cache Cache, command []st
 	switch s, isStatus := errors.AsType[status](err); {
 	case isStatus && int(s) == http.StatusNotFound:
 		return Index{}, errors.New("there is no index.yaml: is it a repository of Helm charts?")
+	case isStatus && (int(s) == http.StatusUnauthorized || int(s) == http.StatusForbidden):
+		return Index{}, fmt.Errorf("%w: give a user and a password that may read it, as https://USER:PASSWORD@HOST/PATH", err)
 	case err != nil:
 		return Index{}, err
 	case got.unchanged:
@@ -136,7 +144,7 @@ func (j indexJob) run() (Index, error) {
 	if err := decode(j.Text, &parsed); err != nil {
 		return Index{}, fmt.Errorf("index.yaml: %w", err)
 	}
-	i := Index{Charts: map[string][]Version{}}
+	i := Index{Charts: map[string][]Version{}, Rejected: map[string]string{}}
 	for _, name := range slices.Sorted(maps.Keys(parsed.Entries)) {
 		if versions := i.versions(j.Repository, name, parsed.Entries[name]); len(versions) > 0 {
 			i.Charts[name] = versions
@@ -172,6 +180,9 @@ func (i *Index) versions(repository, chart string, entries []*entry) []Version {
 		}
 		if err != nil {
 			i.warnf("chart %s %q does not count: %v", chart, e.Version, err)
+			if i.Rejected[chart] == "" {
+				i.Rejected[chart] = fmt.Sprintf("version %q does not count: %v", e.Version, err)
+			}
 			continue
 		}
 		if digest, twice := first[v.Version]; twice {

@@ -34,6 +34,8 @@ type source struct {
 	Folder  string
 	Archive []byte
 	Version string // the version or range that it must have, "" for any
+	// Warnings are about the repository.
+	Warnings []string
 }
 
 // valuesFile is a file of values that was read.

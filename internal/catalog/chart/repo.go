@@ -3,45 +3,39 @@
 package chart
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"net/http"
 	"net/url"
-	"os"
-	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"helm.sh/helm/v4/pkg/registry"
 	"helm.sh/helm/v4/pkg/repo/v1"
 )
 
-// fromRepo fetches a chart that the index of a repository lists.
-func fromRepo(ctx context.Context, from, name, version string) (source, error) {
-	index, err := fetchIndex(ctx, from)
-	if err != nil {
-		return source{}, fmt.Errorf("repository %s: %w", redacted(from), err)
-	}
-	entry, err := choose(index, name, version)
-	if err != nil {
-		return source{}, fmt.Errorf("repository %s: %w", redacted(from), err)
-	}
-	address, err := resolve(from, entry.URLs[0])
-	if err != nil {
-		return source{}, fmt.Errorf("repository %s: %w", redacted(from), err)
-	}
-	if registry.IsOCI(address) {
-		return fromRegistry(ctx, address, entry.Version) // which verifies digests
-	}
-	data, err := get(ctx, address, maxArchive)
+// fromRepo fetches a chart that the index of a repository lists. command is Options.Command.
+func fromRepo(ctx context.Context, from, name, version string, command []string) (source, error) {
+	index, err := ReadIndex(ctx, from, Cache{}, command)
 	if err != nil {
 		return source{}, err
 	}
-	if err := verify(data, entry.Digest); err != nil {
-		return source{}, fmt.Errorf("chart %s: %w", redacted(address), err)
+	chosen, err := index.choose(name, version)
+	if err != nil {
+		return source{}, fmt.Errorf("repository %s: %w", redacted(from), err)
 	}
-	return archive(redacted(address), data, "")
+	if registry.IsOCI(chosen.URL) {
+		return fromRegistry(ctx, chosen.URL, chosen.Version) // which verifies digests
+	}
+	fetched, err := Cache{}.Fetch(ctx, chosen)
+	if err != nil {
+		return source{}, err
+	}
+	s := source{From: redacted(chosen.URL), Archive: fetched.Data}
+	if rejected := index.Rejected[name]; rejected != "" {
+		s.Warnings = []string{"repository " + redacted(from) + ": " + rejected}
+	}
+	return s, nil
 }
 
 // resolve returns the address of an archive, which the index has relative to the
@@ -66,50 +60,35 @@ func resolve(from, address string) (string, error) {
 	return u.String(), nil
 }
 
-// fetchIndex reads index.yaml through a file, since Helm reads it only from there.
-func fetchIndex(ctx context.Context, from string) (*repo.IndexFile, error) {
-	address, err := resolve(from, "index.yaml")
-	if err != nil {
-		return nil, err
-	}
-	data, err := get(ctx, address, maxIndex)
-	if s, ok := errors.AsType[status](err); ok && int(s) == http.StatusNotFound {
-		return nil, errors.New("there is no index.yaml: is it a repository of Helm charts?")
-	}
-	if err != nil {
-		return nil, err
-	}
-	file, err := os.CreateTemp("", "index-*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(file.Name())
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return nil, err
-	}
-	index, err := repo.LoadIndexFile(file.Name())
-	if err != nil {
-		// Its text begins with the file, which is gone by now.
-		return nil, fmt.Errorf("index.yaml: %w", errors.Unwrap(err))
-	}
-	return index, nil
-}
-
-// choose is the newest version that fits.
-func choose(index *repo.IndexFile, name, version string) (*repo.ChartVersion, error) {
-	entry, err := index.Get(name, version)
+// choose returns the newest version that fits: a version, a range, or "" for the newest
+// that is no pre-release. A version that is written as the index has it wins over what it
+// means as a range, as in Helm.
+func (i Index) choose(name, version string) (Version, error) {
+	all, ok := i.Charts[name]
 	switch {
-	case errors.Is(err, repo.ErrNoChartName):
-		return nil, fmt.Errorf("it has no chart %q, only %s", name, strings.Join(slices.Sorted(maps.Keys(index.Entries)), ", "))
-	case err != nil && version == "":
-		return nil, fmt.Errorf("chart %q has only pre-releases: name a version", name)
-	case err != nil:
-		return nil, fmt.Errorf("chart %q: %w", name, err)
-	case len(entry.URLs) == 0:
-		return nil, fmt.Errorf("chart %q %s has no URL in index.yaml", name, entry.Version)
+	case !ok && len(i.Rejected[name]) > 0:
+		return Version{}, fmt.Errorf("chart %q has no version that can be used: %s", name, i.Rejected[name])
+	case !ok:
+		return Version{}, i.noChart(name)
 	}
-	return entry, nil
+	for _, v := range all {
+		if version != "" && v.Version == version {
+			return v, nil
+		}
+	}
+	fits, err := semver.NewConstraint(cmp.Or(version, "*"))
+	if err != nil {
+		return Version{}, fmt.Errorf("chart %q: version %q is neither in the index nor a range: %w", name, version, err)
+	}
+	for _, v := range all {
+		if parsed, err := semver.NewVersion(v.Version); err == nil && fits.Check(parsed) {
+			return v, nil
+		}
+	}
+	if version == "" {
+		return Version{}, fmt.Errorf("chart %q has only pre-releases: name a version", name)
+	}
+	return Version{}, fmt.Errorf("chart %q has no version %s; the newest is %s", name, version, all[0].Version)
 }
 
 // verify compares an archive with the index. Helm does not: a damaged copy would

@@ -115,7 +115,7 @@ func TestRepositoriesThatFail(t *testing.T) {
 			[]string{"/charts/gone.tgz: the server answers 404 Not Found"},
 		},
 		"an entry without a URL": {
-			"/charts", "", func(_ string, i *repo.IndexFile) { first(i).URLs = nil }, []string{`"agent" 1.10.0 has no URL`},
+			"/charts", "1.10.0", func(_ string, i *repo.IndexFile) { first(i).URLs = nil }, []string{`"agent" has no version 1.10.0`},
 		},
 		"another chart": {
 			"/charts", "", func(_ string, i *repo.IndexFile) {
@@ -127,11 +127,11 @@ func TestRepositoriesThatFail(t *testing.T) {
 			"/charts", "", func(_ string, i *repo.IndexFile) { i.SortEntries(); i.Entries["agent"] = i.Entries["agent"][:1] },
 			[]string{"only pre-releases", "name a version"},
 		},
-		"a version that is not there": {"/charts", "9.9.9", nil, []string{"agent-9.9.9"}},
+		"a version that is not there": {"/charts", "9.9.9", nil, []string{`"agent" has no version 9.9.9`, "the newest is 2.0.0-rc.1"}},
 		"a version that is none":      {"/charts", "newest", nil, []string{`"agent"`, "newest"}},
 		"no index":                    {"/elsewhere", "", nil, []string{"there is no index.yaml"}},
 		"an index that is none": {
-			"/charts", "", func(_ string, i *repo.IndexFile) { i.APIVersion = "" }, []string{"index.yaml: no API version"},
+			"/charts", "", func(_ string, i *repo.IndexFile) { clear(i.Entries) }, []string{"index.yaml lists no chart"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestAPasswordOfARepositoryIsUsedAndNotShown(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := Render(t.Context(), Options{Chart: "agent", Repo: with("forgotten")})
-	wantError(t, err, "401", "me:xxxxx@")
+	wantError(t, err, "401", "me:xxxxx@", "give a user and a password")
 	if strings.Contains(err.Error(), "forgotten") {
 		t.Errorf("the password is shown: %v", err)
 	}
@@ -176,16 +176,46 @@ func TestTheNewestVersionDoesNotDependOnTheOrderOfTheIndex(t *testing.T) {
 		}
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) }))
 		t.Cleanup(server.Close)
-		read, err := fetchIndex(t.Context(), server.URL)
+		read, err := ReadIndex(t.Context(), server.URL, Cache{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for version, want := range map[string]string{"": "0.19.0", "0.x": "0.19.0", ">=0.20.0-0": "0.20.0-rc.10"} {
-			if got, err := choose(read, "agent", version); err != nil || got.Version != want {
+			if got, err := read.choose("agent", version); err != nil || got.Version != want {
 				t.Errorf("%v: %q is %v, want %s; %v", index.Entries["agent"], version, got, want, err)
 			}
 		}
 	}
+}
+
+// An entry that does not count is named, whether or not another version is taken for it.
+func TestEntriesThatDoNotCount(t *testing.T) {
+	spoil := func(number int) func(string, *repo.IndexFile) {
+		return func(_ string, i *repo.IndexFile) {
+			i.SortEntries()
+			i.Entries["other"] = []*repo.ChartVersion{i.Entries["agent"][1]}
+			for n := range number {
+				entry := *i.Entries["agent"][n]
+				entry.URLs = nil
+				i.Entries["agent"][n] = &entry
+			}
+		}
+	}
+	server := repository(t, spoil(2))
+	got, err := Render(t.Context(), Options{Chart: "agent", Repo: server.URL + "/charts"})
+	if err != nil || got.Version != "1.1.0" || !strings.Contains(strings.Join(got.Warnings, "\n"), `version "2.0.0-rc.1" does not count: it has no URL`) {
+		t.Errorf("%s, warnings %q, %v", got.Version, got.Warnings, err)
+	}
+	server = repository(t, spoil(3))
+	_, err = Render(t.Context(), Options{Chart: "agent", Repo: server.URL + "/charts"})
+	wantError(t, err, `"agent" has no version that can be used`, "it has no URL", server.URL)
+}
+
+// A repository is as hostile as its charts: its index is parsed within the same limits.
+func TestTheIndexOfANamedChartIsParsedInTheProcess(t *testing.T) {
+	server := repository(t, nil)
+	_, err := Render(t.Context(), Options{Chart: "agent", Repo: server.URL + "/charts", Command: []string{"/nonexistent"}})
+	wantError(t, err, server.URL, "index.yaml: start the process for it")
 }
 
 func TestABlankDigestIsNone(t *testing.T) {
