@@ -78,7 +78,7 @@ func TestEveryCompletionHasAFlag(t *testing.T) {
 
 // free are the placeholders of values that no list enumerates.
 var free = []string{
-	"API", "DURATION", "HOST", "HOST:PORT", "ID", "IMAGE", "KEY=VALUE", "LABELS", "NAME=SERVICE", "NUMBER", "PREFIX", "PROFILE", "REGION", "SIZE", "URL", "VERSION",
+	"API", "ARN", "DURATION", "HOST", "HOST:PORT", "ID", "IMAGE", "KEY=VALUE", "LABELS", "NAME=SERVICE", "NUMBER", "PREFIX", "PROFILE", "REGION", "SIZE", "URL", "VERSION",
 	"CHART", "FILE", "FOLDER", "LOCK", // the shell completes these
 }
 
