@@ -7,24 +7,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/castai/privatelink-webhook/test/integration/docs"
 )
 
 // diodeCommands returns the commands of a section of the upgrade page, which differ from
 // the page in their source of images alone.
 func diodeCommands(t *testing.T) (first, next, verify, importing string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "guide", "upgrade.md"))
+	fences, err := docs.Fences(filepath.Join("..", ".."), "docs/guide/upgrade.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(text), "### Through a data diode\n")
-	section, _, _ = strings.Cut(section, "\n### ")
 	var commands []string
-	for _, fence := range regexp.MustCompile("(?s)```sh [a-z]+\n(.*?)```").FindAllStringSubmatch(section, -1) {
-		commands = append(commands, strings.Split(strings.TrimSpace(fence[1]), "\n")...)
+	for _, f := range fences {
+		if strings.Contains(strings.Join(f.Lines, "\n"), ".tar") { // the archives are those of this section
+			commands = append(commands, f.Lines...)
+		}
 	}
 	if len(commands) != 4 {
 		t.Fatalf("%d commands: %q", len(commands), commands)
@@ -90,6 +93,10 @@ func TestPagesDiodePipeline(t *testing.T) {
 	run(0, verify, "castai-3.tar")
 	if stderr := run(1, importing, "castai-3.tar"); !strings.Contains(stderr, "image2:v1") || strings.Contains(stderr, "image1:v1") {
 		t.Errorf("the error does not name what the lost archive had: %s", stderr)
+	}
+	catalog, err := remote.Catalog(t.Context(), reference(t, to+"/any").Context().Registry)
+	if err != nil || len(catalog) != 1 || !strings.HasSuffix(catalog[0], "/image1") {
+		t.Errorf("after the refused import the registry has %q, and not the first archive alone: %v", catalog, err)
 	}
 	run(0, verify, "castai-2.tar")
 	run(0, importing, "castai-2.tar")
