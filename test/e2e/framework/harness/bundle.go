@@ -14,6 +14,7 @@ import (
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/deploy"
@@ -73,7 +74,8 @@ func (h *Harness) runAsAdministrator(ctx context.Context, program string, args .
 }
 
 // AwaitWebhook returns when the newest pods of the Deployment are ready, as many
-// of them as can run here, and the Service leads to them alone.
+// of them as can run here, the Service leads to them alone, and the API server trusts
+// them.
 func (h *Harness) AwaitWebhook(ctx context.Context) error {
 	err := Eventually(ctx, 60*time.Second, func(ctx context.Context) error {
 		d, err := h.Client.AppsV1().Deployments(deploy.Namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
@@ -85,10 +87,31 @@ func (h *Harness) AwaitWebhook(ctx context.Context) error {
 		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < want || s.ReadyReplicas != want || s.Replicas != *d.Spec.Replicas {
 			return fmt.Errorf("of %d replicas %d are ready and %d up to date", s.Replicas, s.ReadyReplicas, s.UpdatedReplicas)
 		}
-		return h.awaitEndpoints(ctx, int(want))
+		if err := h.awaitEndpoints(ctx, int(want)); err != nil {
+			return err
+		}
+		return h.awaitTrust(ctx)
 	})
 	if err != nil {
 		return fmt.Errorf("the webhook is not ready %w\n%s", err, h.Logs())
+	}
+	return nil
+}
+
+// awaitTrust waits for the CA in each entry. A replica that was ready before the
+// configuration existed publishes it some seconds later.
+func (h *Harness) awaitTrust(ctx context.Context) error {
+	configuration, err := h.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil // a tree without it
+	}
+	if err != nil {
+		return err
+	}
+	for _, w := range configuration.Webhooks {
+		if len(w.ClientConfig.CABundle) == 0 {
+			return fmt.Errorf("webhook %s has no caBundle", w.Name)
+		}
 	}
 	return nil
 }
