@@ -32,7 +32,11 @@ func (s *SelfManaged) Ready() error {
 	if time.Now().After(leaf.NotAfter) {
 		return fmt.Errorf("the serving certificate for %s expired at %s and is not renewed: %w", s.name, leaf.NotAfter, s.why())
 	}
-	if err := s.pub.last().trusts(leaf, s.name); err != nil {
+	seen := s.pub.last()
+	if len(seen.entries) == 0 && s.runsFor() < s.cfg.ConfigurationWait {
+		return fmt.Errorf("there is no webhook in MutatingWebhookConfiguration %s yet: ready without one %s after the start", s.cfg.ConfigurationName, s.cfg.ConfigurationWait)
+	}
+	if err := seen.trusts(leaf, s.name); err != nil {
 		return fmt.Errorf("MutatingWebhookConfiguration %s does not trust the serving certificate: %w: %w", s.cfg.ConfigurationName, err, s.why())
 	}
 	return nil
@@ -57,6 +61,13 @@ func (s *SelfManaged) note(where *error, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	*where = err
+}
+
+// runsFor is the time since Start.
+func (s *SelfManaged) runsFor() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.started)
 }
 
 // why is the last failure, that of signing first.

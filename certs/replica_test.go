@@ -47,7 +47,7 @@ func prepare(t *testing.T, a *api, change func(*SelfManagedConfig)) *replica {
 	cfg := SelfManagedConfig{
 		RESTConfig: a.restConfig(), Namespace: namespace, SecretName: secretName,
 		ConfigurationName: configuration, ServiceName: service,
-		Settle: 200 * time.Millisecond, RepairInterval: 100 * time.Millisecond,
+		Settle: 200 * time.Millisecond, RepairInterval: 100 * time.Millisecond, ConfigurationWait: time.Millisecond,
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {

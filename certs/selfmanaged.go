@@ -41,7 +41,13 @@ type SelfManagedConfig struct {
 	// lost its caBundle, is repaired within about 3s. It is a read by name, because
 	// a watch would need list and watch on all configurations.
 	RepairInterval time.Duration
-	Log            *slog.Logger // default: discards
+	// ConfigurationWait is how long after Start a replica without a configuration is
+	// not ready. kubectl and Helm create it after the Deployment, and without the
+	// wait a fast node reports a rollout as complete before anything is rewritten.
+	// After it the replica is ready, for those who create the configuration only
+	// when the Deployment is healthy. Default 10s.
+	ConfigurationWait time.Duration
+	Log               *slog.Logger // default: discards
 }
 
 // SelfManaged is a Source with its own certificate authority, shared by all
@@ -54,6 +60,7 @@ type SelfManaged struct {
 	pub    *publisher
 
 	mu                 sync.Mutex
+	started            time.Time
 	signErr, repairErr error // what the last attempt failed with
 }
 
@@ -119,6 +126,7 @@ func (cfg SelfManagedConfig) withDefaults() SelfManagedConfig {
 	def(&cfg.LeafDuration, 7*24*time.Hour)
 	def(&cfg.Settle, defaultSettle)
 	def(&cfg.RepairInterval, 2*time.Second)
+	def(&cfg.ConfigurationWait, 10*time.Second)
 	if cfg.CommonName == "" {
 		cfg.CommonName = CommonName
 	}
@@ -130,6 +138,9 @@ func (cfg SelfManagedConfig) withDefaults() SelfManagedConfig {
 
 // Start implements Source.
 func (s *SelfManaged) Start(ctx context.Context) error {
+	s.mu.Lock()
+	s.started = time.Now()
+	s.mu.Unlock()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { s.repair(ctx) })

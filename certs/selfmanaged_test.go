@@ -47,6 +47,22 @@ func TestNewSelfManagedValidatesConfig(t *testing.T) {
 	}
 }
 
+// kubectl creates the configuration last, perhaps when the pod already runs.
+func TestANewReplicaWaitsForTheConfiguration(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	r := start(t, a, func(c *SelfManagedConfig) { c.ConfigurationWait = time.Hour })
+	eventually(t, "a certificate", func() bool { _, err := r.GetCertificate(nil); return err == nil })
+	if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "there is no webhook in MutatingWebhookConfiguration "+configuration+" yet") {
+		t.Errorf("without a configuration: %v", err)
+	}
+	a.create("pods.privatelink.cast.ai")
+	eventually(t, "ready with the configuration", r.ready)
+	if !a.allHold(a.ca()) {
+		t.Error("ready before the CA is in the configuration")
+	}
+}
+
 func TestConfigurationCreatedLater(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
