@@ -19,23 +19,24 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show the state of the webhook, its images and its certificates",
 		Long: `Show the webhook's replicas, the images that they have rewritten since they started,
-images that are missing from the private registry, the expiry of the certificates and
-the configuration in force.
+images that are missing from the private registry, pods that wait for an image, the
+expiry of the certificates and the configuration in force.
 
 Metrics are read from each replica through the API server. This requires permission to
 get pods/proxy in the namespace of the webhook. On EKS, the security group of the
 nodes must allow the metrics port, 8080, from the cluster security group.
 
 The images of the lock file are looked up in the private registry. Without a lock file
-or with --no-registry, the registry is not checked.
+these are not checked; images that pods wait for are. With --no-registry, the registry
+is not asked at all.
 
 Exit codes:
   0  no errors
   1  no errors, but at least one state is unknown
   2  invalid usage or configuration
   3  errors that need action: fewer ready replicas than wanted, images that are missing
-     or differ, a configuration that was refused or differs from the cluster's, an
-     expired certificate`,
+     or differ, pods that wait for an image, a configuration that was refused or
+     differs from the cluster's, an expired certificate`,
 		Example: `  # Show the state of the cluster in the current kubeconfig context
   privatelink status
 

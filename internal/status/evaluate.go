@@ -9,8 +9,8 @@ import (
 
 // Findings are the conclusions from a status.
 type Findings struct {
-	// Errors need action: replicas that are not ready, missing images, a refused
-	// or differing configuration, expired certificates.
+	// Errors need action: replicas that are not ready, missing images, pods that wait
+	// for images, a refused or differing configuration, expired certificates.
 	Errors []string
 	// Unknown could not be determined. Checks that were not requested are not
 	// included.
@@ -46,6 +46,11 @@ func (s *Status) Evaluate(now time.Time) (f Findings) {
 		f.Errors = append(f.Errors, fmt.Sprintf("%d images have another digest than in the lock file", n))
 	}
 	f.Unknown = append(f.Unknown, s.Registry.Failed...)
+	f.Errors = append(f.Errors, s.Waiting.evaluate()...)
+	if s.Waiting.NotListed != "" {
+		f.Unknown = append(f.Unknown, "pods that wait for images: "+s.Waiting.NotListed)
+	}
+	f.Unknown = append(f.Unknown, s.Waiting.Failed...)
 	return f
 }
 

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -152,19 +153,11 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
 	if err != nil {
 		return exitcode.AsUsage(err)
 	}
-	errs := make([]error, len(l.Images))
-	differs := make([]bool, len(l.Images))
-	var group errgroup.Group
-	group.SetLimit(16)
+	targets := make([]string, len(l.Images))
 	for n, i := range l.Images {
-		group.Go(func() error {
-			target := rewrite.SplitReference(i.Target)
-			found, err := client.Resolve(ctx, target.Repository, target.Identifier())
-			errs[n], differs[n] = err, err == nil && found.Digest != i.Digest
-			return nil
-		})
+		targets[n] = i.Target
 	}
-	_ = group.Wait() // the errors are in errs
+	digests, errs := resolve(ctx, client, targets)
 	r := Registry{Images: len(l.Images) + len(l.NotCopied), Missing: []string{}, Differs: []string{}, Failed: []string{}}
 	for n, i := range l.Images {
 		switch {
@@ -172,7 +165,7 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
 			r.Missing = append(r.Missing, i.Target)
 		case errs[n] != nil:
 			r.Failed = append(r.Failed, errs[n].Error())
-		case differs[n]:
+		case digests[n] != i.Digest:
 			r.Differs = append(r.Differs, i.Target)
 		}
 	}
@@ -184,4 +177,21 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
 	}
 	s.Registry = r
 	return nil
+}
+
+// resolve returns the digest of each reference in the registry, or an error for it.
+func resolve(ctx context.Context, client *registry.Client, references []string) (digests []digest.Digest, errs []error) {
+	digests, errs = make([]digest.Digest, len(references)), make([]error, len(references))
+	var group errgroup.Group
+	group.SetLimit(16)
+	for n, reference := range references {
+		group.Go(func() error {
+			ref := rewrite.SplitReference(reference)
+			found, err := client.Resolve(ctx, ref.Repository, ref.Identifier())
+			digests[n], errs[n] = found.Digest, err
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	return digests, errs
 }

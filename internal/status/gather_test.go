@@ -23,6 +23,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // deployment mounts a Secret and the ConfigMaps.
@@ -136,5 +137,65 @@ func TestTheRegistryIsComparedWithTheLock(t *testing.T) {
 	}
 	if len(s.Registry.Failed) != 1 || s.Registry.String() != "not checked: all requests failed" {
 		t.Errorf("%+v", s.Registry)
+	}
+}
+
+// The command copies exactly what is listed here.
+func TestPodsThatWaitForImages(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/missing/") {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		w.Header().Set("Content-Length", "1")
+		w.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("1", 64))
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	registry := strings.TrimPrefix(server.URL, "http://") + "/castai"
+	pod := func(name, image string) *corev1.Pod {
+		waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "castai-agent", Name: name},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: image}}},
+			Status:     corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", State: waiting}}},
+		}
+	}
+	pods := []runtime.Object{pod("a", registry+"/ghcr.io/acme/missing:1"), pod("b", registry+"/ghcr.io/acme/missing:1"), pod("c", registry+"/ghcr.io/acme/present:1")}
+	forbidden := fake.NewClientset()
+	forbidden.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
+	})
+	rules, err := rewrite.Load("privatelink.yaml", []byte("registry: "+registry+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, present := registry+"/ghcr.io/acme/missing:1", registry+"/ghcr.io/acme/present:1"
+	for name, tc := range map[string]struct {
+		client *fake.Clientset
+		rules  *rewrite.Rules
+		skip   bool
+		want   Waiting
+	}{
+		"the registry lacks one":         {fake.NewClientset(pods...), rules, false, Waiting{Pods: 3, Images: []string{missing, present}, Missing: []string{missing}}},
+		"the registry is not asked":      {fake.NewClientset(pods...), rules, true, Waiting{Pods: 3, Images: []string{missing, present}, Missing: []string{}}},
+		"none waits":                     {fake.NewClientset(), rules, false, Waiting{Images: []string{}, Missing: []string{}}},
+		"the pods cannot be listed":      {forbidden, rules, false, Waiting{NotListed: "forbidden", Images: []string{}, Missing: []string{}}},
+		"the configuration is not known": {fake.NewClientset(pods...), nil, false, Waiting{NotListed: "cannot be read", Images: []string{}, Missing: []string{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := Status{installed: tc.rules}
+			if err := s.gatherWaiting(t.Context(), tc.client, Options{SkipRegistry: tc.skip}); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(s.Waiting.NotListed, tc.want.NotListed) || (tc.want.NotListed == "") != (s.Waiting.NotListed == "") {
+				t.Errorf("%q, want %q", s.Waiting.NotListed, tc.want.NotListed)
+			}
+			s.Waiting.NotListed = tc.want.NotListed
+			if d := cmp.Diff(tc.want, s.Waiting); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
+			}
+		})
 	}
 }

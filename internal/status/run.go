@@ -38,7 +38,12 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	defer cancel()
 	s := Status{Target: o.Cluster.Target()}
 	var group errgroup.Group
-	group.Go(func() error { return o.Cluster.Explain(s.gatherReplicas(ctx, client)) })
+	group.Go(func() error {
+		if err := s.gatherReplicas(ctx, client); err != nil {
+			return o.Cluster.Explain(err)
+		}
+		return s.gatherWaiting(ctx, client, o)
+	})
 	group.Go(func() error { return s.gatherRegistry(ctx, o) })
 	if err := group.Wait(); err != nil {
 		return err

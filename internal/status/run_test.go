@@ -29,8 +29,9 @@ func cluster(t *testing.T, wanted int, metrics string) kubeconfig.Options {
 		prefix + "pods": `{"apiVersion":"v1","kind":"PodList","items":[
 			{"metadata":{"name":"w-1","namespace":"castai-privatelink"},"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]},"spec":{"containers":[{"name":"w","ports":[{"name":"metrics","containerPort":18080}]}]}},
 			{"metadata":{"name":"evicted","namespace":"castai-privatelink"},"status":{"phase":"Failed"},"spec":{"containers":[]}}]}`,
-		prefix + "configmaps/c": `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"privatelink.yaml":"registry: x\n"}}`,
+		prefix + "configmaps/c": `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"privatelink.yaml":"registry: registry.example.com/castai\n"}}`,
 	}
+	responses["/api/v1/namespaces/castai-agent/pods"] = `{"apiVersion":"v1","kind":"PodList","items":[]}`
 	if metrics != "" {
 		responses[prefix+"pods/http:w-1:18080/proxy/metrics"] = metrics
 	}
@@ -63,7 +64,7 @@ privatelink_build_info{version="v1"} 1
 # TYPE privatelink_images_rewritten_total counter
 privatelink_images_rewritten_total{source="ghcr.io"} 5
 # TYPE privatelink_config_info gauge
-privatelink_config_info{hash="44f0bbe888ba"} 1
+privatelink_config_info{hash="a9e4f17074c5"} 1
 # TYPE privatelink_config_last_load_successful gauge
 privatelink_config_last_load_successful 1
 `
@@ -80,7 +81,7 @@ privatelink_config_last_load_successful 1
 		"no cluster":                   {1, metrics, func(o *status.Options) { o.Cluster.File = "none" }, exitcode.Usage, ""},
 		"a replica is missing":         {2, metrics, nil, exitcode.ActionNeeded, "1 of 2 replicas are ready"},
 		"metrics cannot be read":       {1, "", nil, exitcode.Failed, "unknown"},
-		"the configuration is another": {1, strings.ReplaceAll(metrics, "44f0bbe888ba", "000000000000"), nil, exitcode.ActionNeeded, "the ConfigMap is 44f0bbe888ba"},
+		"the configuration is another": {1, strings.ReplaceAll(metrics, "a9e4f17074c5", "000000000000"), nil, exitcode.ActionNeeded, "the ConfigMap is a9e4f17074c5"},
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Chdir(t.TempDir())

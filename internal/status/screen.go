@@ -30,6 +30,7 @@ func (s *Status) Screen(out io.Writer, now time.Time) error {
 	if s.Policy != "" {
 		states.Row("engine", "MutatingAdmissionPolicy "+s.Policy+", which has no replicas")
 		states.Row("registry", s.Registry.String())
+		states.Row("pods that wait", s.Waiting.String())
 		s.writeFindings(states, now)
 		return states.Flush()
 	}
@@ -56,6 +57,7 @@ func (s *Status) Screen(out io.Writer, now time.Time) error {
 	}
 	states.Row("rewritten since start", rewritten)
 	states.Row("registry", s.Registry.String())
+	states.Row("pods that wait", s.Waiting.String())
 	states.Row("certificate", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
 	states.Row("CA", expiry(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
 	states.Row("configuration", s.configuration(now))
@@ -109,10 +111,7 @@ func (r Registry) String() string {
 	}
 	line := fmt.Sprintf("%d of %d images missing", len(r.Missing), r.Images)
 	if n := len(r.Missing); n > 0 {
-		line += ": " + strings.Join(r.Missing[:min(3, n)], ", ")
-		if n > 3 {
-			line += fmt.Sprintf(" and %d more", n-3)
-		}
+		line += ": " + some(r.Missing)
 	}
 	if n := len(r.Differs); n > 0 {
 		line += fmt.Sprintf("; %d with another digest", n)

@@ -42,6 +42,7 @@ type Status struct {
 	ConfigHash  string   `json:"configHash,omitempty"`
 	ConfigError string   `json:"configError,omitempty"`
 	Registry    Registry `json:"registry"`
+	Waiting     Waiting  `json:"waiting"`
 }
 
 // Registry is the state of the images in the private registry.

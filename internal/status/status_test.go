@@ -123,6 +123,13 @@ func TestScreen(t *testing.T) {
 		"images missing": {func(s *status.Status) {
 			s.Registry.Missing, s.Registry.Differs = []string{"r/a:1", "r/b:1", "r/c:1", "r/d:1"}, []string{"r/e:1"}
 		}, 2, 0},
+		"pods wait for missing images": {func(s *status.Status) {
+			s.Waiting = status.Waiting{Pods: 2, Images: []string{"r/a:1", "r/b:1"}, Missing: []string{"r/a:1"}}
+		}, 1, 0},
+		"pods wait for images that are there": {func(s *status.Status) {
+			s.Waiting = status.Waiting{Pods: 1, Images: []string{"r/a:1"}}
+		}, 1, 0},
+		"waiting pods unknown": {func(s *status.Status) { s.Waiting.NotListed = "pods is forbidden" }, 0, 1},
 		"a replica does not answer": {func(s *status.Status) {
 			s.Replicas[1] = status.Replica{Pod: "webhook-b", Error: "connection refused"}
 		}, 1, 1},

@@ -165,7 +165,7 @@ func remedyForPull(message string) string {
 	case contains("no match for platform"): // this message also contains "not found"
 		return "the image is missing for the node's architecture: privatelink doctor --only registry/platforms"
 	case contains("not found", "NAME_UNKNOWN", "MANIFEST_UNKNOWN"):
-		return "copy it: privatelink mirror --config privatelink.yaml --cluster"
+		return "copy it: privatelink mirror --config privatelink.yaml --missing"
 	case contains("401", "403", "no basic auth", "unauthorized", "denied", "Forbidden"):
 		return "the node has no permission to pull: privatelink doctor --only registry/node-role; repositories in another account need a policy that allows this account to pull"
 	case contains("timeout", "no such host", "refused", "unreachable", "deadline exceeded", "no route"):
