@@ -185,7 +185,7 @@ func TestReports(t *testing.T) {
 		"report.txt":  func(b *bytes.Buffer) error { return Text(b, prod, results) },
 		"report.json": func(b *bytes.Buffer) error { return Document(b, output.JSON, prod, results) },
 		"report.yaml": func(b *bytes.Buffer) error { return Document(b, output.YAML, prod, results) },
-		"report.xml":  func(b *bytes.Buffer) error { return JUnit(b, results) },
+		"report.xml":  func(b *bytes.Buffer) error { return JUnit(b, prod, results) },
 	} {
 		t.Run(file, func(t *testing.T) {
 			var b bytes.Buffer

@@ -98,7 +98,7 @@ func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func TestReportsReturnWriteErrors(t *testing.T) {
 	results := sample(t)
 	for name, err := range map[string]error{
-		"text": Text(closed{}, target.Target{}, results), "JSON": Document(closed{}, output.JSON, target.Target{}, results), "JUnit": JUnit(closed{}, results),
+		"text": Text(closed{}, target.Target{}, results), "JSON": Document(closed{}, output.JSON, target.Target{}, results), "JUnit": JUnit(closed{}, target.Target{}, results),
 		"description": Describe(closed{}, output.Text, []Check{check("a", "root", OKf(""))}, Options{}),
 	} {
 		if err != os.ErrClosed {

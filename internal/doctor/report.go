@@ -197,12 +197,17 @@ type (
 		Suites  []*junitSuite `xml:"testsuite"`
 	}
 	junitSuite struct {
-		Name     string      `xml:"name,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Errors   int         `xml:"errors,attr"`
-		Skipped  int         `xml:"skipped,attr"`
-		Cases    []junitCase `xml:"testcase"`
+		Name       string          `xml:"name,attr"`
+		Tests      int             `xml:"tests,attr"`
+		Failures   int             `xml:"failures,attr"`
+		Errors     int             `xml:"errors,attr"`
+		Skipped    int             `xml:"skipped,attr"`
+		Properties []junitProperty `xml:"properties>property"`
+		Cases      []junitCase     `xml:"testcase"`
+	}
+	junitProperty struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
 	}
 	junitCase struct {
 		Class   string        `xml:"classname,attr"`
@@ -221,12 +226,13 @@ type (
 
 // JUnit writes the XML format that CI systems read, with one suite for each
 // group. A failed check is a failure and an unknown one an error. A warning
-// passes, with its text as output.
-func JUnit(w io.Writer, results []Result) error {
+// passes, with its text as output. The target stands in the properties of each
+// suite, where the format has a place for it.
+func JUnit(w io.Writer, of target.Target, results []Result) error {
 	var out junitReport
 	for _, r := range results {
 		if len(out.Suites) == 0 || out.Suites[len(out.Suites)-1].Name != r.Group {
-			out.Suites = append(out.Suites, &junitSuite{Name: r.Group})
+			out.Suites = append(out.Suites, &junitSuite{Name: r.Group, Properties: junitProperties(of)})
 		}
 		out.Suites[len(out.Suites)-1].add(r)
 	}
@@ -240,6 +246,16 @@ func JUnit(w io.Writer, results []Result) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// junitProperties are what is known of the target.
+func junitProperties(of target.Target) (known []junitProperty) {
+	for _, p := range []junitProperty{{"context", of.Context}, {"server", of.Server}, {"cluster", of.Cluster}, {"account", of.Account}, {"region", of.Region}, {"registry", of.Registry}} {
+		if p.Value != "" {
+			known = append(known, p)
+		}
+	}
+	return known
 }
 
 func (s *junitSuite) add(r Result) {

@@ -70,7 +70,7 @@ func write(w io.Writer, format output.Format, of target.Target, results []doctor
 	case output.Text:
 		return doctor.Text(w, of, results)
 	case JUnit:
-		return doctor.JUnit(w, results)
+		return doctor.JUnit(w, of, results)
 	}
 	return doctor.Document(w, format, of, results)
 }
