@@ -90,7 +90,7 @@ func addPlatformFlag(flags *pflag.FlagSet, o *transfer.Options) {
 // addPushFlags adds the flags for writes to the private registry.
 func addPushFlags(flags *pflag.FlagSet, o *transfer.Options) {
 	flags.BoolVar(&o.Overwrite, "overwrite", false, "move tags of the private registry that refer to another image")
-	flags.StringVar(&o.ExpectRole, "expect-role", "", "copy nothing unless the AWS caller is a session of the IAM role with this `ARN`")
+	flags.Var(&o.ExpectRole, "expect-role", "copy nothing unless the AWS caller is a session of the IAM role with this `ARN`")
 	flags.BoolVar(&o.StrictReferrers, "strict-referrers", false, "fail an image whose signatures cannot be read or are refused, instead of a warning")
 }
 

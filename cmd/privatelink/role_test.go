@@ -38,6 +38,9 @@ func TestMirrorExpectsARole(t *testing.T) {
 	if code, _, stderr := call(t, nil, "", append(args, node)...); code != 2 || !strings.Contains(stderr, "without a session") {
 		t.Errorf("the ARN of a session: code %d, %s", code, stderr)
 	}
+	if code, _, stderr := call(t, nil, "", "import", "--registry", registry, "--expect-role", "", "archive.tar"); code != 2 || !strings.Contains(stderr, "is not the ARN of an IAM role") {
+		t.Errorf("an empty role: code %d, %s", code, stderr)
+	}
 	args[5] = inMemory(t) + "/mirror"
 	if code, _, stderr := call(t, nil, "", append(args, role)...); code != 2 || !strings.Contains(stderr, "is not ECR") {
 		t.Errorf("another registry: code %d, %s", code, stderr)

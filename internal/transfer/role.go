@@ -12,15 +12,11 @@ import (
 // checkRole returns an error if the AWS caller is not the expected role. private is nil
 // if the private registry is not ECR.
 func (o Options) checkRole(ctx context.Context, private *awsecr.Registry) error {
-	if o.ExpectRole == "" {
+	if o.ExpectRole == (awsecr.Role{}) {
 		return nil
-	}
-	role, err := awsecr.ParseRole(o.ExpectRole)
-	if err != nil {
-		return exitcode.Usagef("--expect-role: %w", err)
 	}
 	if private == nil {
 		return exitcode.Usagef("--expect-role: the registry %s is not ECR: leave the flag out", o.Rules.Registry())
 	}
-	return private.CheckRole(ctx, role)
+	return private.CheckRole(ctx, o.ExpectRole)
 }

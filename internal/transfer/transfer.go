@@ -47,8 +47,8 @@ type Options struct {
 	NoReferrers, StrictReferrers bool
 	// Overwrite moves tags of the private registry that refer to another image.
 	Overwrite bool
-	// ExpectRole is the ARN of the role that the AWS caller must be; empty allows any.
-	ExpectRole string
+	// ExpectRole is the role that the AWS caller must be; the zero value allows any.
+	ExpectRole awsecr.Role
 	// WebhookLayout is the OCI layout of the webhook's image that the command carries, nil
 	// if it carries none.
 	WebhookLayout fs.FS

@@ -14,20 +14,36 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// ParseRole returns the ARN of an IAM role, such as
-// arn:aws:iam::123456789012:role/path/name.
-func ParseRole(text string) (arn.ARN, error) {
+// Role is the ARN of an IAM role, such as arn:aws:iam::123456789012:role/path/name. The
+// zero value is none.
+type Role struct{ arn.ARN }
+
+// Set implements flag.Value. Empty text, as of a variable that is not set, is an error:
+// it would allow any role.
+func (r *Role) Set(text string) error {
 	role, err := arn.Parse(text)
 	if err != nil || role.Service != "iam" || !strings.HasPrefix(role.Resource, "role/") || strings.HasSuffix(role.Resource, "/") {
-		return arn.ARN{}, fmt.Errorf("%q is not the ARN of an IAM role: use the form arn:aws:iam::123456789012:role/NAME, without a session", text)
+		return fmt.Errorf("%q is not the ARN of an IAM role: use the form arn:aws:iam::123456789012:role/NAME, without a session", text)
 	}
-	return role, nil
+	r.ARN = role
+	return nil
 }
+
+// String implements flag.Value.
+func (r *Role) String() string {
+	if *r == (Role{}) {
+		return ""
+	}
+	return r.ARN.String()
+}
+
+// Type implements pflag.Value.
+func (*Role) Type() string { return "ARN" }
 
 // isSessionOf reports whether the ARN of a caller is that of a session of the role.
 // It has no path: names of roles are unique in an account.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
-func isSessionOf(caller, role arn.ARN) bool {
+func isSessionOf(caller arn.ARN, role Role) bool {
 	name := role.Resource[strings.LastIndex(role.Resource, "/")+1:]
 	return caller.Partition == role.Partition && caller.Service == "sts" && caller.AccountID == role.AccountID &&
 		strings.HasPrefix(caller.Resource, "assumed-role/"+name+"/")
@@ -40,12 +56,12 @@ var callerDelays = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second
 
 // CheckRole returns an error unless the caller of AWS is a session of the role. Without
 // it, a pod whose own credentials were not injected would use the role of its node.
-func (r *Registry) CheckRole(ctx context.Context, role arn.ARN) error {
+func (r *Registry) CheckRole(ctx context.Context, role Role) error {
 	return checkRole(ctx, role, r.caller)
 }
 
 // checkRole asks for the caller again while there are no credentials.
-func checkRole(ctx context.Context, role arn.ARN, caller func(context.Context) (string, error)) error {
+func checkRole(ctx context.Context, role Role, caller func(context.Context) (string, error)) error {
 	text, err := caller(ctx)
 	for _, delay := range callerDelays {
 		if err == nil || !isCredentialsError(err) {
@@ -59,11 +75,11 @@ func checkRole(ctx context.Context, role arn.ARN, caller func(context.Context) (
 		text, err = caller(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("the AWS caller must be the role %s, and is not known: sts:GetCallerIdentity: %w", role, err)
+		return fmt.Errorf("the AWS caller must be the role %s, and is not known: sts:GetCallerIdentity: %w", &role, err)
 	}
 	got, err := arn.Parse(text)
 	if err != nil || !isSessionOf(got, role) {
-		return fmt.Errorf("the AWS caller is %s, and must be a session of the role %s: nothing was written; check the pod identity association, the annotation of the service account, or the profile", text, role)
+		return fmt.Errorf("the AWS caller is %s, and must be a session of the role %s: nothing was written; check the pod identity association, the annotation of the service account, or the profile", text, &role)
 	}
 	return nil
 }

@@ -12,17 +12,17 @@ import (
 
 const mirrorRole = "arn:aws:iam::123456789012:role/teams/platform/mirror"
 
-func TestParseRole(t *testing.T) {
+func TestRole(t *testing.T) {
 	for _, text := range []string{"", "mirror", "arn:aws:sts::123456789012:assumed-role/mirror/session", "arn:aws:iam::123456789012:user/mirror", "arn:aws:iam::123456789012:role/"} {
-		if _, err := ParseRole(text); err == nil || !strings.Contains(err.Error(), "arn:aws:iam::123456789012:role/NAME") {
+		if err := new(Role).Set(text); err == nil || !strings.Contains(err.Error(), "arn:aws:iam::123456789012:role/NAME") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
 
 func TestCheckRole(t *testing.T) {
-	role, err := ParseRole(mirrorRole)
-	if err != nil {
+	var role Role
+	if err := role.Set(mirrorRole); err != nil {
 		t.Fatal(err)
 	}
 	for caller, want := range map[string]bool{
@@ -50,8 +50,8 @@ func TestCheckRole(t *testing.T) {
 
 // The agent of EKS Pod Identity may be late. Other errors are final at once.
 func TestCheckRoleWithoutCredentials(t *testing.T) {
-	role, err := ParseRole(mirrorRole)
-	if err != nil {
+	var role Role
+	if err := role.Set(mirrorRole); err != nil {
 		t.Fatal(err)
 	}
 	absent := &credentialsError{errors.New("connection refused")}
