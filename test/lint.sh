@@ -6,7 +6,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 . test/steps.sh
 
-actionlint() { go tool -modfile=internal/tools/lint/go.mod actionlint; }
+actionlint() {
+	local tool=(go tool -modfile=internal/tools/lint/go.mod actionlint)
+	"${tool[@]}" && "${tool[@]}" deploy/mirror/ci/github.yaml # ours, and the one for users
+}
 scripts() { git ls-files -z '*.sh' .ci/run | xargs -0 -n1 bash -n; }
 
 for module in "$@"; do

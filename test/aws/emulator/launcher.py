@@ -8,6 +8,7 @@ are those of moto_server.
 import json
 import re
 
+import moto.codebuild.responses
 import moto.iam.models
 from moto.core.exceptions import AccessDeniedError
 from moto.core.responses import ActionResult
@@ -222,6 +223,28 @@ def templates(response):
 ECRResponse.create_repository_creation_template = create_repository_creation_template
 ECRResponse.describe_repository_creation_templates = describe_repository_creation_templates
 ECRResponse.delete_repository_creation_template = delete_repository_creation_template
+
+
+def validate_source(source, validate=moto.codebuild.responses._validate_required_params_source):
+    """Accepts a project without a source, which has no location.
+
+    https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectSource.html
+    """
+    validate({"location": "none", **source} if source["type"] == "NO_SOURCE" else source)
+
+
+moto.codebuild.responses._validate_required_params_source = validate_source
+
+
+def create_project(self, create=moto.codebuild.responses.CodeBuildResponse.create_project):
+    """Keeps the limit of concurrent builds, which moto ignores."""
+    result = create(self)
+    project = self.codebuild_backend.codebuild_projects[self._get_param("name")]
+    project.project_metadata["concurrentBuildLimit"] = self._get_param("concurrentBuildLimit")
+    return result
+
+
+moto.codebuild.responses.CodeBuildResponse.create_project = create_project
 
 
 def create_cluster(self, *args, create=EKSBackend.create_cluster, **kwargs):
