@@ -120,6 +120,7 @@ func TestMirror(t *testing.T) {
 			t.Error(out)
 		}
 	})
+	step("upgrades find their images, which a schedule copied ahead of them", func(t *testing.T) { upgradeBehindSchedule(t, work, prefix, texts[0]) })
 	work.kubectl(t, work.run(t, 0, "install", "--config", "privatelink.yaml"), "delete", "-f", "-", "--timeout=90s")
 	clean(t)
 }

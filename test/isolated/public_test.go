@@ -24,19 +24,24 @@ import (
 )
 
 // internet is what the workstation reaches and the node does not: the public
-// registries, behind a proxy. The node does not resolve their names and does not
-// use the proxy.
+// registries and the repository of CAST AI's charts, behind a proxy. The node does not
+// resolve their names and does not use the proxy.
 type internet struct {
 	proxy string // for HTTPS_PROXY
 	ca    string // a file with the authorities of both sides
 	plain string // the registries once more, for pushing, in one
+	files string // the folder of chartRepository
 
 	mu       sync.Mutex
 	requests map[string]int // connections by host
 }
 
-// publicHosts lists the hosts of the references.
+// chartRepository is the path of the charts at chartHost.
+const chartHost, chartRepository = "castai.github.io", "/helm-charts/"
+
+// publicHosts lists the hosts of the references, and that of the charts.
 func publicHosts(refs []string) (hosts []string) {
+	hosts = append(hosts, chartHost)
 	seen := map[string]bool{}
 	for _, ref := range refs {
 		host, _, _ := strings.Cut(ref, "/")
@@ -54,7 +59,7 @@ func publicHosts(refs []string) (hosts []string) {
 // openInternet starts registries and proxy. They end with the test.
 func openInternet(t *testing.T, hosts []string) *internet {
 	t.Helper()
-	i := &internet{requests: map[string]int{}}
+	i := &internet{requests: map[string]int{}, files: t.TempDir()}
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	plain := httptest.NewServer(images)
 	t.Cleanup(plain.Close)
@@ -64,7 +69,10 @@ func openInternet(t *testing.T, hosts []string) *internet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := httptest.NewUnstartedServer(images)
+	sites := http.NewServeMux()
+	sites.Handle("/", images)
+	sites.Handle(chartHost+chartRepository, http.StripPrefix(chartRepository, http.FileServer(http.Dir(i.files))))
+	public := httptest.NewUnstartedServer(sites)
 	public.TLS = tlsOf(certificate)
 	public.StartTLS()
 	t.Cleanup(public.Close)
