@@ -9,6 +9,7 @@
 package deploy
 
 import (
+	"bytes"
 	"cmp"
 	"embed"
 	"errors"
@@ -56,7 +57,10 @@ const (
 )
 
 // Overlays are the variants that Options.Overlays takes.
-func Overlays() []string { return []string{"cert-manager", "host-network"} }
+func Overlays() []string { return []string{"cert-manager", "host-network", Monitoring} }
+
+// Monitoring is the overlay with the alerts.
+const Monitoring = "monitoring"
 
 // Engine is what rewrites the pods.
 type Engine string
@@ -247,7 +251,7 @@ func edit(disk filesys.FileSystem, o Options) error {
 	}
 	for _, overlay := range o.Overlays {
 		if !slices.Contains(Overlays(), overlay) {
-			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), " and "))
+			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), ", "))
 		}
 	}
 	for _, overlay := range Overlays() { // the order in which they fit together
@@ -265,6 +269,9 @@ func edit(disk filesys.FileSystem, o Options) error {
 	if o.Guard == GuardDeny || o.Guard == GuardOff {
 		k.Components = append(k.Components, "components/guard-"+string(o.Guard))
 	}
+	if err := setAlertNamespaces(disk, o.Rules.Namespaces()); err != nil {
+		return err
+	}
 	outer := types.Kustomization{Resources: []string{"bundle"}}
 	if outer.Patches, err = patches(o); err != nil {
 		return err
@@ -275,6 +282,17 @@ func edit(disk filesys.FileSystem, o Options) error {
 		}
 	}
 	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", outer))
+}
+
+// setAlertNamespaces has the alerts on pods select the namespaces. Names of namespaces
+// have no special characters of regular expressions.
+func setAlertNamespaces(disk filesys.FileSystem, namespaces []string) error {
+	const file = bundle + "/components/monitoring/rules.yaml"
+	text, err := disk.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return disk.WriteFile(file, bytes.ReplaceAll(text, []byte(`namespace=~"castai-agent"`), []byte(`namespace=~"`+strings.Join(namespaces, "|")+`"`)))
 }
 
 // MaxReplicas is the largest number of replicas. The webhook needs two or three;

@@ -79,7 +79,7 @@ func TestRenderEqualsTheTree(t *testing.T) {
 		"the base":            {func(s string) string { return s }, Options{}},
 		"cert-manager":        {use("- base\n", "- overlays/cert-manager\n"), Options{Overlays: []string{"cert-manager"}}},
 		"host-network":        {use("- base\n", "- overlays/host-network\n"), Options{Overlays: []string{"host-network"}}},
-		"both, by comment":    {use("# components:", "components:", "# - components/cert", "- components/cert", "# - components/host", "- components/host"), Options{Overlays: Overlays()}},
+		"all, by comment":     {use("# components:", "components:", "# - components/cert", "- components/cert", "# - components/host", "- components/host", "# - components/monitoring", "- components/monitoring"), Options{Overlays: Overlays()}},
 		"a guard that denies": {use("# components:", "components:", "# - components/guard-deny", "- components/guard-deny"), Options{Guard: GuardDeny}},
 		"no guard":            {use("# components:", "components:", "# - components/guard-off", "- components/guard-off"), Options{Guard: GuardOff}},
 		"the policy":          {use("- base\n", "- overlays/policy\n"), Options{Engine: Policy}},
@@ -260,7 +260,7 @@ func TestObjectsAreTypedAndKeepTheOrderOfRender(t *testing.T) {
 		for _, object := range objects {
 			kind := object.GetObjectKind().GroupVersionKind()
 			have = append(have, kind.Kind)
-			if _, generic := object.(*unstructured.Unstructured); generic != (kind.Group == "cert-manager.io") {
+			if _, generic := object.(*unstructured.Unstructured); generic != (kind.Group == "cert-manager.io" || kind.Group == "monitoring.coreos.com") {
 				t.Errorf("%s is a %T", kind, object)
 			}
 		}

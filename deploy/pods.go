@@ -38,6 +38,11 @@ type Pods struct {
 	// NoNetworkPolicy leaves out the NetworkPolicy, and NoScrapeAnnotations the
 	// annotations that Prometheus finds pods by.
 	NoNetworkPolicy, NoScrapeAnnotations bool
+
+	// MonitoringLabels are added to the PodMonitor and the PrometheusRule of the overlay
+	// monitoring. NoPodMonitor and NoPrometheusRule leave out one of them.
+	MonitoringLabels               map[string]string
+	NoPodMonitor, NoPrometheusRule bool
 }
 
 // ReservedLabels are the labels of the bundle's pods, and ReservedAnnotations the
@@ -56,13 +61,19 @@ func scrapeAnnotations() []string { return []string{"prometheus.io/scrape", "pro
 // check refuses labels and annotations that the bundle sets itself.
 func (p *Pods) check() error {
 	for _, key := range ReservedLabels() {
-		if _, ok := p.CommonLabels[key]; ok || p.Labels[key] != nil {
+		_, isCommon := p.CommonLabels[key]
+		if _, isOfMonitoring := p.MonitoringLabels[key]; isCommon || isOfMonitoring || p.Labels[key] != nil {
 			return fmt.Errorf("label %q: selectors of the bundle need its own value; use another key", key)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
 		if _, ok := p.CommonLabels[key]; ok {
 			return fmt.Errorf("label %q: is a label of pods and of all objects; set it once", key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.MonitoringLabels)) {
+		if _, ok := p.CommonLabels[key]; ok {
+			return fmt.Errorf("label %q: is a label of monitoring and of all objects; set it once", key)
 		}
 	}
 	for _, key := range ReservedAnnotations() {
@@ -122,6 +133,19 @@ func (p *Pods) apply(k *types.Kustomization) error {
 		all = append(all, budget)
 	} else {
 		k.Patches = append(k.Patches, deletion("policy/v1", "PodDisruptionBudget"))
+	}
+	for _, kind := range []string{"PodMonitor", "PrometheusRule"} {
+		labels := edits{kind: kind, name: Name}
+		for _, key := range slices.Sorted(maps.Keys(p.MonitoringLabels)) {
+			labels.operations = append(labels.operations, jsonpatch.Add("/metadata/labels/"+jsonpatch.Escape(key), p.MonitoringLabels[key]))
+		}
+		all = append(all, labels)
+	}
+	if p.NoPodMonitor {
+		k.Patches = append(k.Patches, deletion("monitoring.coreos.com/v1", "PodMonitor"))
+	}
+	if p.NoPrometheusRule {
+		k.Patches = append(k.Patches, deletion("monitoring.coreos.com/v1", "PrometheusRule"))
 	}
 	if p.NoNetworkPolicy {
 		k.Patches = append(k.Patches, deletion("networking.k8s.io/v1", "NetworkPolicy"))

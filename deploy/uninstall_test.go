@@ -64,7 +64,7 @@ func TestRemovalHasEveryObjectOfTheBundle(t *testing.T) {
 		"the bundle":        {},
 		"cert-manager":      {Overlays: []string{"cert-manager"}},
 		"host-network":      {Overlays: []string{"host-network"}},
-		"both overlays":     {Overlays: Overlays()},
+		"all overlays":      {Overlays: Overlays()},
 		"a guard":           {Guard: GuardDeny},
 		"no guard":          {Guard: GuardOff},
 		"another namespace": {Namespace: "team-x", Overlays: []string{"cert-manager"}},

@@ -68,10 +68,27 @@ func NewMetrics(version string) *Metrics {
 	for _, host := range sources() {
 		m.sources[host] = rewritten.WithLabelValues(host)
 	}
-	for _, outcome := range []string{"rewritten", "private", "kept", "unparsable", "illegal"} {
-		m.images.WithLabelValues(outcome) // a series from the start, so that a rate can be alerted on
-	}
+	m.startAtZero()
 	return m
+}
+
+// startAtZero makes every series. One that began with its first event would have no
+// increase then, so that no alert would fire.
+func (m *Metrics) startAtZero() {
+	for _, operation := range []string{"create", "update", "ephemeral", "other"} {
+		for _, result := range []string{"rewritten", "unchanged", "skipped", "panic"} {
+			m.reviews.WithLabelValues(operation, result)
+		}
+	}
+	for _, outcome := range []string{"rewritten", "private", "kept", "unparsable", "illegal"} {
+		m.images.WithLabelValues(outcome)
+	}
+	for _, reason := range []string{"method", "content_type", "too_large", "busy", "unreadable", "malformed"} {
+		m.rejected.WithLabelValues(reason)
+	}
+	for _, result := range []string{"success", "failure"} {
+		m.configLoads.WithLabelValues(result)
+	}
 }
 
 // Expiry has the NotAfter times of the serving certificate and of its CA. A zero

@@ -29,11 +29,17 @@ func TestEveryOutcomeIsCountedUnderAClosedSetOfLabels(t *testing.T) {
 		t.Errorf("HTTP %d, %v", status, err)
 	}
 	closed := map[string][]string{
-		"operation": {"create", "update", "ephemeral", "other"}, "result": {"rewritten", "unchanged", "skipped", "panic"},
-		"source":  append(sources(), "other"),
-		"outcome": {"rewritten", "private", "kept", "unparsable", "illegal"},
-		"reason":  {"method", "content_type", "too_large", "busy", "unreadable", "malformed"},
-		"version": {"test"},
+		"operation": {"create", "update", "ephemeral", "other"},
+		"source":    append(sources(), "other"),
+		"outcome":   {"rewritten", "private", "kept", "unparsable", "illegal"},
+		"reason":    {"method", "content_type", "too_large", "busy", "unreadable", "malformed"},
+		"version":   {"test"}, "result": {"rewritten", "unchanged", "skipped", "panic", "success", "failure"},
+	}
+	atStart := scrape(t, NewMetrics("test"))
+	for series := range scrape(t, e.metrics) {
+		if _, ok := atStart[series]; !ok && strings.Contains(series, "_total") {
+			t.Errorf("series %s begins with its first event, so that it has no increase then", series)
+		}
 	}
 	reviews := 0.0
 	for series, value := range scrape(t, e.metrics) {

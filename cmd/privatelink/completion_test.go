@@ -36,7 +36,7 @@ func TestCompletion(t *testing.T) {
 	}{
 		"sets":             {[]string{"mirror", "--set", "ph"}, []string{"phase1", "phase2"}},
 		"a further set":    {[]string{"images", "--set", "umbrella,phase"}, []string{"umbrella,phase1", "umbrella,phase2"}},
-		"overlays":         {[]string{"install", "--overlay", ""}, []string{"cert-manager", "host-network"}},
+		"overlays":         {[]string{"install", "--overlay", ""}, []string{"cert-manager", "host-network", "monitoring"}},
 		"engines":          {[]string{"explain", "--engine", ""}, []string{"webhook", "policy"}},
 		"guards":           {[]string{"explain", "--guard", ""}, []string{"warn", "deny", "off"}},
 		"failure policies": {[]string{"explain", "--failure-policy", ""}, []string{"Fail", "Ignore"}},

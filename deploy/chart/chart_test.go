@@ -138,6 +138,7 @@ func TestUnknownValuesAreRefused(t *testing.T) {
 		"maxUnavailable": "podDisruptionBudget: {maxUnavailable: 0}", "replicas": "replicas: 0", "certManager": "certManager: true", "podLabels": "podLabels: {app.kubernetes.io/name: x}",
 		"affinity": "affinity: {nodeAffinities: {}}", "resources": "resources: {limit: {}}", "namespaces": "namespaces: [kube-system]",
 		"commonLabels": "commonLabels: {app.kubernetes.io/part-of: x}", "podAnnotations": "podAnnotations: {prometheus.io/port: \"1\"}",
+		"podMonitor": "monitoring: {podMonitor: {enabled: true}}", "labels": "monitoring: {labels: {app.kubernetes.io/name: x}}", "release": "monitoring: {labels: {release: x}}\ncommonLabels: {release: y}",
 	} {
 		_, ofHelm := helmTemplate(load(t), parse(t, "registry: "+registry+"\n"+text), release{})
 		_, ofCommand := Options("my.yaml", []byte("registry: "+registry+"\n"+text))

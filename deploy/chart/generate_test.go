@@ -36,6 +36,8 @@ func sources() [][2]string {
 		{"components/cert-manager/certificates.yaml", "certificates.yaml"},
 		{"guard/guard.yaml", "guard.yaml"},
 		{"components/namespace-selector/guard-binding.yaml", "guard.yaml"},
+		{"components/monitoring/podmonitor.yaml", "monitoring.yaml"},
+		{"components/monitoring/rules.yaml", "monitoring.yaml"},
 		{"policy/policy.yaml", "policy.yaml"},
 		{"components/namespace-selector-policy/binding.yaml", "policy.yaml"},
 	}
@@ -115,6 +117,10 @@ func (k objectKey) conditional(value any) any {
 		return innermost(value, func(v any) any { return choice{".Values.podDisruptionBudget.enabled", v, absent{}} })
 	case "NetworkPolicy":
 		return innermost(value, func(v any) any { return choice{".Values.networkPolicy.enabled", v, absent{}} })
+	case "PodMonitor":
+		return innermost(value, func(v any) any { return choice{".Values.monitoring.podMonitor", v, absent{}} })
+	case "PrometheusRule":
+		return innermost(value, func(v any) any { return choice{".Values.monitoring.prometheusRule", v, absent{}} })
 	case "Deployment":
 		return innermost(value, func(v any) any {
 			template := v.(map[string]any)["spec"].(map[string]any)["template"].(map[string]any)

@@ -51,7 +51,10 @@ type values struct {
 		Enabled bool `json:"enabled"`
 	} `json:"certManager"`
 	Monitoring struct {
-		ScrapeAnnotations bool `json:"scrapeAnnotations"`
+		ScrapeAnnotations bool              `json:"scrapeAnnotations"`
+		PodMonitor        bool              `json:"podMonitor"`
+		PrometheusRule    bool              `json:"prometheusRule"`
+		Labels            map[string]string `json:"labels"`
 	} `json:"monitoring"`
 }
 
@@ -145,6 +148,9 @@ func options(all map[string]any) (deploy.Options, error) {
 	if v.HostNetwork {
 		o.Overlays = append(o.Overlays, "host-network")
 	}
+	if v.Monitoring.PodMonitor || v.Monitoring.PrometheusRule {
+		o.Overlays = append(o.Overlays, deploy.Monitoring)
+	}
 	o.Image, err = v.image(rules)
 	return o, err
 }
@@ -156,6 +162,7 @@ func (v values) pods() *deploy.Pods {
 		TopologySpreadConstraints: v.TopologySpreadConstraints, PriorityClassName: v.PriorityClassName,
 		Labels: v.PodLabels, Annotations: v.PodAnnotations, CommonLabels: v.CommonLabels,
 		NoNetworkPolicy: !v.NetworkPolicy.Enabled, NoScrapeAnnotations: !v.Monitoring.ScrapeAnnotations,
+		NoPodMonitor: !v.Monitoring.PodMonitor, NoPrometheusRule: !v.Monitoring.PrometheusRule, MonitoringLabels: v.Monitoring.Labels,
 	}
 	if v.PodDisruptionBudget.Enabled {
 		p.MaxUnavailable = v.PodDisruptionBudget.MaxUnavailable

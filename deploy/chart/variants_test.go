@@ -115,6 +115,7 @@ func (v variant) options(t *testing.T) deploy.Options {
 		return o
 	}
 	o.Namespace = anyNamespace
+	o.Overlays = []string{deploy.Monitoring} // its objects are left out by conditions
 	if v["certManager"] == "yes" {
 		o.Overlays = append(o.Overlays, "cert-manager")
 	}
@@ -183,6 +184,8 @@ func (h *holes) apply(t *testing.T, rules *rewrite.Rules, key objectKey, object 
 		object["data"] = map[string]any{deploy.ConfigKey: action{nested: `|-` + "\n" + `include "privatelink.config" .`}}
 	case "PodDisruptionBudget":
 		h.replace(object["spec"], "maxUnavailable", "podDisruptionBudget.maxUnavailable", action{inline: "{{ toJson .Values.podDisruptionBudget.maxUnavailable }}"})
+	case "PodMonitor", "PrometheusRule":
+		labels["monitoring.labels"] = action{merged: ".Values.monitoring.labels"}
 	case "MutatingWebhookConfiguration":
 		for _, w := range object["webhooks"].([]any) {
 			w.(map[string]any)["failurePolicy"] = failurePolicy(w)
@@ -274,6 +277,7 @@ func substituteText(rules *rewrite.Rules, text string) any {
 	for name, literal := range data(rules) {
 		out = strings.ReplaceAll(out, "["+literal+"].exists("+name+",", "[{{ $data."+name+" }}].exists("+name+",")
 	}
+	out = strings.ReplaceAll(out, `namespace=~"any-listed"`, `namespace=~"{{ join "|" .Values.namespaces }}"`)
 	out = strings.ReplaceAll(out, anyNamespace, "{{ .Release.Namespace }}")
 	switch {
 	case out == text:

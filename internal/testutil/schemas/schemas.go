@@ -3,7 +3,7 @@
 // Package schemas writes the schemas by which kubeconform checks manifests.
 //
 // They come from modules that other tests need as well: Kubernetes publishes its OpenAPI
-// documents in its own, and cert-manager its custom resource definitions.
+// documents in its own, and the others their custom resource definitions.
 package schemas
 
 import (
@@ -21,7 +21,7 @@ import (
 // Location is the template by which kubeconform finds the schemas in dir.
 func Location(dir string) string { return dir + "/{{.ResourceKind}}{{.KindSuffix}}.json" }
 
-// Write writes a schema for each kind of Kubernetes and of cert-manager into dir. root is
+// Write writes a schema for each kind of Kubernetes, of cert-manager and of the Prometheus operator into dir. root is
 // the product's folder. No schema allows a field that it does not know, as the API server
 // with --validate=strict.
 func Write(ctx context.Context, root, dir string) error {
@@ -33,10 +33,26 @@ func Write(ctx context.Context, root, dir string) error {
 	if err != nil {
 		return err
 	}
+	operator, err := Operator(ctx, root)
+	if err != nil {
+		return err
+	}
+	for _, kind := range []string{"podmonitors", "prometheusrules"} {
+		if err := each(filepath.Join(operator, "monitoring.coreos.com_"+kind+".yaml"), func(text []byte) error { return writeDefinition(dir, text) }); err != nil {
+			return err
+		}
+	}
 	if err := each(filepath.Join(kubernetes, "api", "openapi-spec", "v3", "*_openapi.json"), func(text []byte) error { return writeDocument(dir, text) }); err != nil {
 		return err
 	}
 	return each(filepath.Join(certManager, "deploy", "crds", "*.yaml"), func(text []byte) error { return writeDefinition(dir, text) })
+}
+
+// Operator returns the folder with the custom resource definitions of the Prometheus
+// operator. root is the product's folder.
+func Operator(ctx context.Context, root string) (string, error) {
+	dir, err := module(ctx, filepath.Join(root, "internal", "testutil", "schemas", "monitoring"), "github.com/prometheus-operator/prometheus-operator")
+	return filepath.Join(dir, "example", "prometheus-operator-crd"), err
 }
 
 // module returns the folder of a module that the module in dir requires.

@@ -63,4 +63,7 @@ certManager:
   enabled: false
 monitoring:
   scrapeAnnotations: true
+  podMonitor: false
+  prometheusRule: false
+  labels: {}
 {{- end -}}

@@ -24,6 +24,11 @@ release, and lack what is new.
     {{- fail (printf "podLabels: %s is one of commonLabels, too: set it once" $key) -}}
   {{- end -}}
 {{- end -}}
+{{- range $key, $_ := .Values.monitoring.labels -}}
+  {{- if hasKey $.Values.commonLabels $key -}}
+    {{- fail (printf "monitoring.labels: %s is one of commonLabels, too: set it once" $key) -}}
+  {{- end -}}
+{{- end -}}
 {{- if eq .Values.engine "webhook" -}}
   {{- if has .Release.Namespace .Values.namespaces -}}
     {{- fail (printf "namespaces: the webhook would be called for its own pods in %s: install it into a namespace that the list does not have" .Release.Namespace) -}}
