@@ -106,7 +106,7 @@ Exit codes:
 	rules.add(c.Flags())
 	pin.add(c.Flags())
 	configfile.Alternative(c.Flags(), "values")
-	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, "`NAME` of a variant: "+strings.Join(deploy.Overlays(), " or ")+"; may be repeated")
+	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, "`NAME` of a variant: "+strings.Join(deploy.Overlays(), ", ")+"; may be repeated")
 	c.Flags().StringVar(&o.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
 	c.Flags().StringVar(&o.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
 	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook, or policy for CEL in the API server (Kubernetes 1.36 or newer)")

@@ -59,7 +59,7 @@ Exit codes:
 			return err
 		},
 	}
-	c.Flags().StringSliceVar(&r.Overlays, "overlay", nil, "`NAME` of a variant that was installed: "+strings.Join(deploy.Overlays(), " or ")+"; may be repeated")
+	c.Flags().StringSliceVar(&r.Overlays, "overlay", nil, "`NAME` of a variant that was installed: "+strings.Join(deploy.Overlays(), ", ")+"; may be repeated")
 	c.Flags().StringVar(&r.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
 	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that was installed: webhook or policy")
 	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` that was installed: warn, deny, or off to keep it")

@@ -20,7 +20,7 @@ func TestUninstall(t *testing.T) {
 		"the policy, without the guard": {[]string{"--engine", "policy", "--guard", "off"}, 0, []string{"kind: MutatingAdmissionPolicy\n"}, []string{"ValidatingAdmissionPolicy", "Deployment"}, ""},
 		"an unknown engine":             {[]string{"--engine", "x"}, 2, nil, nil, "use webhook or policy"},
 		"an unknown guard":              {[]string{"--guard", "x"}, 2, nil, nil, "use warn, deny or off"},
-		"an unknown overlay":            {[]string{"--overlay", "x"}, 2, nil, nil, "there are only cert-manager and host-network"},
+		"an unknown overlay":            {[]string{"--overlay", "x"}, 2, nil, nil, "there are only cert-manager, host-network, monitoring"},
 		"a namespace of the policy":     {[]string{"--engine", "policy", "--namespace", "x"}, 2, nil, nil, "engine policy has no pods"},
 		"an argument":                   {[]string{"x"}, 2, nil, nil, "--help"},
 	} {
