@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
 
 // maxObject bounds what is read of an object.
@@ -41,7 +42,8 @@ func (o *object) connect(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", o, err)
 	}
 	o.client = s3.NewFromConfig(c, func(options *s3.Options) {
-		options.UsePathStyle = options.BaseEndpoint != nil // such as AWS_ENDPOINT_URL
+		options.DisableLogOutputChecksumValidationSkipped = true // the message is not for users
+		options.UsePathStyle = options.BaseEndpoint != nil       // such as AWS_ENDPOINT_URL
 	})
 	return nil
 }
@@ -56,7 +58,7 @@ func (o *object) Read(ctx context.Context) (*lock.Lock, error) {
 		return nil, fmt.Errorf("%s: %w", o, fs.ErrNotExist)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o, err)
+		return nil, o.wrapError(err)
 	}
 	defer got.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(got.Body, maxObject))
@@ -67,13 +69,25 @@ func (o *object) Read(ctx context.Context) (*lock.Lock, error) {
 	return lock.Parse(o.String(), text)
 }
 
+// wrapError adds the name of the lock and a remedy.
+func (o *object) wrapError(err error) error {
+	remedy := awsecr.SessionRemedy(err)
+	if r, ok := errors.AsType[*awshttp.ResponseError](err); remedy == "" && ok && r.HTTPStatusCode() == http.StatusForbidden {
+		remedy = fmt.Sprintf("the role needs s3:ListBucket on %s, and s3:GetObject and s3:PutObject on %[1]s/%s", o.bucket, o.key)
+	}
+	if remedy == "" {
+		return fmt.Errorf("%s: %w", o, err)
+	}
+	return fmt.Errorf("%s: %w; %s", o, err, remedy)
+}
+
 // CheckWritable asks for the bucket alone: S3 has no dry run.
 func (o *object) CheckWritable(ctx context.Context) error {
 	if err := o.connect(ctx); err != nil {
 		return err
 	}
 	if _, err := o.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &o.bucket}); err != nil {
-		return fmt.Errorf("%s: the bucket: %w", o, err)
+		return o.wrapError(fmt.Errorf("the bucket: %w", err))
 	}
 	return nil
 }
@@ -97,7 +111,7 @@ func (o *object) Write(ctx context.Context, l *lock.Lock) error {
 			return errChanged
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", o, err)
+			return o.wrapError(err)
 		}
 		o.etag = aws.ToString(put.ETag)
 		return nil

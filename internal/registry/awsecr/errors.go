@@ -100,6 +100,9 @@ func (r *Registry) wrapError(err error, action, path string) error {
 		e.Fix = "the role needs " + e.Action + " on " + e.Resource
 	case registry.ErrAuth:
 		e.Fix = "check `aws sts get-caller-identity`, AWS_PROFILE and --profile"
+		if remedy := SessionRemedy(err); remedy != "" {
+			e.Fix = remedy
+		}
 	case registry.ErrThrottled:
 		e.Fix = "try again later, or request a higher quota from AWS"
 	case registry.ErrTransient:
@@ -129,6 +132,16 @@ func classify(err error) error {
 		return registry.ErrTransient
 	}
 	return nil
+}
+
+// SessionRemedy returns the remedy if a request to any service of AWS failed because the
+// session of its credentials has ended, and "" otherwise. The SDK replaces sessions that it
+// has opened itself, so these credentials are those of a login or of an environment.
+func SessionRemedy(err error) string {
+	if code := codeOf(err); code != "ExpiredToken" && code != "ExpiredTokenException" {
+		return ""
+	}
+	return "the AWS session has ended: log in again, with a longer session if it is shorter than a run, and run the command again; it resumes where it stopped"
 }
 
 // codeOf returns the code of an AWS API error, or "" for any other error.

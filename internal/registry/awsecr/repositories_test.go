@@ -131,7 +131,7 @@ func TestCreateErrors(t *testing.T) {
 		},
 		"expired credentials are reported with a remedy": {
 			fault: fakeecr.Fault{Status: 400, Code: "ExpiredTokenException", Message: "The security token included in the request is expired"},
-			class: registry.ErrAuth, texts: []string{"aws sts get-caller-identity", "--profile"}, requests: 1,
+			class: registry.ErrAuth, texts: []string{"the AWS session has ended", "run the command again"}, requests: 1,
 		},
 		"a rejected policy leaves a repository": {
 			fault:    fakeecr.Fault{Match: fakeecr.On("PutLifecyclePolicy"), Status: 400, Code: "InvalidParameterException", Message: "bad rule"},

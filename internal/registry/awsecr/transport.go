@@ -51,11 +51,10 @@ func (a *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return resp, nil // the next request uses a new token
 	}
-	t, err = r.token(req.Context(), false)
-	if err != nil {
-		return resp, nil // the response explains more than this error
-	}
 	_ = resp.Body.Close() // already read
+	if t, err = r.token(req.Context(), false); err != nil {
+		return nil, err
+	}
 	return a.base.RoundTrip(withToken(retry, t))
 }
 

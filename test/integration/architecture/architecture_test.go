@@ -37,7 +37,7 @@ var tiers = [][]row{
 		{"internal/selection", []string{"deploy", "internal/mirror/lockstore", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/catalog/track", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
 		{"internal/chartpush", []string{"deploy/chart", "internal/exitcode", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
 		{"internal/mirror/prune", []string{"internal/catalog", "internal/catalog/live", "internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite", "internal/table"}},
-		{"internal/mirror/lockstore", []string{"internal/kubeconfig", "internal/mirror/lock"}},
+		{"internal/mirror/lockstore", []string{"internal/kubeconfig", "internal/mirror/lock", "internal/registry/awsecr"}},
 		{"internal/progress", []string{"internal/exitcode", "internal/mirror", "internal/mirror/archive", "internal/output", "internal/target", "internal/terminal"}},
 		{"internal/explain", []string{"internal/exitcode", "internal/jsonpatch", "internal/manifest", "internal/podspec", "internal/rewrite", "deploy", "webhook"}},
 		{"internal/doctor/suite", []string{"deploy", "internal/catalog", "internal/catalog/live", "internal/doctor", "internal/doctor/awsapi", "internal/doctor/cluster", "internal/doctor/identity", "internal/doctor/inside", "internal/doctor/network", "internal/doctor/probe", "internal/doctor/registry", "internal/exitcode", "internal/kubeconfig", "internal/mirror/lock", "internal/output", "internal/registry/awsecr", "internal/rewrite", "internal/target"}},
