@@ -22,15 +22,13 @@ import (
 	"github.com/castai/privatelink-webhook/internal/selection"
 )
 
-// chartRepository serves two versions of a chart, the newer of which does not render.
-func chartRepository(t *testing.T, image string) string {
+// chartRepository serves a chart with one template by version.
+func chartRepository(t *testing.T, templates map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	var index strings.Builder
 	index.WriteString("apiVersion: v1\nentries:\n  agent:\n")
-	for version, template := range map[string]string{
-		"1.0.0": "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: " + image + "}]}\n", "1.1.0": `{{ fail "no" }}`,
-	} {
+	for version, template := range templates {
 		c := &chartv2.Chart{
 			Metadata:  &chartv2.Metadata{APIVersion: "v2", Name: "agent", Version: version},
 			Templates: []*common.File{{Name: "templates/pod.yaml", Data: []byte(template)}},
@@ -53,12 +51,27 @@ func chartRepository(t *testing.T, image string) string {
 	return s.URL
 }
 
+// A chart may be published some time before its image. The run says so, and a later one
+// copies it.
+func TestAnImageThatAppearsAfterItsChart(t *testing.T) {
+	f := newFixture(t)
+	o := CopyOptions{Options: f.options(t), Sources: selection.Sources{Track: true}, Lock: f.lockFile()}
+	repository := chartRepository(t, map[string]string{"1.0.0": pod(f.publicHost + "/castai/agent:v1")})
+	o.Rules = rules(t, rewrite.Config{Registry: f.private.Host + "/mirror", Track: rewrite.Track{Repository: repository, Charts: []string{"agent"}}})
+	o.Sources.Warnf = o.Reporter.Warnf
+	f.want(t, Mirror(t.Context(), o), exitcode.Failed, "not found")
+	f.push(t, "agent", 1)
+	f.want(t, Mirror(t.Context(), o), exitcode.OK, "1 images: 1 copied")
+	f.want(t, Mirror(t.Context(), o), exitcode.OK, "0 copied, 1 present before")
+}
+
 // A version that does not render is exit code 1, and everything else is copied.
 func TestTrackedVersionsThatFail(t *testing.T) {
 	f := newFixture(t)
 	f.push(t, "agent", 1)
 	o := CopyOptions{Options: f.options(t), Sources: selection.Sources{Track: true}, Lock: selection.LockFile{Name: filepath.Join(f.dir, "lock.yaml")}}
-	o.Rules = rules(t, rewrite.Config{Registry: f.private.Host + "/mirror", Track: rewrite.Track{Repository: chartRepository(t, f.publicHost+"/castai/agent:v1"), Charts: []string{"agent"}}})
+	repository := chartRepository(t, map[string]string{"1.0.0": pod(f.publicHost + "/castai/agent:v1"), "1.1.0": `{{ fail "no" }}`})
+	o.Rules = rules(t, rewrite.Config{Registry: f.private.Host + "/mirror", Track: rewrite.Track{Repository: repository, Charts: []string{"agent"}}})
 	o.Sources.Warnf = o.Reporter.Warnf
 	err := Mirror(t.Context(), o)
 	if exitcode.Code(err) != exitcode.Failed || !strings.Contains(f.out.String(), "1 images: 1 copied") || !strings.Contains(f.errOut.String(), "chart agent 1.1.0: ") {
