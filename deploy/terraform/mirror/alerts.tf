@@ -7,19 +7,28 @@ resource "aws_sns_topic" "this" {
   tags = var.tags
 }
 
+# EventBridge publishes to no topic whose policy has a condition for it:
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
 resource "aws_sns_topic_policy" "this" {
   arn = aws_sns_topic.this.arn
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
-      for service, source in { events = aws_cloudwatch_event_rule.failed.arn, cloudwatch = aws_cloudwatch_metric_alarm.stale.arn } : {
-        Sid                           = service
-        Effect                        = "Allow"
-        Principal                     = { Service = "${service}.amazonaws.com" }
-        Action                        = "sns:Publish"
-        Resource                      = aws_sns_topic.this.arn
-        Condition                     = { ArnEquals = { "aws:SourceArn" = source }, StringEquals = { "aws:SourceAccount" = local.account } }
-      }
+      {
+        Sid       = "FailedRuns"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.this.arn
+      },
+      {
+        Sid       = "Alarm"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.this.arn
+        Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_metric_alarm.stale.arn }, StringEquals = { "aws:SourceAccount" = local.account } }
+      },
     ]
   })
 }

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"maps"
@@ -172,6 +173,7 @@ func (w *fixture) newBuild(t *testing.T, p *public) *build {
 	}
 
 	b.checkBucket(t)
+	b.checkAlerts(t)
 	b.setup = b.newSetup(t)
 	return b
 }
@@ -201,6 +203,69 @@ func (b *build) checkBucket(t *testing.T) {
 	}
 }
 
+// checkAlerts requires that each end of a run without success is sent, and the lack of runs.
+func (b *build) checkAlerts(t *testing.T) {
+	t.Helper()
+	var pattern struct {
+		Source []string
+		Type   []string `json:"detail-type"`
+		Detail map[string][]string
+	}
+	if err := json.Unmarshal([]byte(b.attributes(t, "aws_cloudwatch_event_rule", "failed")["event_pattern"].(string)), &pattern); err != nil {
+		t.Fatal(err)
+	}
+	// https://docs.aws.amazon.com/codebuild/latest/APIReference/API_Build.html
+	ends := []string{"FAILED", "FAULT", "STOPPED", "TIMED_OUT"}
+	if !slices.Equal(pattern.Detail["build-status"], ends) || !slices.Equal(pattern.Detail["project-name"], []string{"privatelink-mirror"}) || !slices.Equal(pattern.Type, []string{"CodeBuild Build State Change"}) {
+		t.Errorf("%+v", pattern)
+	}
+	alarm := b.attributes(t, "aws_cloudwatch_metric_alarm", "stale")
+	if alarm["treat_missing_data"] != "breaching" || alarm["metric_name"] != "SucceededBuilds" || alarm["evaluation_periods"] != 3.0 || alarm["period"] != 3600.0 {
+		t.Errorf("%v", alarm)
+	}
+	var policy struct {
+		Statement []struct {
+			Principal map[string]string
+			Condition map[string]any
+		}
+	}
+	if err := json.Unmarshal([]byte(b.attributes(t, "aws_sns_topic_policy", "this")["policy"].(string)), &policy); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range policy.Statement {
+		if service := s.Principal["Service"]; (service == "events.amazonaws.com") != (len(s.Condition) == 0) {
+			t.Errorf("%s publishes with the conditions %v", service, s.Condition)
+		}
+	}
+	trust := b.attributes(t, "aws_iam_role", "schedule")["assume_role_policy"].(string)
+	if !strings.Contains(trust, "arn:aws:scheduler:us-east-1:123456789012:schedule-group/default") {
+		t.Errorf("the source is not the group of the schedule: %s", trust)
+	}
+}
+
+// tools of the image of CodeBuild that the script may call:
+// https://github.com/aws/aws-codebuild-docker-images/blob/master/al/x86_64/standard/5.0/Dockerfile
+var tools = []string{"aws", "base64", "curl", "gzip", "head", "jq", "sha256sum", "tar", "tee", "wc"}
+
+// linkTools returns a folder with the tools alone.
+func linkTools(t *testing.T, python string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, name := range tools {
+		file := filepath.Join(filepath.Dir(python), name)
+		if name != "aws" {
+			var err error
+			if file, err = exec.LookPath(name); err != nil {
+				t.Fatalf("%v; install it", err)
+			}
+		}
+		if err := os.Symlink(file, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // newSetup returns the environment of the machine of a build, without what a gateway adds.
 func (b *build) newSetup(t *testing.T) []string {
 	t.Helper()
@@ -219,7 +284,7 @@ func (b *build) newSetup(t *testing.T) []string {
 	// The AWS CLI takes an empty profile for a name.
 	env := slices.DeleteFunc(slices.Clone(b.fixture.env), func(v string) bool { return strings.HasPrefix(v, "AWS_PROFILE=") })
 	return append(env,
-		"PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+t.TempDir(), "AWS_DEFAULT_REGION="+region, "XDG_CACHE_HOME=", "CURL_CA_BUNDLE="+authority,
+		"PATH="+linkTools(t, python), "HOME="+t.TempDir(), "AWS_DEFAULT_REGION="+region, "XDG_CACHE_HOME=", "CURL_CA_BUNDLE="+authority,
 		"AWS_ACCESS_KEY_ID="+*session.Credentials.AccessKeyId, "AWS_SECRET_ACCESS_KEY="+*session.Credentials.SecretAccessKey, "AWS_SESSION_TOKEN="+*session.Credentials.SessionToken,
 		"PRIVATELINK_PLAIN_HTTP="+b.public.host()+","+strings.Split(registry, "/")[0], "NO_PROXY=127.0.0.1,0.0.0.0")
 }
@@ -240,7 +305,11 @@ func (b *build) allowed(t *testing.T, action, resource string) bool {
 // run runs the commands of a build in an empty folder, with more variables.
 func (b *build) run(t *testing.T, g *gateway, env ...string) (out string, err error) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), "bash", "-ec", strings.Join(b.commands, "\n"))
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), bash, "-ec", strings.Join(b.commands, "\n"))
 	c.Dir, c.Env = t.TempDir(), append(slices.Clone(b.setup), "AWS_ENDPOINT_URL="+g.URL, "HTTP_PROXY="+g.URL)
 	for name, value := range b.env {
 		c.Env = append(c.Env, name+"="+value)
