@@ -24,12 +24,12 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
-const registry = "registry.example.com/castai"
+const host = "registry.example.com/castai"
 
 func lockOf(names ...string) *lock.Lock {
-	l := &lock.Lock{Registry: registry}
+	l := &lock.Lock{Registry: host}
 	for _, n := range names {
-		l.Images = append(l.Images, lock.Entry{Source: "quay.io/acme/" + n + ":1", Target: registry + "/" + n + ":1", Digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", MediaType: "m"})
+		l.Images = append(l.Images, lock.Entry{Source: "quay.io/acme/" + n + ":1", Target: host + "/" + n + ":1", Digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", MediaType: "m"})
 	}
 	return l
 }
@@ -42,7 +42,7 @@ func names(t *testing.T, s Store) string {
 	}
 	var all []string
 	for _, e := range l.Images {
-		all = append(all, strings.TrimSuffix(strings.TrimPrefix(e.Target, registry+"/"), ":1"))
+		all = append(all, strings.TrimSuffix(strings.TrimPrefix(e.Target, host+"/"), ":1"))
 	}
 	return strings.Join(all, " ")
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
 
@@ -92,14 +93,20 @@ func (o *object) CheckWritable(ctx context.Context) error {
 	return nil
 }
 
-// Write makes use of conditional writes. S3 answers 412 to a run that comes second, and 409
-// while another write is under way, whose outcome is not known:
+// Write makes use of conditional writes:
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 func (o *object) Write(ctx context.Context, l *lock.Lock) error {
 	if err := o.connect(ctx); err != nil {
 		return err
 	}
-	return write(ctx, o, l, func(text []byte) error {
+	return write(ctx, o, l, func(text []byte) error { return o.put(ctx, text) })
+}
+
+// put replaces the version that was read last, or returns errChanged. S3 answers 412 if it
+// was replaced, and 409 while another write is under way: that one may fail, so that the
+// version may still be there.
+func (o *object) put(ctx context.Context, text []byte) error {
+	for attempt := 1; ; attempt++ {
 		in := &s3.PutObjectInput{Bucket: &o.bucket, Key: &o.key, Body: bytes.NewReader(text), ContentType: aws.String("application/yaml")}
 		if o.etag == "" {
 			in.IfNoneMatch = aws.String("*")
@@ -107,13 +114,22 @@ func (o *object) Write(ctx context.Context, l *lock.Lock) error {
 			in.IfMatch = &o.etag
 		}
 		put, err := o.client.PutObject(ctx, in)
-		if r, ok := errors.AsType[*awshttp.ResponseError](err); ok && (r.HTTPStatusCode() == http.StatusPreconditionFailed || r.HTTPStatusCode() == http.StatusConflict) {
-			return errChanged
+		if err == nil {
+			o.etag = aws.ToString(put.ETag)
+			return nil
 		}
-		if err != nil {
+		status := 0
+		if r, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+			status = r.HTTPStatusCode()
+		}
+		switch {
+		case status == http.StatusPreconditionFailed:
+			return errChanged
+		case status != http.StatusConflict || attempt == maxAttempts:
 			return o.wrapError(err)
 		}
-		o.etag = aws.ToString(put.ETag)
-		return nil
-	})
+		if err := registry.Sleep(ctx, registry.Backoff(attempt)); err != nil {
+			return err
+		}
+	}
 }
