@@ -62,9 +62,12 @@ func (o *object) Read(ctx context.Context) (*lock.Lock, error) {
 		return nil, o.wrapError(err)
 	}
 	defer got.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(got.Body, maxObject))
+	text, err := io.ReadAll(io.LimitReader(got.Body, maxObject+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o, err)
+	}
+	if len(text) > maxObject {
+		return nil, fmt.Errorf("%s: it has more than %d MiB, and is not a lock: name another object", o, maxObject>>20)
 	}
 	o.etag = aws.ToString(got.ETag)
 	return lock.Parse(o.String(), text)

@@ -71,6 +71,27 @@ func otherRun(t *testing.T, images ...string) func(*bucket, http.ResponseWriter)
 	}
 }
 
+func objectIn(t *testing.T, b *bucket) *object {
+	t.Helper()
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	return &object{bucket: "locks", key: "lock.yaml", client: s3.NewFromConfig(aws.Config{
+		Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), RetryMaxAttempts: 1,
+	}, func(o *s3.Options) { o.UsePathStyle = true })}
+}
+
+// The beginning of a large object must not be taken for the whole.
+func TestAnObjectThatIsTooLarge(t *testing.T) {
+	text, err := lockOf("a").Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bucket{text: string(text) + strings.Repeat("# more\n", maxObject/7)}
+	if l, err := objectIn(t, b).Read(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 16 MiB") {
+		t.Errorf("%+v %v", l, err)
+	}
+}
+
 func TestAnswersOfS3ToAWrite(t *testing.T) {
 	conflict := refuse(http.StatusConflict, "ConditionalRequestConflict")
 	for name, tc := range map[string]struct {
@@ -87,11 +108,7 @@ func TestAnswersOfS3ToAWrite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &bucket{}
-			server := httptest.NewServer(b)
-			t.Cleanup(server.Close)
-			s := &object{bucket: "locks", key: "lock.yaml", client: s3.NewFromConfig(aws.Config{
-				Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), RetryMaxAttempts: 1,
-			}, func(o *s3.Options) { o.UsePathStyle = true })}
+			s := objectIn(t, b)
 			_, _ = s.Read(t.Context())
 			if err := s.Write(t.Context(), lockOf("old")); err != nil {
 				t.Fatal(err)
