@@ -281,12 +281,15 @@ func (b *build) newSetup(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The AWS CLI takes an empty profile for a name.
-	env := slices.DeleteFunc(slices.Clone(b.fixture.env), func(v string) bool { return strings.HasPrefix(v, "AWS_PROFILE=") })
-	return append(env,
+	return append(b.withoutProfile(),
 		"PATH="+linkTools(t, python), "HOME="+t.TempDir(), "AWS_DEFAULT_REGION="+region, "XDG_CACHE_HOME=", "CURL_CA_BUNDLE="+authority,
 		"AWS_ACCESS_KEY_ID="+*session.Credentials.AccessKeyId, "AWS_SECRET_ACCESS_KEY="+*session.Credentials.SecretAccessKey, "AWS_SESSION_TOKEN="+*session.Credentials.SessionToken,
 		"PRIVATELINK_PLAIN_HTTP="+b.public.host()+","+strings.Split(registry, "/")[0], "NO_PROXY=127.0.0.1,0.0.0.0")
+}
+
+// withoutProfile is the environment for the AWS CLI, which takes an empty profile for a name.
+func (w *fixture) withoutProfile() []string {
+	return slices.DeleteFunc(slices.Clone(w.env), func(v string) bool { return strings.HasPrefix(v, "AWS_PROFILE=") })
 }
 
 // bucket is that of the lock.

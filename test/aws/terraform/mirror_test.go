@@ -7,6 +7,7 @@ package terraform
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
+	"github.com/castai/privatelink-webhook/test/aws/emulator"
+	"github.com/castai/privatelink-webhook/test/integration/docs"
 )
 
 // The module as on the page: applied, run, and destroyed. The run is the one that CodeBuild
@@ -30,9 +33,11 @@ func TestScheduledMirror(t *testing.T) {
 		"\n}", fmt.Sprintf("\n  release_url   = %q\n  arguments     = [\"--track\", \"--no-webhook-image\"]\n  force_destroy = true\n}", p.releases.URL),
 	).Replace(pageFence(t, `module "mirror"`)))
 	w.writeConfig(t, p.config)
-	w.apply(t)
+	w.pageCommands(t, "docs/guide/upgrade.md", "terraform apply")
+	w.planNothing(t)
 
 	b := w.newBuild(t, p)
+	w.pageCommands(t, "deploy/terraform/mirror/README.md", "aws sns subscribe")
 	t.Run("a run copies and publishes", func(t *testing.T) {
 		g := b.newGateway(t)
 		out := b.mustRun(t, g)
@@ -72,6 +77,30 @@ func TestScheduledMirror(t *testing.T) {
 	b.checkPolicy(t)
 	w.destroy(t)
 	w.checkNothingIsLeft(t)
+}
+
+// pageCommands runs the commands of the fence of a page that has a text, as on the page but
+// for the approval of an apply.
+func (w *fixture) pageCommands(t *testing.T, page, text string) {
+	t.Helper()
+	fences, err := docs.Fences(repository, page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(fences, func(f docs.Fence) bool { return strings.Contains(strings.Join(f.Lines, "\n"), text) })
+	if i < 0 {
+		t.Fatalf("%s has no fence with %s", page, text)
+	}
+	python, err := emulator.Install(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", strings.Join(fences[i].Lines, "\n"))
+	c.Dir = w.example
+	c.Env = append(w.withoutProfile(), "TF_CLI_ARGS_apply=-auto-approve -input=false", "AWS_DEFAULT_REGION="+region, "PATH="+filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", fences[i], err, out)
+	}
 }
 
 // unobserved are actions that the emulators do not ask for.
