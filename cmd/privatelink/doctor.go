@@ -43,6 +43,10 @@ privatelink.yaml is in the current folder.
 With --wait, all checks are repeated until none fails or is unknown, or until the time
 is over, for example after an installation. The report is that of the last round.
 
+-o html writes one file with a picture of the network, which shows the state of each
+part, and all findings. It needs no network and runs no script. --redact replaces what
+identifies accounts, clusters, nodes and networks, in all formats.
+
 --list describes the checks, and --cluster-roles prints ClusterRoles with the permissions
 that they need in the cluster. Both need no cluster, configuration or credentials.
 
@@ -62,6 +66,9 @@ Exit codes:
 
   # Check against a configuration file, and the network from a pod as well
   privatelink doctor --config privatelink.yaml --probe
+
+  # Write a report with a picture of the network, to send to others
+  privatelink doctor --probe --redact -o html > report.html
 
   # Check only the network and the permissions, and write a JUnit report
   privatelink doctor --config privatelink.yaml --only network,identity --eks-cluster CLUSTER -o junit`,
@@ -106,7 +113,8 @@ Exit codes:
 	f.StringSliceVar(&o.Run.Skip, "skip", nil, "exclude these `CHECKS` or groups")
 	f.DurationVar(&o.Run.Timeout, "timeout", 0, "`DURATION` after which a check is given up (default 8s, with --probe 30s)")
 	f.DurationVar(&o.Wait, "wait", 0, "`DURATION` during which the checks are repeated while one fails or is unknown, such as 5m")
-	output.AddFlag(f, &format, "a table", "a report", output.JSON, output.YAML, suite.JUnit)
+	output.AddFlag(f, &format, "a table", "a report", output.JSON, output.YAML, output.HTML, suite.JUnit)
+	f.BoolVar(&o.Redact, "redact", false, "replace account IDs, ARNs, IP addresses, and the names of clusters, nodes and VPCs in the report by placeholders, such as account-1")
 	f.BoolVar(&iamPolicy, "iam-policy", false, "print the IAM policy that the checks of AWS need, for the repositories of --registry or --config, without running them")
 	f.BoolVar(&list, "list", false, "list the checks without running them")
 	f.BoolVar(&clusterRoles, "cluster-roles", false, "print ClusterRoles for the checks, for kubectl apply -f -")

@@ -56,7 +56,7 @@ func TestDoctorUsageErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown format":               {[]string{"--registry", ecr, "-o", "xml"}, "use json, yaml or junit"},
+		"an unknown format":               {[]string{"--registry", ecr, "-o", "xml"}, "use json, yaml, html or junit"},
 		"an unknown group":                {[]string{"--registry", ecr, "--only", "netwrok"}, `"netwrok": no such check or group`},
 		"from a pod and from here":        {[]string{"--registry", ecr, "--probe", "--inside"}, "exclude each other"},
 		"an unknown engine":               {[]string{"--registry", ecr, "--engine", "istio"}, "use webhook or policy"},

@@ -45,6 +45,8 @@ type Check struct {
 	Access bool
 	// Silence is the remedy if nothing answers until the deadline.
 	Silence string
+	// Elements are what the check concerns in the picture of the network.
+	Elements []Element
 	// Run performs the check. Its context has a deadline. It changes nothing.
 	Run func(context.Context) Finding
 }
@@ -62,6 +64,9 @@ type Finding struct {
 	// Remedy is a command or configuration that corrects the fault. It is empty
 	// if there is none.
 	Remedy string
+	// Elements are those of the check's elements that the finding concerns; all if there
+	// are none.
+	Elements []Element
 }
 
 // OKf returns a finding with status OK.
@@ -93,6 +98,12 @@ func Skippedf(format string, args ...any) Finding {
 // With returns the finding with more details.
 func (f Finding) With(details ...string) Finding {
 	f.Details = append(f.Details, details...)
+	return f
+}
+
+// At returns the finding with more elements.
+func (f Finding) At(elements ...Element) Finding {
+	f.Elements = append(f.Elements, elements...)
 	return f
 }
 

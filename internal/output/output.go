@@ -25,6 +25,7 @@ const (
 	Text Format = "" // a table or sentences, for people
 	JSON Format = "json"
 	YAML Format = "yaml"
+	HTML Format = "html" // one file, for people who do not run the command
 )
 
 // Write encodes v as one document. The format is JSON or YAML.

@@ -121,7 +121,7 @@ func (k *checker) withoutConfig(checks []doctor.Check) []doctor.Check {
 }
 
 func (k *checker) configCheck(access bool) doctor.Check {
-	return doctor.Check{Group: Group, Name: "config", Needs: needs(), Access: access, Run: k.config,
+	return doctor.Check{Group: Group, Name: "config", Elements: []doctor.Element{doctor.Webhook}, Needs: needs(), Access: access, Run: k.config,
 		What: "the webhook's configuration is the same as the local one",
 		Why:  "otherwise the webhook rewrites images to repositories that the mirror does not fill"}
 }
@@ -129,10 +129,10 @@ func (k *checker) configCheck(access bool) doctor.Check {
 // commonChecks returns the first checks of both engines.
 func (k *checker) commonChecks() []doctor.Check {
 	return []doctor.Check{
-		{Group: Group, Name: "api", Access: true, Run: k.api,
+		{Group: Group, Name: "api", Elements: []doctor.Element{doctor.ControlPlane}, Access: true, Run: k.api,
 			What: "the API server answers, and is Kubernetes " + oldest + " or newer",
 			Why:  "all other checks need it; older versions do not have the CEL functions of the match conditions"},
-		{Group: Group, Name: "namespaces", Needs: needs(), Run: k.existing,
+		{Group: Group, Name: "namespaces", Elements: []doctor.Element{doctor.Webhook, doctor.Pods}, Needs: needs(), Run: k.existing,
 			What: "the namespaces of the webhook and of CAST AI are not being deleted",
 			Why:  "a namespace that is being deleted takes no pods, and can stay so for ever"},
 	}
@@ -141,22 +141,22 @@ func (k *checker) commonChecks() []doctor.Check {
 // podChecks returns the checks of CAST AI's pods. ready are the checks of the engine.
 func (k *checker) podChecks(ready ...string) []doctor.Check {
 	return []doctor.Check{
-		{Group: Group, Name: "rewrite", Needs: needs(append(ready, "namespaces")...), Run: k.rewrite,
+		{Group: Group, Name: "rewrite", Elements: []doctor.Element{doctor.Admission}, Needs: needs(append(ready, "namespaces")...), Run: k.rewrite,
 			What: "a pod with a public image, sent as a dry run, gets the private image",
 			Why:  "otherwise nodes without a route to the internet cannot pull the image"},
-		{Group: Group, Name: "guard", Needs: needs(), Run: k.guard,
+		{Group: Group, Name: "guard", Elements: []doctor.Element{doctor.ControlPlane}, Needs: needs(), Run: k.guard,
 			What: "the guard policy exists, as rendered",
 			Why:  "public images that are added after the rewriting, or while it is not installed, are not reported otherwise"},
-		{Group: Group, Name: "creation", Needs: needs("rewrite"), Run: k.creation,
+		{Group: Group, Name: "creation", Elements: []doctor.Element{doctor.Pods}, Needs: needs("rewrite"), Run: k.creation,
 			What: "no workload in CAST AI's namespaces has its pods refused",
 			Why:  "a refused pod does not exist: only the status and the events of its owner show it"},
-		{Group: Group, Name: "pods", Needs: needs(), Run: k.pods,
+		{Group: Group, Name: "pods", Elements: []doctor.Element{doctor.Pods}, Needs: needs(), Run: k.pods,
 			What: "no pod in CAST AI's namespaces has a public image",
 			Why:  "nodes without a route to the internet cannot pull it, now or after the next restart"},
-		{Group: Group, Name: "other-namespaces", Needs: needs(), Run: k.otherNamespaces,
+		{Group: Group, Name: "other-namespaces", Elements: []doctor.Element{doctor.Pods}, Needs: needs(), Run: k.otherNamespaces,
 			What: "no pod in another namespace has a public image of CAST AI",
 			Why:  "only the namespaces of the configuration are rewritten"},
-		{Group: Group, Name: "pulls", Needs: needs(), Run: k.pulls,
+		{Group: Group, Name: "pulls", Elements: []doctor.Element{doctor.Pods}, Needs: needs(), Run: k.pulls,
 			What: "no pod in CAST AI's namespaces waits for an image",
 			Why:  "the kubelet repeats the pull, but the cause remains"},
 	}
@@ -175,46 +175,46 @@ func needs(names ...string) []string {
 func (k *checker) webhookChecks() []doctor.Check {
 	return []doctor.Check{
 		k.configCheck(false),
-		{Group: Group, Name: "webhook-configuration", Needs: needs(), Run: k.configuration,
+		{Group: Group, Name: "webhook-configuration", Elements: []doctor.Element{doctor.ControlPlane}, Needs: needs(), Run: k.configuration,
 			What: "the webhook configuration exists, as rendered from the configuration",
 			Why:  "without it no pod is rewritten; after a manual change, some pods are not"},
-		{Group: Group, Name: "pod-security", Needs: needs("namespaces"), Run: k.podSecurity,
+		{Group: Group, Name: "pod-security", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("namespaces"), Run: k.podSecurity,
 			What: "the Pod Security level of " + k.Names.Namespace + " admits the webhook's own pods",
 			Why:  "otherwise a replica that is lost cannot be replaced"},
-		{Group: Group, Name: "admission", Needs: needs("pod-security"), Run: k.admission,
+		{Group: Group, Name: "admission", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("pod-security"), Run: k.admission,
 			What: "no quota, limit range or other admission control refuses the webhook's own pods",
 			Why:  "otherwise a replica that is lost cannot be replaced"},
-		{Group: Group, Name: "replicas", Needs: needs(), Run: k.replicas,
+		{Group: Group, Name: "replicas", Elements: []doctor.Element{doctor.Webhook}, Needs: needs(), Run: k.replicas,
 			What: "two or more replicas of the webhook are ready, on different nodes",
 			Why:  "while none is ready, pods with public images are refused"},
-		{Group: Group, Name: "rollout", Needs: needs("admission", "replicas"), Run: k.rollout,
+		{Group: Group, Name: "rollout", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("admission", "replicas"), Run: k.rollout,
 			What: "all replicas run the newest revision of the Deployment",
 			Why:  "the replicas of the old revision are not replaced when their nodes are, and then none is left"},
-		{Group: Group, Name: "version", Needs: needs("webhook-configuration", "replicas"), Run: k.version,
+		{Group: Group, Name: "version", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("webhook-configuration", "replicas"), Run: k.version,
 			What: "the image and the match conditions are of the same version",
 			Why:  "conditions of another version may leave out pods that the webhook would rewrite"},
-		{Group: Group, Name: "service", Needs: needs("replicas"), Run: k.service,
+		{Group: Group, Name: "service", Elements: []doctor.Element{doctor.Admission}, Needs: needs("replicas"), Run: k.service,
 			What: "the Service targets the port on which the replicas serve",
 			Why:  "the API server calls the webhook through it"},
-		{Group: Group, Name: "network-policy", Needs: needs("replicas"), Run: k.networkPolicy,
+		{Group: Group, Name: "network-policy", Elements: []doctor.Element{doctor.Admission}, Needs: needs("replicas"), Run: k.networkPolicy,
 			What: "no NetworkPolicy blocks the API server from the webhook's port, or the webhook from the API server",
 			Why:  "the EKS control plane has no label and no fixed address, so only a rule for the port admits it; the webhook needs the API server for its certificate"},
-		{Group: Group, Name: "rbac", Needs: needs("replicas"), Run: k.rbac,
+		{Group: Group, Name: "rbac", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("replicas"), Run: k.rbac,
 			What: "the webhook has permission to store its CA and to publish it",
 			Why:  "otherwise the next renewal of the certificate fails"},
-		{Group: Group, Name: "account-policy", Needs: needs("replicas"), Run: k.accountPolicy,
+		{Group: Group, Name: "account-policy", Elements: []doctor.Element{doctor.ControlPlane}, Needs: needs("replicas"), Run: k.accountPolicy,
 			What: "a policy limits the webhook's service account to caBundle",
 			Why:  "otherwise its token suffices to read and change all objects that clients send to the API server"},
-		{Group: Group, Name: "ca-secret", Needs: needs("replicas"), Run: k.caSecret,
+		{Group: Group, Name: "ca-secret", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("replicas"), Run: k.caSecret,
 			What: "the Secret for the webhook's CA exists",
 			Why:  "the webhook has no permission to create it; without it the next replica gets no certificate"},
-		{Group: Group, Name: "certificate", Needs: needs("replicas"), Run: k.certificate,
+		{Group: Group, Name: "certificate", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("replicas"), Run: k.certificate,
 			What: "the certificates that the replicas serve, and their CAs, are valid and do not expire soon",
 			Why:  "with an expired certificate every pod with a public image is refused"},
-		{Group: Group, Name: "ca-bundle", Needs: needs("webhook-configuration", "replicas"), Run: k.caBundle,
+		{Group: Group, Name: "ca-bundle", Elements: []doctor.Element{doctor.Admission}, Needs: needs("webhook-configuration", "replicas"), Run: k.caBundle,
 			What: "the caBundle of each webhook trusts the certificates that the replicas serve",
 			Why:  "the API server does not call a webhook that it does not trust"},
-		{Group: Group, Name: "injectors", Needs: needs("webhook-configuration"), Run: k.injectors,
+		{Group: Group, Name: "injectors", Elements: []doctor.Element{doctor.ControlPlane}, Needs: needs("webhook-configuration"), Run: k.injectors,
 			What: "no other webhook is called for pods in CAST AI's namespaces after the rewriting",
 			Why:  "containers that it adds may keep public images"},
 	}
@@ -223,7 +223,7 @@ func (k *checker) webhookChecks() []doctor.Check {
 // policyChecks returns the check of the policy engine, which has no pods.
 func (k *checker) policyChecks() []doctor.Check {
 	return []doctor.Check{
-		{Group: Group, Name: "policy", Needs: needs(), Run: k.policy,
+		{Group: Group, Name: "policy", Elements: []doctor.Element{doctor.ControlPlane}, Needs: needs(), Run: k.policy,
 			What: "the MutatingAdmissionPolicy and its binding exist, as rendered from the configuration",
 			Why:  "without them no pod is rewritten; after a manual change, some pods are not"},
 	}

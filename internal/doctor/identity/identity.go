@@ -73,10 +73,10 @@ func newChecker(c Config) *checker {
 func Checks(config Config) []doctor.Check {
 	c := newChecker(config)
 	return []doctor.Check{
-		{Group: Group, Name: "caller", Access: true, Run: c.checkCaller,
+		{Group: Group, Name: "caller", Elements: []doctor.Element{doctor.Caller}, Access: true, Run: c.checkCaller,
 			What: "AWS accepts the credentials of the caller",
 			Why:  "mirroring and all checks of AWS need credentials"},
-		{Group: Group, Name: "mirror-permissions", Needs: []string{Group + "/caller"}, Run: c.checkMirrorPermissions,
+		{Group: Group, Name: "mirror-permissions", Elements: []doctor.Element{doctor.Caller}, Needs: []string{Group + "/caller"}, Run: c.checkMirrorPermissions,
 			What: "the caller has all permissions to mirror into the registry",
 			Why:  "otherwise privatelink mirror stops halfway"},
 	}
@@ -85,7 +85,7 @@ func Checks(config Config) []doctor.Check {
 // NodeRole returns the check registry/node-role. needs are the IDs of checks that
 // must pass before it.
 func NodeRole(config Config, needs ...string) doctor.Check {
-	return doctor.Check{Group: "registry", Name: "node-role", Needs: needs, Run: newChecker(config).checkNodeRoles,
+	return doctor.Check{Group: "registry", Name: "node-role", Elements: []doctor.Element{doctor.Nodes}, Needs: needs, Run: newChecker(config).checkNodeRoles,
 		What: "the roles of the nodes have the permissions to pull from the registry",
 		Why:  "the kubelet authenticates to ECR with the role of its node; otherwise no image can be pulled"}
 }

@@ -65,23 +65,23 @@ func Checks(c Config) []doctor.Check {
 		noReports = "CAST AI's agents cannot report, and the cluster is shown as disconnected"
 	)
 	checks := []doctor.Check{
-		{Name: "probe", What: "the network can be probed from inside",
+		{Name: "probe", Elements: []doctor.Element{doctor.NoElement}, What: "the network can be probed from inside",
 			Why: "the other checks of this group depend on it", Run: k.probe},
-		{Name: "dns", What: "DNS answers", Needs: []string{"probe"},
+		{Name: "dns", Elements: []doctor.Element{doctor.PrivateDNS}, What: "DNS answers", Needs: []string{"probe"},
 			Why: "without DNS no pod can connect to a host", Run: k.evaluate(slices.Concat(c.ECR, c.CASTAI, c.S3), evaluateDNS)},
-		{Name: "dns-ecr", What: "the hosts of ECR resolve to private addresses", Needs: []string{"probe", "dns"},
+		{Name: "dns-ecr", Elements: []doctor.Element{doctor.PrivateDNS, doctor.Endpoint("ecr.api"), doctor.Endpoint("ecr.dkr")}, What: "the hosts of ECR resolve to private addresses", Needs: []string{"probe", "dns"},
 			Why: noPulls, Run: k.evaluate(c.ECR, evaluatePrivateDNS)},
-		{Name: "dns-castai", What: "the hosts of CAST AI resolve to private addresses", Needs: []string{"probe", "dns"},
+		{Name: "dns-castai", Elements: []doctor.Element{doctor.PrivateDNS, doctor.CASTAIEndpoints}, What: "the hosts of CAST AI resolve to private addresses", Needs: []string{"probe", "dns"},
 			Why: noReports, Run: k.evaluate(c.CASTAI, evaluatePrivateDNS)},
-		{Name: "connect-ecr", What: "the endpoints of ECR accept TCP connections", Needs: []string{"probe", "dns", "dns-ecr"},
+		{Name: "connect-ecr", Elements: []doctor.Element{doctor.Endpoint("ecr.api"), doctor.Endpoint("ecr.dkr")}, What: "the endpoints of ECR accept TCP connections", Needs: []string{"probe", "dns", "dns-ecr"},
 			Why: noPulls, Run: k.evaluate(c.ECR, evaluateInterface)},
-		{Name: "connect-castai", What: "the endpoints of CAST AI accept TCP connections", Needs: []string{"probe", "dns", "dns-castai"},
+		{Name: "connect-castai", Elements: []doctor.Element{doctor.CASTAIEndpoints}, What: "the endpoints of CAST AI accept TCP connections", Needs: []string{"probe", "dns", "dns-castai"},
 			Why: noReports, Run: k.evaluate(c.CASTAI, evaluateInterface)},
-		{Name: "connect-s3", What: "S3, where ECR stores layers, accepts TCP connections", Needs: []string{"probe", "dns"},
+		{Name: "connect-s3", Elements: []doctor.Element{doctor.Endpoint("s3")}, What: "S3, where ECR stores layers, accepts TCP connections", Needs: []string{"probe", "dns"},
 			Why: "manifests are pulled but layers are not: pods stay in ImagePullBackOff", Run: k.evaluate(c.S3, evaluateGateway)},
-		{Name: "tls-ecr", What: "the certificates of ECR are trusted", Needs: []string{"probe", "dns", "dns-ecr", "connect-ecr"},
+		{Name: "tls-ecr", Elements: []doctor.Element{doctor.Endpoint("ecr.api"), doctor.Endpoint("ecr.dkr")}, What: "the certificates of ECR are trusted", Needs: []string{"probe", "dns", "dns-ecr", "connect-ecr"},
 			Why: "containerd refuses the registry, and pods stay in ImagePullBackOff", Run: k.evaluate(c.ECR, evaluateTLS(c.Roots))},
-		{Name: "tls-castai", What: "the certificates of CAST AI are trusted", Needs: []string{"probe", "dns", "dns-castai", "connect-castai"},
+		{Name: "tls-castai", Elements: []doctor.Element{doctor.CASTAIEndpoints}, What: "the certificates of CAST AI are trusted", Needs: []string{"probe", "dns", "dns-castai", "connect-castai"},
 			Why: noReports, Run: k.evaluate(c.CASTAI, evaluateTLS(c.Roots))},
 	}
 	for i := range checks {

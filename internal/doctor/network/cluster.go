@@ -122,14 +122,15 @@ func reportSubnetTags(region string, subnets []subnet) doctor.Finding {
 		return doctor.Skippedf("all subnets are public: see %s/isolation", Group)
 	}
 	var untagged []string
+	var elements []doctor.Element
 	for _, s := range subnets {
 		if !s.isRoutable {
-			untagged = append(untagged, s.id)
+			untagged, elements = append(untagged, s.id), append(elements, doctor.Subnet(s.id))
 		}
 	}
 	if len(untagged) > 0 {
 		return doctor.Failf(fmt.Sprintf("aws ec2 create-tags --region %s --resources %s --tags Key=%s,Value=true\nTerraform: resource \"aws_ec2_tag\" { resource_id = SUBNET, key = %q, value = \"true\" }", region, strings.Join(untagged, " "), routableTag, routableTag),
-			"%d of %d subnets do not have the tag", len(untagged), len(subnets)).With(untagged...)
+			"%d of %d subnets do not have the tag", len(untagged), len(subnets)).With(untagged...).At(elements...)
 	}
 	return doctor.OKf("all %d subnets have the tag", len(subnets))
 }

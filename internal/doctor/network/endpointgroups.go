@@ -152,5 +152,5 @@ func (v endpointAccessVerdict) report(region string) doctor.Finding {
 	}
 	slices.Sort(names)
 	return doctor.Failf(strings.Join(append(distinct(remedies), terraformRule(directionIn, httpsPort)), "\n"),
-		"port %d is closed: %s", httpsPort, doctor.List(names, 5)).With(distinct(details)...)
+		"port %d is closed: %s", httpsPort, doctor.List(names, 5)).With(distinct(details)...).At(doctor.Endpoints(distinct(names)...)...)
 }

@@ -47,11 +47,11 @@ func TestEndpointAccessReport(t *testing.T) {
 		"two closed for the same reason": {
 			endpointAccessVerdict{endpoints: 3, subnets: 2, blocked: []blockedEndpoint{{"sts", []string{"sg-1"}, subnets[1:]}, {"api", []string{"sg-1"}, subnets[1:]}}},
 			doctor.Failf("aws ec2 authorize-security-group-ingress --region us-east-1 --group-id sg-1 --protocol tcp --port 443 --cidr 10.0.2.0/24\n"+rule,
-				"port 443 is closed: api, sts").With("sg-1: no ingress rule allows subnet-2 (10.0.2.0/24): sts, api"),
+				"port 443 is closed: api, sts").With("sg-1: no ingress rule allows subnet-2 (10.0.2.0/24): sts, api").At("endpoint/api", "endpoint/sts"),
 		},
 		"closed without a group, and another unknown": {
 			endpointAccessVerdict{endpoints: 2, subnets: 2, blocked: []blockedEndpoint{{"sts", nil, subnets}}, unreadable: []string{"pl-1"}},
-			doctor.Failf(rule, "port 443 is closed: sts").With(": no ingress rule allows subnet-1 (10.0.1.0/24), subnet-2 (10.0.2.0/24): sts"),
+			doctor.Failf(rule, "port 443 is closed: sts").With(": no ingress rule allows subnet-1 (10.0.1.0/24), subnet-2 (10.0.2.0/24): sts").At("endpoint/sts"),
 		},
 		"unknown": {
 			endpointAccessVerdict{endpoints: 1, subnets: 2, unreadable: []string{"sg-other"}},

@@ -281,11 +281,11 @@ func (v policyVerdict) report(region string) doctor.Finding {
 	remedy := strings.Join(distinct(remedies), "\n")
 	switch {
 	case len(failed) > 0:
-		return doctor.Failf(remedy, "not allowed: %s", doctor.List(distinct(failed), 5)).With(details...)
+		return doctor.Failf(remedy, "not allowed: %s", doctor.List(distinct(failed), 5)).With(details...).At(doctor.Endpoints(distinct(failed)...)...)
 	case len(warned) > 0:
-		return doctor.Warnf(remedy, "not allowed, needed by some clusters: %s", doctor.List(distinct(warned), 5)).With(details...)
+		return doctor.Warnf(remedy, "not allowed, needed by some clusters: %s", doctor.List(distinct(warned), 5)).With(details...).At(doctor.Endpoints(distinct(warned)...)...)
 	case len(unknown) > 0:
-		return doctor.Unknownf("compare the named conditions with the requests of the nodes; allow these without conditions that depend on other facts", "it depends: %s", doctor.List(distinct(unknown), 5)).With(details...)
+		return doctor.Unknownf("compare the named conditions with the requests of the nodes; allow these without conditions that depend on other facts", "it depends: %s", doctor.List(distinct(unknown), 5)).With(details...).At(doctor.Endpoints(distinct(unknown)...)...)
 	}
 	return doctor.OKf("%d endpoints allow what nodes and pods request", v.endpoints).With(details...)
 }

@@ -82,9 +82,9 @@ func reportMissing(missing []Service, p endpointParameters) doctor.Finding {
 		names, details = append(names, s.Name), append(details, s.Name+": "+s.Why)
 	}
 	if missing[0].Required {
-		return doctor.Failf(p.createCommands(missing), "missing: %s", doctor.List(names, 6)).With(details...)
+		return doctor.Failf(p.createCommands(missing), "missing: %s", doctor.List(names, 6)).With(details...).At(doctor.Endpoints(names...)...)
 	}
-	return doctor.Warnf(p.createCommands(missing), "missing, needed by some clusters: %s", doctor.List(names, 6)).With(details...)
+	return doctor.Warnf(p.createCommands(missing), "missing, needed by some clusters: %s", doctor.List(names, 6)).With(details...).At(doctor.Endpoints(names...)...)
 }
 
 // endpointParameters are the parameters of new endpoints.

@@ -33,12 +33,12 @@ func skippedWithoutEndpoints() doctor.Finding {
 
 // reportState reports the services without an available endpoint.
 func reportState(region string, services []serviceEndpoints) doctor.Finding {
-	var found, details, ids, remedies []string
+	var found, names, details, ids, remedies []string
 	for _, s := range services {
 		if len(s.active()) > 0 {
 			continue
 		}
-		found = append(found, fmt.Sprintf("%s is %s", s.Name, s.endpoints[0].state))
+		found, names = append(found, fmt.Sprintf("%s is %s", s.Name, s.endpoints[0].state)), append(names, s.Name)
 		for _, e := range s.endpoints {
 			detail := fmt.Sprintf("%s %s: %s", s.Name, e.id, e.state)
 			if e.lastError != "" {
@@ -50,7 +50,7 @@ func reportState(region string, services []serviceEndpoints) doctor.Finding {
 	}
 	if len(found) > 0 {
 		describe := fmt.Sprintf("aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s", region, strings.Join(ids, " "))
-		return doctor.Failf(strings.Join(append([]string{describe}, distinct(remedies)...), "\n"), "%s", doctor.List(found, 4)).With(details...)
+		return doctor.Failf(strings.Join(append([]string{describe}, distinct(remedies)...), "\n"), "%s", doctor.List(found, 4)).With(details...).At(doctor.Endpoints(names...)...)
 	}
 	return doctor.OKf("all are available")
 }
@@ -117,7 +117,7 @@ func reportPrivateDNS(region string, services []serviceEndpoints) doctor.Finding
 		}
 	}
 	if len(disabled) > 0 {
-		return doctor.Failf(strings.Join(remedies, "\n"), "disabled: %s", doctor.List(disabled, 6))
+		return doctor.Failf(strings.Join(remedies, "\n"), "disabled: %s", doctor.List(disabled, 6)).At(doctor.Endpoints(disabled...)...)
 	}
 	return doctor.OKf("enabled for all %d", enabled)
 }
@@ -196,8 +196,11 @@ func (c *checker) offeredZones(ctx context.Context, service string, zones []stri
 }
 
 func reportZoneGaps(region string, gaps []zoneGap, subnets []subnet) doctor.Finding {
-	var found, remedies []string
+	var found, names, remedies []string
 	for _, g := range gaps {
+		if len(g.zones) > 0 {
+			names = append(names, g.service)
+		}
 		for _, zone := range g.zones {
 			found = append(found, g.service+" in "+zone)
 			i := slices.IndexFunc(subnets, func(s subnet) bool { return s.zone == zone })
@@ -206,7 +209,7 @@ func reportZoneGaps(region string, gaps []zoneGap, subnets []subnet) doctor.Find
 	}
 	if len(found) > 0 {
 		return doctor.Warnf(strings.Join(append(remedies, "Terraform: add the subnets to subnet_ids of the aws_vpc_endpoint"), "\n"),
-			"no subnet: %s", doctor.List(found, 4)).With(found...)
+			"no subnet: %s", doctor.List(found, 4)).With(found...).At(doctor.Endpoints(names...)...)
 	}
 	return doctor.OKf("all have a subnet in each of %d zones", len(zones(subnets)))
 }

@@ -27,9 +27,10 @@ func (c *checker) checkIsolation(ctx context.Context) doctor.Finding {
 // intended.
 func reportIsolation(region string, subnets []subnet, routes routing) doctor.Finding {
 	var found, details, remedies []string
+	elements := []doctor.Element{doctor.Internet}
 	for _, s := range subnets {
 		for _, r := range routes.of(s).internet {
-			found = append(found, s.id)
+			found, elements = append(found, s.id), append(elements, doctor.Subnet(s.id))
 			details = append(details, s.id+", "+r.String())
 			remedies = append(remedies, deleteRoute(region, r))
 		}
@@ -38,7 +39,7 @@ func reportIsolation(region string, subnets []subnet, routes routing) doctor.Fin
 		return doctor.OKf("%d subnets have no route to an internet gateway or NAT gateway", len(subnets))
 	}
 	remedies = append([]string{"if the nodes are to be isolated, delete the routes; if they are not, exclude this check with --skip " + Group + "/isolation"}, distinct(remedies)...)
-	return doctor.Warnf(strings.Join(remedies, "\n"), "%d of %d subnets have a route to the internet", len(distinct(found)), len(subnets)).With(details...)
+	return doctor.Warnf(strings.Join(remedies, "\n"), "%d of %d subnets have a route to the internet", len(distinct(found)), len(subnets)).With(details...).At(elements...)
 }
 
 func deleteRoute(region string, r internetRoute) string {

@@ -9,6 +9,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/topology"
 )
 
 // Group is the name of the group.
@@ -53,76 +55,88 @@ type Config struct {
 	Port int32
 }
 
+// port returns the port of the webhook's pods.
+func (c Config) port() int32 { return cmp.Or(c.Port, 9443) }
+
 // Checks returns the checks of the group.
 func Checks(config Config) []doctor.Check {
-	if config.Port == 0 {
-		config.Port = 9443
-	}
+	checks, _ := Inspect(config)
+	return checks
+}
+
+// Inspect returns the checks of the group, and a function that describes the network with
+// the facts that they have read for their results.
+func Inspect(config Config) ([]doctor.Check, func(context.Context, []doctor.Result) topology.Network) {
+	config.Port = config.port()
 	if config.Partition == "" {
 		config.Partition = "aws"
 	}
 	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS), sts: sts.NewFromConfig(config.AWS), organizations: organizations.NewFromConfig(config.AWS), route53: route53.NewFromConfig(config.AWS)}
 	access := []string{Group + "/aws-access"}
-	vpc := append(access, Group+"/cluster-vpc")
+	return c.checks(access, append(access, vpcCheck)), c.describe
+}
+
+// checks returns the checks of the group. access and vpc are the checks that they need.
+func (c *checker) checks(access, vpc []string) []doctor.Check {
 	return []doctor.Check{
-		{Group: Group, Name: "aws-access", Access: true, Run: c.checkAccess,
+		{Group: Group, Name: "aws-access", Elements: []doctor.Element{doctor.Caller}, Access: true, Run: c.checkAccess,
 			What: "the EC2 and EKS APIs respond",
 			Why:  "all other network checks use them"},
-		{Group: Group, Name: "cluster-vpc", Needs: access, Access: true, Run: c.checkClusterVPC,
+		{Group: Group, Name: vpcName, Elements: []doctor.Element{doctor.VPC}, Needs: access, Access: true, Run: c.checkClusterVPC,
 			What: "the EKS cluster exists and is active, and its VPC and subnets are known",
 			Why:  "all other network checks inspect this VPC"},
-		{Group: Group, Name: "registry-region", Needs: vpc, Run: c.checkRegion,
+		{Group: Group, Name: "registry-region", Elements: []doctor.Element{doctor.Registry}, Needs: vpc, Run: c.checkRegion,
 			What: "the registry is in the region of the cluster",
 			Why:  "ECR redirects layer downloads to S3 in its own region, which the S3 endpoint of the VPC does not lead to"},
-		{Group: Group, Name: "isolation", Needs: vpc, Run: c.checkIsolation,
+		{Group: Group, Name: "isolation", Elements: []doctor.Element{doctor.Internet, doctor.Subnets}, Needs: vpc, Run: c.checkIsolation,
 			What: "the subnets have no route to the internet",
 			Why:  "with one, nodes can pull public images and send data elsewhere"},
-		{Group: Group, Name: "cluster-endpoint", Needs: vpc, Run: c.checkClusterEndpoint,
+		{Group: Group, Name: "cluster-endpoint", Elements: []doctor.Element{doctor.ControlPlane}, Needs: vpc, Run: c.checkClusterEndpoint,
 			What: "the cluster's API server has a private endpoint in the VPC",
 			Why:  "nodes without a route to the internet cannot join through the public endpoint"},
-		{Group: Group, Name: "vpc-dns", Needs: vpc, Run: c.checkDNS,
+		{Group: Group, Name: "vpc-dns", Elements: []doctor.Element{doctor.PrivateDNS}, Needs: vpc, Run: c.checkDNS,
 			What: "DNS support and DNS hostnames are enabled in the VPC, and nodes use its resolver",
 			Why:  "private DNS of endpoints needs all three; otherwise names resolve to public addresses"},
-		{Group: Group, Name: "aws-endpoints", Needs: vpc, Run: c.checkAWSEndpoints,
+		{Group: Group, Name: "aws-endpoints", Elements: []doctor.Element{doctor.AWSEndpoints}, Needs: vpc, Run: c.checkAWSEndpoints,
 			What: "there is a VPC endpoint for each AWS service that nodes, images and credentials need",
 			Why:  "there is no other route to AWS"},
-		{Group: Group, Name: "castai-endpoints", Needs: vpc, Run: c.checkCASTAIEndpoints,
+		{Group: Group, Name: "castai-endpoints", Elements: []doctor.Element{doctor.CASTAIEndpoints}, Needs: vpc, Run: c.checkCASTAIEndpoints,
 			What: "there is a VPC endpoint for each PrivateLink service of CAST AI",
 			Why:  "there is no other route to CAST AI"},
-		{Group: Group, Name: "endpoint-state", Needs: vpc, Run: c.checkEndpointState,
+		{Group: Group, Name: "endpoint-state", Elements: []doctor.Element{doctor.AWSEndpoints, doctor.CASTAIEndpoints}, Needs: vpc, Run: c.checkEndpointState,
 			What: "each of these endpoints is available",
 			Why:  "a pending or rejected endpoint carries no traffic"},
-		{Group: Group, Name: "endpoint-subnets", Needs: vpc, Run: c.checkEndpointSubnets,
+		{Group: Group, Name: "endpoint-subnets", Elements: []doctor.Element{doctor.AWSEndpoints, doctor.CASTAIEndpoints}, Needs: vpc, Run: c.checkEndpointSubnets,
 			What: "each interface endpoint has a subnet in each availability zone of the cluster",
 			Why:  "traffic to another zone is charged, and stops when that zone fails"},
-		{Group: Group, Name: "private-dns", Needs: vpc, Run: c.checkPrivateDNS,
+		{Group: Group, Name: "private-dns", Elements: []doctor.Element{doctor.AWSEndpoints, doctor.CASTAIEndpoints}, Needs: vpc, Run: c.checkPrivateDNS,
 			What: "private DNS is enabled for each interface endpoint",
 			Why:  "otherwise the name of the service resolves to a public address that nodes cannot reach"},
-		{Group: Group, Name: "endpoint-security-groups", Needs: vpc, Run: c.checkEndpointSecurityGroups,
+		{Group: Group, Name: "endpoint-security-groups", Elements: []doctor.Element{doctor.AWSEndpoints, doctor.CASTAIEndpoints}, Needs: vpc, Run: c.checkEndpointSecurityGroups,
 			What: "the security groups of each interface endpoint allow port 443 from every subnet",
 			Why:  "otherwise connections time out"},
-		{Group: Group, Name: "s3-route", Needs: vpc, Run: c.checkS3Route,
+		{Group: Group, Name: "s3-route", Elements: []doctor.Element{doctor.Endpoint("s3"), doctor.Subnets}, Needs: vpc, Run: c.checkS3Route,
 			What: "the route table of every subnet has a route to the S3 endpoint",
 			Why:  "ECR redirects layer downloads to S3; without the route they time out"},
-		{Group: Group, Name: "s3-policy", Needs: vpc, Run: c.checkS3Policy,
+		{Group: Group, Name: "s3-policy", Elements: []doctor.Element{doctor.Endpoint("s3")}, Needs: vpc, Run: c.checkS3Policy,
 			What: "the policy of the S3 endpoint allows layers to be read from ECR's bucket",
 			Why:  "otherwise pulls fail with 403 Forbidden after the manifest"},
-		{Group: Group, Name: "endpoint-policies", Needs: vpc, Run: c.checkEndpointPolicies,
+		{Group: Group, Name: "endpoint-policies", Elements: []doctor.Element{doctor.AWSEndpoints, doctor.CASTAIEndpoints}, Needs: vpc, Run: c.checkEndpointPolicies,
 			What: "the policies of the interface endpoints allow what nodes and pods request",
 			Why:  "otherwise nodes do not join, and pulls and logins fail with 403 Forbidden or AccessDenied"},
-		{Group: Group, Name: "private-zones", Needs: vpc, Run: c.checkPrivateZones,
+		{Group: Group, Name: "private-zones", Elements: []doctor.Element{doctor.PrivateDNS}, Needs: vpc, Run: c.checkPrivateZones,
 			What: "no private hosted zone of the VPC hides the hosts that nodes and pods connect to",
 			Why:  "the VPC asks no other zone: a host without a record in it does not resolve"},
-		{Group: Group, Name: "node-egress", Needs: vpc, Run: c.checkNodeEgress,
+		{Group: Group, Name: "node-egress", Elements: []doctor.Element{doctor.Egress}, Needs: vpc, Run: c.checkNodeEgress,
 			What: "the security groups of nodes allow port 443 to the endpoints, S3 and the API server",
 			Why:  "otherwise connections time out"},
-		{Group: Group, Name: "network-acls", Needs: vpc, Run: c.checkNetworkACLs,
+		{Group: Group, Name: "network-acls", Elements: []doctor.Element{doctor.Subnets}, Needs: vpc, Run: c.checkNetworkACLs,
 			What: "the network ACLs allow these connections and those to the webhook, and their answers",
 			Why:  "network ACLs have no state: without a rule for the answers, connections time out as well"},
-		{Group: Group, Name: "control-plane-port", Needs: vpc, Run: c.checkControlPlanePort,
+		{Group: Group, Name: "control-plane-port", Elements: []doctor.Element{doctor.Admission}, Needs: vpc, Run: c.checkControlPlanePort,
 			What: "the control plane can reach the webhook's port on every node",
 			Why:  "the API server connects to the pod's address; if it cannot, pods with public images are rejected"},
-		{Group: Group, Name: "subnet-tags", Needs: vpc, Run: c.checkSubnetTags,
+		{Group: Group, Name: "subnet-tags", Elements: []doctor.Element{doctor.Subnets}, Needs: vpc, Run: c.checkSubnetTags,
 			What: "the subnets are tagged " + routableTag + "=true",
 			Why:  "CAST AI selects subnets by this tag"},
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -261,6 +262,7 @@ func (d aclDenial) String() string {
 
 func reportNetworkACLs(region string, v vpc, acls map[string]networkACL, flows []flow) doctor.Finding {
 	var found, details []string
+	var elements []doctor.Element
 	var denials []aclDenial
 	for _, f := range flows {
 		for _, d := range f.evaluate(v, acls) {
@@ -269,11 +271,16 @@ func reportNetworkACLs(region string, v vpc, acls map[string]networkACL, flows [
 			}
 		}
 	}
+	for _, id := range slices.Sorted(maps.Keys(acls)) {
+		if slices.Contains(found, acls[id].id) {
+			elements = append(elements, doctor.Subnet(id))
+		}
+	}
 	if len(details) == 0 {
 		return doctor.OKf("the network ACLs of %d subnets allow all connections that are needed", len(acls))
 	}
 	return doctor.Failf(strings.Join(allowInACLs(region, denials), "\n")+"\nTerraform: resource \"aws_network_acl_rule\" for each; a network ACL has at most 20 rules for each direction by default",
-		"denied by %s", doctor.List(distinct(found), 4)).With(details...)
+		"denied by %s", doctor.List(distinct(found), 4)).With(details...).At(elements...)
 }
 
 // allowInACLs returns commands that add rules before those that deny. The peers are the

@@ -54,16 +54,18 @@ func (c *checker) checkS3Route(ctx context.Context) doctor.Finding {
 // gateways.
 func reportS3Route(region string, gateways []endpoint, subnets []subnet, routes routing) doctor.Finding {
 	var found, missing []string
+	elements := []doctor.Element{doctor.Endpoint("s3")}
 	for _, s := range subnets {
 		table := routes.of(s).id
 		if !slices.ContainsFunc(gateways, func(e endpoint) bool { return slices.Contains(e.routeTables, table) }) {
 			found, missing = append(found, fmt.Sprintf("%s with route table %s", s.id, table)), append(missing, table)
+			elements = append(elements, doctor.Subnet(s.id))
 		}
 	}
 	if len(found) > 0 {
 		return doctor.Failf(fmt.Sprintf("aws ec2 modify-vpc-endpoint --region %s --vpc-endpoint-id %s --add-route-table-ids %s\nTerraform: resource \"aws_vpc_endpoint\" { route_table_ids = [...] } of the S3 endpoint",
 			region, gateways[0].id, strings.Join(distinct(missing), " ")),
-			"%d of %d subnets have no route to S3", len(found), len(subnets)).With(found...)
+			"%d of %d subnets have no route to S3", len(found), len(subnets)).With(found...).At(elements...)
 	}
 	return doctor.OKf("all %d subnets have the route", len(subnets))
 }

@@ -19,7 +19,7 @@ import (
 
 // vpc is the VPC that is checked.
 type vpc struct {
-	id, owner, dhcpOptions string
+	id, name, owner, dhcpOptions string
 	// blocks are the ranges of both families.
 	blocks []netip.Prefix
 }
@@ -32,6 +32,11 @@ func newVPC(v types.Vpc) vpc {
 		}
 	}
 	add(v.CidrBlock)
+	for _, t := range v.Tags {
+		if aws.ToString(t.Key) == "Name" {
+			n.name = aws.ToString(t.Value)
+		}
+	}
 	for _, a := range v.CidrBlockAssociationSet {
 		add(a.CidrBlock)
 	}

@@ -83,19 +83,19 @@ func Checks(c Config) []doctor.Check {
 	k := &checker{Config: c}
 	login := []string{Group + "/login"}
 	return []doctor.Check{
-		{Group: Group, Name: "login", Access: true, Run: k.login,
+		{Group: Group, Name: "login", Elements: []doctor.Element{doctor.Registry}, Access: true, Run: k.login,
 			What: "the registry can be read",
 			Why:  "otherwise nothing in it can be checked, and images cannot be copied"},
-		{Group: Group, Name: "repositories", Needs: login, Run: k.repositories,
+		{Group: Group, Name: "repositories", Elements: []doctor.Element{doctor.Registry}, Needs: login, Run: k.repositories,
 			What: "every image has its repository in ECR",
 			Why:  "ECR does not create repositories on a pull, and on a push only with a repository creation template"},
-		{Group: Group, Name: "images", Needs: login, Run: k.images,
+		{Group: Group, Name: "images", Elements: []doctor.Element{doctor.Registry}, Needs: login, Run: k.images,
 			What: "every image is in the registry, with the digest of the lock file",
 			Why:  "nodes without a route to the internet have no other registry to pull from"},
-		{Group: Group, Name: "platforms", Needs: login, Run: k.platforms,
+		{Group: Group, Name: "platforms", Elements: []doctor.Element{doctor.Registry}, Needs: login, Run: k.platforms,
 			What: "every image is available for the architectures of all nodes",
 			Why:  "a pod on a node of another architecture fails with: no match for platform in manifest"},
-		{Group: Group, Name: "webhook-image", Needs: login, Run: k.webhook,
+		{Group: Group, Name: "webhook-image", Elements: []doctor.Element{doctor.Registry}, Needs: login, Run: k.webhook,
 			What: "the webhook's own image is in the registry, with the digest of the lock file, for the architectures of all nodes",
 			Why:  "a replica that moves to a new node cannot start, and while no replica runs, pods with public images are refused"},
 	}

@@ -62,7 +62,8 @@ func (s *Suite) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check,
 	if s.registry.Region != "" {
 		n.Registry, n.RegistryRegion = s.Rules.Registry(), s.registry.Region
 	}
-	checks = append(network.Checks(n), identity.Checks(ids)...)
+	checks, s.describe = network.Inspect(n)
+	checks = append(checks, identity.Checks(ids)...)
 	nodeRole = []doctor.Check{identity.NodeRole(ids, network.Group+"/cluster-vpc", identity.Group+"/caller")}
 	var unknown doctor.Finding
 	switch {

@@ -21,8 +21,8 @@ import (
 // List writes the checks that Run would run with an engine or, if o names none, with any.
 // It needs no cluster, configuration or credentials.
 func List(w io.Writer, format output.Format, o Options) error {
-	if format == JUnit {
-		return exitcode.Usagef("--list has no results, which --output junit is for: use json or yaml")
+	if format == JUnit || format == output.HTML {
+		return exitcode.Usagef("--list has no results, which --output %s is for: use json or yaml", format)
 	}
 	checks, err := Catalog(o.Engine)
 	if err != nil {

@@ -7,13 +7,10 @@ import (
 	"io"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/page"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/output"
-	"github.com/castai/privatelink-webhook/internal/target"
 )
-
-// JUnit is a format of reports for CI systems.
-const JUnit output.Format = "junit"
 
 // Run runs the selected checks and writes a report to w. The error carries the
 // exit code: a failed check takes precedence over an unknown one.
@@ -21,15 +18,15 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	if o.Wait < 0 {
 		return exitcode.Usagef("--wait %s: give a time that is not negative", o.Wait)
 	}
-	var of target.Target
+	var r page.Report
 	results, err := doctor.Wait(ctx, o.Wait, o.warn, func(ctx context.Context) (results []doctor.Result, err error) {
-		results, of, err = o.round(ctx)
-		return results, err
+		r, err = o.round(ctx, format)
+		return r.Results, err
 	})
 	if err != nil {
 		return err
 	}
-	if err := write(w, format, of, results); err != nil {
+	if err := write(w, format, r); err != nil {
 		return err
 	}
 	if n := doctor.Count(results, doctor.Failed); n > 0 {
@@ -48,29 +45,22 @@ func (o Options) warn(message string) {
 }
 
 // round runs the selected checks once, with facts of its own.
-func (o Options) round(ctx context.Context) (results []doctor.Result, of target.Target, err error) {
+func (o Options) round(ctx context.Context, format output.Format) (r page.Report, err error) {
 	s, err := New(ctx, o)
 	if err != nil {
-		return nil, of, err
+		return r, err
 	}
 	defer s.Close()
 	checks, err := s.Checks(ctx)
 	if err != nil {
-		return nil, of, err
+		return r, err
 	}
-	results, err = doctor.Run(ctx, checks, s.Run)
+	results, err := doctor.Run(ctx, checks, s.Run)
 	if ctx.Err() == nil { // else the error says that it was interrupted
 		err = exitcode.AsUsage(err)
 	}
-	return results, s.Target(), err
-}
-
-func write(w io.Writer, format output.Format, of target.Target, results []doctor.Result) error {
-	switch format {
-	case output.Text:
-		return doctor.Text(w, of, results)
-	case JUnit:
-		return doctor.JUnit(w, of, results)
+	if err != nil {
+		return r, err
 	}
-	return doctor.Document(w, format, of, results)
+	return s.report(ctx, format, results)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/inside"
 	"github.com/castai/privatelink-webhook/internal/doctor/network"
 	"github.com/castai/privatelink-webhook/internal/doctor/registry"
+	"github.com/castai/privatelink-webhook/internal/doctor/topology"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
@@ -59,6 +60,8 @@ type Options struct {
 	// Wait is the time during which all checks are repeated while one of them fails or
 	// is unknown.
 	Wait time.Duration
+	// Redact replaces accounts, names and addresses in the report by placeholders.
+	Redact bool
 	// UserAgent identifies the client to registries, and Warn receives its
 	// warnings.
 	UserAgent string
@@ -77,6 +80,7 @@ type Suite struct {
 	bundle     bundle
 	engine     cluster.Engine
 	job        *inside.Job
+	describe   func(context.Context, []doctor.Result) topology.Network // the network, with the facts of its checks
 }
 
 // New prepares a suite. Close releases it. Invalid options are usage errors.
