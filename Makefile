@@ -79,7 +79,7 @@ check: lint test verify ## run what a pull request needs
 
 ##@ Test (with services)
 
-.PHONY: e2e e2e-helm isolated compat test-aws test-terraform test-cloud ci
+.PHONY: e2e e2e-helm isolated compat monitoring test-aws test-terraform test-cloud ci
 e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects an older Kubernetes
 	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
 
@@ -93,6 +93,9 @@ isolated: ## test onboarding and faults on a node without a route out (root on D
 compat: ## test the mirror with registries of other projects, and next to other clients (root on Debian or Ubuntu, or docker-registry and skopeo installed)
 	go test -count=1 -v -tags compat ./test/compat
 
+monitoring: ## test the alerts with promtool, and in a Prometheus that scrapes the webhook while it has faults (Debian or Ubuntu, or promtool and prometheus installed)
+	go test -count=1 -v -timeout 10m -parallel 14 -tags monitoring ./test/monitoring # they wait most of the time
+
 test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with venv and pip)
 	go test -count=1 -v -timeout 25m -tags aws ./test/aws
 
@@ -102,7 +105,7 @@ test-terraform: ## test the Terraform module against the emulator (terraform; TF
 test-cloud: ## run test-aws and test-terraform side by side: both wait for the emulator most of the time
 	@$(MAKE) -j2 --output-sync=target test-aws test-terraform
 
-CI_PARTS := build lint test verify race-concurrent e2e isolated test-cloud compat build-release
+CI_PARTS := build lint test verify race-concurrent e2e isolated test-cloud compat monitoring build-release
 ci: $(CI_PARTS) ## run everything
 
 .PHONY: ci-parts version

@@ -50,12 +50,12 @@ func faults() []fault {
 		return func(s *site) { s.must(s.control(control{State: new(state(more, time.Now().Add(-ago)))})) }
 	}
 	return []fault{
+		{name: "the certificate is not renewed", leaf: 12 * time.Hour, inject: func(*site) {}, fires: []string{"PrivatelinkCertificateExpires"}},
 		{name: "none", inject: func(*site) {}},
 		{name: "all webhook pods die", inject: func(s *site) { kill(s, 0, 1) }, fires: []string{"PrivatelinkPodsRefused", "PrivatelinkWebhookDown"}},
 		{name: "a webhook pod dies", inject: func(s *site) { kill(s, 1) }, fires: []string{"PrivatelinkWebhookNotRedundant"}},
 		{name: "the API server cannot connect", inject: func(s *site) { s.must(s.control(control{IsBlocked: new(true)})) }, fires: []string{"PrivatelinkPodsRefused"}},
 		{name: "caBundle is of another CA", inject: func(s *site) { s.must(s.control(control{CA: s.otherCA})) }, fires: []string{"PrivatelinkCertificateDistrusted", "PrivatelinkPodsRefused"}},
-		{name: "the certificate is not renewed", leaf: 12 * time.Hour, inject: func(*site) {}, fires: []string{"PrivatelinkCertificateExpires"}},
 		{name: "the configuration has an error", inject: func(s *site) {
 			for _, file := range s.configs {
 				s.must(os.WriteFile(file, []byte("registry: UPPER/case\n"), 0o600))
@@ -121,7 +121,7 @@ func (f fault) observe(t *testing.T, program string) []string {
 	if len(f.fires) > 0 && texts == "" || strings.Contains(texts, "{{") || strings.Contains(texts, "<no value>") || strings.Contains(texts, "<error") {
 		t.Errorf("the annotations are %q", texts)
 	}
-	time.Sleep(9 * time.Second) // others, of which all but that of certificates wait less
+	time.Sleep(9 * time.Second) // for others: all but that of certificates wait less
 	return s.fired()
 }
 
