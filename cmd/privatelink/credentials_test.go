@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,6 +98,13 @@ func (a *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// state calls f while no request changes the sessions.
+func (a *sessions) state(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f()
+}
+
 // next returns the key of a new session.
 func (a *sessions) next() string {
 	a.mu.Lock()
@@ -176,10 +184,13 @@ func TestMirrorReplacesCredentials(t *testing.T) {
 			a := newSessions(t, fakeecr.Switches{TokenUses: 10})
 			from, file := images(t)
 			out, err := a.mirror(t, from, file, "s3://locks/castai.yaml", credentials(a)...)
-			if err != nil || !strings.Contains(out, "4 copied") || len(a.uses) <= maxUses {
-				t.Errorf("%v, sessions %v\n%s", err, a.uses, out)
+			var sessions int
+			var text string
+			a.state(func() { sessions, text = len(a.uses), a.lock })
+			if err != nil || !strings.Contains(out, "4 copied") || sessions <= maxUses {
+				t.Errorf("%v, %d sessions\n%s", err, sessions, out)
 			}
-			if l, err := lock.Parse("lock", []byte(a.lock)); err != nil || len(l.Images) != 4 || len(l.NotCopied) > 0 {
+			if l, err := lock.Parse("lock", []byte(text)); err != nil || len(l.Images) != 4 || len(l.NotCopied) > 0 {
 				t.Errorf("%v %+v", err, l)
 			}
 		})
@@ -192,15 +203,14 @@ func TestMirrorWhenTheSessionEnds(t *testing.T) {
 	a := newSessions(t, fakeecr.Switches{})
 	from, file := images(t)
 	locked := filepath.Join(t.TempDir(), "lock.yaml")
-	tags := 0
+	var tags atomic.Int64
 	a.afterTag = func() {
-		if tags++; tags == 2 {
+		if tags.Add(1) == 2 {
 			a.end()
 			a.ecr.Expire()
 		}
 	}
 	out, err := a.mirror(t, from, file, locked, static...)
-	a.afterTag = nil
 	for _, want := range []string{"ExpiredTokenException", "the AWS session has ended", "run the command again", "4 images: "} {
 		if err == nil || !strings.Contains(out, want) {
 			t.Errorf("%v, without %q\n%s", err, want, out)
@@ -216,7 +226,7 @@ func TestMirrorWhenTheSessionEnds(t *testing.T) {
 			t.Errorf("the lock has %s, and the registry %s", i.Target, a.ecr.Tag(repository, tag))
 		}
 	}
-	a.ended = false
+	a.state(func() { a.ended = false })
 	if out, err := a.mirror(t, from, file, locked, static...); err != nil || !strings.Contains(out, "2 copied, 2 present before, 0 not copied") {
 		t.Errorf("the next run: %v\n%s", err, out)
 	}
@@ -230,7 +240,8 @@ func TestMirrorWhenTheSessionEndsBeforeTheLock(t *testing.T) {
 	if out, err := a.mirror(t, from, file, locked, static...); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	before := a.lock
+	var before, after string
+	a.state(func() { before = a.lock })
 	a.ecr.Inject(fakeecr.Fault{Match: func(r fakeecr.Request) bool {
 		if r.Action == fakeecr.BatchGetImage { // the first of what is read with the token
 			a.end()
@@ -243,7 +254,7 @@ func TestMirrorWhenTheSessionEndsBeforeTheLock(t *testing.T) {
 			t.Errorf("%v, without %q\n%s", err, want, out)
 		}
 	}
-	if a.lock != before {
-		t.Errorf("the lock was changed: %s", a.lock)
+	if a.state(func() { after = a.lock }); before == "" || after != before {
+		t.Errorf("the lock was changed: %s", after)
 	}
 }
