@@ -3,6 +3,7 @@
 package mirror
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
@@ -33,7 +34,15 @@ func (m *Mirror) BuildLock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 	if old != nil && len(l.Platforms) == 0 && slices.ContainsFunc(l.Images, func(e lock.Entry) bool { return e.SourceDigest != "" }) {
 		l.Platforms = old.Platforms
 	}
+	if old != nil {
+		l.Tracked = maps.Clone(old.Tracked)
+	}
 	return l
+}
+
+// IsDone reports whether all images are in the target, but for those that were refused.
+func (p *Plan) IsDone() bool {
+	return !slices.ContainsFunc(p.Items, func(i *Item) bool { return !i.succeeded() && i.Refused == nil })
 }
 
 // succeeded reports whether the image was copied, was present, or was read for an

@@ -55,6 +55,8 @@ type Selected struct {
 	// Failures name what may lack images, such as a version of a tracked chart that does
 	// not render.
 	Failures []error
+	// Tracked is lock.Lock.Tracked once all of Jobs are copied.
+	Tracked map[string]string
 }
 
 // Jobs returns the images to copy: those of the sources or, without any, those of
@@ -79,11 +81,14 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 			return Selected{}, err
 		}
 	} else {
-		images, failures, err := s.Images(ctx, rules)
+		if known != nil {
+			s.tracked = known.Tracked
+		}
+		images, added, err := s.images(ctx, rules)
 		if err != nil {
 			return Selected{}, err
 		}
-		selected.Failures = failures
+		selected.Failures, selected.Tracked = added.Failures, added.Newest
 		if selected.Jobs = s.ToCopy(images); len(selected.Jobs) == 0 {
 			return Selected{}, exitcode.Usagef("none of the images has to be copied: each is private, or its tag is not known")
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/catalog/live"
+	"github.com/castai/privatelink-webhook/internal/catalog/track"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/manifest"
@@ -38,6 +39,7 @@ type Sources struct {
 	// of those of Sets, or else of CAST AI's umbrella. TrackCache keeps what was read.
 	Track      bool
 	TrackCache chart.Cache
+	tracked    map[string]string // lock.Lock.Tracked
 	// Ahead reads the next versions of the charts of the Helm releases in the cluster, with
 	// the values of the releases.
 	Ahead bool
@@ -68,28 +70,34 @@ func (s Sources) ReadsCluster() bool { return s.Cluster || s.Missing }
 // complete one. Versions of tracked charts whose images are not known do not stop the
 // others; they are the failures.
 func (s Sources) Images(ctx context.Context, rules *rewrite.Rules) (images []catalog.Entry, failures []error, err error) {
+	images, added, err := s.images(ctx, rules)
+	return images, added.Failures, err
+}
+
+// images also returns what was tracked.
+func (s Sources) images(ctx context.Context, rules *rewrite.Rules) (images []catalog.Entry, added track.Added, err error) {
 	list := catalog.New(rules)
-	if failures, err = s.addAll(ctx, list); err != nil {
-		return nil, nil, err
+	if added, err = s.addAll(ctx, list); err != nil {
+		return nil, track.Added{}, err
 	}
 	source, target, err := s.webhook(rules)
 	if err != nil {
-		return nil, nil, err
+		return nil, track.Added{}, err
 	}
 	if source != "" && !s.Missing {
 		list.AddWebhook(source, target, webhookimage.IsCarried(source))
 	}
-	return list.Images(), failures, nil
+	return list.Images(), added, nil
 }
 
 // addAll adds the images of all sources.
-func (s Sources) addAll(ctx context.Context, list *catalog.List) (failures []error, err error) {
+func (s Sources) addAll(ctx context.Context, list *catalog.List) (added track.Added, err error) {
 	if err := s.validate(); err != nil {
-		return nil, err
+		return track.Added{}, err
 	}
 	for _, set := range s.Sets {
 		if err := list.AddSet(set); err != nil {
-			return nil, exitcode.Usagef("--set: %w", err)
+			return track.Added{}, exitcode.Usagef("--set: %w", err)
 		}
 	}
 	s.warnOfUnknown()
@@ -97,12 +105,12 @@ func (s Sources) addAll(ctx context.Context, list *catalog.List) (failures []err
 	for _, add := range []func(context.Context, *catalog.List) (empty []error, err error){s.addFiles, s.addCharts, s.addCluster, s.addMissing} {
 		without, err := add(ctx, list)
 		if err != nil {
-			return nil, err
+			return track.Added{}, err
 		}
 		empty = append(empty, without...)
 	}
 	if len(empty) > 0 {
-		return nil, errors.Join(empty...)
+		return track.Added{}, errors.Join(empty...)
 	}
 	return s.addTracked(ctx, list)
 }

@@ -18,28 +18,29 @@ import (
 var ErrNothingWaits = errors.New("no pod waits for an image")
 
 // addTracked adds the images of tracked charts, and of the charts of releases.
-func (s Sources) addTracked(ctx context.Context, list *catalog.List) (failures []error, err error) {
-	t := track.Tracker{Rules: list.Rules(), Charts: catalog.Charts(s.Sets), Options: s.ChartOptions, Cache: s.TrackCache, Warnf: s.Warnf}
+func (s Sources) addTracked(ctx context.Context, list *catalog.List) (added track.Added, err error) {
+	t := track.Tracker{Rules: list.Rules(), Charts: catalog.Charts(s.Sets), Options: s.ChartOptions, Cache: s.TrackCache, Since: s.tracked, Warnf: s.Warnf}
 	if s.Track {
-		if failures, err = t.Add(ctx, list); err != nil {
-			return nil, err
+		if added, err = t.Add(ctx, list); err != nil {
+			return track.Added{}, err
 		}
 	}
 	if !s.Ahead {
-		return failures, nil
+		return added, nil
 	}
 	releases, err := s.releases(ctx, list.Rules())
 	if err != nil {
-		return nil, fmt.Errorf("--ahead: %w", err)
+		return track.Added{}, fmt.Errorf("--ahead: %w", err)
 	}
 	versions, more, err := t.AddAhead(ctx, list, releases)
 	if err != nil {
-		return nil, err
+		return track.Added{}, err
 	}
+	added.Failures = append(added.Failures, more...)
 	if versions == 0 {
 		s.Warnf("each of the %d Helm releases in %s has the newest version of its chart", len(releases), describe(list.Rules()))
 	}
-	return append(failures, more...), nil
+	return added, nil
 }
 
 // releases returns the Helm releases in the cluster. None is an error.

@@ -85,6 +85,7 @@ func Export(ctx context.Context, o ExportOptions) error {
 	written := content.Lock
 	kept := m.BuildLock(o.Rules.Registry(), &mirror.Plan{Items: content.Failed}, selected.Lock)
 	written.Images, written.NotCopied = append(written.Images, kept.Images...), append(kept.NotCopied, notCarried...)
+	addTracked(written, selected, (&mirror.Plan{Items: content.Failed}).IsDone())
 	if err := o.writeLock(ctx, o.Lock.Open(), written, selected.Lock); err != nil {
 		return err
 	}

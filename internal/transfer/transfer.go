@@ -152,6 +152,7 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 		if o.Sources.Missing {
 			l.Add(selected.Lock)
 		}
+		addTracked(l, selected, p.IsDone())
 		return o.writeLock(ctx, o.Lock.Open(), l, selected.Lock)
 	})
 	return o.WithFailures(err, selected.Failures)
@@ -260,6 +261,18 @@ func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, 
 
 // lockTimeout bounds the write of a lock, also at the end of an interrupted run.
 const lockTimeout = 30 * time.Second
+
+// addTracked keeps in the lock of a run with tracked charts what earlier runs have copied:
+// a cluster runs older versions than the newest for a while.
+func addTracked(l *lock.Lock, selected selection.Selected, isDone bool) {
+	if selected.Tracked == nil {
+		return
+	}
+	l.AddImages(selected.Lock)
+	if isDone {
+		l.Tracked = selected.Tracked
+	}
+}
 
 // writeLock replaces the lock, unless the new one lists no image. known is its
 // content before, nil if there was none.

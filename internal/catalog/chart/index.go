@@ -58,6 +58,22 @@ func (i Index) Newest(chart string, n int, prereleases bool) ([]Version, error) 
 	return newest[:min(n, len(newest))], nil
 }
 
+// NewestSince is Newest, but returns all versions that are newer than another one as well.
+// An other version of "" is none.
+func (i Index) NewestSince(chart string, n int, other string, prereleases bool) ([]Version, error) {
+	all, err := i.Newest(chart, len(i.Charts[chart]), prereleases)
+	if err != nil {
+		return nil, err
+	}
+	count := min(n, len(all))
+	if known, err := semver.NewVersion(other); err == nil {
+		for count < len(all) && semver.MustParse(all[count].Version).GreaterThan(known) {
+			count++
+		}
+	}
+	return all[:count], nil
+}
+
 func (i Index) noChart(name string) error {
 	return fmt.Errorf("it has no chart %q, only %s", name, list(slices.Sorted(maps.Keys(i.Charts))))
 }

@@ -27,35 +27,67 @@ type Tracker struct {
 	// Options render the charts. Their Chart, Repo, Version and values are not used.
 	Options chart.Options
 	Cache   chart.Cache
+	// Since has the newest version of each chart that an earlier run has mirrored. Versions
+	// that have appeared since are read as well, up to maxSince of each chart: a release
+	// that several others follow before the next run would be missed otherwise.
+	Since map[string]string
 	// Warnf reports what is no error.
 	Warnf func(format string, args ...any)
 }
 
+// maxSince bounds how many versions of a chart are read after a long pause.
+const maxSince = 50
+
+// Added is what a Tracker has added.
+type Added struct {
+	// Newest is Since for the next run, if the images of this one are mirrored.
+	Newest map[string]string
+	// Failures are about versions that cannot be fetched or rendered, or render
+	// incompletely.
+	Failures []error
+}
+
 // Add adds the images of the newest versions to the list. It goes on after a version that
-// cannot be fetched or rendered, or renders incompletely; these are the failures. It
-// returns an error, and adds nothing, if the index cannot be read or lacks a chart that
-// the configuration names.
-func (t Tracker) Add(ctx context.Context, list *catalog.List) (failures []error, err error) {
+// fails. It returns an error, and adds nothing, if the index cannot be read or lacks a
+// chart that the configuration names.
+func (t Tracker) Add(ctx context.Context, list *catalog.List) (added Added, err error) {
 	versions, err := t.versions(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("track: %w", err)
+		return Added{}, fmt.Errorf("track: %w", err)
 	}
+	added.Newest = map[string]string{}
 	images := 0
+	unread := map[string]bool{}
 	for _, v := range versions {
 		found, err := t.addVersion(ctx, list, v, t.parts(v.Chart), "")
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return Added{}, ctx.Err()
 		}
 		if err != nil {
-			failures = append(failures, err)
+			added.Failures = append(added.Failures, err)
+			_, isUnread := errors.AsType[unreadError](err)
+			unread[v.Chart] = unread[v.Chart] || isUnread
+		}
+		if added.Newest[v.Chart] == "" { // the newest version of a chart is its first
+			added.Newest[v.Chart] = v.Version
 		}
 		images += found
 	}
 	if images == 0 {
-		return nil, errors.Join(append(failures, fmt.Errorf("track: no image in %d versions of charts", len(versions)))...)
+		return Added{}, errors.Join(append(added.Failures, fmt.Errorf("track: no image in %d versions of charts", len(versions)))...)
 	}
-	return failures, nil
+	for name := range unread { // the next run tries again
+		if delete(added.Newest, name); t.Since[name] != "" {
+			added.Newest[name] = t.Since[name]
+		}
+	}
+	return added, nil
 }
+
+// unreadError is about a version that another run may be able to read.
+type unreadError struct{ error }
+
+func (e unreadError) Unwrap() error { return e.error }
 
 // addVersion adds the images of a version for a release, or "", and returns their number,
 // also next to an error.
@@ -91,9 +123,13 @@ func (t Tracker) versions(ctx context.Context) (all []chart.Version, err error) 
 		return nil, err
 	}
 	for _, name := range t.names(index) {
-		versions, err := t.newest(index, name)
+		versions, err := index.NewestSince(name, t.count(), t.Since[name], t.Rules.Config().Track.Prereleases)
 		if err != nil {
 			return nil, fmt.Errorf("repository %s: %w", repository, err)
+		}
+		if len(versions) > maxSince {
+			t.Warnf("chart %s: %d versions have appeared since %s, of which the newest %d are mirrored", name, len(versions), t.Since[name], maxSince)
+			versions = versions[:maxSince]
 		}
 		all = append(all, versions...)
 	}
@@ -117,9 +153,10 @@ func (t Tracker) index(ctx context.Context) (repository string, index chart.Inde
 
 // newest returns as many versions of a chart as the configuration says.
 func (t Tracker) newest(index chart.Index, name string) ([]chart.Version, error) {
-	config := t.Rules.Config().Track
-	return index.Newest(name, cmp.Or(config.Newest, rewrite.DefaultNewest), config.Prereleases)
+	return index.Newest(name, t.count(), t.Rules.Config().Track.Prereleases)
 }
+
+func (t Tracker) count() int { return cmp.Or(t.Rules.Config().Track.Newest, rewrite.DefaultNewest) }
 
 // names returns the charts that the configuration names, or else those of the sets that
 // the repository has: a set has components that are no charts of their own.
@@ -155,7 +192,7 @@ type foundIn struct {
 func (t Tracker) images(ctx context.Context, v chart.Version, parts chart.Parts) (f found, err error) {
 	archive, err := t.Cache.Fetch(ctx, v)
 	if err != nil {
-		return found{}, err
+		return found{}, unreadError{err}
 	}
 	key := "images-" + chart.Key(archive.Digest, parts, t.Rules.Config(), t.Options.KubeVersion, t.Options.APIVersions, program()) + ".json"
 	if !t.Cache.Read(key, &f) {
@@ -164,7 +201,7 @@ func (t Tracker) images(ctx context.Context, v chart.Version, parts chart.Parts)
 		case chart.IsFinal(err):
 			f = found{Refused: err.Error()}
 		case err != nil:
-			return found{}, err
+			return found{}, unreadError{err}
 		}
 		if err := t.Cache.Keep(key, f); err != nil {
 			return f, err

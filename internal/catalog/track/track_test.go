@@ -129,6 +129,12 @@ func (v version) archive(t *testing.T) []byte {
 // run tracks with the configuration, and returns the images without their registry.
 func (r *repository) run(t *testing.T, cache, config string) (images []string, warnings string, failures []error, err error) {
 	t.Helper()
+	images, warnings, added, err := r.runSince(t, cache, config, nil)
+	return images, warnings, added.Failures, err
+}
+
+func (r *repository) runSince(t *testing.T, cache, config string, since map[string]string) (images []string, warnings string, added track.Added, err error) {
+	t.Helper()
 	rules, err := rewrite.Load("f", []byte("registry: 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai\ntrack:\n  repository: "+r.URL+"/charts\n"+config))
 	if err != nil {
 		t.Fatal(err)
@@ -136,14 +142,79 @@ func (r *repository) run(t *testing.T, cache, config string) (images []string, w
 	list := catalog.New(rules)
 	var b strings.Builder
 	tracker := track.Tracker{
-		Rules: rules, Charts: []string{"agent", "no-chart"}, Cache: chart.Cache{Dir: cache},
+		Rules: rules, Charts: []string{"agent", "no-chart"}, Cache: chart.Cache{Dir: cache}, Since: since,
 		Warnf: func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) },
 	}
-	failures, err = tracker.Add(t.Context(), list)
+	added, err = tracker.Add(t.Context(), list)
 	for _, i := range list.Images() {
 		images = append(images, strings.TrimPrefix(i.Target, rules.Registry()+"/"))
 	}
-	return images, b.String(), failures, err
+	return images, b.String(), added, err
+}
+
+// A release that others follow before the next run may be in use meanwhile.
+func TestVersionsThatAppearedSinceTheLastRun(t *testing.T) {
+	versions := func(all ...string) (v []version) {
+		for _, n := range all {
+			v = append(v, version{chart: "agent", version: n})
+		}
+		return v
+	}
+	var many []string
+	for i := range 60 {
+		many = append(many, fmt.Sprintf("2.%d.0", i))
+	}
+	for name, tc := range map[string]struct {
+		versions []version
+		since    string
+		images   []string // or their number
+		number   int
+		newest   string
+		warning  string
+	}{
+		"the first run":               {versions("1.0.0", "1.1.0"), "", []string{"agent:v1.1.0"}, 1, "1.1.0", ""},
+		"no news":                     {versions("1.0.0", "1.1.0"), "1.1.0", []string{"agent:v1.1.0"}, 1, "1.1.0", ""},
+		"three":                       {versions("1.3.0", "1.0.0", "1.10.0", "1.1.0", "1.2.0"), "1.1.0", []string{"agent:v1.10.0", "agent:v1.2.0", "agent:v1.3.0"}, 3, "1.10.0", ""},
+		"a pre-release":               {versions("1.0.0", "1.1.0-rc.1", "1.2.0"), "1.0.0", []string{"agent:v1.2.0"}, 1, "1.2.0", ""},
+		"the last was yanked":         {versions("1.0.0", "1.2.0", "1.3.0"), "1.1.0", []string{"agent:v1.2.0", "agent:v1.3.0"}, 2, "1.3.0", ""},
+		"the repository went back":    {versions("1.0.0", "1.1.0"), "1.7.0", []string{"agent:v1.1.0"}, 1, "1.1.0", ""},
+		"a patch of an older version": {versions("1.0.1", "1.1.0"), "1.1.0", []string{"agent:v1.1.0"}, 1, "1.1.0", ""},
+		"too many":                    {versions(many...), "1.0.0", nil, 50, "2.59.0", "60 versions have appeared since 1.0.0, of which the newest 50 are mirrored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepository(t)
+			r.publish(t, tc.versions...)
+			images, warnings, added, err := r.runSince(t, "", "  newest: 1\n", map[string]string{"agent": tc.since})
+			if err != nil || len(images) != tc.number || tc.images != nil && !slices.Equal(images, tc.images) || added.Newest["agent"] != tc.newest {
+				t.Errorf("%v, %v, %v", images, added, err)
+			}
+			if tc.warning != "" && !strings.Contains(warnings, tc.warning) {
+				t.Errorf("warnings %s", warnings)
+			}
+		})
+	}
+}
+
+// A version whose archive was not there is tried again by the next run, and one that does
+// not render is not.
+func TestAVersionThatWasNotReadIsNotPassedOver(t *testing.T) {
+	r := newRepository(t)
+	r.publish(t, version{chart: "agent", version: "1.0.0"}, version{chart: "agent", version: "1.1.0"}, version{chart: "agent", version: "1.2.0"})
+	archive := r.archives["agent-1.1.0.tgz"]
+	delete(r.archives, "agent-1.1.0.tgz")
+	cache, since := t.TempDir(), map[string]string{"agent": "1.0.0"}
+	for _, there := range []bool{false, true} {
+		want, newest, failed := []string{"agent:v1.2.0"}, "1.0.0", 1
+		if there {
+			r.archives["agent-1.1.0.tgz"] = archive
+			want, newest, failed = []string{"agent:v1.1.0", "agent:v1.2.0"}, "1.2.0", 0
+		}
+		images, _, added, err := r.runSince(t, cache, "  newest: 1\n", since)
+		if err != nil || !slices.Equal(images, want) || added.Newest["agent"] != newest || len(added.Failures) != failed {
+			t.Errorf("%v, %v, %v; want %v, %s", images, added, err, want, newest)
+		}
+		since = added.Newest
+	}
 }
 
 func TestTheNewestVersionsByPrecedence(t *testing.T) {

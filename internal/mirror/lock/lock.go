@@ -13,11 +13,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/opencontainers/go-digest"
 	"go.yaml.in/yaml/v3"
 
@@ -43,7 +46,10 @@ type Lock struct {
 	Registry string `yaml:"registry" json:"registry"`
 	// Platforms are those that were kept; empty for all.
 	Platforms []string `yaml:"platforms,omitempty" json:"platforms,omitempty"`
-	Images    []Entry  `yaml:"images" json:"images"`
+	// Tracked is the newest version of each chart up to which a run with --track has
+	// copied all images.
+	Tracked map[string]string `yaml:"tracked,omitempty" json:"tracked,omitempty"`
+	Images  []Entry           `yaml:"images" json:"images"`
 	// NotCopied are images that were selected, and that have no entry because they
 	// could not be copied.
 	NotCopied []NotCopied `yaml:"notCopied,omitempty" json:"notCopied,omitempty"`
@@ -98,10 +104,15 @@ func (l *Lock) Add(other *Lock) {
 	if other == nil {
 		return
 	}
-	for _, e := range other.Images {
-		if _, ok := l.Lookup(e.Source, e.Target); !ok {
-			l.Images = append(l.Images, e)
+	l.AddImages(other)
+	for name, version := range other.Tracked {
+		if known, ok := l.Tracked[name]; ok && !isNewer(version, known) {
+			continue
 		}
+		if l.Tracked == nil {
+			l.Tracked = map[string]string{}
+		}
+		l.Tracked[name] = version
 	}
 	for _, n := range other.NotCopied {
 		known := slices.ContainsFunc(l.NotCopied, func(k NotCopied) bool { return k.Source == n.Source })
@@ -109,6 +120,23 @@ func (l *Lock) Add(other *Lock) {
 			l.NotCopied = append(l.NotCopied, n)
 		}
 	}
+}
+
+// AddImages adds the images of another lock, nil for none, that this one does not list.
+func (l *Lock) AddImages(other *Lock) {
+	if other == nil {
+		return
+	}
+	for _, e := range other.Images {
+		if _, ok := l.Lookup(e.Source, e.Target); !ok {
+			l.Images = append(l.Images, e)
+		}
+	}
+}
+
+// isNewer reports whether a version comes after another, both as validate wants them.
+func isNewer(version, other string) bool {
+	return semver.MustParse(version).GreaterThan(semver.MustParse(other))
 }
 
 // RemovedSince lists the sources of an older lock that this lock does not have, not
@@ -134,6 +162,9 @@ func Parse(file string, text []byte) (*Lock, error) {
 		return nil, fmt.Errorf("%s is larger than %d MiB: %s", file, maxSize>>20, writeAgain)
 	}
 	var l Lock
+	if conflict.Match(text) {
+		return nil, fmt.Errorf("%s has conflict markers of git: keep the images of both sides, or either side, which the next `privatelink mirror` completes", file)
+	}
 	if err := decode(text, &l); err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", file, err, writeAgain)
 	}
@@ -148,7 +179,10 @@ func Parse(file string, text []byte) (*Lock, error) {
 }
 
 // writeAgain is the remedy for a file that no command has written.
-const writeAgain = "write it again with `privatelink mirror` or `privatelink images -o lock`"
+const writeAgain = "restore an earlier version of it, or delete it and write it again with `privatelink mirror` or `privatelink images -o lock`"
+
+// conflict is the line with which git begins what two branches have changed.
+var conflict = regexp.MustCompile(`(?m)^<<<<<<< `)
 
 // decode decodes the only document of a YAML stream.
 func decode(text []byte, l *Lock) error {
@@ -229,6 +263,11 @@ func (l *Lock) validate() (errs []error) {
 			invalid("%s.target %q has another digest in images[%d]", field, e.Target, other)
 		}
 		byTarget[e.Target] = i
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Tracked)) {
+		if _, err := semver.NewVersion(l.Tracked[name]); err != nil {
+			invalid("tracked.%s %q: %w", name, l.Tracked[name], err)
+		}
 	}
 	for i, n := range l.NotCopied {
 		switch {

@@ -5,6 +5,7 @@ package lock
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -153,6 +154,8 @@ func TestInvalidFiles(t *testing.T) {
 	const header = "apiVersion: " + APIVersion + "\nkind: Lock\nregistry: " + prefix + "\n"
 	for name, tc := range map[string]struct{ old, new, want string }{
 		"no YAML":                 {good, "a: [", "l.yaml: "},
+		"two branches":            {good, "<<<<<<< HEAD\n" + good + "=======\n" + good + ">>>>>>> mirror\n", "l.yaml has conflict markers of git: keep the images of both sides"},
+		"a version that is none":  {"images:", "tracked: {castai: newest}\nimages:", `tracked.castai "newest"`},
 		"an unknown key":          {"size: 7", "sice: 7", "field sice not found"},
 		"another kind":            {"kind: Lock", "kind: Config", "not privatelink.cast.ai/v1alpha1 Lock"},
 		"no registry":             {"registry: " + prefix, "registry: \"\"", "registry is missing"},
@@ -234,5 +237,18 @@ func TestAdd(t *testing.T) {
 	}
 	if text := strings.Join(got, " "); text != "a c b d" {
 		t.Error(text)
+	}
+}
+
+// Of two runs that have tracked charts, the newer versions count.
+func TestTheVersionsOfTwoLocksAreTheNewer(t *testing.T) {
+	l := &Lock{Tracked: map[string]string{"agent": "0.9.0", "castai": "1.1.0"}}
+	l.Add(&Lock{Tracked: map[string]string{"agent": "0.19.0", "castai": "1.0.0", "evictor": "1.0.0"}})
+	if want := map[string]string{"agent": "0.19.0", "castai": "1.1.0", "evictor": "1.0.0"}; !maps.Equal(l.Tracked, want) {
+		t.Errorf("%v, want %v", l.Tracked, want)
+	}
+	var empty Lock
+	if empty.Add(l); !maps.Equal(empty.Tracked, l.Tracked) {
+		t.Errorf("%v", empty.Tracked)
 	}
 }
