@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,6 +56,31 @@ func TestAPI(t *testing.T) {
 	}
 	if f := newChecker(t, "https://127.0.0.1:1").api(t.Context()); f.Status != doctor.Unknown || !strings.Contains(f.Remedy, "VPN") {
 		t.Errorf("connection refused: %+v", f)
+	}
+}
+
+// Pods are ready before the EndpointSlices have them: then the selector is correct.
+func TestServiceWithoutEndpoints(t *testing.T) {
+	labels := map[string]string{"app": "webhook"}
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "castai-privatelink", Name: "privatelink-webhook"},
+		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}}},
+	}
+	for name, tc := range map[string]struct {
+		selector map[string]string
+		remedy   string
+	}{
+		"a selector of the replicas": {labels, "--wait 1m"},
+		"another selector":           {map[string]string{"app": "other"}, "patch service"},
+		"no selector":                {nil, "patch service"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newChecker(t, "https://127.0.0.1:1")
+			k.Client = fake.NewClientset(deployment, &corev1.Service{ObjectMeta: deployment.ObjectMeta, Spec: corev1.ServiceSpec{Selector: tc.selector}})
+			if f := k.service(t.Context()); f.Status != doctor.Failed || !strings.Contains(f.Remedy, tc.remedy) {
+				t.Errorf("%+v, want the remedy %s", f, tc.remedy)
+			}
+		})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
@@ -123,7 +124,8 @@ func (k *checker) service(ctx context.Context) doctor.Finding {
 		return k.requestFailed("reading the Deployment", err)
 	}
 	where := objectName("Service", k.Names.Namespace, k.Names.Service)
-	if _, err := k.Client.CoreV1().Services(k.Names.Namespace).Get(ctx, k.Names.Service, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+	service, err := k.Client.CoreV1().Services(k.Names.Namespace).Get(ctx, k.Names.Service, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
 		return doctor.Failf(k.installCommand(), "there is no %s", where)
 	} else if err != nil {
 		return k.requestFailed("reading the "+where, err)
@@ -152,6 +154,8 @@ func (k *checker) service(ctx context.Context) doctor.Finding {
 		return doctor.OKf("%d addresses, port %d", ready, port)
 	case len(ports) > 0 && !slices.Contains(ports, fmt.Sprint(port)):
 		return doctor.Failf(k.installCommand(), "it targets port %s, and the webhook serves on %d", doctor.List(ports, 3), port)
+	case len(service.Spec.Selector) > 0 && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(d.Spec.Template.Labels)):
+		return doctor.Failf("wait for Kubernetes, which takes seconds: add --wait 1m; if it stays, read the log of kube-controller-manager", "the %s selects the replicas, but its EndpointSlices do not have them", where)
 	}
 	selector, err := json.Marshal(d.Spec.Selector.MatchLabels)
 	if err != nil {
