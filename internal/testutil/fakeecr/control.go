@@ -75,6 +75,8 @@ func (c *call) exception(status int, name, message string) {
 type input struct {
 	RegistryID      string   `json:"registryId"`
 	RepositoryName  string   `json:"repositoryName"`
+	ResourceARN     string   `json:"resourceArn"`
+	Force           bool     `json:"force"`
 	RepositoryNames []string `json:"repositoryNames"`
 	MaxResults      int      `json:"maxResults"`
 	NextToken       string   `json:"nextToken"`
@@ -125,6 +127,7 @@ var operations = map[string]func(*Server, input) (object, *exception){
 	"BatchGetImage":         (*Server).batchGetImage,
 	"ListImageReferrers":    (*Server).listImageReferrers,
 	"BatchDeleteImage":      (*Server).batchDeleteImage,
+	"ListTagsForResource":   (*Server).listTagsForResource,
 }
 
 func (s *Server) repositoryNotFound(name string) *exception {
@@ -169,8 +172,26 @@ func (s *Server) deleteRepository(in input) (object, *exception) {
 	if !ok {
 		return nil, s.repositoryNotFound(in.RepositoryName)
 	}
+	if len(r.images) > 0 && !in.Force {
+		return nil, &exception{"RepositoryNotEmptyException", fmt.Sprintf("The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", r.name, s.Account)}
+	}
 	delete(s.repositories, r.name)
 	return object{"repository": s.describe(r)}, nil
+}
+
+func (s *Server) listTagsForResource(in input) (object, *exception) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, name, _ := strings.Cut(in.ResourceARN, ":repository/")
+	r, ok := s.repositories[name]
+	if !ok {
+		return nil, s.repositoryNotFound(name)
+	}
+	tags := []object{}
+	for _, key := range slices.Sorted(maps.Keys(r.tags)) {
+		tags = append(tags, object{"Key": key, "Value": r.tags[key]})
+	}
+	return object{"tags": tags}, nil
 }
 
 func (s *Server) describe(r *repository) object {
