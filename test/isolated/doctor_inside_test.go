@@ -54,8 +54,8 @@ func startVPCEndpoints(t *testing.T) *vpcEndpoints {
 	t.Helper()
 	s := &vpcEndpoints{names: append([]string{"api.ecr.us-east-1.amazonaws.com"}, castai...)}
 	for _, a := range []string{endpoints, s3} {
-		if out, err := exec.CommandContext(testCtx, "ip", "address", "add", a+"/32", "dev", "lo").CombinedOutput(); err != nil {
-			t.Fatalf("ip address add: %v: %s", err, out)
+		if out, err := exec.CommandContext(testCtx, "ip", "address", "replace", a+"/32", "dev", "lo").CombinedOutput(); err != nil {
+			t.Fatalf("ip address replace: %v: %s", err, out)
 		}
 	}
 	var err error

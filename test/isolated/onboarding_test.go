@@ -311,11 +311,7 @@ func uninstallManifests(t *testing.T, manifests string) {
 	if out := kubectl(t, manifests, "get", "-f", "-", "--ignore-not-found", "--output=name"); out != "" {
 		t.Errorf("left: %s", out)
 	}
-	for _, kind := range []string{"mutatingwebhookconfigurations", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "clusterroles", "clusterrolebindings", "namespaces", "leases --all-namespaces", "priorityclasses"} {
-		if out := kubectl(t, "", append([]string{"get", "--output=name"}, strings.Fields(kind)...)...); strings.Contains(out, "privatelink") {
-			t.Errorf("left: %s", out)
-		}
-	}
+	nothingIsLeft(t)
 	// Pods of the namespace are not intercepted any more.
 	kubectl(t, "", "create", "namespace", agentNamespace)
 	eventually(t, 10*time.Second, func(ctx context.Context) error {
@@ -332,6 +328,16 @@ func uninstallManifests(t *testing.T, manifests string) {
 		t.Errorf("a pod after the uninstallation: %v %v", p.Spec.Containers, err)
 	}
 	clean(t)
+}
+
+// nothingIsLeft requires that the cluster has no object of the bundle.
+func nothingIsLeft(t *testing.T) {
+	t.Helper()
+	for _, kind := range []string{"mutatingwebhookconfigurations", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "clusterroles", "clusterrolebindings", "namespaces", "leases --all-namespaces", "priorityclasses"} {
+		if out := kubectl(t, "", append([]string{"get", "--output=name"}, strings.Fields(kind)...)...); strings.Contains(out, "privatelink") {
+			t.Errorf("left: %s", out)
+		}
+	}
 }
 
 // pod is one that is stored and never scheduled.

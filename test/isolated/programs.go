@@ -32,10 +32,20 @@ type Programs struct {
 	Version    string // of the shipped webhook
 }
 
-func (p Programs) containerd() string       { return filepath.Join(p.Cache, "containerd") }
-func (p Programs) certManager() string      { return filepath.Join(p.Cache, "certmanager") }
-func (p Programs) providers() string        { return filepath.Join(p.Cache, "providers") }
-func (p Programs) tool(name string) string  { return filepath.Join(p.Cache, "tools", name) }
+func (p Programs) containerd() string      { return filepath.Join(p.Cache, "containerd") }
+func (p Programs) certManager() string     { return filepath.Join(p.Cache, "certmanager") }
+func (p Programs) providers() string       { return filepath.Join(p.Cache, "providers") }
+func (p Programs) tool(name string) string { return filepath.Join(p.Cache, "tools", name) }
+
+// TerraformProviders is a folder with the provider of the module: TF_PLUGINS, or what
+// Build downloaded.
+func (p Programs) TerraformProviders() string {
+	if plugins := os.Getenv("TF_PLUGINS"); plugins != "" {
+		return plugins
+	}
+	return filepath.Join(p.Cache, "terraform")
+}
+
 func (p Programs) of(arch, n string) string { return filepath.Join(p.Cache, arch, n) }
 
 // CLI is the operator's command line.
@@ -81,7 +91,7 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 	for _, arch := range Architectures() {
 		errs = append(errs, p.build(ctx, "", p.of(arch, ""), arch, append(trimmed, "./cmd/privatelink-webhook", "./test/isolated/standin")...))
 	}
-	errs = append(errs, p.buildWrongClock(ctx, trimmed))
+	errs = append(errs, p.buildWrongClock(ctx, trimmed), p.downloadTerraformProviders(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return p, err
 	}
@@ -90,6 +100,19 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 	}
 	fmt.Fprintf(log, "containerd, cert-manager, the programs of images and of this repository built in %s\n", time.Since(begin).Round(100*time.Millisecond))
 	return p, nil
+}
+
+// downloadTerraformProviders downloads the provider of the module, which the machine
+// without a network could not.
+func (p Programs) downloadTerraformProviders(ctx context.Context) error {
+	if _, err := os.Stat(p.TerraformProviders()); err == nil {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, "terraform", "-chdir="+filepath.Join(p.Root, "deploy", "terraform", "examples", "existing-vpc"), "providers", "mirror", p.TerraformProviders())
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w; install Terraform 1.11 or newer, and make its registry reachable or set TF_PLUGINS to a folder with the provider: %s", cmd, err, said)
+	}
+	return nil
 }
 
 // buildCLI does what `make build-release` does: it builds the command with the webhook's

@@ -4,8 +4,10 @@ package emulator
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -87,10 +89,32 @@ func policyDocument(all ...statement) string {
 	return string(text)
 }
 
+// CreateCluster creates the EKS cluster and its nodes. The API server answers at endpoint,
+// with a certificate of the authority ca (PEM).
+func (c *Customer) CreateCluster(ctx context.Context, endpoint string, ca []byte) error {
+	c.clusterTags = map[string]string{"test:endpoint": endpoint, "test:ca": base64.StdEncoding.EncodeToString(ca)}
+	return c.inOrder(ctx, step{"cluster", c.createCluster}, step{"nodes", c.createNodes})
+}
+
+// ListEndpoints lists the VPC endpoints of the account.
+func (c *Customer) ListEndpoints(ctx context.Context) (ids []string, err error) {
+	out, err := c.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range out.VpcEndpoints {
+		if !strings.EqualFold(string(e.State), string(ec2types.StateDeleted)) { // AWS writes it in lower case as well
+			ids = append(ids, *e.VpcEndpointId)
+		}
+	}
+	return ids, nil
+}
+
 func (c *Customer) createCluster(ctx context.Context) error {
 	out, err := c.eks.CreateCluster(ctx, &eks.CreateClusterInput{
-		Name: &c.Cluster, RoleArn: aws.String("arn:aws:iam::" + Account + ":role/" + c.Cluster + "-cluster"),
+		Name: &c.Cluster, RoleArn: aws.String("arn:aws:iam::" + c.Account + ":role/" + c.Cluster + "-cluster"),
 		ResourcesVpcConfig: &ekstypes.VpcConfigRequest{SubnetIds: c.Subnets, EndpointPrivateAccess: aws.Bool(true), EndpointPublicAccess: aws.Bool(false)},
+		Tags:               c.clusterTags,
 	})
 	if err != nil {
 		return err
@@ -101,7 +125,7 @@ func (c *Customer) createCluster(ctx context.Context) error {
 
 func (c *Customer) createNodeGroup(ctx context.Context, cluster string, subnets []string) error {
 	_, err := c.eks.CreateNodegroup(ctx, &eks.CreateNodegroupInput{
-		ClusterName: &cluster, NodegroupName: aws.String("workers"), Subnets: subnets, NodeRole: aws.String("arn:aws:iam::" + Account + ":role/" + c.NodeRole),
+		ClusterName: &cluster, NodegroupName: aws.String("workers"), Subnets: subnets, NodeRole: aws.String("arn:aws:iam::" + c.Account + ":role/" + c.NodeRole),
 	})
 	return err
 }

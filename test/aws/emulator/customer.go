@@ -16,7 +16,7 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 )
 
-// Account is the ID of moto's account.
+// Account is the ID of moto's account, unless Start is told another.
 const Account = "123456789012"
 
 // The network of each customer.
@@ -33,7 +33,9 @@ type Options struct {
 	Cluster string
 	// Prefix of the repositories, without the host. Default: castai.
 	Prefix string
-	// RegistryAccount has the repositories. Default: Account.
+	// Account has the cluster. Default: the constant Account.
+	Account string
+	// RegistryAccount has the repositories. Default: that of the cluster.
 	RegistryAccount string
 }
 
@@ -58,6 +60,7 @@ type Customer struct {
 	Organization string // ID, after createOrganization
 	key, secret  string
 	session      string
+	clusterTags  map[string]string
 	serviceNames map[string]string // full service names by short name
 
 	ec2 *ec2.Client
@@ -67,6 +70,16 @@ type Customer struct {
 
 // NewCustomer resets moto, and creates a healthy customer in it.
 func NewCustomer(ctx context.Context, url string, o Options) (*Customer, error) {
+	c, err := NewAccount(ctx, url, o)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.inOrder(ctx, step{"cluster", c.createCluster}, step{"endpoints", c.createEndpoints}, step{"nodes", c.createNodes})
+}
+
+// NewAccount resets moto, and creates a customer that has a VPC and identities, and no
+// cluster, endpoint or repository.
+func NewAccount(ctx context.Context, url string, o Options) (*Customer, error) {
 	if o.Region == "" {
 		o.Region = "us-east-1"
 	}
@@ -76,8 +89,11 @@ func NewCustomer(ctx context.Context, url string, o Options) (*Customer, error) 
 	if o.Prefix == "" {
 		o.Prefix = "castai"
 	}
+	if o.Account == "" {
+		o.Account = Account
+	}
 	if o.RegistryAccount == "" {
-		o.RegistryAccount = Account
+		o.RegistryAccount = o.Account
 	}
 	if err := Reset(ctx, url); err != nil {
 		return nil, err
@@ -85,16 +101,26 @@ func NewCustomer(ctx context.Context, url string, o Options) (*Customer, error) 
 	c := &Customer{Options: o, URL: url, Endpoints: map[string]string{}, serviceNames: map[string]string{}}
 	admin := c.sdkConfig("test", "test", "")
 	c.ec2, c.eks, c.iam = ec2.NewFromConfig(admin), eks.NewFromConfig(admin), iam.NewFromConfig(admin)
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) error
-	}{{"VPC", c.createVPC}, {"roles", c.createIdentities}, {"cluster", c.createCluster}, {"endpoints", c.createEndpoints}, {"nodes", c.createNodes}} {
-		if err := step.do(ctx); err != nil {
-			return nil, fmt.Errorf("%s: %w", step.name, err)
-		}
+	if err := c.inOrder(ctx, step{"VPC", c.createVPC}, step{"roles", c.createIdentities}); err != nil {
+		return nil, err
 	}
 	c.AWS = c.sdkConfig(c.key, c.secret, c.session)
 	return c, nil
+}
+
+// step creates a part of a customer.
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (c *Customer) inOrder(ctx context.Context, steps ...step) error {
+	for _, s := range steps {
+		if err := s.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
 }
 
 // Registry returns the prefix of the repositories, with the host.
@@ -109,11 +135,14 @@ func (c *Customer) Services() map[string]string { return maps.Clone(c.serviceNam
 // Environment returns the environment that makes AWS SDKs use moto as the mirroring
 // user.
 func (c *Customer) Environment() map[string]string {
-	return map[string]string{
-		"AWS_ENDPOINT_URL": c.URL, "AWS_ACCESS_KEY_ID": c.key, "AWS_SECRET_ACCESS_KEY": c.secret, "AWS_SESSION_TOKEN": c.session, "AWS_PROFILE": "",
-		"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_USE_FIPS_ENDPOINT": "", "AWS_USE_DUALSTACK_ENDPOINT": "",
-		"AWS_EC2_METADATA_DISABLED": "true",
+	env := map[string]string{
+		"AWS_ENDPOINT_URL": c.URL, "AWS_ACCESS_KEY_ID": c.key, "AWS_SECRET_ACCESS_KEY": c.secret,
+		"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_EC2_METADATA_DISABLED": "true",
 	}
+	if c.session != "" {
+		env["AWS_SESSION_TOKEN"] = c.session
+	}
+	return env
 }
 
 func (c *Customer) sdkConfig(key, secret, session string) aws.Config {

@@ -250,10 +250,16 @@ moto.codebuild.responses.CodeBuildResponse.create_project = create_project
 def create_cluster(self, *args, create=EKSBackend.create_cluster, **kwargs):
     """Adds the VPC of the subnets and the cluster security group, as EKS does.
 
-    The group allows all traffic from itself. moto returns only the request.
+    The group allows all traffic from itself. moto returns only the request. The tags
+    test:endpoint and test:ca are the address and the authority of the API server, for
+    which moto has random text.
     https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
     """
     cluster = create(self, *args, **kwargs)
+    tags = cluster.tags or {}
+    cluster.endpoint = tags.get("test:endpoint", cluster.endpoint)
+    if "test:ca" in tags:
+        cluster.certificate_authority = {"data": tags["test:ca"]}
     given = cluster.resources_vpc_config
     ec2 = ec2_backends[self.account_id][self.region_name]
     vpc = ec2.get_subnet(given["subnetIds"][0]).vpc_id

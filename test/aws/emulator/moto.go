@@ -40,9 +40,9 @@ var launcher string
 
 // Start runs moto on a free port of the loopback interface until stop is called,
 // and returns its URL once it responds. It installs moto if necessary, which takes
-// minutes. The account is 123456789012. Signatures and permissions are not checked
-// before Enforce.
-func Start(ctx context.Context) (url string, stop func(), err error) {
+// minutes. The account is Account, unless env has MOTO_ACCOUNT_ID=ID. Signatures and
+// permissions are not checked before Enforce.
+func Start(ctx context.Context, env ...string) (url string, stop func(), err error) {
 	python, err := Install(ctx)
 	if err != nil {
 		return "", nil, err
@@ -54,7 +54,7 @@ func Start(ctx context.Context) (url string, stop func(), err error) {
 	var out bytes.Buffer
 	c := exec.Command(python, "-", "-H", "127.0.0.1", "-p", port)
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(launcher), &out, &out
-	c.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true")
+	c.Env = append(append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true"), env...)
 	if err := c.Start(); err != nil {
 		return "", nil, err
 	}

@@ -22,6 +22,7 @@ const (
 	Local   = "local"   // without a cluster and without a network
 	E2E     = "e2e"     // on the control plane of the end-to-end tests
 	Helm    = "helm"    // on the same, once with each major version of Helm
+	Guide   = "guide"   // in order, from an empty AWS account to running pods
 	Release = "release" // in a folder with the files of a release, by the release workflow
 )
 
@@ -30,6 +31,7 @@ var Marks = map[string]string{
 	Local:     "a checkout after make build",
 	E2E:       "a Kubernetes control plane",
 	Helm:      "a Kubernetes control plane and Helm",
+	Guide:     "an AWS account, and a cluster with a node",
 	Release:   "a folder with the files of a release, cosign, and the internet",
 	"node":    "nodes with a container runtime, or more than the end-to-end cluster has",
 	"aws":     "an AWS account or a private registry",
@@ -136,7 +138,7 @@ func (f *Fence) setInfo(fields []string) error {
 		f.Mark = fields[1]
 	}
 	if _, known := Marks[f.Mark]; !known {
-		return fmt.Errorf("%s: mark %q: use one of local, e2e, helm, release, node, aws, castai, example", f, f.Mark)
+		return fmt.Errorf("%s: mark %q: use one of local, e2e, helm, guide, release, node, aws, castai, example", f, f.Mark)
 	}
 	for _, option := range fields[min(2, len(fields)):] {
 		name, value, _ := strings.Cut(option, "=")
