@@ -161,7 +161,7 @@ release-inputs: image
 
 ##@ Measure
 
-.PHONY: bench bench-mirror vulnerabilities
+.PHONY: bench bench-mirror upgrade-replay vulnerabilities
 bench: build ## compare the server with a bare TLS echo and stock kubewebhook
 	cd test/bench && go run . -server $(CURDIR)/bin/privatelink-webhook
 	go test -run '^$$' -bench . -benchmem ./webhook ./internal/rewrite
@@ -169,6 +169,9 @@ bench: build ## compare the server with a bare TLS echo and stock kubewebhook
 
 bench-mirror: build ## compare the mirror with crane and regsync on emulated lines (16 images, 590 MB)
 	go run ./test/bench/mirror -ours bin/privatelink
+
+upgrade-replay: ## replay a quarter of releases with four schedules of the mirror, and print what upgrades met (about 10 minutes)
+	go test -count=1 -v -timeout 60m -tags replay -run TestAQuarterOfReleases ./test/upgrade
 
 vulnerabilities: ## look for known vulnerabilities (needs the Go vulnerability database)
 	go tool -modfile=internal/tools/lint/go.mod govulncheck ./...
