@@ -79,7 +79,7 @@ check: lint test verify ## run what a pull request needs
 
 ##@ Test (with services)
 
-.PHONY: e2e e2e-helm isolated compat monitoring test-aws test-terraform test-cloud ci
+.PHONY: e2e e2e-helm isolated report compat monitoring test-aws test-terraform test-cloud ci
 e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects an older Kubernetes
 	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
 
@@ -89,6 +89,9 @@ e2e-helm: ## test the chart with Helm 3 and Helm 4 on a real control plane (comp
 
 isolated: ## test onboarding and faults on a node without a route out (root on Debian or Ubuntu)
 	go test -count=1 -v -timeout 40m -tags isolated ./test/isolated/...
+
+report: ## open the HTML reports of a healthy customer and of faults in Chromium (root on Debian, or chromium installed); UPDATE_SCREENSHOTS=1 updates the documentation
+	go test -count=1 -tags report ./test/report
 
 compat: ## test the mirror with registries of other projects, and next to other clients (root on Debian or Ubuntu, or docker-registry and skopeo installed)
 	go test -count=1 -v -tags compat ./test/compat
@@ -105,7 +108,7 @@ test-terraform: ## test the Terraform module against the emulator (terraform; TF
 test-cloud: ## run test-aws and test-terraform side by side: both wait for the emulator most of the time
 	@$(MAKE) -j2 --output-sync=target test-aws test-terraform
 
-CI_PARTS := build lint test verify race-concurrent e2e isolated test-cloud compat monitoring build-release
+CI_PARTS := build lint test verify race-concurrent e2e isolated report test-cloud compat monitoring build-release
 ci: $(CI_PARTS) ## run everything
 
 .PHONY: ci-parts version
