@@ -2,7 +2,7 @@
 VERSION := $(shell sed -n 's|.*image: .*/privatelink-webhook:||p' deploy/base/deployment.yaml)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Not test/e2e/framework/cluster/kube, test/e2e/framework/helm/* and test/isolated/containerd: to vet them is to vet Kubernetes, Helm and containerd.
-MODULES := . test/integration/oracle test/compat/clients test/isolated/certmanager test/bench/peers/kubewebhook
+MODULES := . test/integration/oracle test/compat/clients test/isolated/certmanager test/bench/peers/kubewebhook internal/tools/dashboard
 # Packages whose tests compare files with what they generate.
 GENERATED := $(shell grep -rl testutil/golden --include='*_test.go' cmd deploy internal webhook | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
@@ -48,6 +48,7 @@ clean: ## remove what was built, the cached control plane included
 test: ## run the unit, property and admission tests and the fuzz seeds
 	go test -timeout 20m ./...
 	cd test/integration/oracle && go test -timeout 20m ./...
+	cd internal/tools/dashboard && go test ./...
 
 race: ## run the same tests with the race detector
 	go test -race -timeout 40m ./...
@@ -68,6 +69,7 @@ verify-generated:
 	go test $(GENERATED)
 
 generate: ## update generated files and golden files
+	cd internal/tools/dashboard && go test ./... -update
 	go test ./deploy -update # the chart is generated from it
 	go test $(GENERATED) -update
 	go run ./internal/tools/licenses > THIRD_PARTY_LICENSES.new && mv THIRD_PARTY_LICENSES.new THIRD_PARTY_LICENSES

@@ -59,8 +59,12 @@ const (
 // Overlays are the variants that Options.Overlays takes.
 func Overlays() []string { return []string{"cert-manager", "host-network", Monitoring} }
 
-// Monitoring is the overlay with the alerts.
-const Monitoring = "monitoring"
+// Monitoring is the overlay with the alerts, and DashboardName the ConfigMap with its
+// dashboard.
+const (
+	Monitoring    = "monitoring"
+	DashboardName = "privatelink-webhook-dashboard"
+)
 
 // Engine is what rewrites the pods.
 type Engine string

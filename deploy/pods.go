@@ -40,9 +40,9 @@ type Pods struct {
 	NoNetworkPolicy, NoScrapeAnnotations bool
 
 	// MonitoringLabels are added to the PodMonitor and the PrometheusRule of the overlay
-	// monitoring. NoPodMonitor and NoPrometheusRule leave out one of them.
-	MonitoringLabels               map[string]string
-	NoPodMonitor, NoPrometheusRule bool
+	// monitoring. NoPodMonitor, NoPrometheusRule and NoDashboard leave out an object of it.
+	MonitoringLabels                            map[string]string
+	NoPodMonitor, NoPrometheusRule, NoDashboard bool
 }
 
 // ReservedLabels are the labels of the bundle's pods, and ReservedAnnotations the
@@ -132,7 +132,7 @@ func (p *Pods) apply(k *types.Kustomization) error {
 		budget.replace("/spec/maxUnavailable", p.MaxUnavailable)
 		all = append(all, budget)
 	} else {
-		k.Patches = append(k.Patches, deletion("policy/v1", "PodDisruptionBudget"))
+		k.Patches = append(k.Patches, deletion("policy/v1", "PodDisruptionBudget", Name))
 	}
 	for _, kind := range []string{"PodMonitor", "PrometheusRule"} {
 		labels := edits{kind: kind, name: Name}
@@ -142,13 +142,16 @@ func (p *Pods) apply(k *types.Kustomization) error {
 		all = append(all, labels)
 	}
 	if p.NoPodMonitor {
-		k.Patches = append(k.Patches, deletion("monitoring.coreos.com/v1", "PodMonitor"))
+		k.Patches = append(k.Patches, deletion("monitoring.coreos.com/v1", "PodMonitor", Name))
 	}
 	if p.NoPrometheusRule {
-		k.Patches = append(k.Patches, deletion("monitoring.coreos.com/v1", "PrometheusRule"))
+		k.Patches = append(k.Patches, deletion("monitoring.coreos.com/v1", "PrometheusRule", Name))
+	}
+	if p.NoDashboard {
+		k.Patches = append(k.Patches, deletion("v1", "ConfigMap", DashboardName))
 	}
 	if p.NoNetworkPolicy {
-		k.Patches = append(k.Patches, deletion("networking.k8s.io/v1", "NetworkPolicy"))
+		k.Patches = append(k.Patches, deletion("networking.k8s.io/v1", "NetworkPolicy", Name))
 	}
 	patches, err := toPatches(all)
 	k.Patches = append(k.Patches, patches...)
@@ -156,9 +159,9 @@ func (p *Pods) apply(k *types.Kustomization) error {
 }
 
 // deletion is the patch that leaves out an object, if the bundle has it.
-func deletion(apiVersion, kind string) types.Patch {
+func deletion(apiVersion, kind, name string) types.Patch {
 	return types.Patch{
-		Patch:  fmt.Sprintf("$patch: delete\napiVersion: %s\nkind: %s\nmetadata:\n  name: %s\n", apiVersion, kind, Name),
-		Target: &types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: kind}, Name: "^" + Name + "$"}},
+		Patch:  fmt.Sprintf("$patch: delete\napiVersion: %s\nkind: %s\nmetadata:\n  name: %s\n", apiVersion, kind, name),
+		Target: &types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: kind}, Name: "^" + name + "$"}},
 	}
 }

@@ -53,7 +53,7 @@ func choices() map[string][]string {
 		"networkPolicy":             {"{enabled: false}", "null"},
 		"hostNetwork":               {"true"},
 		"certManager":               {"{enabled: true}"},
-		"monitoring":                {"{scrapeAnnotations: false}", "{podMonitor: true, prometheusRule: true, labels: {release: \"1\"}}", "{prometheusRule: true}", "{podMonitor: true, labels: {a: b}}"},
+		"monitoring":                {"{scrapeAnnotations: false}", "{podMonitor: true, prometheusRule: true, dashboard: true, labels: {release: \"1\"}}", "{prometheusRule: true}", "{dashboard: true}", "{podMonitor: true, labels: {a: b}}"},
 	}
 }
 

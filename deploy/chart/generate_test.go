@@ -16,6 +16,7 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 
+	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
@@ -38,6 +39,7 @@ func sources() [][2]string {
 		{"components/namespace-selector/guard-binding.yaml", "guard.yaml"},
 		{"components/monitoring/podmonitor.yaml", "monitoring.yaml"},
 		{"components/monitoring/rules.yaml", "monitoring.yaml"},
+		{"components/monitoring/dashboard.yaml", "dashboard.yaml"},
 		{"policy/policy.yaml", "policy.yaml"},
 		{"components/namespace-selector-policy/binding.yaml", "policy.yaml"},
 	}
@@ -117,6 +119,10 @@ func (k objectKey) conditional(value any) any {
 		return innermost(value, func(v any) any { return choice{".Values.podDisruptionBudget.enabled", v, absent{}} })
 	case "NetworkPolicy":
 		return innermost(value, func(v any) any { return choice{".Values.networkPolicy.enabled", v, absent{}} })
+	case "ConfigMap":
+		if k.name == deploy.DashboardName {
+			return innermost(value, func(v any) any { return choice{".Values.monitoring.dashboard", v, absent{}} })
+		}
 	case "PodMonitor":
 		return innermost(value, func(v any) any { return choice{".Values.monitoring.podMonitor", v, absent{}} })
 	case "PrometheusRule":

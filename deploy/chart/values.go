@@ -54,6 +54,7 @@ type values struct {
 		ScrapeAnnotations bool              `json:"scrapeAnnotations"`
 		PodMonitor        bool              `json:"podMonitor"`
 		PrometheusRule    bool              `json:"prometheusRule"`
+		Dashboard         bool              `json:"dashboard"`
 		Labels            map[string]string `json:"labels"`
 	} `json:"monitoring"`
 }
@@ -148,7 +149,7 @@ func options(all map[string]any) (deploy.Options, error) {
 	if v.HostNetwork {
 		o.Overlays = append(o.Overlays, "host-network")
 	}
-	if v.Monitoring.PodMonitor || v.Monitoring.PrometheusRule {
+	if v.Monitoring.PodMonitor || v.Monitoring.PrometheusRule || v.Monitoring.Dashboard {
 		o.Overlays = append(o.Overlays, deploy.Monitoring)
 	}
 	o.Image, err = v.image(rules)
@@ -162,7 +163,8 @@ func (v values) pods() *deploy.Pods {
 		TopologySpreadConstraints: v.TopologySpreadConstraints, PriorityClassName: v.PriorityClassName,
 		Labels: v.PodLabels, Annotations: v.PodAnnotations, CommonLabels: v.CommonLabels,
 		NoNetworkPolicy: !v.NetworkPolicy.Enabled, NoScrapeAnnotations: !v.Monitoring.ScrapeAnnotations,
-		NoPodMonitor: !v.Monitoring.PodMonitor, NoPrometheusRule: !v.Monitoring.PrometheusRule, MonitoringLabels: v.Monitoring.Labels,
+		NoPodMonitor: !v.Monitoring.PodMonitor, NoPrometheusRule: !v.Monitoring.PrometheusRule, NoDashboard: !v.Monitoring.Dashboard,
+		MonitoringLabels: v.Monitoring.Labels,
 	}
 	if v.PodDisruptionBudget.Enabled {
 		p.MaxUnavailable = v.PodDisruptionBudget.MaxUnavailable

@@ -181,7 +181,9 @@ func (h *holes) apply(t *testing.T, rules *rewrite.Rules, key objectKey, object 
 	labels["commonLabels"] = action{merged: ".Values.commonLabels"}
 	switch key.kind {
 	case "ConfigMap":
-		object["data"] = map[string]any{deploy.ConfigKey: action{nested: `|-` + "\n" + `include "privatelink.config" .`}}
+		if key.name == deploy.Name {
+			object["data"] = map[string]any{deploy.ConfigKey: action{nested: `|-` + "\n" + `include "privatelink.config" .`}}
+		}
 	case "PodDisruptionBudget":
 		h.replace(object["spec"], "maxUnavailable", "podDisruptionBudget.maxUnavailable", action{inline: "{{ toJson .Values.podDisruptionBudget.maxUnavailable }}"})
 	case "PodMonitor", "PrometheusRule":

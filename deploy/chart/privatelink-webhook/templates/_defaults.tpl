@@ -65,5 +65,6 @@ monitoring:
   scrapeAnnotations: true
   podMonitor: false
   prometheusRule: false
+  dashboard: false
   labels: {}
 {{- end -}}
