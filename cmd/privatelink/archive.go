@@ -58,6 +58,7 @@ Exit codes:
 	}
 	rules.add(c.Flags())
 	addSourceFlags(c, &o.Sources)
+	addChartsFlag(c.Flags(), &o.Sources)
 	addLockFlags(c.Flags(), &o.Lock)
 	addPlatformFlag(c.Flags(), &o.Options)
 	addRegistryFlags(c.Flags(), &o.Options)

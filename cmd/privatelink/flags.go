@@ -46,6 +46,11 @@ func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	flags.BoolVar(&s.WithoutWebhook, "no-webhook-image", false, "exclude the webhook's own image, for instance with the policy engine")
 }
 
+// addChartsFlag adds the flag that selects the tracked charts themselves.
+func addChartsFlag(flags *pflag.FlagSet, s *selection.Sources) {
+	flags.BoolVar(&s.TrackedCharts, "charts", false, "with --track, select the charts themselves as well: below charts/ in the private registry, for Helm with oci://")
+}
+
 // imageFlag is a flag that must not be empty, as an unset variable of a shell is.
 type imageFlag string
 

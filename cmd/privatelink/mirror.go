@@ -21,6 +21,7 @@ type copyFlags struct {
 func (f *copyFlags) add(c *cobra.Command) {
 	f.rules.add(c.Flags())
 	addSourceFlags(c, &f.Sources)
+	addChartsFlag(c.Flags(), &f.Sources)
 	addLockFlags(c.Flags(), &f.Lock)
 	addPlatformFlag(c.Flags(), &f.Options)
 	addRegistryFlags(c.Flags(), &f.Options)
@@ -60,7 +61,9 @@ carries it; --webhook-image names a registry that has it instead.
 With --track, the newest versions of charts are read from their repository, with
 everything on that they can switch on. Charts are kept in the user's cache folder: a
 run without news costs one request to the repository. A version whose images are not
-known does not stop the others.
+known does not stop the others. With --charts, the charts themselves are copied too, to
+REGISTRY/charts/NAME with the version as tag, for helm pull oci://REGISTRY/charts/NAME.
+Their archives are compared with the digests in the repository's index.
 
 A source that names no image is an error, and nothing is copied. An image that fails
 does not stop the others: it keeps its old entry in the lock file, or is listed there
@@ -81,6 +84,9 @@ Exit codes:
 
   # Copy the newest versions of CAST AI's charts, before they are installed
   privatelink mirror --config privatelink.yaml --set umbrella --track
+
+  # Copy the charts themselves as well, for Helm with oci://
+  privatelink mirror --config privatelink.yaml --set umbrella --track --charts
 
   # Copy what pods wait for
   privatelink mirror --config privatelink.yaml --missing

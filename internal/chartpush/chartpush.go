@@ -7,7 +7,6 @@ package chartpush
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,21 +14,13 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/castai/privatelink-webhook/deploy/chart"
+	"github.com/castai/privatelink-webhook/internal/chartimage"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
-)
-
-// The media types of Helm.
-// https://helm.sh/docs/topics/registries/#helm-chart-manifest
-const (
-	configType  = "application/vnd.cncf.helm.config.v1+json"
-	contentType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 )
 
 const (
@@ -96,12 +87,15 @@ type pushed struct {
 
 // push writes the chart, unless the tag of its version refers to it already.
 func push(ctx context.Context, client *registry.Client, repositories Repositories, repository string, overwrite bool) (pushed, error) {
-	a, err := newArtifact()
+	archive, err := chart.Archive()
 	if err != nil {
 		return pushed{}, err
 	}
-	// A tag cannot have a plus: Helm writes an underscore, and reads it back.
-	p := pushed{repository: repository, tag: strings.ReplaceAll(a.version, "+", "_"), version: a.version, digest: a.descriptor.Digest}
+	a, err := chartimage.New(archive)
+	if err != nil {
+		return pushed{}, err
+	}
+	p := pushed{repository: repository, tag: chartimage.Tag(a.Version), version: a.Version, digest: a.Descriptor.Digest}
 	if repositories != nil {
 		missing, err := repositories.Missing(ctx, []string{repository})
 		if err != nil {
@@ -122,12 +116,12 @@ func push(ctx context.Context, client *registry.Client, repositories Repositorie
 	case err != nil && !errors.Is(err, registry.ErrNotFound):
 		return pushed{}, err
 	}
-	for _, b := range a.blobs {
+	for _, b := range []chartimage.Blob{a.Config, a.Content} {
 		if err := upload(ctx, client, repository, b); err != nil {
 			return pushed{}, err
 		}
 	}
-	err = retry(ctx, func() error { return client.PutManifest(ctx, repository, a.descriptor, a.manifest, p.tag) })
+	err = retry(ctx, func() error { return client.PutManifest(ctx, repository, a.Descriptor, a.Manifest, p.tag) })
 	if err != nil {
 		return pushed{}, err
 	}
@@ -139,49 +133,12 @@ func push(ctx context.Context, client *registry.Client, repositories Repositorie
 	return p, err
 }
 
-// An artifact is the chart as a registry keeps it.
-type artifact struct {
-	version    string
-	blobs      []blob
-	manifest   []byte
-	descriptor ocispec.Descriptor
-}
-
-type blob struct {
-	descriptor ocispec.Descriptor
-	data       []byte
-}
-
-// newArtifact returns the same bytes for the same chart: there is no time in them.
-func newArtifact() (artifact, error) {
-	metadata, err := chart.ReadMetadata()
-	if err != nil {
-		return artifact{}, err
-	}
-	content, err := chart.Archive()
-	if err != nil {
-		return artifact{}, err
-	}
-	a := artifact{version: metadata.Version, blobs: []blob{newBlob(configType, metadata.JSON), newBlob(contentType, content)}}
-	a.manifest, err = json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: a.blobs[0].descriptor, Layers: []ocispec.Descriptor{a.blobs[1].descriptor},
-		Annotations: map[string]string{ocispec.AnnotationTitle: metadata.Name, ocispec.AnnotationVersion: metadata.Version, ocispec.AnnotationDescription: metadata.Description},
-	})
-	a.descriptor = newBlob(ocispec.MediaTypeImageManifest, a.manifest).descriptor
-	return a, err
-}
-
-func newBlob(mediaType string, data []byte) blob {
-	return blob{ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}, data}
-}
-
-func upload(ctx context.Context, client *registry.Client, repository string, b blob) error {
-	has, err := client.HasBlob(ctx, repository, b.descriptor)
+func upload(ctx context.Context, client *registry.Client, repository string, b chartimage.Blob) error {
+	has, err := client.HasBlob(ctx, repository, b.Descriptor)
 	if err != nil || has {
 		return err
 	}
-	return retry(ctx, func() error { return client.Upload(ctx, repository, b.descriptor, bytes.NewReader(b.data)) })
+	return retry(ctx, func() error { return client.Upload(ctx, repository, b.Descriptor, bytes.NewReader(b.Data)) })
 }
 
 func retry(ctx context.Context, do func() error) error {

@@ -119,11 +119,11 @@ func TestAnotherChartIsNotReplaced(t *testing.T) {
 	server := fakeregistry.Start(t)
 	client := registry.New(registry.Options{})
 	repository := server.Host + "/charts/" + chart.Name
-	a, err := newArtifact()
+	metadata, err := chart.ReadMetadata()
 	if err != nil {
 		t.Fatal(err)
 	}
-	fakeregistry.Push(t, repository+":"+a.version, fakeregistry.MultiArch(t, 100, 1))
+	fakeregistry.Push(t, repository+":"+metadata.Version, fakeregistry.MultiArch(t, 100, 1))
 	if _, err := push(t.Context(), client, nil, repository, false); err == nil || !strings.Contains(err.Error(), "--overwrite") {
 		t.Errorf("error %v", err)
 	}

@@ -26,9 +26,12 @@ func (m *Mirror) BuildLock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 			l.Images = append(l.Images, e)
 		case ok && (i.succeeded() || known.Target == i.Target):
 			known.Source, known.Target, known.Why = i.Source, i.Target, i.Why
+			if i.succeeded() {
+				known.Chart = i.Chart
+			}
 			l.Images = append(l.Images, known)
 		default:
-			l.NotCopied = append(l.NotCopied, lock.NotCopied{Source: i.Source, Target: i.Target, Why: i.Why})
+			l.NotCopied = append(l.NotCopied, lock.NotCopied{Source: i.Source, Target: i.Target, Chart: i.Chart, Why: i.Why})
 		}
 	}
 	if old != nil && len(l.Platforms) == 0 && slices.ContainsFunc(l.Images, func(e lock.Entry) bool { return e.SourceDigest != "" }) {
@@ -54,7 +57,7 @@ func (i *Item) succeeded() bool {
 // lockEntry returns the entry of an image whose tree was read.
 func lockEntry(i *Item) lock.Entry {
 	e := lock.Entry{Source: i.Source, Target: i.Target, Digest: i.desc.Digest, MediaType: i.desc.MediaType,
-		Size: i.root.totalSize(), Platforms: i.root.listPlatforms(), Why: i.Why}
+		Size: i.root.totalSize(), Platforms: i.root.listPlatforms(), Chart: i.Chart, Why: i.Why}
 	if i.sourceDigest != i.desc.Digest {
 		e.SourceDigest = i.sourceDigest
 	}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 )
 
 // Job is one image to be copied.
@@ -29,6 +31,8 @@ type Job struct {
 	Locked *Locked
 	// Why lists where the image was found, for the lock file.
 	Why []string
+	// Chart is the Helm chart that is copied, for the lock file; nil for an image.
+	Chart *lock.Chart
 	// Refused is why the image must not be copied, such as a source that the rules do
 	// not map. Its item fails with this error, without a request.
 	Refused error

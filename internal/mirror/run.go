@@ -4,11 +4,15 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/castai/privatelink-webhook/internal/registry"
 )
 
 // Progress counts during a run. Done never decreases, and reaches Total if nothing
@@ -46,6 +50,9 @@ func (m *Mirror) Run(ctx context.Context, p *Plan, progress *Progress) error {
 
 // failRun records and reports that the copy of an image failed.
 func (m *Mirror) failRun(i *Item, err error) {
+	if response, ok := errors.AsType[*registry.ResponseError](err); ok && i.Chart != nil && (response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusUnsupportedMediaType) {
+		err = fmt.Errorf("%w; it may be a registry that takes images alone, and no Helm charts: leave out --charts, or use a registry for OCI artifacts", err)
+	}
 	i.fail(err)
 	m.emit(Event{Kind: EventFailed, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String(), Message: err.Error()})
 }

@@ -91,6 +91,24 @@ func (r *Rules) EnvValue(value string) Result {
 	return r.Image(value)
 }
 
+// ChartFolder is the part of the registry that has the Helm charts.
+const ChartFolder = "charts"
+
+// Chart maps a Helm chart that is named as HOST/NAME:TAG. No rule applies to it, because
+// no pod requests it.
+func (r *Rules) Chart(ref string) Result {
+	source, err := ParseReference(ref)
+	if err != nil {
+		return Result{Source: ref, Target: ref, Outcome: Unmapped, Reason: Unparsable, Rule: "not rewritten: " + Unparsable.Text()}
+	}
+	name := strings.TrimPrefix(source.Repository, source.Host()+"/")
+	target, by, reason := r.compose(ChartFolder+"/"+name, source, decision{name: "charts"})
+	if reason != "" {
+		return Result{Source: ref, Target: ref, Outcome: Unmapped, Reason: reason, Rule: "not rewritten: " + reason.Text()}
+	}
+	return Result{Source: ref, Target: target, Outcome: Rewritten, Rule: by.name}
+}
+
 // explicitHost is the host test of ExplicitHostPattern, without the cost of a
 // regular expression.
 func explicitHost(value string) bool {

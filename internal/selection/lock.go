@@ -89,7 +89,11 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 			return Selected{}, err
 		}
 		selected.Failures, selected.Tracked = added.Failures, added.Newest
-		if selected.Jobs = s.ToCopy(images); len(selected.Jobs) == 0 {
+		selected.Jobs = s.ToCopy(images)
+		if s.TrackedCharts {
+			selected.Jobs = append(selected.Jobs, s.chartJobs(ctx, rules, added.Versions)...)
+		}
+		if len(selected.Jobs) == 0 {
 			return Selected{}, exitcode.Usagef("none of the images has to be copied: each is private, or its tag is not known")
 		}
 	}
@@ -99,6 +103,7 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 	for n, j := range selected.Jobs {
 		if e, ok := known.Lookup(j.Source, j.Target); ok && j.Refused == nil {
 			selected.Jobs[n].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest, Referrers: e.Referrers}
+			selected.Jobs[n].Refused = refuseReplaced(j, e)
 		}
 	}
 	return selected, nil
@@ -107,14 +112,14 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 // lockedJobs returns the images of a lock file, including those that were not copied.
 func lockedJobs(l *lock.Lock, rules *rewrite.Rules) (jobs []mirror.Job) {
 	for _, e := range l.Images {
-		job := mirror.Job{Source: e.Source, Target: e.Target, Why: e.Why}
+		job := mirror.Job{Source: e.Source, Target: e.Target, Chart: e.Chart, Why: e.Why}
 		if r := Target(l, rules, e.Source, e.Target); r.Target != e.Target {
 			job.Refused = fmt.Errorf("the lock file has it at %s, and the configuration maps it to %s: select the images again, for instance with --set, to update the lock file", e.Target, r.Target)
 		}
 		jobs = append(jobs, job)
 	}
 	for _, n := range l.NotCopied {
-		job := mirror.Job{Source: n.Source, Why: n.Why}
+		job := mirror.Job{Source: n.Source, Chart: n.Chart, Why: n.Why}
 		if r := Target(l, rules, n.Source, n.Target); r.Changed() {
 			job.Target = r.Target
 		} else {

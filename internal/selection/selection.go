@@ -40,6 +40,8 @@ type Sources struct {
 	Track      bool
 	TrackCache chart.Cache
 	tracked    map[string]string // lock.Lock.Tracked
+	// TrackedCharts selects the tracked versions of charts as well, as artifacts.
+	TrackedCharts bool
 	// Ahead reads the next versions of the charts of the Helm releases in the cluster, with
 	// the values of the releases.
 	Ahead bool
@@ -160,6 +162,9 @@ func (s Sources) hasChart(component string) bool {
 }
 
 func (s Sources) validateCharts() error {
+	if s.TrackedCharts && !s.Track {
+		return exitcode.Usagef("--charts copies the charts that --track reads: add --track")
+	}
 	o := s.ChartOptions
 	ofCharts := len(o.Repo) + len(o.Version) + len(o.Values) + len(o.Set)
 	if !s.Track {

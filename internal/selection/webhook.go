@@ -9,6 +9,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/chartimage"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
@@ -47,9 +48,12 @@ func isWebhook(target, registry string) bool {
 
 // Target returns the target of an image of a lock file, which may be for another
 // registry. locked is its target there. The rules decide it, but for the webhook's own
-// image: that has one repository, wherever the image comes from.
+// image, which has one repository wherever it comes from, and for charts.
 func Target(l *lock.Lock, rules *rewrite.Rules, source, locked string) rewrite.Result {
-	if !isWebhook(locked, l.Registry) {
+	switch {
+	case chartimage.IsChart(source):
+		return rules.Chart(source)
+	case !isWebhook(locked, l.Registry):
 		return rules.Image(source)
 	}
 	target := rewrite.SplitReference(locked)

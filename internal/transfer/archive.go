@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/castai/privatelink-webhook/internal/chartimage"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
@@ -65,6 +66,7 @@ func Export(ctx context.Context, o ExportOptions) error {
 	if err != nil {
 		return err
 	}
+	m.Source = chartimage.NewSource(m.Source, jobs, o.Sources.TrackCache)
 	client.ExpectPulls(sources(jobs))
 	stopPlanning := o.startPlanning(ctx, m)
 	content, err := m.ReadContent(ctx, jobs, o.Rules.Registry(), selected.Lock)
@@ -206,10 +208,10 @@ func (o ImportOptions) jobs(l *lock.Lock) ([]mirror.Job, error) {
 		errs = append(errs, err)
 		// Platforms may have been left out on export: the digest of the source does
 		// not matter then.
-		jobs = append(jobs, mirror.Job{Source: e.Source, Target: ref, Locked: &mirror.Locked{Digest: e.Digest, Referrers: e.Referrers}, Why: e.Why})
+		jobs = append(jobs, mirror.Job{Source: e.Source, Target: ref, Locked: &mirror.Locked{Digest: e.Digest, Referrers: e.Referrers}, Chart: e.Chart, Why: e.Why})
 	}
 	for _, n := range l.NotCopied {
-		job := mirror.Job{Source: n.Source, Why: n.Why, Refused: errors.New("the archive does not have it, because the export failed to read it: export again")}
+		job := mirror.Job{Source: n.Source, Chart: n.Chart, Why: n.Why, Refused: errors.New("the archive does not have it, because the export failed to read it: export again")}
 		if r := selection.Target(l, o.Rules, n.Source, n.Target); r.Changed() {
 			job.Target = r.Target
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/chartimage"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
@@ -140,6 +141,7 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 	if err != nil {
 		return err
 	}
+	m.Source = chartimage.NewSource(m.Source, jobs, o.Sources.TrackCache)
 	if m.CompareOnly = compareOnly; compareOnly {
 		m.WithoutSource = !o.Lock.Update
 		m.Target = client // the permission to push is not required

@@ -42,6 +42,8 @@ const maxSince = 50
 type Added struct {
 	// Newest is Since for the next run, if the images of this one are mirrored.
 	Newest map[string]string
+	// Versions are those that were read, and those that failed.
+	Versions []chart.Version
 	// Failures are about versions that cannot be fetched or rendered, or render
 	// incompletely.
 	Failures []error
@@ -51,10 +53,11 @@ type Added struct {
 // fails. It returns an error, and adds nothing, if the index cannot be read or lacks a
 // chart that the configuration names.
 func (t Tracker) Add(ctx context.Context, list *catalog.List) (added Added, err error) {
-	versions, err := t.versions(ctx)
+	versions, err := t.Versions(ctx)
 	if err != nil {
-		return Added{}, fmt.Errorf("track: %w", err)
+		return Added{}, err
 	}
+	added.Versions = versions
 	added.Newest = map[string]string{}
 	images := 0
 	unread := map[string]bool{}
@@ -116,7 +119,14 @@ func (t Tracker) warnOfOthers(v chart.Version, f found) {
 	}
 }
 
-// versions returns the newest versions of all charts.
+// Versions returns the newest versions of all charts.
+func (t Tracker) Versions(ctx context.Context) (all []chart.Version, err error) {
+	if all, err = t.versions(ctx); err != nil {
+		return nil, fmt.Errorf("track: %w", err)
+	}
+	return all, nil
+}
+
 func (t Tracker) versions(ctx context.Context) (all []chart.Version, err error) {
 	repository, index, err := t.index(ctx)
 	if err != nil {

@@ -36,7 +36,7 @@ func (k *checker) platforms(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return inputFailed("the required images are not known", err)
 	}
-	states = slices.DeleteFunc(slices.Clone(states), func(s imageState) bool { return s.err != nil }) // reported by images
+	states = slices.DeleteFunc(slices.Clone(states), func(s imageState) bool { return s.err != nil || s.IsChart }) // errors are reported by images
 	if len(nodes) == 0 {
 		return doctor.Unknownf("add a node and run the check again", "the cluster has no node, so that no architecture is known")
 	}

@@ -37,6 +37,8 @@ type RequiredImage struct {
 	// AllPlatforms is set if the image was copied with all its platforms. It is
 	// not set if that is not known.
 	AllPlatforms bool
+	// IsChart is set for a Helm chart, which is of no platform.
+	IsChart bool
 }
 
 // Config is the input of the checks. All fields except ECR are required.

@@ -63,11 +63,11 @@ func (s *Suite) requiredImages(ctx context.Context) (images []registry.RequiredI
 	}
 	for _, i := range l.Images {
 		isPartial := len(l.Platforms) > 0 || i.SourceDigest != "" && i.SourceDigest != i.Digest
-		images = append(images, registry.RequiredImage{Target: i.Target, Digest: i.Digest, AllPlatforms: !isPartial})
+		images = append(images, registry.RequiredImage{Target: i.Target, Digest: i.Digest, AllPlatforms: !isPartial, IsChart: i.Chart != nil})
 	}
 	for _, n := range l.NotCopied {
 		if n.Target != "" {
-			images = append(images, registry.RequiredImage{Target: n.Target})
+			images = append(images, registry.RequiredImage{Target: n.Target, IsChart: n.Chart != nil})
 		}
 	}
 	return images, nil

@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -70,8 +71,19 @@ type Entry struct {
 	Platforms []string `yaml:"platforms,omitempty" json:"platforms,omitempty"`
 	// Referrers are the digests of signatures, attestations and SBOMs.
 	Referrers []digest.Digest `yaml:"referrers,omitempty" json:"referrers,omitempty"`
+	// Chart is the Helm chart that the entry has, nil for an image.
+	Chart *Chart `yaml:"chart,omitempty" json:"chart,omitempty"`
 	// Why lists where the image was found.
 	Why []string `yaml:"why,omitempty" json:"why,omitempty"`
+}
+
+// Chart is where the archive of a Helm chart was found. A registry has it as an artifact
+// with a digest of its own.
+type Chart struct {
+	// URL is that of the archive, without a user and a password.
+	URL string `yaml:"url" json:"url"`
+	// Digest is that of the archive.
+	Digest digest.Digest `yaml:"digest" json:"digest"`
 }
 
 // NotCopied is an image without a digest.
@@ -79,6 +91,8 @@ type NotCopied struct {
 	Source string `yaml:"source" json:"source"`
 	// Target is empty if the rules do not map the source.
 	Target string `yaml:"target,omitempty" json:"target,omitempty"`
+	// Chart is the Helm chart, nil for an image.
+	Chart *Chart `yaml:"chart,omitempty" json:"chart,omitempty"`
 	// Why lists where the image was found.
 	Why []string `yaml:"why,omitempty" json:"why,omitempty"`
 }
@@ -276,6 +290,9 @@ func (l *Lock) validate() (errs []error) {
 		case n.Target != "" && !l.contains(n.Target):
 			invalid("notCopied[%d].target %q is not below the registry %s", i, n.Target, l.Registry)
 		}
+		if err := n.Chart.validate(); err != nil {
+			invalid("notCopied[%d].chart.%w", i, err)
+		}
 	}
 	return errs
 }
@@ -306,6 +323,9 @@ func (e Entry) validate() (errs []error) {
 	if e.SourceDigest != "" {
 		invalid("sourceDigest", e.SourceDigest, e.SourceDigest.Validate())
 	}
+	if err := e.Chart.validate(); err != nil {
+		errs = append(errs, fmt.Errorf(".chart.%w", err))
+	}
 	if e.Size < 0 {
 		errs = append(errs, fmt.Errorf(".size %d is negative", e.Size))
 	}
@@ -313,6 +333,26 @@ func (e Entry) validate() (errs []error) {
 		invalid(fmt.Sprintf("referrers[%d]", i), d, d.Validate())
 	}
 	return errs
+}
+
+// validate returns an error that begins with the field. A later run reads the URL.
+func (c *Chart) validate() error {
+	if c == nil {
+		return nil
+	}
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil:
+		return fmt.Errorf("url: %w", err)
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return fmt.Errorf("url %q: is no http or https URL", u.Redacted())
+	case u.User != nil:
+		return fmt.Errorf("url %q: has a user name or password, which does not belong in a lock file", u.Redacted())
+	}
+	if err := c.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", c.Digest, err)
+	}
+	return nil
 }
 
 // Read reads a lock file.

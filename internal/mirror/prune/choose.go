@@ -19,7 +19,7 @@ type Candidate struct {
 	Digest  digest.Digest
 	Tags    []string
 	IsIndex bool
-	IsChart bool          // a Helm chart, which no pod uses and no lock file lists
+	IsChart bool          // a Helm chart, which no pod uses
 	Subject digest.Digest // what a referrer refers to, else empty
 	Pushed  time.Time
 	Size    int64 // bytes

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/castai/privatelink-webhook/internal/chartimage"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/mirror"
@@ -130,9 +131,6 @@ func lockedImages(files []string, prefix string) (map[string]bool, error) {
 	return all, nil
 }
 
-// chartType is what ECR reports as the type of a Helm chart.
-const chartType = "application/vnd.cncf.helm.config.v1+json"
-
 // ecrAPI is the part of awsecr.Registry that a run needs.
 type ecrAPI interface {
 	Repositories(ctx context.Context, prefix string) ([]string, error)
@@ -189,7 +187,7 @@ func (p pruner) choose(ctx context.Context, prefix string) (choices []Choice, er
 		for _, i := range images {
 			// An archived image cannot be pulled, nor can its index be read.
 			isIndex := mirror.IsIndex(i.MediaType) && !i.Archived
-			candidates = append(candidates, Candidate{Digest: i.Digest, Tags: i.Tags, IsIndex: isIndex, IsChart: i.ArtifactType == chartType, Subject: i.Subject, Pushed: i.Pushed, Size: i.Size})
+			candidates = append(candidates, Candidate{Digest: i.Digest, Tags: i.Tags, IsIndex: isIndex, IsChart: i.ArtifactType == chartimage.ConfigType, Subject: i.Subject, Pushed: i.Pushed, Size: i.Size})
 		}
 		choice, err := Choose(ctx, repository, candidates, p.policy, p.children, time.Now())
 		if err != nil {

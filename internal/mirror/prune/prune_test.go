@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/castai/privatelink-webhook/internal/chartimage"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
@@ -163,7 +164,7 @@ func TestRunRetains(t *testing.T) {
 // The command pushes its chart below the prefix, if that is asked for.
 func TestRunRetainsCharts(t *testing.T) {
 	s, _, _ := startECR(t)
-	chart := mutate.ConfigMediaType(fakeregistry.Image(t, "amd64", fakeregistry.Layer(3, 2048)), chartType)
+	chart := mutate.ConfigMediaType(fakeregistry.Image(t, "amd64", fakeregistry.Layer(3, 2048)), chartimage.ConfigType)
 	d := s.Push(t, "castai/charts/privatelink-webhook", "0.1.0", chart)
 	var out bytes.Buffer
 	o := Options{Rules: rules(t, prefix), LockFiles: []string{writeLock(t, prefix, prefix+"/other:v1", d)}, IgnoreCluster: true, Delete: true, Out: &out}

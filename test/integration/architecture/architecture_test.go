@@ -33,10 +33,10 @@ type row struct {
 // of cmd may import all rows; tests and build tools may import anything.
 var tiers = [][]row{
 	{ // what a command of privatelink runs
-		{"internal/transfer", []string{"internal/selection", "internal/mirror/lockstore", "internal/progress", "internal/exitcode", "internal/catalog", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite", "internal/target", "internal/webhookimage"}},
-		{"internal/selection", []string{"deploy", "internal/mirror/lockstore", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/catalog/track", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
-		{"internal/chartpush", []string{"deploy/chart", "internal/exitcode", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
-		{"internal/mirror/prune", []string{"internal/catalog", "internal/catalog/live", "internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite", "internal/table"}},
+		{"internal/transfer", []string{"internal/selection", "internal/mirror/lockstore", "internal/progress", "internal/exitcode", "internal/catalog", "internal/chartimage", "internal/mirror", "internal/mirror/archive", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr", "internal/rewrite", "internal/target", "internal/webhookimage"}},
+		{"internal/selection", []string{"deploy", "internal/mirror/lockstore", "internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/catalog/track", "internal/chartimage", "internal/exitcode", "internal/kubeconfig", "internal/manifest", "internal/mirror", "internal/mirror/lock", "internal/rewrite", "internal/webhookimage"}},
+		{"internal/chartpush", []string{"deploy/chart", "internal/chartimage", "internal/exitcode", "internal/registry", "internal/registry/awsecr", "internal/rewrite"}},
+		{"internal/mirror/prune", []string{"internal/catalog", "internal/catalog/live", "internal/chartimage", "internal/progress", "internal/exitcode", "internal/kubeconfig", "internal/mirror", "internal/mirror/lock", "internal/registry/awsecr", "internal/rewrite", "internal/table"}},
 		{"internal/mirror/lockstore", []string{"internal/kubeconfig", "internal/mirror/lock", "internal/registry", "internal/registry/awsecr"}},
 		{"internal/progress", []string{"internal/exitcode", "internal/mirror", "internal/mirror/archive", "internal/output", "internal/target", "internal/terminal"}},
 		{"internal/explain", []string{"internal/exitcode", "internal/jsonpatch", "internal/manifest", "internal/podspec", "internal/rewrite", "deploy", "webhook"}},
@@ -54,6 +54,7 @@ var tiers = [][]row{
 		{"internal/doctor", []string{"internal/output", "internal/table", "internal/target", "internal/terminal"}},
 	},
 	{ // the catalog and the install bundle
+		{"internal/chartimage", []string{"internal/catalog/chart", "internal/mirror", "internal/registry", "internal/rewrite"}},
 		{"internal/catalog/track", []string{"internal/catalog", "internal/catalog/chart", "internal/manifest", "internal/rewrite"}},
 		{"internal/catalog/live", []string{"internal/catalog", "internal/podspec", "internal/rewrite"}},
 		{"internal/catalog/chart", []string{"internal/registry"}},
