@@ -90,7 +90,7 @@ Exit codes:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return exitcode.Usagef("%w%s; see %s --help", err, suggestFlags(c, err), c.CommandPath())
 	})
-	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newPrune(), newRewrite())
+	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newChartRepository(), newPrune(), newRewrite())
 	addGroup(root, "Cluster", newInstall(), newUninstall(), newChart(), newStatus(), newCerts())
 	addGroup(root, "Diagnose", newDoctor(), newExplain())
 	root.AddCommand(newVersion(), newRenderChart(), newMan())

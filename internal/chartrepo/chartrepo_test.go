@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chartrepo
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
+	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
+	"helm.sh/helm/v4/pkg/repo/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/castai/privatelink-webhook/internal/catalog/chart"
+	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
+)
+
+// upstream is a chart repository that a test changes.
+type upstream struct {
+	dir, url string
+	entries  []string
+}
+
+func newUpstream(t *testing.T) *upstream {
+	t.Helper()
+	u := &upstream{dir: t.TempDir()}
+	s := httptest.NewServer(http.FileServer(http.Dir(u.dir)))
+	t.Cleanup(s.Close)
+	u.url = s.URL
+	return u
+}
+
+// publish adds a version to the index, under the name and version of it or, if they are
+// given, under others.
+func (u *upstream) publish(t *testing.T, version, description, listedAs string) {
+	t.Helper()
+	file, err := chartutil.Save(&chartv2.Chart{Metadata: &chartv2.Metadata{APIVersion: "v2", Name: "agent", Version: version, Description: description}}, u.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if listedAs == "" {
+		listedAs = version
+	}
+	u.entries = append(u.entries, fmt.Sprintf("  - {version: %q, urls: [%q], digest: %x, created: \"2026-01-%02dT00:00:00Z\"}\n",
+		listedAs, strings.ReplaceAll(filepath.Base(file), "+", "%2B"), sha256.Sum256(data), len(u.entries)+1))
+	u.write(t)
+}
+
+func (u *upstream) write(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(u.dir, "index.yaml"), []byte("apiVersion: v1\nentries:\n  agent:\n"+strings.Join(u.entries, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (u *upstream) run(t *testing.T, folder string) (string, error) {
+	t.Helper()
+	rules, err := rewrite.New(rewrite.Config{Registry: "registry.example.com/castai", Track: rewrite.Track{Repository: u.url, Charts: []string{"agent"}, Newest: 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = Run(t.Context(), Options{Rules: rules, Cache: chart.Cache{}, Folder: folder, Out: &out, Warnf: t.Logf})
+	return out.String(), err
+}
+
+// content returns the files of a folder, without that of the lock.
+func content(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Name() != lockFile {
+			all[e.Name()] = string(data)
+		}
+	}
+	return all
+}
+
+func names(all map[string]string) (names []string) {
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// fetch does what the operator does in the cluster: it reads the index by plain HTTP,
+// resolves the URL of a version, and compares what is there with the digest.
+func fetch(ctx context.Context, repository, name, version string) error {
+	get := func(address string) ([]byte, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+		if err != nil {
+			return nil, err
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return nil, err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("%s: %s", address, response.Status)
+		}
+		return io.ReadAll(response.Body)
+	}
+	text, err := get(repository + "/index.yaml")
+	if err != nil {
+		return err
+	}
+	var index struct {
+		Entries map[string][]struct {
+			Version, Digest string
+			URLs            []string
+		}
+	}
+	if err := yaml.Unmarshal(text, &index); err != nil {
+		return err
+	}
+	for _, e := range index.Entries[name] {
+		if e.Version != version {
+			continue
+		}
+		base, err := url.Parse(repository + "/")
+		if err != nil {
+			return err
+		}
+		at, err := base.Parse(e.URLs[0])
+		if err != nil {
+			return err
+		}
+		data, err := get(at.String())
+		if err == nil && fmt.Sprintf("%x", sha256.Sum256(data)) != e.Digest {
+			err = errors.New("the digest differs")
+		}
+		return err
+	}
+	return fmt.Errorf("no %s %s in\n%s", name, version, text)
+}
+
+func TestARepositoryForPlainHTTP(t *testing.T) {
+	u, folder := newUpstream(t), t.TempDir()
+	for _, v := range []string{"0.9.0", "0.10.0", "1.0.0+build.7"} {
+		u.publish(t, v, "An agent: 'quoted'", "")
+	}
+	out, err := u.run(t, folder)
+	if err != nil || !strings.Contains(out, "3 versions of charts, 3 of them new") {
+		t.Fatal(out, err)
+	}
+	s := httptest.NewServer(http.StripPrefix("/charts", http.FileServer(http.Dir(folder))))
+	defer s.Close()
+	for _, v := range []string{"0.9.0", "0.10.0", "1.0.0+build.7"} {
+		if err := fetch(t.Context(), s.URL+"/charts", "agent", v); err != nil {
+			t.Error(err)
+		}
+	}
+	// As Helm reads it.
+	index, err := repo.LoadIndexFile(filepath.Join(folder, "index.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest, err := index.Get("agent", "")
+	if err != nil || newest.Version != "1.0.0+build.7" || newest.Description != "An agent: 'quoted'" || newest.Created.Day() != 3 || !index.Generated.Equal(newest.Created) {
+		t.Errorf("%+v, %v", newest, err)
+	}
+}
+
+// Nothing new changes no byte, and what the repository has lost stays.
+func TestWhatIsThereStays(t *testing.T) {
+	u, folder := newUpstream(t), t.TempDir()
+	u.publish(t, "1.0.0", "", "")
+	u.publish(t, "1.1.0", "", "")
+	if _, err := u.run(t, folder); err != nil {
+		t.Fatal(err)
+	}
+	before := content(t, folder)
+	info, err := os.Stat(filepath.Join(folder, "index.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := u.run(t, folder); err != nil || !strings.Contains(out, "2 versions of charts, 0 of them new") {
+		t.Error(out, err)
+	}
+	again, err := os.Stat(filepath.Join(folder, "index.yaml"))
+	if err != nil || !os.SameFile(info, again) {
+		t.Error("the index was written again", err)
+	}
+	u.entries = u.entries[1:]
+	u.publish(t, "1.2.0", "", "")
+	if out, err := u.run(t, folder); err != nil || !strings.Contains(out, "3 versions of charts, 1 of them new") {
+		t.Error(out, err)
+	}
+	after := content(t, folder)
+	if got := names(after); !slices.Equal(got, []string{"agent-1.0.0.tgz", "agent-1.1.0.tgz", "agent-1.2.0.tgz", "index.yaml"}) || after["agent-1.0.0.tgz"] != before["agent-1.0.0.tgz"] {
+		t.Error(got)
+	}
+	// An archive that was removed comes back.
+	if err := os.Remove(filepath.Join(folder, "agent-1.2.0.tgz")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.run(t, folder); err != nil || content(t, folder)["agent-1.2.0.tgz"] != after["agent-1.2.0.tgz"] {
+		t.Error(err)
+	}
+}
+
+// What is wrong with a version is that version's trouble alone.
+func TestVersionsThatAreRefused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(t *testing.T, u *upstream)
+		want   string
+	}{
+		"replaced": {func(t *testing.T, u *upstream) {
+			u.entries = nil
+			u.publish(t, "1.0.0", "another", "")
+		}, "has replaced the archive of this version"},
+		"another digest than the index says": {func(t *testing.T, u *upstream) {
+			u.entries = append(u.entries, fmt.Sprintf("  - {version: 1.1.0, urls: [agent-1.0.0.tgz], digest: %q}\n", strings.Repeat("0", 64)))
+			u.write(t)
+		}, "the repository's index says 000"},
+		"another version than the index says": {func(t *testing.T, u *upstream) {
+			u.publish(t, "1.1.1", "", "1.1.0")
+		}, "its Chart.yaml says agent 1.1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u, folder := newUpstream(t), t.TempDir()
+			u.publish(t, "1.0.0", "", "")
+			if _, err := u.run(t, folder); err != nil {
+				t.Fatal(err)
+			}
+			before := content(t, folder)
+			tc.change(t, u)
+			u.publish(t, "2.0.0", "", "")
+			out, err := u.run(t, folder)
+			if exitcode.Code(err) != exitcode.Failed || !strings.Contains(err.Error(), tc.want) || !strings.Contains(out, "2 versions of charts, 1 of them new") {
+				t.Errorf("%s, %v", out, err)
+			}
+			after := content(t, folder)
+			if got := names(after); !slices.Equal(got, []string{"agent-1.0.0.tgz", "agent-2.0.0.tgz", "index.yaml"}) || after["agent-1.0.0.tgz"] != before["agent-1.0.0.tgz"] {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// A version that is listed twice counts once.
+func TestAVersionThatIsListedTwice(t *testing.T) {
+	u, folder := newUpstream(t), t.TempDir()
+	u.publish(t, "1.0.0", "", "")
+	u.entries = append(u.entries, u.entries[0])
+	u.write(t)
+	if out, err := u.run(t, folder); err != nil || !strings.Contains(out, "1 versions of charts, 1 of them new") {
+		t.Error(out, err)
+	}
+}
+
+// Runs at the same time lose no version.
+func TestTwoRunsAtATime(t *testing.T) {
+	folder := t.TempDir()
+	var all sync.WaitGroup
+	for n := range 8 {
+		u := newUpstream(t)
+		u.publish(t, fmt.Sprintf("1.%d.0", n), "", "")
+		all.Go(func() {
+			if _, err := u.run(t, folder); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	index, err := repo.LoadIndexFile(filepath.Join(folder, "index.yaml"))
+	if err != nil || len(index.Entries["agent"]) != 8 || index.Entries["agent"][0].Version != "1.7.0" {
+		t.Errorf("%+v, %v", index, err)
+	}
+}
+
+// A folder with an index.yaml of something else is not touched.
+func TestAFolderOfSomethingElse(t *testing.T) {
+	for _, text := range []string{"", "entries: [", "kind: Pod\n", "apiVersion: v1\nentries: {}\n"} {
+		u, folder := newUpstream(t), t.TempDir()
+		u.publish(t, "1.0.0", "", "")
+		if err := os.WriteFile(filepath.Join(folder, "index.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.run(t, folder); err == nil || !strings.Contains(err.Error(), "name another folder, or remove the file") {
+			t.Errorf("%q: %v", text, err)
+		}
+		if after := content(t, folder); len(after) != 1 || after["index.yaml"] != text {
+			t.Errorf("%q: %v", text, names(after))
+		}
+	}
+}
