@@ -81,7 +81,7 @@ check: lint test verify ## run what a pull request needs
 
 ##@ Test (with services)
 
-.PHONY: e2e e2e-helm isolated report compat monitoring test-aws test-terraform test-cloud ci
+.PHONY: e2e e2e-helm isolated report compat monitoring test-aws test-terraform services ci
 e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects an older Kubernetes
 	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
 
@@ -107,10 +107,10 @@ test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with
 test-terraform: ## test the Terraform module against the emulator (terraform; TF_PLUGINS=folder with the provider if its registry is out of reach)
 	go test -count=1 -v -timeout 20m -parallel 4 -tags aws ./test/aws/terraform # most of the time is waiting
 
-test-cloud: ## run test-aws and test-terraform side by side: both wait for the emulator most of the time
-	@$(MAKE) -j2 --output-sync=target test-aws test-terraform
+services: ## run e2e, test-aws and test-terraform side by side: each waits for its services most of the time
+	@$(MAKE) -j3 --output-sync=target e2e test-aws test-terraform
 
-CI_PARTS := build lint test verify race-concurrent e2e isolated report test-cloud compat monitoring build-release
+CI_PARTS := build lint test verify race-concurrent services isolated report compat monitoring build-release
 ci: $(CI_PARTS) ## run everything
 
 .PHONY: ci-parts version
