@@ -54,6 +54,6 @@ Exit codes:
 	f.BoolVar(&o.SkipRegistry, "no-registry", false, "do not check the private registry")
 	f.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "`DURATION` after which pending requests are given up")
-	output.AddFlag(f, &format, "a table", "with all details", output.JSON, output.YAML)
+	output.AddFlag(f, &format, "a table", "with all details", output.JSON, output.YAML, output.HTML)
 	return c
 }

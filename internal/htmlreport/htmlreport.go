@@ -10,12 +10,14 @@ package htmlreport
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
 	"strings"
 
+	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
@@ -65,6 +67,15 @@ type Report struct {
 
 // Fact is a line of the header.
 type Fact struct{ Name, Value string }
+
+// TargetFacts returns the fields of a target. Those that are not known say so.
+func TargetFacts(t target.Target) (facts []Fact) {
+	for _, f := range []Fact{{"cluster", t.Cluster}, {"registry", t.Registry}, {"account", t.Account}, {"region", t.Region}, {"API server", t.Server}, {"context", t.Context}} {
+		f.Value = cmp.Or(f.Value, "not known")
+		facts = append(facts, f)
+	}
+	return facts
+}
 
 // Count is a number of entries.
 type Count struct {

@@ -51,9 +51,12 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	s.Sum()
 	s.nameRegistry()
 	now := time.Now()
-	if format == output.Text {
+	switch format {
+	case output.Text:
 		err = s.Screen(w, now)
-	} else {
+	case output.HTML:
+		err = s.writeHTML(w, o.UserAgent, now)
+	default:
 		err = output.Write(w, format, s)
 	}
 	switch f := s.Evaluate(now); {

@@ -5,7 +5,6 @@
 package page
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -31,7 +30,7 @@ type Report struct {
 func Write(w io.Writer, in Report) error {
 	parts := newParts(in)
 	r := htmlreport.Report{
-		Title: strings.TrimSpace("PrivateLink report " + in.Target.Cluster), Facts: append(facts(in.Target), in.Facts...),
+		Title: strings.TrimSpace("PrivateLink report " + in.Target.Cluster), Facts: append(htmlreport.TargetFacts(in.Target), in.Facts...),
 		Attention: "Findings", Calm: "No check failed, warns or is unknown.", Picture: parts.picture(),
 	}
 	for i, res := range in.Results {
@@ -49,15 +48,6 @@ func Write(w io.Writer, in Report) error {
 		r.Counts = append(r.Counts, htmlreport.Count{State: stateOf(s), N: doctor.Count(in.Results, s)})
 	}
 	return htmlreport.Write(w, r)
-}
-
-// facts returns the known fields of a target.
-func facts(t target.Target) (known []htmlreport.Fact) {
-	for _, f := range []htmlreport.Fact{{Name: "cluster", Value: t.Cluster}, {Name: "registry", Value: t.Registry}, {Name: "account", Value: t.Account}, {Name: "region", Value: t.Region}, {Name: "API server", Value: t.Server}, {Name: "context", Value: t.Context}} {
-		f.Value = cmp.Or(f.Value, "not known")
-		known = append(known, f)
-	}
-	return known
 }
 
 // summarize returns the most severe state, and the result in a sentence.
