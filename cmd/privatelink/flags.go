@@ -99,9 +99,10 @@ func addPushFlags(flags *pflag.FlagSet, o *transfer.Options) {
 	flags.BoolVar(&o.StrictReferrers, "strict-referrers", false, "fail an image whose signatures cannot be read or are refused, instead of a warning")
 }
 
-// addEventsFlag adds the format of a command that reports events.
-func addEventsFlag(c *cobra.Command, format *output.Format) {
-	output.AddFlag(c.Flags(), format, "text", "one event a line or document, and a summary as the last one", output.JSON, output.YAML)
+// addEventsFlag adds the format of a command that reports events. others are formats that
+// it has in addition.
+func addEventsFlag(c *cobra.Command, format *output.Format, others ...output.Format) {
+	output.AddFlag(c.Flags(), format, "text", "one event a line or document, and a summary as the last one", append([]output.Format{output.JSON, output.YAML}, others...)...)
 }
 
 // newReporter returns a reporter for an output format.

@@ -18,7 +18,7 @@ type copyFlags struct {
 	format output.Format
 }
 
-func (f *copyFlags) add(c *cobra.Command) {
+func (f *copyFlags) add(c *cobra.Command, formats ...output.Format) {
 	f.rules.add(c.Flags())
 	addSourceFlags(c, &f.Sources)
 	addChartsFlag(c.Flags(), &f.Sources)
@@ -26,7 +26,7 @@ func (f *copyFlags) add(c *cobra.Command) {
 	addPlatformFlag(c.Flags(), &f.Options)
 	addRegistryFlags(c.Flags(), &f.Options)
 	c.Flags().BoolVar(&f.Sources.Missing, "missing", false, "select the images that pods of the configured namespaces wait for, and no others. The lock file keeps its other images")
-	addEventsFlag(c, &f.format)
+	addEventsFlag(c, &f.format, formats...)
 }
 
 func (f *copyFlags) run(c *cobra.Command, run func(context.Context, transfer.CopyOptions) error) (err error) {
@@ -134,6 +134,6 @@ Exit codes:
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c, transfer.Check) },
 	}
-	f.add(c)
+	f.add(c, output.HTML)
 	return c
 }

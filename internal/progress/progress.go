@@ -52,16 +52,19 @@ type Reporter struct {
 // New returns a Reporter. It displays progress bars if ErrOut is a terminal.
 func New(o Options) *Reporter {
 	r := &Reporter{Options: o}
-	if f := terminal.Screen(o.ErrOut, os.Getenv); f != nil && o.Format == output.Text {
+	if f := terminal.Screen(o.ErrOut, os.Getenv); f != nil && !r.writesEvents() {
 		r.screen = f
 	}
 	return r
 }
 
+// writesEvents reports whether the output is one event after the other, for programs.
+func (r *Reporter) writesEvents() bool { return r.Format != output.Text && r.Format != output.HTML }
+
 // Event reports what happened to an image or a repository.
 func (r *Reporter) Event(e mirror.Event) {
 	switch {
-	case r.Format != output.Text:
+	case r.writesEvents():
 		r.record(e)
 	case e.Kind == mirror.EventFailed, e.Kind == mirror.EventWarning:
 		r.logf("%s: %s: %s", e.Kind, cmp.Or(e.Source, e.Target), e.Message)
@@ -100,7 +103,7 @@ func (r *Reporter) record(v any) {
 // else a line every few seconds.
 func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) {
 	switch {
-	case r.Format != output.Text:
+	case r.writesEvents():
 		return func() {}
 	case r.screen != nil:
 		return r.startBars(ctx, p)
@@ -112,7 +115,7 @@ func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) 
 
 // StartPlanning reports every few seconds, until stop is called, how far a plan is.
 func (r *Reporter) StartPlanning(ctx context.Context, p *mirror.PlanProgress) (stop func()) {
-	if r.Format != output.Text {
+	if r.writesEvents() {
 		return func() {}
 	}
 	return every(ctx, logInterval, func() {

@@ -67,10 +67,15 @@ func newSummaryImage(i *mirror.Item) summaryImage {
 // code 3 if images are missing, incomplete or different, and 1 if any could not be
 // compared.
 func (r *Reporter) Compared(p *mirror.Plan) error {
-	if r.Format != output.Text {
-		r.summary(p, 0)
-	} else {
+	switch r.Format {
+	case output.Text:
 		r.printPlan(p)
+	case output.HTML:
+		if err := r.writeHTML(p, time.Now()); err != nil {
+			return err
+		}
+	default:
+		r.summary(p, 0)
 	}
 	if n := p.Count(mirror.StateFailed); n > 0 {
 		return exitcode.AlreadyPrintedf("%d images could not be compared", n)
