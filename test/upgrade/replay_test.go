@@ -5,7 +5,6 @@ package upgrade
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -214,14 +213,4 @@ func (r *replay) checkLock(t *testing.T) {
 			t.Errorf("the registry has %s, and the lock does not", image)
 		}
 	}
-}
-
-// lockSize returns the size of the lock in bytes.
-func (r *replay) lockSize(t *testing.T) int64 {
-	t.Helper()
-	info, err := os.Stat(r.lockFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info.Size()
 }
