@@ -117,16 +117,16 @@ func post(ctx context.Context, url, body string) error {
 }
 
 // Install creates a virtual environment with moto and the AWS CLI below .cache, unless there is
-// one, and returns its Python interpreter. Call it before Start where Start has no
-// network. The environment is renamed into place, so that concurrent tests do not
-// see a partial one.
+// one, and returns its Python interpreter, next to which is the command aws. Call it
+// before Start where Start has no network. The environment is renamed into place, so
+// that concurrent tests do not see a partial one.
 func Install(ctx context.Context) (python string, err error) {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
 		return "", fmt.Errorf("locating module %s: %w", module, err)
 	}
 	all := filepath.Join(strings.TrimSpace(string(root)), ".cache", "moto")
-	dir := filepath.Join(all, version+"-"+cliVersion)
+	dir := filepath.Join(all, version+"-"+cliVersion+"-moved")
 	program := filepath.Join("bin", "python3")
 	if runtime.GOOS == "windows" {
 		program = filepath.Join("Scripts", "python.exe")
@@ -150,7 +150,9 @@ func Install(ctx context.Context) (python string, err error) {
 	if err := run(ctx, filepath.Join(fresh, program), "-m", "pip", "install", "--quiet", "moto[server]=="+version, "awscli=="+cliVersion); err != nil {
 		return "", fmt.Errorf("%w; pip needs a package index with moto %s and awscli %s (see pip config)", err, version, cliVersion)
 	}
-	if err := os.WriteFile(done(fresh), nil, 0o644); err != nil {
+	// pip writes the name of the interpreter before the renaming into its scripts.
+	aws := []byte("#!/bin/sh\nexec '" + python + "' -m awscli \"$@\"\n")
+	if err := errors.Join(os.WriteFile(filepath.Join(fresh, filepath.Dir(program), "aws"), aws, 0o755), os.WriteFile(done(fresh), nil, 0o644)); err != nil {
 		return "", err
 	}
 	if err := os.Rename(fresh, dir); err != nil {
