@@ -35,8 +35,6 @@ const Name = "privatelink-webhook"
 // Metadata is what Chart.yaml says of the chart.
 type Metadata struct {
 	Name, Version, AppVersion, Description string
-	// JSON is the whole file as JSON, the form in which registries keep it.
-	JSON []byte `json:"-"`
 }
 
 // ReadMetadata returns the content of Chart.yaml.
@@ -49,8 +47,7 @@ func ReadMetadata() (Metadata, error) {
 	if err := yaml.Unmarshal(text, &m); err != nil {
 		return Metadata{}, fmt.Errorf("read Chart.yaml: %w", err)
 	}
-	m.JSON, err = yaml.YAMLToJSON(text)
-	return m, err
+	return m, nil
 }
 
 // Write writes the chart to an archive, if the name ends in .tgz, or else to a folder

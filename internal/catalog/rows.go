@@ -134,14 +134,20 @@ func Charts(sets []string) (charts []string) {
 // AddSet adds a set of the embedded catalog. It fails for a name that is none
 // of Sets.
 func (l *List) AddSet(set string) error {
-	found := false
+	if err := CheckSet(set); err != nil {
+		return err
+	}
 	for _, r := range Rows() {
 		if slices.Contains(r.Sets, set) {
 			l.addRow(r)
-			found = true
 		}
 	}
-	if !found {
+	return nil
+}
+
+// CheckSet returns an error if there is no set of this name.
+func CheckSet(set string) error {
+	if !slices.Contains(Sets(), set) {
 		return fmt.Errorf("set %q: there are only %s", set, strings.Join(Sets(), ", "))
 	}
 	return nil

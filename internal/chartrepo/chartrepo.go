@@ -23,6 +23,7 @@ import (
 	"github.com/gofrs/flock"
 	"sigs.k8s.io/yaml"
 
+	"github.com/castai/privatelink-webhook/internal/atomicfile"
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/catalog/track"
@@ -57,8 +58,8 @@ func Run(ctx context.Context, o Options) (err error) {
 		return exitcode.AsUsage(err)
 	}
 	for _, set := range o.Sets {
-		if !slices.Contains(catalog.Sets(), set) {
-			return exitcode.Usagef("--set: set %q: there are only %s", set, strings.Join(catalog.Sets(), ", "))
+		if err := catalog.CheckSet(set); err != nil {
+			return exitcode.Usagef("--set: %w", err)
 		}
 	}
 	t := track.Tracker{Rules: o.Rules, Charts: catalog.Charts(o.Sets), Options: o.Charts, Cache: o.Cache, Warnf: o.Warnf}
@@ -222,21 +223,11 @@ func isLater(a, b string) bool {
 	return err != nil || ta.After(tb)
 }
 
-// writeFile replaces a file as a whole, so that a reader never sees half of it. The same
-// content is not written again.
+// writeFile replaces a file. The same content is not written again.
 func writeFile(folder, name string, data []byte) error {
 	name = filepath.Join(folder, name)
 	if has, err := os.ReadFile(name); err == nil && bytes.Equal(has, data) {
 		return nil
 	}
-	file, err := os.CreateTemp(folder, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // fails once it is renamed
-	_, err = file.Write(data)
-	if err = errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), name)
+	return atomicfile.Write(name, data)
 }

@@ -16,6 +16,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
@@ -75,6 +76,11 @@ func TargetFacts(t target.Target) (facts []Fact) {
 		facts = append(facts, f)
 	}
 	return facts
+}
+
+// RunFacts returns the command that examined the target, and when.
+func RunFacts(command string, at time.Time) []Fact {
+	return []Fact{{"command", command}, {"time", at.UTC().Format("2006-01-02 15:04 UTC")}}
 }
 
 // Count is a number of entries.

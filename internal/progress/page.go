@@ -18,7 +18,7 @@ import (
 func (r *Reporter) writeHTML(p *mirror.Plan, now time.Time) error {
 	report := htmlreport.Report{
 		Title: strings.TrimSpace("PrivateLink images " + r.Target.Cluster), Attention: "Missing images", Calm: "All images are in the private registry.",
-		Facts: append(htmlreport.TargetFacts(r.Target), htmlreport.Fact{Name: "command", Value: "privatelink " + r.Version}, htmlreport.Fact{Name: "time", Value: now.UTC().Format("2006-01-02 15:04 UTC")}),
+		Facts: append(htmlreport.TargetFacts(r.Target), htmlreport.RunFacts("privatelink "+r.Version, now)...),
 		State: htmlreport.OK, Summary: fmt.Sprintf("%d images are in the private registry.", len(p.Items)),
 	}
 	failed, action := p.Count(mirror.StateFailed), p.Count(mirror.StateMissing)+p.Count(mirror.StateDiffers)+p.Count(mirror.StateIncomplete)

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -131,8 +132,22 @@ func configText(ctx context.Context, client kubernetes.Interface, d *appsv1.Depl
 	return nil, fmt.Errorf("the Deployment %s mounts none with the key %s", d.Name, deploy.ConfigKey)
 }
 
+// connector returns the client of the private registry.
+type connector func() (*registry.Client, error)
+
+// connector connects when the client is first needed, and only once.
+func (o Options) connector(ctx context.Context) connector {
+	return sync.OnceValues(func() (*registry.Client, error) {
+		client, _, err := awsecr.Connect(ctx, awsecr.ConnectOptions{Profile: o.Profile, UserAgent: o.UserAgent})
+		if err != nil {
+			return nil, exitcode.AsUsage(err)
+		}
+		return client, nil
+	})
+}
+
 // gatherRegistry resolves the images of the lock file.
-func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
+func (s *Status) gatherRegistry(ctx context.Context, o Options, connect connector) error {
 	if o.SkipRegistry {
 		s.Registry = Registry{NotChecked: "--no-registry"}
 		return nil
@@ -149,9 +164,9 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options) error {
 	case err != nil:
 		return exitcode.AsUsage(err)
 	}
-	client, _, err := awsecr.Connect(ctx, awsecr.ConnectOptions{Profile: o.Profile, UserAgent: o.UserAgent})
+	client, err := connect()
 	if err != nil {
-		return exitcode.AsUsage(err)
+		return err
 	}
 	targets := make([]string, len(l.Images))
 	for n, i := range l.Images {

@@ -17,7 +17,7 @@ func (s *Status) writeHTML(w io.Writer, userAgent string, now time.Time) error {
 	findings := s.Evaluate(now)
 	r := htmlreport.Report{
 		Title: strings.TrimSpace("PrivateLink status " + s.Target.Cluster), Attention: "Findings", Calm: "There is no error, and no state is unknown.",
-		Facts: append(htmlreport.TargetFacts(s.Target), htmlreport.Fact{Name: "command", Value: userAgent}, htmlreport.Fact{Name: "time", Value: now.UTC().Format("2006-01-02 15:04 UTC")}),
+		Facts: append(htmlreport.TargetFacts(s.Target), htmlreport.RunFacts(userAgent, now)...),
 		State: htmlreport.OK, Summary: "no errors.",
 		Groups: []htmlreport.Group{{Name: "States"}, {Name: "Replicas"}, {Name: "Images"}},
 	}

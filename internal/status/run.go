@@ -37,14 +37,15 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	s := Status{Target: o.Cluster.Target()}
+	connect := o.connector(ctx)
 	var group errgroup.Group
 	group.Go(func() error {
 		if err := s.gatherReplicas(ctx, client); err != nil {
 			return o.Cluster.Explain(err)
 		}
-		return s.gatherWaiting(ctx, client, o)
+		return s.gatherWaiting(ctx, client, o, connect)
 	})
-	group.Go(func() error { return s.gatherRegistry(ctx, o) })
+	group.Go(func() error { return s.gatherRegistry(ctx, o, connect) })
 	if err := group.Wait(); err != nil {
 		return err
 	}

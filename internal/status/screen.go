@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/table"
 	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
@@ -111,7 +112,7 @@ func (r Registry) String() string {
 	}
 	line := fmt.Sprintf("%d of %d images missing", len(r.Missing), r.Images)
 	if n := len(r.Missing); n > 0 {
-		line += ": " + some(r.Missing)
+		line += ": " + doctor.List(r.Missing, 3)
 	}
 	if n := len(r.Differs); n > 0 {
 		line += fmt.Sprintf("; %d with another digest", n)

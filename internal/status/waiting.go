@@ -6,15 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/live"
-	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/registry"
-	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
 
 // Waiting are the pods that wait for their images.
@@ -32,7 +30,7 @@ type Waiting struct {
 
 // gatherWaiting lists the pods in the namespaces of the installed rules that wait for
 // images, and looks these up in the registry.
-func (s *Status) gatherWaiting(ctx context.Context, client kubernetes.Interface, o Options) error {
+func (s *Status) gatherWaiting(ctx context.Context, client kubernetes.Interface, o Options, connect connector) error {
 	s.Waiting = Waiting{Images: []string{}, Missing: []string{}}
 	if s.installed == nil {
 		s.Waiting.NotListed = "the installed configuration cannot be read"
@@ -53,11 +51,11 @@ func (s *Status) gatherWaiting(ctx context.Context, client kubernetes.Interface,
 	if len(s.Waiting.Images) == 0 || o.SkipRegistry {
 		return nil
 	}
-	ecr, _, err := awsecr.Connect(ctx, awsecr.ConnectOptions{Profile: o.Profile, UserAgent: o.UserAgent})
+	private, err := connect()
 	if err != nil {
-		return exitcode.AsUsage(err)
+		return err
 	}
-	s.Waiting.lookUp(ctx, ecr)
+	s.Waiting.lookUp(ctx, private)
 	return nil
 }
 
@@ -82,25 +80,16 @@ func (w Waiting) String() string {
 	case w.Pods == 0:
 		return "no pod waits for an image"
 	}
-	return fmt.Sprintf("%d for %s", w.Pods, some(w.Images))
+	return fmt.Sprintf("%d for %s", w.Pods, doctor.List(w.Images, 3))
 }
 
 // evaluate returns the error of pods that wait, with the command that helps.
 func (w Waiting) evaluate() (errs []string) {
 	switch {
 	case len(w.Missing) > 0:
-		return []string{fmt.Sprintf("pods wait for images that the registry lacks (%s); copy them: privatelink mirror --config privatelink.yaml --missing", some(w.Missing))}
+		return []string{fmt.Sprintf("pods wait for images that the registry lacks (%s); copy them: privatelink mirror --config privatelink.yaml --missing", doctor.List(w.Missing, 3))}
 	case w.Pods > 0:
 		return []string{fmt.Sprintf("%d pods wait for images; see why: privatelink doctor", w.Pods)}
 	}
 	return nil
-}
-
-// some joins the first three names.
-func some(names []string) string {
-	line := strings.Join(names[:min(3, len(names))], ", ")
-	if n := len(names) - 3; n > 0 {
-		line += fmt.Sprintf(" and %d more", n)
-	}
-	return line
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/transfer"
 )
 
-// A replay is one schedule: a run every so often, and what became of each image.
+// A replay is one schedule: a run every so often, and when each image was copied.
 type replay struct {
 	*world
 	every, length time.Duration

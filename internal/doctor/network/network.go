@@ -55,9 +55,6 @@ type Config struct {
 	Port int32
 }
 
-// port returns the port of the webhook's pods.
-func (c Config) port() int32 { return cmp.Or(c.Port, 9443) }
-
 // Checks returns the checks of the group.
 func Checks(config Config) []doctor.Check {
 	checks, _ := Inspect(config)
@@ -67,7 +64,7 @@ func Checks(config Config) []doctor.Check {
 // Inspect returns the checks of the group, and a function that describes the network with
 // the facts that they have read for their results.
 func Inspect(config Config) ([]doctor.Check, func(context.Context, []doctor.Result) topology.Network) {
-	config.Port = config.port()
+	config.Port = cmp.Or(config.Port, 9443)
 	if config.Partition == "" {
 		config.Partition = "aws"
 	}

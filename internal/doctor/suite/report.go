@@ -29,7 +29,7 @@ func (s *Suite) report(ctx context.Context, format output.Format, results []doct
 	r := page.Report{Target: s.Target(), Results: results, HasPods: s.engine == cluster.Webhook}
 	if format == output.HTML {
 		r.Network = s.network(ctx, results)
-		r.Facts = []htmlreport.Fact{{Name: "Kubernetes", Value: s.kubernetesVersion()}, {Name: "engine", Value: string(s.engine)}, {Name: "command", Value: s.UserAgent}, {Name: "time", Value: time.Now().UTC().Format("2006-01-02 15:04 UTC")}}
+		r.Facts = append([]htmlreport.Fact{{Name: "Kubernetes", Value: s.kubernetesVersion()}, {Name: "engine", Value: string(s.engine)}}, htmlreport.RunFacts(s.UserAgent, time.Now())...)
 	}
 	if s.Redact {
 		return s.redacted(ctx, r)

@@ -25,6 +25,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/castai/privatelink-webhook/internal/atomicfile"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -398,19 +399,7 @@ func (l *Lock) Write(file string) error {
 	if _, err := Parse(file, text); err != nil {
 		return fmt.Errorf("%w; the file was not written", err)
 	}
-	tmp, err := createTemp(file)
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(text)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
+	return atomicfile.Write(file, text)
 }
 
 // CheckWritable returns an error if Write cannot create the file, so that a run can
@@ -419,7 +408,7 @@ func CheckWritable(file string) error {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file: name another one", file)
 	}
-	tmp, err := createTemp(file)
+	tmp, err := atomicfile.Create(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s cannot be written, because the folder %s does not exist: create it, or name another file", file, filepath.Dir(file))
 	}
@@ -427,9 +416,4 @@ func CheckWritable(file string) error {
 		return err
 	}
 	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
-}
-
-// createTemp creates a file with a new name in the folder of a file.
-func createTemp(file string) (*os.File, error) {
-	return os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-")
 }
