@@ -54,13 +54,13 @@ type Options struct {
 // stays, also if the repository has it no longer. A version that cannot be added does not
 // stop the others, and is part of the error.
 func Run(ctx context.Context, o Options) (err error) {
-	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
-		return exitcode.AsUsage(err)
-	}
 	for _, set := range o.Sets {
 		if err := catalog.CheckSet(set); err != nil {
 			return exitcode.Usagef("--set: %w", err)
 		}
+	}
+	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
+		return exitcode.AsUsage(err)
 	}
 	t := track.Tracker{Rules: o.Rules, Charts: catalog.Charts(o.Sets), Options: o.Charts, Cache: o.Cache, Warnf: o.Warnf}
 	versions, err := t.Versions(ctx)
