@@ -86,8 +86,9 @@ e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects 
 	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
 
 # Not a part of ci: it compiles Helm twice.
-e2e-helm: ## test the chart with Helm 3 and Helm 4 on a real control plane (compiles Helm)
+e2e-helm: ## test the chart with Helm 3 and Helm 4 on a real control plane, and the charts that are mirrored (compiles Helm)
 	K8S=$(K8S) go test -count=1 -v -p 1 -timeout 60m -tags e2e,helm -run '^(TestHelm|TestPages)$$' ./test/e2e ./test/e2e/docs
+	go test -count=1 -v -timeout 30m -tags compat,helm -run '^TestChartsWithHelm$$' ./test/compat
 
 isolated: ## test onboarding and faults on a node without a route out (root on Debian or Ubuntu)
 	go test -count=1 -v -timeout 40m -tags isolated ./test/isolated/...

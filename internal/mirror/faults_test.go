@@ -128,7 +128,7 @@ func TestPermanentFaults(t *testing.T) {
 		"source without the blobs": {source: when(fakeregistry.IsBlobGet, respond(404, ``)), want: "not found"},
 		"no permission to upload":  {target: when(isUpload, respond(403, `{"errors":[{"code":"DENIED","message":"no ecr:InitiateLayerUpload"}]}`)), want: "not allowed"},
 		"no credentials":           {target: when(isUpload, respond(401, ``)), want: "docker login"},
-		"immutable tag":            {target: when(isTagPut, respond(400, `{"errors":[{"code":"TAG_INVALID","message":"immutable"}]}`)), want: "immutable"},
+		"immutable tag":            {target: when(isTagPut, respond(400, `{"errors":[{"code":"TAG_INVALID","message":"immutable"}]}`)), want: "to replace it, delete it in the registry first"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -50,7 +50,11 @@ func (m *Mirror) Run(ctx context.Context, p *Plan, progress *Progress) error {
 
 // failRun records and reports that the copy of an image failed.
 func (m *Mirror) failRun(i *Item, err error) {
-	if response, ok := errors.AsType[*registry.ResponseError](err); ok && i.Chart != nil && (response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusUnsupportedMediaType) {
+	response, isResponse := errors.AsType[*registry.ResponseError](err)
+	switch {
+	case errors.Is(err, registry.ErrImmutable):
+		err = fmt.Errorf("%w; to replace it, delete it in the registry first", err)
+	case isResponse && i.Chart != nil && (response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusUnsupportedMediaType):
 		err = fmt.Errorf("%w; it may be a registry that takes images alone, and no Helm charts: leave out --charts, or use a registry for OCI artifacts", err)
 	}
 	i.fail(err)
