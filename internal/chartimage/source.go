@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -32,8 +34,8 @@ type published struct {
 	chart.Version
 	tag string
 
-	mu       sync.Mutex
-	artifact *Artifact // without the content; nil while it was not read
+	reading  sync.Mutex
+	artifact atomic.Pointer[Artifact] // without the content; nil while it was not read
 }
 
 // NewSource returns a source with the charts of the jobs that have one, and of registries.
@@ -55,10 +57,10 @@ func NewSource(registries mirror.Source, jobs []mirror.Job, cache chart.Cache) *
 // read returns the artifact of a chart, without its content. An error is not kept: the
 // next call tries again.
 func (s *Source) read(ctx context.Context, p *published) (*Artifact, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.artifact != nil {
-		return p.artifact, nil
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	if a := p.artifact.Load(); a != nil {
+		return a, nil
 	}
 	archive, err := s.cache.Fetch(ctx, p.Version)
 	if err != nil {
@@ -73,13 +75,19 @@ func (s *Source) read(ctx context.Context, p *published) (*Artifact, error) {
 		return nil, err
 	}
 	a.Content.Data = nil
-	p.artifact = &a
-	return p.artifact, nil
+	p.artifact.Store(&a)
+	return &a, nil
 }
 
-// find returns the chart whose artifact, or any part of it, is meant. Charts that cannot
-// be read are passed over, unless that leaves none.
+// find returns the chart whose artifact, or any part of it, is meant. Those that were read
+// are searched first, so that one that cannot be is not fetched for each other. Charts that
+// cannot be read are passed over, unless that leaves none.
 func (s *Source) find(ctx context.Context, repository string, isMeant func(*published, *Artifact) bool) (*published, *Artifact, error) {
+	for _, p := range s.charts[repository] {
+		if a := p.artifact.Load(); a != nil && isMeant(p, a) {
+			return p, a, nil
+		}
+	}
 	var failure error
 	for _, p := range s.charts[repository] {
 		a, err := s.read(ctx, p)
@@ -106,6 +114,9 @@ func (s *Source) Resolve(ctx context.Context, repository, tagOrDigest string) (o
 			}
 			return a.Descriptor, nil
 		}
+	}
+	if !strings.Contains(tagOrDigest, ":") { // another tag, such as that of signatures
+		return ocispec.Descriptor{}, notFound(repository, tagOrDigest)
 	}
 	_, a, err := s.find(ctx, repository, func(_ *published, a *Artifact) bool { return a.Descriptor.Digest.String() == tagOrDigest })
 	switch {

@@ -179,3 +179,33 @@ func TestTheRuleThatDecidedIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// A chart has a place of its own, whatever the rules say, and a name that no registry takes
+// has none.
+func TestChart(t *testing.T) {
+	r, err := rewrite.New(rewrite.Config{Registry: "registry.example.com/castai", Rules: []rewrite.Rule{{Source: "charts.example.com", Target: "other"}}, Keep: []string{"charts.example.com/kept"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ref, want := range map[string]string{
+		"charts.example.com/agent:1.0.0":                            "registry.example.com/castai/charts/agent:1.0.0",
+		"charts.example.com/kept:1.0.0_build":                       "registry.example.com/castai/charts/kept:1.0.0_build",
+		"charts.example.com/a.b-c_d:1":                              "registry.example.com/castai/charts/a.b-c_d:1",
+		"charts.example.com/agent:1.0.0+build":                      "",
+		"charts.example.com/Agent:1.0.0":                            "",
+		"charts.example.com/agent-:1.0.0":                           "",
+		"charts.example.com/../agent:1.0.0":                         "",
+		"charts.example.com/a//b:1.0.0":                             "",
+		"charts.example.com/:1.0.0":                                 "",
+		"charts.example.com/agent 1.0.0":                            "",
+		"charts.example.com/agent\n:1.0.0":                          "",
+		"":                                                          "",
+		"charts.example.com/agent:" + strings.Repeat("1", 129):      "",
+		"charts.example.com/" + strings.Repeat("a", 300) + ":1.0.0": "",
+	} {
+		got := r.Chart(ref)
+		if want == "" && (got.Changed() || got.Target != ref || got.Reason == "") || want != "" && got.Target != want {
+			t.Errorf("%.60q: %+v, want %s", ref, got, want)
+		}
+	}
+}

@@ -249,6 +249,13 @@ func TestChartsThatCannotBeCopied(t *testing.T) {
 			data := tgz(t, map[string]string{"agent/Chart.yaml": chartYAML("2.0.0"), "agent/templates/pod.yaml": strings.Repeat("#", 101<<20)})
 			c.add("2.0.0", data, fmt.Sprintf("%x", sha256.Sum256(data)))
 		}, "larger than the maximum size"},
+		"an archive that is too large": {func(t *testing.T, c *charts, image string) {
+			c.add("2.0.0", make([]byte, 100<<20+1), strings.Repeat("0", 64))
+		}, "agent-2.0.0.tgz: the response is larger than 100 MiB"},
+		"a version that is no tag": {func(t *testing.T, c *charts, image string) {
+			version := "2.0.0+" + strings.Repeat("7", 130)
+			c.publish(t, version, chartYAML(version), image)
+		}, "has no place in a registry"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -259,6 +266,12 @@ func TestChartsThatCannotBeCopied(t *testing.T) {
 			tc.publish(t, c, image)
 			o := f.chartOptions(t, c)
 			f.want(t, Mirror(t.Context(), o), exitcode.Failed, tc.want)
+			if reported := f.out.String() + f.errOut.String(); strings.Contains(reported, "agent:1.0.0: ") {
+				t.Errorf("trouble of the other version:\n%s", reported)
+			}
+			if n := strings.Count(c.taken(), "agent-2.0.0"); n > 2 {
+				t.Errorf("the version was fetched %d times", n)
+			}
 			l := readLock(t, o.Lock.Name)
 			if _, ok := l.Lookup("charts.privatelink.cast.ai/agent:1.0.0", ""); !ok {
 				t.Errorf("the other version was not copied: %+v", l)
@@ -268,6 +281,73 @@ func TestChartsThatCannotBeCopied(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever becomes of the index, the registry and the lock keep what was mirrored, and a
+// run of the lock alone needs the repository no more.
+func TestWhatTheIndexLosesIsKept(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change  func(c *charts)
+		code    int
+		want    string
+		tracked string
+	}{
+		"a version was yanked":          {func(c *charts) { c.entries = entry("1.0.0", c.archives) }, exitcode.OK, "2 images: 0 copied, 2 present", "1.0.0"},
+		"the repository went back":      {func(c *charts) { c.entries = entry("0.9.0", c.archives) }, exitcode.OK, "2 images: 1 copied, 1 present", "0.9.0"},
+		"the chart is gone":             {func(c *charts) { c.entries = "  other:\n" + c.entries }, exitcode.Failed, "it has no chart", "1.1.0"},
+		"an index that is too large":    {func(c *charts) { c.entries = strings.Repeat("#", 64<<20) }, exitcode.Failed, "index.yaml: the response is larger than 64 MiB", "1.1.0"},
+		"an index that is cut off":      {func(c *charts) { c.entries += "  - {version: 1.2.0, urls: [" }, exitcode.Failed, "index.yaml: ", "1.1.0"},
+		"10,000 versions, and one more": {func(c *charts) { c.entries = manyEntries(10_000) + c.entries }, exitcode.OK, "3 images: 0 copied, 3 present", "1.1.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, c := newFixture(t), newCharts(t)
+			f.push(t, "agent", 1)
+			for _, v := range []string{"0.9.0", "1.0.0", "1.1.0"} {
+				c.publish(t, v, chartYAML(v), f.publicHost+"/castai/agent:v1")
+			}
+			o := f.chartOptions(t, c)
+			o.Rules = rules(t, rewrite.Config{Registry: f.private.Host + "/mirror", Track: rewrite.Track{Repository: c.url, Charts: []string{"agent"}, Newest: 2}})
+			f.want(t, Mirror(t.Context(), o), exitcode.OK, "3 images: 3 copied")
+			before := readLock(t, o.Lock.Name)
+
+			tc.change(c)
+			f.want(t, Mirror(t.Context(), o), tc.code, tc.want)
+			after := readLock(t, o.Lock.Name)
+			for _, e := range before.Images {
+				if kept, ok := after.Lookup(e.Source, ""); !ok || kept.Digest != e.Digest || fakeregistry.Digest(t, e.Target) != e.Digest.String() {
+					t.Errorf("%s is %+v in the lock, and %s in the registry", e.Source, kept, fakeregistry.Digest(t, e.Target))
+				}
+			}
+			if after.Tracked["agent"] != tc.tracked {
+				t.Errorf("tracked up to %s, want %s", after.Tracked["agent"], tc.tracked)
+			}
+
+			clear(c.archives)
+			o.Sources = selection.Sources{Warnf: o.Reporter.Warnf}
+			f.want(t, Mirror(t.Context(), o), exitcode.OK, fmt.Sprintf("0 copied, %d present", len(after.Images)))
+		})
+	}
+}
+
+// entry is that of one version, and forgets the archives of all others.
+func entry(version string, archives map[string][]byte) string {
+	file := "agent-" + version + ".tgz"
+	for name := range archives {
+		if name != file {
+			delete(archives, name)
+		}
+	}
+	return fmt.Sprintf("  - {version: %q, urls: [%q]}\n", version, file)
+}
+
+// manyEntries are n old versions, whose archives do not exist.
+func manyEntries(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  - {version: 0.0.%d, urls: [agent-0.0.%[1]d.tgz]}\n", i)
+	}
+	return b.String()
 }
 
 // A version that its publisher replaces is not replaced in silence.

@@ -140,7 +140,7 @@ func (s status) Error() string {
 // too large".
 func tooLarge(err error) error {
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return fmt.Errorf("the response is larger than %d MiB: this is no chart", e.Limit>>20)
+		return fmt.Errorf("the response is larger than %d MiB: see whether the URL is right", e.Limit>>20)
 	}
 	return err
 }

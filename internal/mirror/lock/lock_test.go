@@ -188,6 +188,15 @@ func TestInvalidFiles(t *testing.T) {
 		"a referrer":              {digest.FromString("d").String(), "d", `images[0].referrers[0] "d"`},
 		"a failure without name":  {"source: X Y", "target: " + prefix + "/x", "notCopied[0].source is missing"},
 		"a failure elsewhere":     {"source: X Y", "source: X Y\n    target: quay.io/x", "notCopied[0].target"},
+		"a chart without a URL":   {"size: 7", "size: 7\n    chart: {digest: \"" + digest.FromString("a").String() + "\"}", `images[1].chart.url "": is no http or https URL`},
+		"a chart in a file":       {"size: 7", chartAt("file:///etc/passwd"), `images[1].chart.url "file:///etc/passwd": is no http or https URL`},
+		"a chart with a password": {"size: 7", chartAt("https://user:secret@charts.example.com/a.tgz"), `images[1].chart.url "https://user:xxxxx@charts.example.com/a.tgz": has a user name or password`},
+		"a chart without digest":  {"size: 7", "size: 7\n    chart: {url: \"https://charts.example.com/a.tgz\"}", `images[1].chart.digest ""`},
+		"a chart of another hash": {"size: 7", strings.Replace(chartAt("https://charts.example.com/a.tgz"), "sha256:", "sha1:", 1), `images[1].chart.digest "sha1:`},
+		"a chart that is a list":  {"size: 7", "size: 7\n    chart: [a]", "line "},
+		"a failed chart":          {"source: X Y", "source: X Y\n    chart: {url: 'oci://a/b', digest: ''}", `notCopied[0].chart.url "oci://a/b": is no http or https URL`},
+		"tracked as a list":       {"images:", "tracked: [castai]\nimages:", "line "},
+		"a tracked chart of null": {"images:", "tracked: {castai: ~}\nimages:", "tracked.castai is null"},
 		"a file of gigabytes":     {good, good + strings.Repeat("#", maxSize), "larger than 4 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,6 +206,11 @@ func TestInvalidFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// chartAt is the size of an image, and a chart.
+func chartAt(url string) string {
+	return "size: 7\n    chart: {url: '" + url + "', digest: \"" + digest.FromString("a").String() + "\"}"
 }
 
 func FuzzParse(f *testing.F) {
