@@ -13,31 +13,30 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
-	"github.com/gofrs/flock"
 	"sigs.k8s.io/yaml"
 
-	"github.com/castai/privatelink-webhook/internal/atomicfile"
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/catalog/track"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/s3bucket"
 )
 
-// The names of files in the folder.
-const (
-	indexFile = "index.yaml"
-	lockFile  = ".lock" // held while a run changes the folder
-)
+// indexFile is the name of the index.
+const indexFile = "index.yaml"
 
-// Options are those of Run. Rules, Folder and Out are required.
+// maxAttempts bounds how often an index is merged with those of other runs.
+const maxAttempts = 10
+
+// Options are those of Run. Rules, Place and Out are required.
 type Options struct {
 	Rules *rewrite.Rules
 	// Sets are those whose charts are written if the configuration names none.
@@ -45,60 +44,129 @@ type Options struct {
 	// Charts has the command that parses indexes. Its other fields are not used.
 	Charts chart.Options
 	Cache  chart.Cache
-	Folder string
-	Out    io.Writer
-	Warnf  func(format string, args ...any)
+	// Place is a folder, or s3://BUCKET/PREFIX.
+	Place   string
+	Profile string // of AWS
+	// Lock is that of a mirror. Versions whose images it has not mirrored are left out. The
+	// default is to add all.
+	Lock  lockstore.Store
+	Out   io.Writer
+	Warnf func(format string, args ...any)
 }
 
-// Run adds the newest versions of the tracked charts to the folder. What the folder has
-// stays, also if the repository has it no longer. A version that cannot be added does not
-// stop the others, and is part of the error.
+// place is where a repository is kept. Names are those of files in it.
+type place interface {
+	fmt.Stringer
+	// at returns a file as errors name it.
+	at(name string) string
+	// check returns an error if the place cannot be used.
+	check(ctx context.Context) error
+	// lock keeps other runs away until unlock is called, if the place has such means.
+	lock(ctx context.Context, warnf func(string, ...any)) (unlock func() error, err error)
+	// readIndex returns fs.ErrNotExist if there is none.
+	readIndex(ctx context.Context) ([]byte, error)
+	// addArchive writes an archive, unless it is there.
+	addArchive(ctx context.Context, name string, data []byte) error
+	// replaceIndex replaces the index that was read last. It returns s3bucket.ErrChanged if
+	// another run has replaced it since.
+	replaceIndex(ctx context.Context, data []byte) error
+}
+
+func open(o Options) (place, error) {
+	switch scheme, _, found := strings.Cut(o.Place, "://"); {
+	case !found:
+		return folder(o.Place), nil
+	case scheme+"://" == s3bucket.Scheme:
+		return newBucket(o.Place, o.Profile)
+	}
+	return nil, fmt.Errorf("%s: a chart repository is kept in a folder or in s3://BUCKET/PREFIX", o.Place)
+}
+
+// Run adds the newest versions of the tracked charts to the place. What is there stays, also
+// if the repository has it no longer. A version that cannot be added does not stop the
+// others, and is part of the error.
 func Run(ctx context.Context, o Options) (err error) {
 	for _, set := range o.Sets {
 		if err := catalog.CheckSet(set); err != nil {
 			return exitcode.Usagef("--set: %w", err)
 		}
 	}
-	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
+	p, err := open(o)
+	if err != nil {
 		return exitcode.AsUsage(err)
+	}
+	if err := p.check(ctx); err != nil {
+		return err
 	}
 	t := track.Tracker{Rules: o.Rules, Charts: catalog.Charts(o.Sets), Options: o.Charts, Cache: o.Cache, Warnf: o.Warnf}
 	versions, err := t.Versions(ctx)
 	if err != nil {
 		return err
 	}
-	lock := flock.New(filepath.Join(o.Folder, lockFile))
-	if _, err := lock.TryLockContext(ctx, 100*time.Millisecond); err != nil {
-		return fmt.Errorf("%s: %w", o.Folder, err)
+	if versions, err = o.mirrored(ctx, versions); err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	return update(ctx, o, versions)
-}
-
-// update adds versions to a folder that no other run changes meanwhile.
-func update(ctx context.Context, o Options, versions []chart.Version) error {
-	i, err := readIndex(o.Folder)
+	unlock, err := p.lock(ctx, o.Warnf)
 	if err != nil {
 		return err
 	}
-	added := 0
-	var failures []error
+	defer func() { err = errors.Join(err, unlock()) }()
+	return update(ctx, o, p, versions)
+}
+
+// mirrored returns the versions whose images are mirrored, by the lock. A chart must not be
+// offered before its images.
+func (o Options) mirrored(ctx context.Context, versions []chart.Version) (kept []chart.Version, err error) {
+	if o.Lock == nil {
+		return versions, nil
+	}
+	l, err := o.Lock.Read(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		l, err = &lock.Lock{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range versions {
-		isNew, err := i.add(ctx, o, v)
+		if newest := l.Tracked[v.Chart]; newest != "" && compare(v.Version, newest) <= 0 {
+			kept = append(kept, v)
+			continue
+		}
+		o.Warnf("chart %s %s is left out: no run of privatelink mirror --track with the lock %s has copied its images", v.Chart, v.Version, o.Lock)
+	}
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("%s lists no chart whose images are copied: run privatelink mirror --track --lock %[1]s first", o.Lock)
+	}
+	return kept, nil
+}
+
+// update adds versions to a place.
+func update(ctx context.Context, o Options, p place, versions []chart.Version) error {
+	i, err := readIndex(ctx, p)
+	if err != nil {
+		return err
+	}
+	var (
+		entries  []entry
+		failures []error
+	)
+	for _, v := range versions {
+		e, err := addArchive(ctx, o, p, i, v)
 		if err != nil {
 			failures = append(failures, err)
-		}
-		if isNew {
-			added++
+		} else {
+			entries = append(entries, e)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err() // the index is as it was
 		}
 	}
-	if err := i.write(o.Folder); err != nil {
+	added, refused, err := i.commit(ctx, p, entries)
+	failures = append(failures, refused...)
+	if err != nil {
 		return errors.Join(append(failures, err)...)
 	}
-	if _, err := fmt.Fprintf(o.Out, "%s: %d versions of charts, %d of them new\n", o.Folder, i.count(), added); err != nil {
+	if _, err := fmt.Fprintf(o.Out, "%s: %d versions of charts, %d of them new\n", p, i.count(), added); err != nil {
 		return err
 	}
 	return errors.Join(failures...)
@@ -111,25 +179,27 @@ type index struct {
 	// Generated is the time of the newest version, so that the same versions make the same
 	// file.
 	Generated string `json:"generated,omitempty"`
+
+	read []byte // the file
 }
 
-// readIndex reads the index of a folder, which may have none.
-func readIndex(folder string) (*index, error) {
+// readIndex reads the index of a place, which may have none.
+func readIndex(ctx context.Context, p place) (*index, error) {
 	i := &index{APIVersion: "v1", Entries: map[string][]map[string]any{}}
-	name := filepath.Join(folder, indexFile)
-	text, err := os.ReadFile(name)
+	content, err := p.readIndex(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return i, nil
 	}
-	if err == nil {
-		err = yaml.Unmarshal(text, i)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil && (i.APIVersion != "v1" || len(i.Entries) == 0) {
+	if err = yaml.Unmarshal(content, i); err == nil && (i.APIVersion != "v1" || len(i.Entries) == 0) {
 		err = errors.New("it is no index of charts")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: name another folder, or remove the file", name, err)
+		return nil, fmt.Errorf("%s: %w: name another place, or remove the file", p.at(indexFile), err)
 	}
+	i.read = content
 	return i, nil
 }
 
@@ -141,49 +211,95 @@ func (i *index) count() (n int) {
 }
 
 // text returns a field of an entry, "" if it is none or no text.
-func text(entry map[string]any, field string) string {
-	s, _ := entry[field].(string)
+func text(fields map[string]any, field string) string {
+	s, _ := fields[field].(string)
 	return s
 }
 
-// add fetches a version, writes its archive, and adds it to the index. It reports whether
-// the index changes.
-func (i *index) add(ctx context.Context, o Options, v chart.Version) (bool, error) {
+// entry is a version for the index.
+type entry struct {
+	of     chart.Version
+	digest string
+	fields map[string]any
+}
+
+// addArchive fetches a version, writes its archive, and returns its entry. The archive of a
+// version that the index has must be the same.
+func addArchive(ctx context.Context, o Options, p place, i *index, v chart.Version) (entry, error) {
 	archive, err := o.Cache.Fetch(ctx, v)
 	if err != nil {
-		return false, fmt.Errorf("chart %s %s: %w", v.Chart, v.Version, err)
+		return entry{}, fmt.Errorf("chart %s %s: %w", v.Chart, v.Version, err)
 	}
 	metadata, err := archive.ReadMetadata()
 	if err != nil {
-		return false, err
+		return entry{}, err
 	}
-	known := slices.IndexFunc(i.Entries[v.Chart], func(e map[string]any) bool { return text(e, "version") == v.Version })
-	if known >= 0 {
-		if has := text(i.Entries[v.Chart][known], "digest"); has != archive.Digest {
-			return false, fmt.Errorf("chart %s %s: the repository has replaced the archive of this version: it was %s and is %s; ask its publisher, and to take the new one, remove the version from %s",
-				v.Chart, v.Version, has, archive.Digest, filepath.Join(o.Folder, indexFile))
-		}
+	e := entry{v, archive.Digest, map[string]any{}}
+	if err := json.Unmarshal(metadata.JSON, &e.fields); err != nil {
+		return entry{}, err
+	}
+	if _, err := i.has(e, p); err != nil {
+		return entry{}, err
 	}
 	file := v.Chart + "-" + v.Version + ".tgz" // neither has a slash, or the metadata would be invalid
-	if err := writeFile(o.Folder, file, archive.Data); err != nil || known >= 0 {
-		return false, err
-	}
-	entry := map[string]any{}
-	if err := json.Unmarshal(metadata.JSON, &entry); err != nil {
-		return false, err
-	}
-	entry["digest"] = archive.Digest
-	entry["urls"] = []string{strings.ReplaceAll(file, "+", "%2B")} // S3 takes a plus for a space
+	e.fields["digest"] = e.digest
+	e.fields["urls"] = []string{strings.ReplaceAll(file, "+", "%2B")} // S3 takes a plus for a space
 	if v.Created != "" {
-		entry["created"] = v.Created
+		e.fields["created"] = v.Created
 	}
-	i.Entries[v.Chart] = append(i.Entries[v.Chart], entry)
+	return e, p.addArchive(ctx, file, archive.Data)
+}
+
+// has reports whether the index has a version. It is an error if that is another archive.
+func (i *index) has(e entry, p place) (bool, error) {
+	known := i.Entries[e.of.Chart]
+	at := slices.IndexFunc(known, func(fields map[string]any) bool { return text(fields, "version") == e.of.Version })
+	if at < 0 {
+		return false, nil
+	}
+	if has := text(known[at], "digest"); has != e.digest {
+		return true, fmt.Errorf("chart %s %s: the repository has replaced the archive of this version: it was %s and is %s; ask its publisher, and to take the new one, remove the version from %s",
+			e.of.Chart, e.of.Version, has, e.digest, p.at(indexFile))
+	}
 	return true, nil
+}
+
+// commit adds versions to the index and replaces it. If another run has replaced it
+// meanwhile, the index gets what both have added. It returns how many versions are new, and
+// errors about those that were refused.
+func (i *index) commit(ctx context.Context, p place, entries []entry) (added int, refused []error, err error) {
+	for range maxAttempts {
+		added, refused = i.add(entries, p)
+		if err := i.write(ctx, p); !errors.Is(err, s3bucket.ErrChanged) {
+			return added, refused, err
+		}
+		theirs, err := readIndex(ctx, p)
+		if err != nil {
+			return 0, refused, err
+		}
+		*i = *theirs
+	}
+	return 0, nil, fmt.Errorf("%s: other runs replaced it %d times: see which schedules write it", p.at(indexFile), maxAttempts)
+}
+
+// add adds versions that the index does not have, and returns their number.
+func (i *index) add(entries []entry, p place) (added int, refused []error) {
+	for _, e := range entries {
+		known, err := i.has(e, p)
+		if err != nil {
+			refused = append(refused, err)
+		}
+		if !known {
+			i.Entries[e.of.Chart] = append(i.Entries[e.of.Chart], e.fields)
+			added++
+		}
+	}
+	return added, refused
 }
 
 // write replaces the index, unless it stays the same. Versions come in their order, newest
 // first.
-func (i *index) write(folder string) error {
+func (i *index) write(ctx context.Context, p place) error {
 	if i.count() == 0 {
 		return nil // its failures are reported
 	}
@@ -197,10 +313,10 @@ func (i *index) write(folder string) error {
 		}
 	}
 	content, err := yaml.Marshal(i)
-	if err != nil {
+	if err != nil || bytes.Equal(content, i.read) {
 		return err
 	}
-	return writeFile(folder, indexFile, content)
+	return p.replaceIndex(ctx, content)
 }
 
 // compare compares by precedence, and those of the same precedence as text.
@@ -221,13 +337,4 @@ func isLater(a, b string) bool {
 	}
 	tb, err := time.Parse(time.RFC3339Nano, b)
 	return err != nil || ta.After(tb)
-}
-
-// writeFile replaces a file. The same content is not written again.
-func writeFile(folder, name string, data []byte) error {
-	name = filepath.Join(folder, name)
-	if has, err := os.ReadFile(name); err == nil && bytes.Equal(has, data) {
-		return nil
-	}
-	return atomicfile.Write(name, data)
 }

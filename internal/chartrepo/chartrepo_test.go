@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gofrs/flock"
+	"github.com/opencontainers/go-digest"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	"helm.sh/helm/v4/pkg/repo/v1"
@@ -26,7 +28,10 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/s3bucket"
 )
 
 // upstream is a chart repository that a test changes.
@@ -71,15 +76,22 @@ func (u *upstream) write(t *testing.T) {
 	}
 }
 
-func (u *upstream) run(t *testing.T, folder string) (string, error) {
+func (u *upstream) run(t *testing.T, place string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	o := u.options(t, place)
+	o.Out = &out
+	err := Run(t.Context(), o)
+	return out.String(), err
+}
+
+func (u *upstream) options(t *testing.T, place string) Options {
 	t.Helper()
 	rules, err := rewrite.New(rewrite.Config{Registry: "registry.example.com/castai", Track: rewrite.Track{Repository: u.url, Charts: []string{"agent"}, Newest: 10}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
-	err = Run(t.Context(), Options{Rules: rules, Cache: chart.Cache{}, Folder: folder, Out: &out, Warnf: t.Logf})
-	return out.String(), err
+	return Options{Rules: rules, Cache: chart.Cache{}, Place: place, Out: io.Discard, Warnf: t.Logf}
 }
 
 // content returns the files of a folder, without that of the lock.
@@ -306,11 +318,116 @@ func TestAFolderOfSomethingElse(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(folder, "index.yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := u.run(t, folder); err == nil || !strings.Contains(err.Error(), "name another folder, or remove the file") {
+		if _, err := u.run(t, folder); err == nil || !strings.Contains(err.Error(), "name another place, or remove the file") {
 			t.Errorf("%q: %v", text, err)
 		}
 		if after := content(t, folder); len(after) != 1 || after["index.yaml"] != text {
 			t.Errorf("%q: %v", text, names(after))
 		}
+	}
+}
+
+// A run that has to wait says so, and then goes on.
+func TestARunThatWaitsSaysSo(t *testing.T) {
+	u, folder := newUpstream(t), t.TempDir()
+	u.publish(t, "1.0.0", "", "")
+	other := flock.New(filepath.Join(folder, lockFile))
+	if err := other.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	o, warnings := u.options(t, folder), []string{}
+	o.Warnf = func(format string, args ...any) {
+		warnings = append(warnings, fmt.Sprintf(format, args...))
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := Run(t.Context(), o); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "another run writes "+folder) {
+		t.Error(warnings, err)
+	}
+	if got := names(content(t, folder)); !slices.Equal(got, []string{"agent-1.0.0.tgz", "index.yaml"}) {
+		t.Error(got)
+	}
+}
+
+// A chart is offered once its images are mirrored.
+func TestVersionsWaitForTheirImages(t *testing.T) {
+	for name, tc := range map[string]struct {
+		tracked map[string]string
+		want    []string
+		left    int // versions that wait
+		wantErr string
+	}{
+		"up to a version": {map[string]string{"agent": "1.9.0"}, []string{"agent-1.2.0.tgz", "agent-1.9.0.tgz", "index.yaml"}, 1, ""},
+		"another chart":   {map[string]string{"other": "9.0.0"}, nil, 3, "run privatelink mirror --track --lock"},
+		"no lock":         {nil, nil, 3, "run privatelink mirror --track --lock"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, folder := newUpstream(t), t.TempDir()
+			for _, v := range []string{"1.2.0", "1.10.0", "1.9.0"} {
+				u.publish(t, v, "", "")
+			}
+			o, left := u.options(t, folder), 0
+			store := lockstore.File(filepath.Join(t.TempDir(), "lock.yaml"))
+			if tc.tracked != nil {
+				l := &lock.Lock{Registry: "registry.example.com/castai", Tracked: tc.tracked, Images: []lock.Entry{{
+					Source: "quay.io/a/b:1", Target: "registry.example.com/castai/b:1", Digest: digest.Digest("sha256:" + strings.Repeat("0", 64)), MediaType: "m",
+				}}}
+				if err := store.Write(t.Context(), l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o.Lock, o.Warnf = store, func(string, ...any) { left++ }
+			err := Run(t.Context(), o)
+			if (err == nil) != (tc.wantErr == "") || err != nil && !strings.Contains(err.Error(), tc.wantErr) {
+				t.Error(err)
+			}
+			if got := names(content(t, folder)); !slices.Equal(got, tc.want) || left != tc.left {
+				t.Errorf("%v, %d left out", got, left)
+			}
+		})
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	for name, want := range map[string]string{
+		"charts": "charts", "s3://my-charts": "s3://my-charts", "s3://my-charts/": "s3://my-charts", "s3://my-charts/a/b_c.d/": "s3://my-charts/a/b_c.d",
+		"s3://": "", "s3://UPPER": "", "s3:///prefix": "", "s3://my-charts//a": "", "s3://my-charts/../a": "", "s3://my-charts/a b": "", "s3://my-charts/.": "",
+		"https://example.com/charts": "",
+	} {
+		p, err := open(Options{Place: name})
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "s3://BUCKET") {
+				t.Errorf("%s: %v, %v", name, p, err)
+			}
+			continue
+		}
+		if err != nil || p.String() != want || p.at("index.yaml") != want+"/index.yaml" {
+			t.Errorf("%s: %v, %v", name, p, err)
+		}
+	}
+	u := newUpstream(t)
+	if _, err := u.run(t, "gs://charts"); exitcode.Code(err) != exitcode.Usage {
+		t.Error(err)
+	}
+}
+
+// busy is a place whose index another run replaces each time.
+type busy struct {
+	folder
+	tries int
+}
+
+func (b *busy) replaceIndex(context.Context, []byte) error { b.tries++; return s3bucket.ErrChanged }
+
+func TestRunsThatNeverEndAreGivenUp(t *testing.T) {
+	b := &busy{folder: folder(t.TempDir())}
+	i, err := readIndex(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := entry{of: chart.Version{Chart: "agent", Version: "1.0.0"}, fields: map[string]any{"version": "1.0.0"}}
+	if _, _, err := i.commit(t.Context(), b, []entry{version}); err == nil || b.tries != maxAttempts || !strings.Contains(err.Error(), "see which schedules write it") {
+		t.Error(b.tries, err)
 	}
 }

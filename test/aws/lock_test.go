@@ -28,8 +28,9 @@ func lockOf(names ...string) *lock.Lock {
 	return l
 }
 
-func TestLockInS3(t *testing.T) {
-	url := emulator.StartForTest(t)
+// s3Client makes the emulator the AWS of a test, and returns a client of it.
+func s3Client(t *testing.T, url string) *s3.Client {
+	t.Helper()
 	missing := filepath.Join(t.TempDir(), "none")
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_REGION": "us-east-1",
@@ -41,7 +42,11 @@ func TestLockInS3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := s3.NewFromConfig(loaded, func(o *s3.Options) { o.UsePathStyle = true })
+	return s3.NewFromConfig(loaded, func(o *s3.Options) { o.UsePathStyle = true })
+}
+
+func TestLockInS3(t *testing.T) {
+	api := s3Client(t, emulator.StartForTest(t))
 	open := func() lockstore.Store {
 		s, err := lockstore.Open("s3://locks/castai/privatelink.lock.yaml", lockstore.Options{})
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/s3bucket"
 )
 
 // A Store keeps one lock. It is used by one run, and not concurrently.
@@ -39,10 +40,7 @@ type Options struct {
 	Profile    string // of AWS
 }
 
-const (
-	configMapScheme = "configmap://"
-	s3Scheme        = "s3://"
-)
+const configMapScheme = "configmap://"
 
 // Open returns the store of a name: configmap://NAMESPACE/NAME, s3://BUCKET/KEY, or else a
 // file. Nothing is read yet.
@@ -56,12 +54,12 @@ func Open(name string, o Options) (Store, error) {
 			return nil, fmt.Errorf("%s: name the ConfigMap as configmap://NAMESPACE/NAME", name)
 		}
 		return &configMap{namespace: namespace, name: object, kubeconfig: o.Kubeconfig}, nil
-	case scheme+"://" == s3Scheme:
+	case scheme+"://" == s3bucket.Scheme:
 		bucket, key, ok := strings.Cut(rest, "/")
 		if !ok || bucket == "" || key == "" {
 			return nil, fmt.Errorf("%s: name the object as s3://BUCKET/KEY", name)
 		}
-		return &object{bucket: bucket, key: key, profile: o.Profile}, nil
+		return &object{bucket: s3bucket.New(bucket, o.Profile), key: key}, nil
 	default:
 		return nil, fmt.Errorf("%s: a lock is kept in a file, in configmap://NAMESPACE/NAME or in s3://BUCKET/KEY", name)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/castai/privatelink-webhook/internal/s3bucket"
 )
 
 // bucket is S3 with one object. Each request to write is answered by the next of the
@@ -58,6 +60,16 @@ func refuse(status int, code string) func(*bucket, http.ResponseWriter) {
 	}
 }
 
+func moved(b *bucket, w http.ResponseWriter) {
+	w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
+	refuse(http.StatusMovedPermanently, "PermanentRedirect")(b, w)
+}
+
+func deleted(b *bucket, w http.ResponseWriter) {
+	b.text = ""
+	refuse(http.StatusNotFound, "NoSuchKey")(b, w)
+}
+
 // otherRun is a run whose lock is written first.
 func otherRun(t *testing.T, images ...string) func(*bucket, http.ResponseWriter) {
 	t.Helper()
@@ -75,9 +87,9 @@ func objectIn(t *testing.T, b *bucket) *object {
 	t.Helper()
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
-	return &object{bucket: "locks", key: "lock.yaml", client: s3.NewFromConfig(aws.Config{
+	return &object{key: "lock.yaml", bucket: s3bucket.NewWithClient("locks", s3.NewFromConfig(aws.Config{
 		Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), RetryMaxAttempts: 1,
-	}, func(o *s3.Options) { o.UsePathStyle = true })}
+	}, func(o *s3.Options) { o.UsePathStyle = true }))}
 }
 
 // The beginning of a large object must not be taken for the whole.
@@ -104,6 +116,8 @@ func TestAnswersOfS3ToAWrite(t *testing.T) {
 		"a conflict, then another run was faster": {[]func(*bucket, http.ResponseWriter){conflict, otherRun(t, "c")}, "a b c", ""},
 		"the role may not write":                  {[]func(*bucket, http.ResponseWriter){refuse(http.StatusForbidden, "AccessDenied")}, "old", "the role needs s3:ListBucket on locks, and s3:GetObject and s3:PutObject on locks/lock.yaml"},
 		"the session has ended":                   {[]func(*bucket, http.ResponseWriter){refuse(http.StatusBadRequest, "ExpiredToken")}, "old", "the AWS session has ended"},
+		"the bucket is in another region":         {[]func(*bucket, http.ResponseWriter){moved}, "old", "set AWS_REGION=eu-west-1"},
+		"the lock was deleted":                    {[]func(*bucket, http.ResponseWriter){deleted}, "a b", ""},
 		"the bucket is gone":                      {[]func(*bucket, http.ResponseWriter){refuse(http.StatusNotFound, "NoSuchBucket")}, "old", "NoSuchBucket"},
 	} {
 		t.Run(name, func(t *testing.T) {
