@@ -36,7 +36,7 @@ func TestCertsResetAsks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			requests.Store(0)
-			displayed, err := pty.Answer(t, program(t, nil, args...), tc.answer)
+			displayed, err := pty.Answer(t, startable(t, nil, args...), tc.answer)
 			if err == nil || !strings.Contains(displayed, question) || !strings.Contains(displayed, tc.says) || (requests.Load() > 0) != tc.asks {
 				t.Errorf("%v, %d requests:\n%s", err, requests.Load(), displayed)
 			}

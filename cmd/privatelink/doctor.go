@@ -89,6 +89,7 @@ Exit codes:
 				return suite.IAMPolicy(c.OutOrStdout(), o.Rules)
 			}
 			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
+			o.Program = program(c)
 			o.Warn = func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
 			return suite.Run(c.Context(), outputOf(c, format), format, o)
 		},

@@ -107,7 +107,7 @@ func addEventsFlag(c *cobra.Command, format *output.Format, others ...output.For
 
 // newReporter returns a reporter for an output format.
 func newReporter(c *cobra.Command, format output.Format) *progress.Reporter {
-	return progress.New(progress.Options{Out: outputOf(c, format), ErrOut: c.ErrOrStderr(), Format: format, Version: version})
+	return progress.New(progress.Options{Out: outputOf(c, format), ErrOut: c.ErrOrStderr(), Format: format, Version: version, Program: program(c)})
 }
 
 // document returns where a document for programs is written, such as YAML or JSON.
@@ -120,3 +120,6 @@ func outputOf(c *cobra.Command, format output.Format) io.Writer {
 	}
 	return document(c)
 }
+
+// program names a command with its version, for the header of a report.
+func program(c *cobra.Command) string { return c.CommandPath() + " " + version }

@@ -44,7 +44,7 @@ Exit codes:
   privatelink status --no-registry -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
+			o.Cluster, o.UserAgent, o.Program = cluster.Options, "privatelink/"+version, program(c)
 			return status.Run(c.Context(), outputOf(c, format), format, o)
 		},
 	}

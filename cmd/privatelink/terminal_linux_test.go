@@ -15,7 +15,7 @@ import (
 )
 
 // program returns a command that runs the program with some variables more.
-func program(t *testing.T, env []string, args ...string) *exec.Cmd {
+func startable(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = append(os.Environ(), append([]string{asProgram + "=1", "TERM=xterm", "NO_COLOR=", "PRIVATELINK_REGISTRY=" + ecr}, env...)...)
@@ -24,7 +24,7 @@ func program(t *testing.T, env []string, args ...string) *exec.Cmd {
 
 func TestTablesFitTheTerminal(t *testing.T) {
 	for _, columns := range []uint16{60, 80, 132} {
-		displayed, err := pty.Run(t, columns, program(t, nil, "images", "--set", "umbrella"))
+		displayed, err := pty.Run(t, columns, startable(t, nil, "images", "--set", "umbrella"))
 		if err != nil {
 			t.Fatal(err, displayed)
 		}
@@ -40,7 +40,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	}
 	// What is read by a program is whole, also if the program was started on a terminal.
 	var out strings.Builder
-	cmd := program(t, nil, "images", "--set", "umbrella")
+	cmd := startable(t, nil, "images", "--set", "umbrella")
 	cmd.Stdout = &out
 	if displayed, err := pty.Run(t, 60, cmd); err != nil || strings.Contains(out.String(), "…") || !strings.Contains(out.String(), "us-docker.pkg.dev/castai-hub/library/workload-autoscaler:") {
 		t.Errorf("%v, %s\n%s", err, displayed, &out)
@@ -49,7 +49,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 
 func TestColorsAreForTerminals(t *testing.T) {
 	args := isolated(t, "--only", "identity")
-	const red = "\x1b[3"
+	const style = "\x1b["
 	for name, tc := range map[string]struct {
 		env  []string
 		want bool
@@ -61,14 +61,14 @@ func TestColorsAreForTerminals(t *testing.T) {
 		"no known terminal":      {[]string{"TERM="}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			displayed, _ := pty.Run(t, 80, program(t, tc.env, args...))
-			if !strings.Contains(displayed, "UNKNOWN") || strings.Contains(displayed, red) != tc.want {
+			displayed, _ := pty.Run(t, 80, startable(t, tc.env, args...))
+			if !strings.Contains(displayed, "UNKNOWN") || strings.Contains(displayed, style) != tc.want {
 				t.Errorf("%q", displayed)
 			}
 		})
 	}
 	var out strings.Builder
-	cmd := program(t, nil, args...)
+	cmd := startable(t, nil, args...)
 	cmd.Stdout = &out
 	if _, err := pty.Run(t, 80, cmd); err == nil || !strings.Contains(out.String(), "UNKNOWN") || strings.Contains(out.String(), "\x1b") {
 		t.Errorf("a file has colors, or nothing: %q", &out)
@@ -79,7 +79,7 @@ func TestColorsAreForTerminals(t *testing.T) {
 func TestInstallTellsATerminalHowToWait(t *testing.T) {
 	const hint = "privatelink doctor --only cluster --wait 5m"
 	var document strings.Builder
-	cmd := program(t, nil, "install")
+	cmd := startable(t, nil, "install")
 	cmd.Stdout = &document
 	if displayed, err := pty.Run(t, 80, cmd); err != nil || !strings.Contains(displayed, hint) || strings.Contains(document.String(), hint) {
 		t.Errorf("%v, %q", err, displayed)
@@ -89,7 +89,7 @@ func TestInstallTellsATerminalHowToWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	cmd = program(t, nil, "install")
+	cmd = startable(t, nil, "install")
 	cmd.Stdout, cmd.Stderr = file, file
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 		if c.Hidden {
 			continue
 		}
-		displayed, err := pty.Run(t, 80, program(t, nil, append(strings.Fields(c.CommandPath())[1:], "--help")...))
+		displayed, err := pty.Run(t, 80, startable(t, nil, append(strings.Fields(c.CommandPath())[1:], "--help")...))
 		if err != nil {
 			t.Fatal(err, displayed)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
+	"github.com/castai/privatelink-webhook/internal/textreport"
 )
 
 func check(group, name string, f Finding, needs ...string) Check {
@@ -182,7 +183,9 @@ var prod = target.Target{Context: "admin", Server: "https://api", Cluster: "prod
 func TestReports(t *testing.T) {
 	results := sample(t)
 	for file, report := range map[string]func(*bytes.Buffer) error{
-		"report.txt":  func(b *bytes.Buffer) error { return Text(b, prod, results) },
+		"report.txt": func(b *bytes.Buffer) error {
+			return Text(b, textreport.Header{Program: "privatelink doctor v1", Target: prod}, results)
+		},
 		"report.json": func(b *bytes.Buffer) error { return Document(b, output.JSON, prod, results) },
 		"report.yaml": func(b *bytes.Buffer) error { return Document(b, output.YAML, prod, results) },
 		"report.xml":  func(b *bytes.Buffer) error { return JUnit(b, prod, results) },

@@ -12,6 +12,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/target"
+	"github.com/castai/privatelink-webhook/internal/textreport"
 )
 
 func TestFindings(t *testing.T) {
@@ -65,10 +66,10 @@ func TestTextFoldsChecksThatDidNotRunForTheSameReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := Text(&out, target.Target{}, results); err != nil {
+	if err := Text(&out, textreport.Header{}, results); err != nil {
 		t.Fatal(err)
 	}
-	want := "A\n  -     one and 2 more  add --probe\n  ok    four            " + strings.Repeat("ü", 101) + "\n\n4 checks: 1 ok, 0 failed, 0 warnings, 0 unknown, 3 skipped\n"
+	want := "\nA\n  -     one and 2 more  add --probe\n  ok    four            " + strings.Repeat("ü", 101) + "\n\n4 checks: 1 ok, 0 failed, 0 warnings, 0 unknown, 3 skipped\nNext: nothing to do, no check failed\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -81,7 +82,7 @@ func TestTextWritesAReasonOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := Text(&out, target.Target{}, results); err != nil {
+	if err := Text(&out, textreport.Header{}, results); err != nil {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]int{"connect the VPN": 1, "log in": 1, "UNKNOWN  a/one, a/two, b/three\n": 1, "one and 1 more    no answer": 1} {
@@ -98,7 +99,7 @@ func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func TestReportsReturnWriteErrors(t *testing.T) {
 	results := sample(t)
 	for name, err := range map[string]error{
-		"text": Text(closed{}, target.Target{}, results), "JSON": Document(closed{}, output.JSON, target.Target{}, results), "JUnit": JUnit(closed{}, target.Target{}, results),
+		"text": Text(closed{}, textreport.Header{}, results), "JSON": Document(closed{}, output.JSON, target.Target{}, results), "JUnit": JUnit(closed{}, target.Target{}, results),
 		"description": Describe(closed{}, output.Text, []Check{check("a", "root", OKf(""))}, Options{}),
 	} {
 		if err != os.ErrClosed {

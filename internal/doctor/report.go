@@ -14,6 +14,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/table"
 	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
+	"github.com/castai/privatelink-webhook/internal/textreport"
 )
 
 // Count returns the number of results with a status.
@@ -26,15 +27,12 @@ func Count(results []Result, s Status) (count int) {
 	return count
 }
 
-// Text writes what was checked, a table with one line for each check, and the reason
-// and the remedy of each result that needs attention, the most severe first. Unknown
-// results with the same reason are one.
-func Text(w io.Writer, of target.Target, results []Result) error {
-	if err := of.Write(w); err != nil {
+// Text writes a table with one line for each check, and the reason and the remedy of
+// each result that needs attention, the most severe first. Unknown results with the same
+// reason are one. The last line says what to do next.
+func Text(w io.Writer, header textreport.Header, results []Result) error {
+	if err := header.Write(w); err != nil {
 		return err
-	}
-	if of != (target.Target{}) {
-		fmt.Fprintln(w)
 	}
 	if err := writeTable(w, results); err != nil {
 		return err
@@ -46,7 +44,32 @@ func Text(w io.Writer, of target.Target, results []Result) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%d checks: %d ok, %d failed, %d warnings, %d unknown, %d skipped\n", len(results),
 		Count(results, OK), Count(results, Failed), Count(results, Warning), Count(results, Unknown), Count(results, Skipped))
-	return err
+	if err != nil {
+		return err
+	}
+	return writeNext(w, results)
+}
+
+// writeNext writes what to do about the most severe results.
+func writeNext(w io.Writer, results []Result) error {
+	with := func(s Status) string {
+		var ids []string
+		for _, r := range results {
+			if r.Status == s && r.Cause == "" {
+				ids = append(ids, r.ID())
+			}
+		}
+		return List(ids, 3)
+	}
+	switch {
+	case Count(results, Failed) > 0:
+		return textreport.WriteNext(w, textreport.Faulty, fmt.Sprintf("follow the remedies of %s, and run privatelink doctor again", with(Failed)))
+	case Count(results, Unknown) > 0:
+		return textreport.WriteNext(w, textreport.Unclear, fmt.Sprintf("follow the remedies of %s, so that these checks can run", with(Unknown)))
+	case Count(results, Warning) > 0:
+		return textreport.WriteNext(w, textreport.Unclear, fmt.Sprintf("follow the remedies of %s before it fails; nothing is urgent", with(Warning)))
+	}
+	return textreport.WriteNext(w, textreport.Nothing, "nothing to do, no check failed")
 }
 
 // byReason puts unknown results with the same reason and remedy together.
@@ -90,13 +113,10 @@ func writeReason(w io.Writer, same []Result) {
 func writeTable(w io.Writer, results []Result) error {
 	t := table.New(w)
 	group := ""
-	for i, r := range fold(results) {
+	for _, r := range fold(results) {
 		if r.group != group {
 			group = r.group
-			if i > 0 {
-				t.Text("")
-			}
-			t.Text(strings.ToUpper(group))
+			textreport.AddGroup(t, group)
 		}
 		found, _, _ := strings.Cut(r.found, "\n") // the whole text is in the section below
 		text, style := mark(r.status)

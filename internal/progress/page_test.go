@@ -24,7 +24,7 @@ func TestHTML(t *testing.T) {
 	var out, log bytes.Buffer
 	r := New(Options{Out: &out, ErrOut: &log, Format: output.HTML, Version: "v0.1.0", Target: target.Target{Registry: "r.example.com/castai"}})
 	r.Event(mirror.Event{Kind: mirror.EventWarning, Source: "ghcr.io/castai/a:v1", Message: "slow"})
-	err := r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:v1", mirror.StatePresent, "chart agent"), item("<b>:v1", mirror.StateMissing, "chart kvisor"), item("c:v1", mirror.StateMissing, "chart agent"), failed}})
+	err := r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:v1", mirror.StatePresent, "chart agent"), item("<b>:v1", mirror.StateMissing, "chart kvisor"), item("c:v1", mirror.StateMissing, "chart agent"), failed}}, "")
 	if exitcode.Code(err) != exitcode.Failed || !strings.Contains(log.String(), "slow") {
 		t.Errorf("%v, log %q", err, &log)
 	}

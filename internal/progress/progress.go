@@ -36,6 +36,8 @@ type Options struct {
 	Format output.Format
 	// Version of the program, part of the summary for programs.
 	Version string
+	// Program is the command with its version, for the header.
+	Program string
 	// Target is the registry and, if the images are those of one, the cluster.
 	Target target.Target
 }
@@ -44,6 +46,9 @@ type Options struct {
 type Reporter struct {
 	Options
 	screen io.Writer // the terminal that displays progress bars; nil without one
+
+	isReported bool   // the result, by Compared or Copied
+	next       string // what to do about it; empty if it needs nothing
 
 	mu   sync.Mutex
 	bars *mpb.Progress // nil unless they are displayed

@@ -15,6 +15,8 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/archive"
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/target"
+	"github.com/castai/privatelink-webhook/internal/terminal"
+	"github.com/castai/privatelink-webhook/internal/textreport"
 )
 
 // summary is the last event of a copy or a comparison.
@@ -63,10 +65,39 @@ func newSummaryImage(i *mirror.Item) summaryImage {
 	return image
 }
 
-// Compared reports a plan that will not be run. It returns an error with exit
-// code 3 if images are missing, incomplete or different, and 1 if any could not be
-// compared.
-func (r *Reporter) Compared(p *mirror.Plan) error {
+// WriteHeader writes the header of a report for people.
+func (r *Reporter) WriteHeader() error {
+	if r.Format != output.Text {
+		return nil
+	}
+	return textreport.Header{Program: r.Program, Target: r.Target}.Write(r.Out)
+}
+
+// WriteNext ends a report for people, if there is one, with what to do next, and returns
+// err, the result of the command.
+func (r *Reporter) WriteNext(err error) error {
+	if r.Format != output.Text || !r.isReported {
+		return err
+	}
+	const correct = "correct the errors, and run the command again"
+	step, severity := cmp.Or(r.next, correct), textreport.Faulty
+	switch {
+	case err == nil:
+		step, severity = "nothing to do, all images are in the private registry", textreport.Nothing
+	case exitcode.Code(err) != exitcode.ActionNeeded && step != correct:
+		step = "correct the errors; then " + step
+	}
+	if errWrite := textreport.WriteNext(r.Out, severity, step); err == nil {
+		return errWrite
+	}
+	return err
+}
+
+// Compared reports a plan that will not be run. remedy says how to copy what is missing.
+// It returns an error with exit code 3 if images are missing, incomplete or different,
+// and 1 if any could not be compared.
+func (r *Reporter) Compared(p *mirror.Plan, remedy string) error {
+	r.isReported = true
 	switch r.Format {
 	case output.Text:
 		r.printPlan(p)
@@ -77,33 +108,36 @@ func (r *Reporter) Compared(p *mirror.Plan) error {
 	default:
 		r.summary(p, 0)
 	}
-	if n := p.Count(mirror.StateFailed); n > 0 {
-		return exitcode.AlreadyPrintedf("%d images could not be compared", n)
+	failed, action := p.Count(mirror.StateFailed), p.Count(mirror.StateMissing)+p.Count(mirror.StateDiffers)+p.Count(mirror.StateIncomplete)
+	if action > 0 {
+		r.next = "copy the images: " + remedy
 	}
-	if n := p.Count(mirror.StateMissing) + p.Count(mirror.StateDiffers) + p.Count(mirror.StateIncomplete); n > 0 {
-		return exitcode.ActionNeededf("%d images are missing, incomplete or different", n)
+	if p.Count(mirror.StateDiffers) > 0 {
+		r.next += "; a tag that differs is moved by --overwrite only"
+	}
+	switch {
+	case failed > 0:
+		return exitcode.AlreadyPrintedf("%d images could not be compared", failed)
+	case action > 0:
+		return exitcode.ActionNeededf("%d images are missing, incomplete or different", action)
 	}
 	return nil
 }
 
 func (r *Reporter) printPlan(p *mirror.Plan) {
-	_ = r.Target.Write(r.Out) // as an error of the lines below
+	if n := p.Count(mirror.StateMissing) + p.Count(mirror.StateIncomplete) + p.Count(mirror.StateDiffers); n > 0 {
+		_ = textreport.WriteGroup(r.Out, "images") // as an error of the lines below
+	}
 	for _, i := range byState(p) {
-		switch i.State {
-		case mirror.StateMissing:
-			fmt.Fprintf(r.Out, "missing  %s\n         from %s\n", i.Target, i.Source)
-			if len(i.Why) > 0 {
-				fmt.Fprintf(r.Out, "         for %s%s\n", i.Why[0], others(len(i.Why)-1))
-			}
-		case mirror.StateIncomplete:
-			fmt.Fprintf(r.Out, "incomplete  %s\n            %s\n", i.Target, i.DescribeLacks())
-		case mirror.StateDiffers:
-			fmt.Fprintf(r.Out, "differs  %s is %s\n         and %s is %s\n", i.Target, i.Found, i.Source, i.Digest())
-		}
+		r.printItem(i)
+	}
+	if len(p.Create) > 0 {
+		_ = textreport.WriteGroup(r.Out, "repositories")
 	}
 	for _, repository := range p.Create {
 		fmt.Fprintf(r.Out, "to be created: repository %s\n", repository)
 	}
+	fmt.Fprintln(r.Out)
 	incomplete := ""
 	if n := p.Count(mirror.StateIncomplete); n > 0 {
 		incomplete = fmt.Sprintf(", %d incomplete", n)
@@ -116,6 +150,25 @@ func (r *Reporter) printPlan(p *mirror.Plan) {
 	if p.Upload+p.Mount > 0 {
 		fmt.Fprintf(r.Out, "to be written: %s in %d manifests and their layers; %s more is shared; read once: %s\n",
 			FormatBytes(p.Upload), p.Manifests, FormatBytes(p.Mount), FormatBytes(p.Read))
+	}
+}
+
+// printItem prints an image that is not in the registry as it should be.
+func (r *Reporter) printItem(i *mirror.Item) {
+	state := func(style terminal.Style) { _ = terminal.WriteStyled(r.Out, style, string(i.State)) }
+	switch i.State {
+	case mirror.StateMissing:
+		state(terminal.Red)
+		fmt.Fprintf(r.Out, "  %s\n         from %s\n", i.Target, i.Source)
+		if len(i.Why) > 0 {
+			fmt.Fprintf(r.Out, "         for %s%s\n", i.Why[0], others(len(i.Why)-1))
+		}
+	case mirror.StateIncomplete:
+		state(terminal.Yellow)
+		fmt.Fprintf(r.Out, "  %s\n            %s\n", i.Target, i.DescribeLacks())
+	case mirror.StateDiffers:
+		state(terminal.Red)
+		fmt.Fprintf(r.Out, "  %s is %s\n         and %s is %s\n", i.Target, i.Found, i.Source, i.Digest())
 	}
 }
 
@@ -149,6 +202,7 @@ func byState(p *mirror.Plan) []*mirror.Item {
 // Copied reports a plan that was run. It returns an error with exit code 1 if an
 // image is not in the private registry.
 func (r *Reporter) Copied(p *mirror.Plan, progress *mirror.Progress, took time.Duration) error {
+	r.isReported = true
 	failed := p.Count(mirror.StateFailed) + p.Count(mirror.StateDiffers)
 	if r.Format != output.Text {
 		r.summary(p, took)

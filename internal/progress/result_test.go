@@ -32,6 +32,14 @@ func plan() *mirror.Plan {
 	}
 }
 
+// whole adds the header and the last line to what report prints.
+func whole(r *Reporter, report func() error) error {
+	if err := r.WriteHeader(); err != nil {
+		return err
+	}
+	return r.WriteNext(report())
+}
+
 // TestResults compares what is printed with testdata/<result>.txt and .json.
 func TestResults(t *testing.T) {
 	var done mirror.Progress
@@ -45,16 +53,26 @@ func TestResults(t *testing.T) {
 		report func(*Reporter) error
 		code   int
 	}{
-		"compared": {func(r *Reporter) error { return r.Compared(plan()) }, exitcode.Failed},
+		"compared": {func(r *Reporter) error {
+			return whole(r, func() error { return r.Compared(plan(), "run privatelink mirror with the same flags") })
+		}, exitcode.Failed},
 		"missing": {func(r *Reporter) error {
-			return r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateMissing)}})
+			return whole(r, func() error {
+				return r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateMissing)}}, "run the command again without --dry-run")
+			})
 		}, exitcode.ActionNeeded},
 		"present": {func(r *Reporter) error {
-			return r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StatePresent)}})
+			return whole(r, func() error {
+				return r.Compared(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StatePresent)}}, "")
+			})
 		}, exitcode.OK},
-		"not-copied": {func(r *Reporter) error { return r.Copied(plan(), &done, 1234*time.Millisecond) }, exitcode.Failed},
+		"not-copied": {func(r *Reporter) error {
+			return whole(r, func() error { return r.Copied(plan(), &done, 1234*time.Millisecond) })
+		}, exitcode.Failed},
 		"copied": {func(r *Reporter) error {
-			return r.Copied(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateCopied)}}, &done, time.Second)
+			return whole(r, func() error {
+				return r.Copied(&mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateCopied)}}, &done, time.Second)
+			})
 		}, exitcode.OK},
 		"exported":        {func(r *Reporter) error { return r.Exported(summary, nil) }, exitcode.OK},
 		"exported-partly": {func(r *Reporter) error { return r.Exported(summary, plan().Items[1:2]) }, exitcode.Failed},
@@ -63,13 +81,46 @@ func TestResults(t *testing.T) {
 			file := name + extension
 			t.Run(file, func(t *testing.T) {
 				var out bytes.Buffer
-				err := tc.report(New(Options{Out: &out, ErrOut: &out, Format: format, Version: "v1"}))
+				r := New(Options{Out: &out, ErrOut: &out, Format: format, Version: "v1", Program: "privatelink check v1"})
+				err := tc.report(r)
 				if exitcode.Code(err) != tc.code {
 					t.Errorf("exit code %d, want %d: %v", exitcode.Code(err), tc.code, err)
 				}
 				golden.Compare(t, filepath.Join("testdata", file), out.Bytes())
 			})
 		}
+	}
+}
+
+// The last line agrees with the exit code, whatever fails after the report.
+func TestWriteNext(t *testing.T) {
+	present := &mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StatePresent)}}
+	missing := &mirror.Plan{Items: []*mirror.Item{item("a:1", mirror.StateMissing), item("b:1", mirror.StateDiffers)}}
+	lockErr := errors.New("the lock file cannot be written")
+	for name, tc := range map[string]struct {
+		plan   *mirror.Plan
+		change func(error) error
+		want   string
+	}{
+		"nothing is missing":           {present, func(err error) error { return err }, "Next: nothing to do, all images are in the private registry\n"},
+		"an error after the report":    {present, func(error) error { return lockErr }, "Next: correct the errors, and run the command again\n"},
+		"images are missing or differ": {missing, func(err error) error { return err }, "Next: copy the images: R; a tag that differs is moved by --overwrite only\n"},
+		"both":                         {missing, func(error) error { return lockErr }, "Next: correct the errors; then copy the images: R; a tag that differs is moved by --overwrite only\n"},
+		"no report":                    {nil, func(error) error { return lockErr }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			r := New(Options{Out: &out, ErrOut: &out})
+			var err error
+			if tc.plan != nil {
+				err = r.Compared(tc.plan, "R")
+			}
+			out.Reset()
+			err = tc.change(err)
+			if got := r.WriteNext(err); !errors.Is(got, err) || out.String() != tc.want {
+				t.Errorf("%q, error %v, want %q", &out, got, tc.want)
+			}
+		})
 	}
 }
 

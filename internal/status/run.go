@@ -25,6 +25,7 @@ type Options struct {
 	Profile      string        // of AWS
 	Timeout      time.Duration // of all requests together
 	UserAgent    string        // for registries
+	Program      string        // with its version, for the header
 }
 
 // Run gathers the status and writes it to w. The error carries the exit code: an error
@@ -54,7 +55,7 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	now := time.Now()
 	switch format {
 	case output.Text:
-		err = s.Screen(w, now)
+		err = s.Screen(w, o.Program, now)
 	case output.HTML:
 		err = s.writeHTML(w, o.UserAgent, now)
 	default:

@@ -15,32 +15,47 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/table"
-	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
+	"github.com/castai/privatelink-webhook/internal/textreport"
 )
 
-// Screen writes the status as a table, as of now.
-func (s *Status) Screen(out io.Writer, now time.Time) error {
-	if err := s.Target.Write(out); err != nil {
+// Screen writes the status in groups, as of now. The last line says what to do next.
+func (s *Status) Screen(out io.Writer, program string, now time.Time) error {
+	findings := s.Evaluate(now)
+	if err := (textreport.Header{Program: program, Target: s.Target}).Write(out); err != nil {
 		return err
-	}
-	if s.Target != (target.Target{}) {
-		fmt.Fprintln(out)
 	}
 	states := table.NewUncut(out)
 	if s.Policy != "" {
+		textreport.AddGroup(states, "policy")
 		states.Row("engine", "MutatingAdmissionPolicy "+s.Policy+", which has no replicas")
-		states.Row("registry", s.Registry.String())
-		states.Row("pods that wait", s.Waiting.String())
-		s.writeFindings(states, now)
-		return states.Flush()
+	} else if err := s.writeReplicas(out, now); err != nil {
+		return err
 	}
+	textreport.AddGroup(states, "images")
+	if s.Policy == "" {
+		states.Row("rewritten since start", s.rewritten())
+	}
+	states.Row("registry", s.Registry.String())
+	states.Row("pods that wait", s.Waiting.String())
+	if s.Policy == "" {
+		textreport.AddGroup(states, "configuration")
+		states.Row("certificate", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
+		states.Row("CA", expiry(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
+		states.Row("configuration", s.configuration(now))
+	}
+	findings.add(states)
+	states.Text("")
+	return errors.Join(states.Flush(), s.writeNext(out, findings))
+}
+
+// writeReplicas writes a row for each replica.
+func (s *Status) writeReplicas(out io.Writer, now time.Time) error {
 	replicas := table.New(out)
+	textreport.AddGroup(replicas, "replicas")
 	replicas.Row("REPLICA", "READY", "VERSION", "UP", "REVIEWS", "PANICS", "TLS REJECTED")
-	unknown := 0
 	for _, r := range s.Replicas {
 		if r.Error != "" {
-			unknown++
 			replicas.Row(r.Pod, yesNo(r.Ready), "unknown: "+r.Error)
 		} else {
 			replicas.Row(r.Pod, yesNo(r.Ready), r.Version, duration(r.Started, now), list(r.Reviews), strconv.Itoa(r.Panics), strconv.Itoa(r.TLSRejected))
@@ -49,26 +64,32 @@ func (s *Status) Screen(out io.Writer, now time.Time) error {
 			replicas.Style(1, terminal.Red)
 		}
 	}
-	rewritten := list(s.Rewritten)
-	if sum := sum(s.Rewritten); sum > 0 {
-		rewritten = fmt.Sprintf("%d: %s", sum, rewritten)
-	}
-	if unknown > 0 {
-		rewritten += fmt.Sprintf(" (without %d of %d replicas, which are unknown)", unknown, len(s.Replicas))
-	}
-	states.Row("rewritten since start", rewritten)
-	states.Row("registry", s.Registry.String())
-	states.Row("pods that wait", s.Waiting.String())
-	states.Row("certificate", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
-	states.Row("CA", expiry(s.Replicas, now, func(r Replica) time.Time { return r.CAEnds }))
-	states.Row("configuration", s.configuration(now))
-	s.writeFindings(states, now)
-	replicas.Text("")
-	return errors.Join(replicas.Flush(), states.Flush())
+	return replicas.Flush()
 }
 
-func (s *Status) writeFindings(states *table.Table, now time.Time) {
-	f := s.Evaluate(now)
+// rewritten returns the number of images that were rewritten, by source.
+func (s *Status) rewritten() string {
+	text := list(s.Rewritten)
+	if sum := sum(s.Rewritten); sum > 0 {
+		text = fmt.Sprintf("%d: %s", sum, text)
+	}
+	unknown := 0
+	for _, r := range s.Replicas {
+		if r.Error != "" {
+			unknown++
+		}
+	}
+	if unknown > 0 {
+		text += fmt.Sprintf(" (without %d of %d replicas, which are unknown)", unknown, len(s.Replicas))
+	}
+	return text
+}
+
+// add adds a row for each finding.
+func (f Findings) add(states *table.Table) {
+	if len(f.Errors)+len(f.Unknown) > 0 {
+		textreport.AddGroup(states, "findings")
+	}
 	for _, e := range f.Errors {
 		states.Row("ERROR", e)
 		states.Style(0, terminal.Red)
@@ -77,6 +98,21 @@ func (s *Status) writeFindings(states *table.Table, now time.Time) {
 		states.Row("UNKNOWN", u)
 		states.Style(0, terminal.Yellow)
 	}
+}
+
+// writeNext writes the command that helps with the findings.
+func (s *Status) writeNext(out io.Writer, f Findings) error {
+	switch {
+	case len(s.Waiting.Missing) > 0:
+		return textreport.WriteNext(out, textreport.Faulty, "copy the images that pods wait for: privatelink mirror --config privatelink.yaml --missing")
+	case len(s.Registry.Missing) > 0:
+		return textreport.WriteNext(out, textreport.Faulty, "copy the missing images: privatelink mirror --config privatelink.yaml")
+	case len(f.Errors) > 0:
+		return textreport.WriteNext(out, textreport.Faulty, "find the cause and the remedy: privatelink doctor")
+	case len(f.Unknown) > 0:
+		return textreport.WriteNext(out, textreport.Unclear, "find out why states are unknown: privatelink doctor")
+	}
+	return textreport.WriteNext(out, textreport.Nothing, "nothing to do, there is no error")
 }
 
 func yesNo(b bool) string {

@@ -148,7 +148,7 @@ func TestScreen(t *testing.T) {
 				t.Errorf("%+v, want %d errors and %d unknown", f, tc.errors, tc.unknown)
 			}
 			var screen bytes.Buffer
-			if err := s.Screen(&screen, now); err != nil {
+			if err := s.Screen(&screen, "privatelink status v1", now); err != nil {
 				t.Fatal(err)
 			}
 			file := filepath.Join("testdata", strings.ReplaceAll(title, " ", "-")+".txt")

@@ -30,6 +30,7 @@ type Table struct {
 type line struct {
 	cells []cell
 	text  string
+	style terminal.Style // of the text
 }
 
 type cell struct {
@@ -59,7 +60,12 @@ func (t *Table) Style(column int, style terminal.Style) {
 }
 
 // Text adds a line that is neither aligned nor cut.
-func (t *Table) Text(text string) { t.lines = append(t.lines, line{text: text}) }
+func (t *Table) Text(text string) { t.StyledText(text, terminal.Plain) }
+
+// StyledText is Text in a style.
+func (t *Table) StyledText(text string, style terminal.Style) {
+	t.lines = append(t.lines, line{text: text, style: style})
+}
 
 // Flush writes the rows.
 func (t *Table) Flush() error {
@@ -91,7 +97,10 @@ func (t *Table) write(l line, widths []int) error {
 			return err
 		}
 	}
-	_, err := io.WriteString(t.out, l.text+"\n")
+	if err := terminal.WriteStyled(t.out, l.style, l.text); err != nil {
+		return err
+	}
+	_, err := io.WriteString(t.out, "\n")
 	return err
 }
 

@@ -7,7 +7,6 @@ package target
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strings"
 )
 
@@ -50,31 +49,4 @@ func (t Target) String() string {
 		return name
 	}
 	return fmt.Sprintf("%s (%s)", name, strings.Join(details, ", "))
-}
-
-// Write writes what is known, one line each: the header of a report.
-func (t Target) Write(w io.Writer) error {
-	aws := t.Cluster
-	for _, part := range []string{t.Region, prefixed("account ", t.Account)} {
-		if part != "" && aws != "" {
-			aws += ", "
-		}
-		aws += part
-	}
-	for _, line := range [][2]string{{"context", t.Context}, {"server", t.Server}, {"AWS", aws}, {"registry", t.Registry}} {
-		if line[1] == "" {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%-9s %s\n", line[0], line[1]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func prefixed(prefix, s string) string {
-	if s == "" {
-		return ""
-	}
-	return prefix + s
 }

@@ -10,6 +10,7 @@ type Style string
 // The styles. Colors repeat what the words say.
 const (
 	Plain  Style = ""
+	Bold   Style = "1"
 	Red    Style = "31"
 	Green  Style = "32"
 	Yellow Style = "33"

@@ -161,9 +161,10 @@ func Import(ctx context.Context, o ImportOptions) (err error) {
 	if m.Source, m.Target, err = a.ImportEndpoints(ctx, client, targets(a.Lock(), o.Rules)); err != nil {
 		return err
 	}
-	return o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
+	err = o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
 		return o.writeLock(ctx, lockstore.File(o.LockFile), m.BuildLock(o.Rules.Registry(), p, recorded(p, a.Lock(), known)), known)
 	})
+	return o.Reporter.WriteNext(err)
 }
 
 // knownLock returns the lock file that the import will replace, nil if there is none.

@@ -157,7 +157,7 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 		addTracked(l, selected, p.IsDone())
 		return o.writeLock(ctx, o.Lock.Open(), l, selected.Lock)
 	})
-	return o.WithFailures(err, selected.Failures)
+	return o.Reporter.WriteNext(o.WithFailures(err, selected.Failures))
 }
 
 // WithFailures reports what may lack images, after everything else was done with the
@@ -246,8 +246,11 @@ func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, 
 	if err != nil {
 		return err
 	}
+	if err := o.Reporter.WriteHeader(); err != nil {
+		return err
+	}
 	if dryRun {
-		return o.Reporter.Compared(plan)
+		return o.Reporter.Compared(plan, remedy(m.CompareOnly))
 	}
 	var p mirror.Progress
 	stop := o.Reporter.Start(ctx, &p)
@@ -259,6 +262,14 @@ func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, 
 		return err
 	}
 	return copied
+}
+
+// remedy says how to copy what a run that compares only, or a dry run, found missing.
+func remedy(compareOnly bool) string {
+	if compareOnly {
+		return "run privatelink mirror with the same flags"
+	}
+	return "run the command again without --dry-run"
 }
 
 // lockTimeout bounds the write of a lock, also at the end of an interrupted run.

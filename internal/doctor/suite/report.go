@@ -19,6 +19,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/htmlreport"
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/redact"
+	"github.com/castai/privatelink-webhook/internal/textreport"
 )
 
 // JUnit is a format of reports for CI systems.
@@ -120,10 +121,10 @@ func texts[T ~string](x *redact.Redactor, list []T) (redacted []T) {
 	return redacted
 }
 
-func write(w io.Writer, format output.Format, r page.Report) error {
+func (o Options) write(w io.Writer, format output.Format, r page.Report) error {
 	switch format {
 	case output.Text:
-		return doctor.Text(w, r.Target, r.Results)
+		return doctor.Text(w, textreport.Header{Program: o.Program, Target: r.Target}, r.Results)
 	case output.HTML:
 		return page.Write(w, r)
 	case JUnit:

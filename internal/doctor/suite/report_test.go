@@ -56,7 +56,7 @@ func TestRedactedReportsHaveNoOriginals(t *testing.T) {
 	}
 	for _, format := range []output.Format{output.Text, output.JSON, output.YAML, output.HTML, JUnit} {
 		var before, after bytes.Buffer
-		if err := errors.Join(write(&before, format, customer()), write(&after, format, redacted)); err != nil {
+		if err := errors.Join(s.write(&before, format, customer()), s.write(&after, format, redacted)); err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range originals {

@@ -26,7 +26,7 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	if err != nil {
 		return err
 	}
-	if err := write(w, format, r); err != nil {
+	if err := o.write(w, format, r); err != nil {
 		return err
 	}
 	if n := doctor.Count(results, doctor.Failed); n > 0 {

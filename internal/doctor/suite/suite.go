@@ -66,6 +66,8 @@ type Options struct {
 	// warnings.
 	UserAgent string
 	Warn      func(string)
+	// Program is the command with its version, for the header of the report.
+	Program string
 }
 
 // Suite is the set of all checks.
