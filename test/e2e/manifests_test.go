@@ -21,6 +21,7 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/testutil/schemas"
 )
 
 // variants of the bundle: what a user uncomments in the tree, and the arguments
@@ -32,6 +33,7 @@ var variants = map[string]struct{ components, install []string }{
 	"with both overlays":  {[]string{"cert-manager", "host-network"}, []string{"--overlay", "cert-manager,host-network"}},
 	"a guard that denies": {[]string{"guard-deny"}, []string{"--guard", "deny"}},
 	"without a guard":     {[]string{"guard-off"}, []string{"--guard", "off"}},
+	"with monitoring":     {[]string{"monitoring"}, []string{"--overlay", "monitoring"}},
 }
 
 func TestManifestsOfKubectlAndOfPrivatelinkInstallAreTheSame(t *testing.T) {
@@ -49,11 +51,14 @@ func TestManifestsOfKubectlAndOfPrivatelinkInstallAreTheSame(t *testing.T) {
 					t.Errorf("-privatelink install +%s kustomize:\n%s", program, d)
 				}
 			}
-			if len(v.components) != 1 || strings.HasPrefix(v.components[0], "guard-") {
+			if len(v.components) != 1 {
 				return
 			}
 			// The folders below overlays are another way to the same.
 			dir = tree(t)
+			if _, err := os.Stat(filepath.Join(dir, "overlays", v.components[0])); err != nil {
+				return
+			}
 			top := filepath.Join(dir, "kustomization.yaml")
 			text, err := os.ReadFile(top)
 			if err == nil {
@@ -119,6 +124,7 @@ func TestManifestsPassTheAPIServersStrictValidation(t *testing.T) {
 	installed := !apierrors.IsNotFound(err)
 	t.Parallel()
 	certManagerCRDs(t)
+	operatorCRDs(t)
 	for name, v := range variants {
 		t.Run(name, func(t *testing.T) {
 			text := privatelink(t, append([]string{"install", "--registry", ecr}, v.install...)...)
@@ -160,8 +166,27 @@ func certManagerCRDs(t *testing.T) {
 	}
 	dir := filepath.Join(strings.TrimSpace(string(out)), "deploy", "crds")
 	for _, name := range []string{"issuers", "certificates"} {
-		// Their size exceeds what client-side apply can record in an annotation.
-		kubectl(t, nil, "apply", "--server-side", "-f", filepath.Join(dir, "cert-manager.io_"+name+".yaml"))
-		kubectl(t, nil, "wait", "--for=condition=Established", "crd/"+name+".cert-manager.io", "--timeout=30s")
+		define(t, filepath.Join(dir, "cert-manager.io_"+name+".yaml"), name+".cert-manager.io")
 	}
+}
+
+// operatorCRDs installs the Prometheus operator's own definitions, as far as the bundle
+// needs them. They come with the module of the operator.
+func operatorCRDs(t *testing.T) {
+	t.Helper()
+	dir, err := schemas.Operator(testCtx, h.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"podmonitors", "prometheusrules"} {
+		define(t, filepath.Join(dir, "monitoring.coreos.com_"+name+".yaml"), name+".monitoring.coreos.com")
+	}
+}
+
+// define installs a custom resource definition.
+func define(t *testing.T, file, name string) {
+	t.Helper()
+	// Its size exceeds what client-side apply can record in an annotation.
+	kubectl(t, nil, "apply", "--server-side", "-f", file)
+	kubectl(t, nil, "wait", "--for=condition=Established", "crd/"+name, "--timeout=30s")
 }
