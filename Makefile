@@ -100,7 +100,7 @@ compat: ## test the mirror with registries of other projects, and next to other 
 	go test -count=1 -v -tags compat ./test/compat
 
 monitoring: ## test the alerts with promtool, and in a Prometheus that scrapes the webhook while it has faults (Debian or Ubuntu, or promtool and prometheus installed)
-	go test -count=1 -v -timeout 10m -parallel 7 -tags monitoring ./test/monitoring # they wait most of the time
+	go test -count=1 -v -timeout 10m -parallel 8 -tags monitoring ./test/monitoring/... # they wait most of the time
 
 test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with venv and pip)
 	go test -count=1 -v -timeout 25m -tags aws ./test/aws

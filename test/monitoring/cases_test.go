@@ -75,6 +75,34 @@ func join(all ...map[string]string) map[string]string {
 
 const waiting, waitingInit = `kube_pod_container_status_waiting_reason{namespace="castai-agent",pod="p",container="c",`, `kube_pod_init_container_status_waiting_reason{namespace="castai-agent",pod="p",container="i",`
 
+// late are the series of a healthy cluster, from an hour on.
+func late() map[string]string {
+	out := map[string]string{}
+	for series, values := range healthy() {
+		out[series] = "_x60 " + values
+	}
+	return out
+}
+
+// replaced are the webhook's series of two new pods, from an hour on.
+func replaced() map[string]string {
+	out := map[string]string{}
+	for series, values := range healthy() {
+		if strings.HasPrefix(series, "privatelink_") || strings.HasPrefix(series, "process_start") && !strings.Contains(series, `"apiserver"`) {
+			if strings.HasPrefix(series, "process_start") {
+				values = "3600x600"
+			}
+			out[strings.NewReplacer(`instance="a"`, `instance="c"`, `instance="b"`, `instance="d"`).Replace(series)] = "_x60 " + values
+		}
+	}
+	return out
+}
+
+// twice is a series of kube-state-metrics, which has two replicas.
+func twice(series, values string) map[string]string {
+	return map[string]string{series + `,instance="1"}`: values, series + `,instance="2"}`: values}
+}
+
 // gone are values that end: Prometheus marks a series of a target that is gone.
 const gone = "1x20 stale _x600"
 
@@ -87,41 +115,47 @@ func cases() map[string]promCase {
 		}
 	}
 	return map[string]promCase{
-		"a healthy cluster":                        {nil, 500, nil},
-		"a healthy cluster without a pod":          {join(of("privatelink_reviews_total", "7x600"), of("privatelink_review_duration", "7x600")), 500, nil},
-		"no webhook pod":                           {of("privatelink_", gone), 24, []string{"PrivatelinkWebhookDown"}},
-		"no webhook pod for a minute":              {of("privatelink_", gone), 22, nil},
-		"one pod, scraped twice":                   {oneLeft, 37, []string{"PrivatelinkWebhookNotRedundant"}},
-		"one pod for ten minutes":                  {oneLeft, 31, nil},
-		"a first refusal, long ago":                {map[string]string{refused: "_x60 1x600"}, 300, nil},
-		"a first refusal":                          {map[string]string{refused: "_x60 1x600"}, 67, []string{"PrivatelinkPodsRefused"}},
-		"a second refusal":                         {map[string]string{refused: "1x60 2x600"}, 67, []string{"PrivatelinkPodsRefused"}},
-		"refusals from before Prometheus":          {join(map[string]string{refused: "_x60 5x600"}, map[string]string{`up{instance="api",job="apiserver"}`: "_x60 1x600"}), 67, nil},
-		"another webhook refuses":                  {map[string]string{strings.Replace(refused, "pods.privatelink.cast.ai", "other.example.com", 1): "_x60 1+1x600"}, 67, nil},
-		"a policy of the webhook refuses":          {map[string]string{strings.Replace(refused, "calling_webhook_error", "no_error", 1): "_x60 1+1x600"}, 67, nil},
-		"refusals, without a label job":            {map[string]string{strings.Replace(refused, `,job="apiserver"`, "", 1): "_x60 1x600", `up{instance="api"}`: "1x600"}, 67, []string{"PrivatelinkPodsRefused"}},
-		"the certificate is distrusted":            {join(of("privatelink_tls_distrusted_total", "0x60 0+5x600"), map[string]string{refused: "_x60 1+5x600"}), 67, []string{"PrivatelinkPodsRefused", "PrivatelinkCertificateDistrusted"}},
-		"distrusted by a new process":              {join(of("privatelink_tls_distrusted_total", "_x60 1x600"), of(`process_start_time_seconds{instance="a"`, "3600x600"), map[string]string{refused: "_x60 1x600"}), 67, []string{"PrivatelinkPodsRefused", "PrivatelinkCertificateDistrusted"}},
-		"a scanner distrusts it":                   {of("privatelink_tls_distrusted_total", "0x60 0+5x600"), 67, nil},
-		"a leaf is not renewed":                    {of(`privatelink_certificate_not_after_seconds{certificate="leaf",instance="a"`, "90000x600"), 130, []string{"PrivatelinkCertificateExpires"}},
-		"there is no leaf":                         {of(`privatelink_certificate_not_after_seconds{certificate="leaf"`, "0x600"), 70, []string{"PrivatelinkCertificateExpires"}},
-		"a CA is not renewed":                      {of(`privatelink_certificate_not_after_seconds{certificate="ca"`, "5184000x600"), 70, []string{"PrivatelinkCertificateExpires"}},
-		"the CA of files is not known":             {of(`privatelink_certificate_not_after_seconds{certificate="ca"`, "0x600"), 130, nil},
-		"a leaf is renewed half an hour late":      {of(`privatelink_certificate_not_after_seconds{certificate="leaf"`, "90000x90 700000x600"), 130, nil},
-		"a configuration is refused":               {of(`privatelink_config_last_load_successful{instance="a"`, "1x60 0x600"), 67, []string{"PrivatelinkConfigRefused"}},
-		"a configuration is corrected":             {of(`privatelink_config_last_load_successful{instance="a"`, "1x60 0x3 1x600"), 67, nil},
-		"configurations differ":                    {join(of(`privatelink_config_info{hash="h1",instance="a"`, "1x60 stale _x600"), map[string]string{`privatelink_config_info{hash="h2",` + a: "_x60 1x600"}), 77, []string{"PrivatelinkConfigDiffers"}},
-		"a configuration is rolled out":            {join(of(`privatelink_config_info{hash="h1"`, "1x62 stale _x600"), map[string]string{`privatelink_config_info{hash="h2",` + a: "_x60 1x600"}), 77, nil},
-		"a first image that is unparsable":         {of(`privatelink_images_total{outcome="unparsable",instance="a"`, "0x60 1x600"), 62, []string{"PrivatelinkImagesNotRewritten"}},
-		"the same, of a new process":               {join(of(`privatelink_images_total{outcome="illegal",instance="a"`, "_x60 1x600"), of(`process_start_time_seconds{instance="a"`, "3600x600")), 62, []string{"PrivatelinkImagesNotRewritten"}},
-		"the same, two hours ago":                  {of(`privatelink_images_total{outcome="unparsable",instance="a"`, "0x60 1x600"), 190, nil},
-		"a panic":                                  {of(`privatelink_panics_total{instance="a"`, "0x60 1x600"), 62, []string{"PrivatelinkPanic"}},
-		"a panic of a new process":                 {join(of(`privatelink_panics_total{instance="a"`, "_x60 1x600"), of(`process_start_time_seconds{instance="a"`, "3600x600")), 62, []string{"PrivatelinkPanic"}},
-		"a panic, two hours ago":                   {of(`privatelink_panics_total{instance="a"`, "0x60 1x600"), 190, nil},
-		"reviews are slow":                         {of(`privatelink_review_duration_seconds_bucket{le="0.001"`, "0x600"), 75, []string{"PrivatelinkSlow"}},
-		"reviews were slow for five minutes":       {of(`privatelink_review_duration_seconds_bucket{le="0.001"`, "0+3x60 180x5 180+3x600"), 72, nil},
-		"an image is missing":                      {map[string]string{waiting + `reason="ImagePullBackOff"}`: "_x60 1x600"}, 67, []string{"PrivatelinkImagesMissing"}},
-		"an image of an init container is missing": {map[string]string{waitingInit + `reason="ErrImagePull"}`: "_x60 1x600"}, 67, []string{"PrivatelinkImagesMissing"}},
+		"a healthy cluster":                                           {nil, 500, nil},
+		"a healthy cluster without a pod":                             {join(of("privatelink_reviews_total", "7x600"), of("privatelink_review_duration", "7x600")), 500, nil},
+		"no webhook pod":                                              {of("privatelink_", gone), 24, []string{"PrivatelinkWebhookDown"}},
+		"no webhook pod for a minute":                                 {of("privatelink_", gone), 22, nil},
+		"one pod, scraped twice":                                      {oneLeft, 37, []string{"PrivatelinkWebhookNotRedundant"}},
+		"one pod for ten minutes":                                     {oneLeft, 31, nil},
+		"a first refusal, long ago":                                   {map[string]string{refused: "_x60 1x600"}, 300, nil},
+		"a first refusal":                                             {map[string]string{refused: "_x60 1x600"}, 67, []string{"PrivatelinkPodsRefused"}},
+		"a second refusal":                                            {map[string]string{refused: "1x60 2x600"}, 67, []string{"PrivatelinkPodsRefused"}},
+		"refusals from before Prometheus":                             {join(map[string]string{refused: "_x60 5x600"}, map[string]string{`up{instance="api",job="apiserver"}`: "_x60 1x600"}), 67, nil},
+		"another webhook refuses":                                     {map[string]string{strings.Replace(refused, "pods.privatelink.cast.ai", "other.example.com", 1): "_x60 1+1x600"}, 67, nil},
+		"a policy of the webhook refuses":                             {map[string]string{strings.Replace(refused, "calling_webhook_error", "no_error", 1): "_x60 1+1x600"}, 67, nil},
+		"refusals, without a label job":                               {map[string]string{strings.Replace(refused, `,job="apiserver"`, "", 1): "_x60 1x600", `up{instance="api"}`: "1x600"}, 67, []string{"PrivatelinkPodsRefused"}},
+		"the certificate is distrusted":                               {join(of("privatelink_tls_distrusted_total", "0x60 0+5x600"), map[string]string{refused: "_x60 1+5x600"}), 67, []string{"PrivatelinkPodsRefused", "PrivatelinkCertificateDistrusted"}},
+		"distrusted by a new process":                                 {join(of("privatelink_tls_distrusted_total", "_x60 1x600"), of(`process_start_time_seconds{instance="a"`, "3600x600"), map[string]string{refused: "_x60 1x600"}), 67, []string{"PrivatelinkPodsRefused", "PrivatelinkCertificateDistrusted"}},
+		"a scanner distrusts it":                                      {of("privatelink_tls_distrusted_total", "0x60 0+5x600"), 67, nil},
+		"a leaf is not renewed":                                       {of(`privatelink_certificate_not_after_seconds{certificate="leaf",instance="a"`, "90000x600"), 130, []string{"PrivatelinkCertificateExpires"}},
+		"there is no leaf":                                            {of(`privatelink_certificate_not_after_seconds{certificate="leaf"`, "0x600"), 70, []string{"PrivatelinkCertificateExpires"}},
+		"a CA is not renewed":                                         {of(`privatelink_certificate_not_after_seconds{certificate="ca"`, "5184000x600"), 70, []string{"PrivatelinkCertificateExpires"}},
+		"the CA of files is not known":                                {of(`privatelink_certificate_not_after_seconds{certificate="ca"`, "0x600"), 130, nil},
+		"a leaf is renewed half an hour late":                         {of(`privatelink_certificate_not_after_seconds{certificate="leaf"`, "90000x90 700000x600"), 130, nil},
+		"a configuration is refused":                                  {of(`privatelink_config_last_load_successful{instance="a"`, "1x60 0x600"), 67, []string{"PrivatelinkConfigRefused"}},
+		"a configuration is corrected":                                {of(`privatelink_config_last_load_successful{instance="a"`, "1x60 0x3 1x600"), 67, nil},
+		"configurations differ":                                       {join(of(`privatelink_config_info{hash="h1",instance="a"`, "1x60 stale _x600"), map[string]string{`privatelink_config_info{hash="h2",` + a: "_x60 1x600"}), 77, []string{"PrivatelinkConfigDiffers"}},
+		"a configuration is rolled out":                               {join(of(`privatelink_config_info{hash="h1"`, "1x62 stale _x600"), map[string]string{`privatelink_config_info{hash="h2",` + a: "_x60 1x600"}), 77, nil},
+		"a first image that is unparsable":                            {of(`privatelink_images_total{outcome="unparsable",instance="a"`, "0x60 1x600"), 62, []string{"PrivatelinkImagesNotRewritten"}},
+		"the same, of a new process":                                  {join(of(`privatelink_images_total{outcome="illegal",instance="a"`, "_x60 1x600"), of(`process_start_time_seconds{instance="a"`, "3600x600")), 62, []string{"PrivatelinkImagesNotRewritten"}},
+		"the same, two hours ago":                                     {of(`privatelink_images_total{outcome="unparsable",instance="a"`, "0x60 1x600"), 190, nil},
+		"a panic":                                                     {of(`privatelink_panics_total{instance="a"`, "0x60 1x600"), 62, []string{"PrivatelinkPanic"}},
+		"a panic of a new process":                                    {join(of(`privatelink_panics_total{instance="a"`, "_x60 1x600"), of(`process_start_time_seconds{instance="a"`, "3600x600")), 62, []string{"PrivatelinkPanic"}},
+		"a panic, two hours ago":                                      {of(`privatelink_panics_total{instance="a"`, "0x60 1x600"), 190, nil},
+		"a certificate has expired":                                   {of(`privatelink_certificate_not_after_seconds{certificate="leaf",instance="a"`, "3600x600"), 130, []string{"PrivatelinkCertificateExpires"}},
+		"Prometheus begins to scrape a healthy cluster":               {late(), 62, nil},
+		"all pods are replaced":                                       {join(of("privatelink_", "1x60 stale _x600"), replaced()), 80, nil},
+		"an API server misses a scrape after a refusal":               {map[string]string{refused: "_x60 1x2 _ 1x600"}, 67, []string{"PrivatelinkPodsRefused"}},
+		"an image is missing, with two of kube-state-metrics":         {twice(waiting+`reason="ImagePullBackOff"`, "_x60 1x600"), 67, []string{"PrivatelinkImagesMissing"}},
+		"the mirror does not succeed, with two of kube-state-metrics": {join(of("kube_cronjob_status", "_x600"), twice(`kube_cronjob_status_last_successful_time{namespace="castai-mirror",cronjob="privatelink-mirror"`, "0x600")), 187, []string{"PrivatelinkMirrorOverdue"}},
+		"reviews are slow":                                            {of(`privatelink_review_duration_seconds_bucket{le="0.001"`, "0x600"), 75, []string{"PrivatelinkSlow"}},
+		"reviews were slow for five minutes":                          {of(`privatelink_review_duration_seconds_bucket{le="0.001"`, "0+3x60 180x5 180+3x600"), 72, nil},
+		"an image is missing":                                         {map[string]string{waiting + `reason="ImagePullBackOff"}`: "_x60 1x600"}, 67, []string{"PrivatelinkImagesMissing"}},
+		"an image of an init container is missing":                    {map[string]string{waitingInit + `reason="ErrImagePull"}`: "_x60 1x600"}, 67, []string{"PrivatelinkImagesMissing"}},
 		"the reasons alternate": {map[string]string{
 			waiting + `reason="ImagePullBackOff"}`: "_x60" + strings.Repeat(" 1 1 stale _", 30), waiting + `reason="ErrImagePull"}`: "_x60" + strings.Repeat(" stale _ 1 1", 30),
 		}, 80, []string{"PrivatelinkImagesMissing"}},
@@ -207,18 +241,40 @@ func TestPromtool(t *testing.T) {
 	var tests []object
 	for name, c := range cases() {
 		for series, values := range join(healthy(), c.series) {
-			if _, known := healthy()[series]; minutes(values) <= c.at || strings.HasPrefix(series, "privatelink_") && !known && !strings.Contains(series, `hash="h2"`) {
+			if _, known := healthy()[series]; minutes(values) <= c.at || strings.HasPrefix(series, "privatelink_") && !known && !strings.Contains(series, `hash="h2"`) && !strings.Contains(series, `instance="c"`) && !strings.Contains(series, `instance="d"`) {
 				t.Errorf("%s: %s ends before %d minutes, or is no series of the webhook", name, series, c.at)
 			}
 		}
 		tests = append(tests, c.test(name))
 	}
-	tests = append(tests, objectives()...)
+	tests = append(tests, objectives(t)...)
 	runPromtool(t, tests)
 }
 
-// objectives are cases of the recording rules.
-func objectives() []object {
+// ofTwoJobs are refusals of one API server, which two jobs scrape.
+func ofTwoJobs(values string) map[string]string {
+	other := func(series string) string { return strings.Replace(series, `job="apiserver"`, `job="kubernetes"`, 1) }
+	const up = `up{instance="api",job="apiserver"}`
+	return map[string]string{refused: values, other(refused): values, other(up): "1x600"}
+}
+
+// named returns a rule by the name of its alert.
+func named(t *testing.T, alert string) rule {
+	t.Helper()
+	for _, g := range shipped(t).Groups {
+		for _, r := range g.Rules {
+			if r.Alert == alert {
+				return r
+			}
+		}
+	}
+	t.Fatalf("there is no alert %s", alert)
+	return rule{}
+}
+
+// objectives are cases of the recording rules, and of the values in annotations.
+func objectives(t *testing.T) []object {
+	t.Helper()
 	expect := func(name string, series map[string]string, at int, expr string, value any, labels string) object {
 		test := promCase{series: series, at: at}.test(name)
 		samples := []object{}
@@ -235,6 +291,9 @@ func objectives() []object {
 		expect("all reviews are answered", nil, 100, ratio, 1, ratio),
 		expect("a tenth is refused", join(of("privatelink_reviews_total", "0x600"), of(`privatelink_reviews_total{operation="create",result="rewritten",instance="a"`, "0+9x600"), map[string]string{refused: "0+1x600"}), 100, ratio, 0.9, ratio),
 		expect("all are refused", join(of("privatelink_", gone), map[string]string{refused: "0+1x600"}), 100, ratio, 0, ratio),
+		expect("a tenth is refused, by an API server that two jobs scrape", join(of("privatelink_reviews_total", "0x600"), of(`privatelink_reviews_total{operation="create",result="rewritten",instance="a"`, "0+9x600"), ofTwoJobs("0+1x600")), 100, ratio, 0.9, ratio),
+		expect("four are refused, by an API server that two jobs scrape", ofTwoJobs("_x60 4x600"), 67, named(t, "PrivatelinkPodsRefused").Expr, 4, `{name="pods.privatelink.cast.ai"}`),
+		expect("an image is missing, with two of kube-state-metrics", twice(waiting+`reason="ErrImagePull"`, "_x60 1x600"), 65, missing, 300, ofContainer),
 		expect("idle: neither a value nor NaN", of("privatelink_reviews_total", "7x600"), 500, ratio, nil, ""),
 		expect("an image is missing for five minutes", wait, 65, missing, 300, ofContainer),
 		expect("for a quarter of an hour, with two reasons", wait, 75, missing, 900, ofContainer),
@@ -248,14 +307,7 @@ func TestAnnotationsNameThePod(t *testing.T) {
 	for container, series := range map[string]string{"c": waiting + `reason="ImagePullBackOff"}`, "i": waitingInit + `reason="ImagePullBackOff"}`} {
 		test := promCase{series: map[string]string{series: "1x600"}, at: 100}.test("annotations")
 		delete(test, "promql_expr_test")
-		var annotations map[string]string
-		for _, g := range shipped(t).Groups {
-			for _, r := range g.Rules {
-				if r.Alert == "PrivatelinkImagesMissing" {
-					annotations = r.Annotations
-				}
-			}
-		}
+		annotations := named(t, "PrivatelinkImagesMissing").Annotations
 		test["alert_rule_test"] = []object{{"alertname": "PrivatelinkImagesMissing", "eval_time": "100m", "exp_alerts": []object{{
 			"exp_labels": object{"severity": "warning", "namespace": "castai-agent", "pod": "p", "container": container},
 			"exp_annotations": object{

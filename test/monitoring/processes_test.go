@@ -102,19 +102,20 @@ type apiServer struct {
 	mu        sync.Mutex
 	webhooks  []string
 	isBlocked bool
-	state     string // metrics of kube-state-metrics
-	image     string // of the pods that are created
+	state     string   // metrics of kube-state-metrics
+	images    []string // of the pods that are created
 }
 
 // control changes an apiServer. Fields that are nil stay as they are.
 type control struct {
-	CA           []byte
-	IsBlocked    *bool
-	State, Image *string
+	CA        []byte
+	IsBlocked *bool
+	State     *string
+	Images    []string
 }
 
 func runAPIServer(s settings) error {
-	a := &apiServer{webhooks: s.Webhooks, image: "ghcr.io/castai/images/agent:v1"}
+	a := &apiServer{webhooks: s.Webhooks, images: []string{"ghcr.io/castai/images/agent:v1"}}
 	if err := a.load(s.CA); err != nil {
 		return err
 	}
@@ -157,8 +158,8 @@ func (a *apiServer) change(ctx context.Context, c control) error {
 	if c.State != nil {
 		a.state = *c.State
 	}
-	if c.Image != nil {
-		a.image = *c.Image
+	if c.Images != nil {
+		a.images = c.Images
 	}
 	return nil
 }
@@ -227,11 +228,11 @@ func (anonymous) ClientConfigForService(string, string, int) (*rest.Config, erro
 func (a *apiServer) createPods() {
 	for {
 		a.mu.Lock()
-		image := a.image
+		images := a.images
 		a.mu.Unlock()
-		pod := &corev1.Pod{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "castai-agent"},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: image}}},
+		pod := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "castai-agent"}}
+		for i, image := range images {
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), Image: image})
 		}
 		attributes := admission.NewAttributesRecord(pod, nil, corev1.SchemeGroupVersion.WithKind("Pod"), pod.Namespace, pod.Name,
 			schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "", admission.Create, &metav1.CreateOptions{}, false, &auser.DefaultInfo{Name: "tester"})

@@ -7,12 +7,12 @@
 package monitoring
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,8 +23,8 @@ import (
 // repository is the path of the product's folder.
 const repository = "../.."
 
-// programs is where promtool and prometheus are.
-type programs struct{ promtool, prometheus string }
+// programs is where the programs are. dir is to be deleted.
+type programs struct{ promtool, prometheus, webhook, dir string }
 
 var installed = sync.OnceValues(install)
 
@@ -37,32 +37,36 @@ func find(t *testing.T) programs {
 	return p
 }
 
-// install finds the programs, or unpacks Debian's package next to the test: its scripts
-// would start a server.
+// install builds the webhook, and finds promtool and prometheus, or unpacks Debian's package:
+// its scripts would start a server.
 func install() (programs, error) {
-	promtool, err := exec.LookPath("promtool")
-	if err == nil {
-		prometheus, err := exec.LookPath("prometheus")
-		return programs{promtool, prometheus}, err
-	}
 	dir, err := os.MkdirTemp("", "prometheus-*")
 	if err != nil {
 		return programs{}, err
+	}
+	webhook := filepath.Join(dir, "privatelink-webhook")
+	if out, err := exec.Command("go", "build", "-o", webhook, "./"+filepath.Join(repository, "cmd", "privatelink-webhook")).CombinedOutput(); err != nil {
+		return programs{dir: dir}, fmt.Errorf("building the webhook: %w\n%s", err, out)
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err == nil {
+		prometheus, err := exec.LookPath("prometheus")
+		return programs{promtool, prometheus, webhook, dir}, err
 	}
 	script := "{ apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; } && dpkg -x prometheus_*.deb ."
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return programs{}, &installError{err, string(out)}
+		return programs{dir: dir}, &installError{err, string(out)}
 	}
 	bin := filepath.Join(dir, "usr", "bin")
-	return programs{filepath.Join(bin, "promtool"), filepath.Join(bin, "prometheus")}, nil
+	return programs{filepath.Join(bin, "promtool"), filepath.Join(bin, "prometheus"), webhook, dir}, nil
 }
 
-// remove deletes what install unpacked.
+// remove deletes what install made.
 func remove() {
-	if p, err := installed(); err == nil && strings.HasPrefix(p.promtool, os.TempDir()) {
-		os.RemoveAll(strings.TrimSuffix(p.promtool, "/usr/bin/promtool"))
+	if p, _ := installed(); p.dir != "" {
+		os.RemoveAll(p.dir)
 	}
 }
 

@@ -39,13 +39,14 @@ type site struct {
 	*testing.T
 	dir        string
 	api, query string // addresses of the API server and of Prometheus
+	reviews    string // the address where the first webhook serves
 	webhooks   []*exec.Cmd
 	configs    []string // their configuration files
 	otherCA    []byte
 	began      time.Time // when all targets had been scraped for long enough
 }
 
-func newSite(t *testing.T, program, role string, leaf time.Duration) *site {
+func newSite(t *testing.T, role string, leaf time.Duration) *site {
 	t.Helper()
 	s := &site{T: t, dir: t.TempDir(), api: address(t), query: address(t)}
 	ca, cert, key := certificates(t, leaf)
@@ -57,23 +58,28 @@ func newSite(t *testing.T, program, role string, leaf time.Duration) *site {
 		config := s.file(fmt.Sprintf("privatelink-%d.yaml", i), []byte("registry: "+registry+"\n"))
 		var cmd *exec.Cmd
 		if role == "" {
-			cmd = exec.CommandContext(t.Context(), program, "--config", config, "--listen", l, "--metrics-listen", metrics, "--tls-cert-file", certFile, "--tls-private-key-file", keyFile)
+			cmd = exec.CommandContext(t.Context(), find(t).webhook, "--config", config, "--listen", l, "--metrics-listen", metrics, "--tls-cert-file", certFile, "--tls-private-key-file", keyFile)
 		} else {
 			cmd = itself(t, settings{Role: role, Listen: l, Metrics: metrics, Config: config, Cert: certFile, KeyPE: keyFile})
 		}
 		s.webhooks, s.configs, listen, targets = append(s.webhooks, s.start(cmd)), append(s.configs, config), append(listen, l), append(targets, metrics)
 	}
+	s.reviews = listen[0]
 	s.start(itself(t, settings{Role: roleAPIServer, Listen: s.api, Webhooks: listen, CA: ca}))
 	s.await("the API server", func() error { return s.control(control{State: new(state("", time.Now()))}) })
 	write(t, filepath.Join(s.dir, "rules.yaml"), shipped(t).faster(faster))
-	static := func(targets ...string) []object { return []object{{"targets": targets}} }
+	static := func(target string) object { return object{"targets": []string{target}} }
+	pods := []object{}
+	for i, target := range targets { // the address of a pod stays the same, unlike a free port
+		pods = append(pods, object{"targets": []string{target}, "labels": object{"instance": fmt.Sprintf("10.0.%d.20:8080", i+1)}})
+	}
 	config := write(t, filepath.Join(s.dir, "prometheus.yaml"), object{
 		"global":     object{"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
 		"rule_files": []string{"rules.yaml"},
 		"scrape_configs": []object{
-			{"job_name": "castai-privatelink/privatelink-webhook", "static_configs": static(targets...)},
-			{"job_name": "apiserver", "static_configs": static(s.api)},
-			{"job_name": "kube-state-metrics", "honor_labels": true, "metrics_path": "/state", "static_configs": static(s.api)},
+			{"job_name": "castai-privatelink/privatelink-webhook", "static_configs": pods},
+			{"job_name": "apiserver", "static_configs": []object{static(s.api)}},
+			{"job_name": "kube-state-metrics", "honor_labels": true, "metrics_path": "/state", "static_configs": []object{static(s.api)}},
 		},
 	})
 	s.start(exec.CommandContext(t.Context(), find(t).prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(s.dir, "data"), "--web.listen-address="+s.query, "--log.level=error"))

@@ -114,7 +114,7 @@ func panels() []panel {
 		},
 		{
 			title: "Pods refused", description: "Calls a second that the API server could not make, by the entry of the webhook configuration.", unit: "reqps",
-			queries: []query{{"sum by (name) (rate(" + refused + "[$__rate_interval]))", "{{name}}"}}, steps: []step{{0, "green"}, {0.001, "red"}},
+			queries: []query{{"sum by (name) (max by (instance, name, type, operation, rejection_code) (rate(" + refused + "[$__rate_interval])))", "{{name}}"}}, steps: []step{{0, "green"}, {0.001, "red"}},
 		},
 		{
 			title: "Waiting for images", description: "How long each container has been waiting for its image. Needs kube-state-metrics and the recording rules.", unit: "s",
@@ -175,7 +175,7 @@ func (p panel) thresholds() *dashboard.ThresholdsConfigBuilder {
 
 func (p panel) stat() *stat.PanelBuilder {
 	b := stat.NewPanelBuilder().Title(p.title).Description(p.description).Datasource(source()).Unit(p.unit).Thresholds(p.thresholds()).Span(6).Height(4).
-		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).Orientation(common.VizOrientationAuto)
 	for i, q := range p.queries {
 		b.WithTarget(q.target(i).Instant())
 	}
@@ -184,7 +184,10 @@ func (p panel) stat() *stat.PanelBuilder {
 
 func (p panel) timeseries() *timeseries.PanelBuilder {
 	b := timeseries.NewPanelBuilder().Title(p.title).Description(p.description).Datasource(source()).Unit(p.unit).Thresholds(p.thresholds()).Min(0).
-		Interval(scrapeInterval).Span(12).Height(8)
+		Interval(scrapeInterval).Span(12).Height(8).
+		// Without these, the builder's zero values hide both.
+		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
 	if len(p.steps) > 1 {
 		b.ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
 	}

@@ -53,7 +53,9 @@ func TestPanelsFitEveryInstallation(t *testing.T) {
 			}
 		}
 	}
-	if strings.Count(text, `"interval": "1m"`) != strings.Count(text, `"type": "timeseries"`) {
-		t.Error("a panel has no smallest step")
+	for _, setting := range []string{`"interval": "1m"`, `"showLegend": true`, `"mode": "multi"`} {
+		if strings.Count(text, setting) != strings.Count(text, `"type": "timeseries"`) {
+			t.Errorf("a panel over time has no %s: no smallest step, no legend or no tooltip", setting)
+		}
 	}
 }
