@@ -45,7 +45,7 @@ type Point struct{ At, Value float64 }
 const (
 	unitWidth, unitHeight  = 50, 34
 	gap                    = 8
-	left, top, right, foot = 74, 40, 16, 74
+	left, top, right, foot = 74, 40, 16, 88
 )
 
 // Draw draws the panels over so many seconds. Everything that depends on Series is in
@@ -189,13 +189,13 @@ func (p Panel) lines(out *strings.Builder, width, height, seconds float64) {
 			across(*s.From, fmt.Sprintf(`"%s" stroke-dasharray="6 4"`, shade(s.Color)))
 		}
 	}
-	legendX, legendY := float64(left), height-30
+	legendX, legendY := float64(left), height-46
 	for i, s := range p.Series {
 		color := lineColors[i%len(lineColors)]
 		fmt.Fprintf(out, "\n"+`<path class="line" d="%s" fill="none" stroke="%s" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"/>`, path(s.Points, x, y), color)
 		long := 20 + characterWidth*float64(len(s.Legend))
 		if legendX > left && legendX+long > width-right {
-			legendX, legendY = left, legendY+18
+			legendX, legendY = left, legendY+17
 		}
 		fmt.Fprintf(out, `<rect x="%.0f" y="%.0f" width="14" height="4" fill="%s"/><text class="legend" x="%.0f" y="%.0f" font-size="12">%s</text>`, legendX, legendY-6, color, legendX+20, legendY, html.EscapeString(s.Legend))
 		legendX += long + 14
