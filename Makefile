@@ -90,8 +90,17 @@ e2e-helm: ## test the chart with Helm 3 and Helm 4 on a real control plane, and 
 	K8S=$(K8S) go test -count=1 -v -p 1 -timeout 60m -tags e2e,helm -run '^(TestHelm|TestPages)$$' ./test/e2e ./test/e2e/docs
 	go test -count=1 -v -timeout 30m -tags compat,helm -run '^TestChartsWithHelm$$' ./test/compat
 
-isolated: ## test onboarding and faults on a node without a route out (root on Debian or Ubuntu)
-	go test -count=1 -v -timeout 40m -tags isolated ./test/isolated/...
+isolated: ## test onboarding and faults on nodes without a route out (root on Debian or Ubuntu)
+	@$(MAKE) -j2 --output-sync=target isolated-user isolated-webhook
+
+# Two nodes, side by side: what a user does, and what happens to the webhook.
+NODE := go test -count=1 -v -timeout 40m -tags isolated
+USER_TESTS := ^Test(Doctor|Guide|Mirror|Onboarding|OnboardingWithPolicy)$$
+.PHONY: isolated-user isolated-webhook
+isolated-user:
+	$(NODE) -run '$(USER_TESTS)' ./test/isolated
+isolated-webhook:
+	$(NODE) -skip '$(USER_TESTS)' ./test/isolated/...
 
 report: ## open the HTML reports of a healthy customer and of faults in Chromium (root on Debian, or chromium installed); UPDATE_SCREENSHOTS=1 updates the documentation
 	go test -count=1 -tags report ./test/report

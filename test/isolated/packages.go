@@ -40,6 +40,11 @@ func installPackages(ctx context.Context, log io.Writer) error {
 	if os.Geteuid() != 0 {
 		return errors.New("a node needs root")
 	}
+	unlock, err := lock(filepath.Join(os.TempDir(), "privatelink-packages.lock")) // of other nodes: apt-get would fail
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	var missing []string
 	for _, name := range slices.Sorted(maps.Keys(packages())) {
 		if !present(packages()[name]) {
