@@ -3,8 +3,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/internal/configfile"
@@ -89,8 +87,7 @@ Exit codes:
 				return suite.IAMPolicy(c.OutOrStdout(), o.Rules)
 			}
 			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
-			o.Program = program(c)
-			o.Warn = func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
+			o.Program, o.Warn = program(c), warner(c)
 			return suite.Run(c.Context(), outputOf(c, format), format, o)
 		},
 	}

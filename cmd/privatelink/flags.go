@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -123,3 +124,8 @@ func outputOf(c *cobra.Command, format output.Format) io.Writer {
 
 // program names a command with its version, for the header of a report.
 func program(c *cobra.Command) string { return c.CommandPath() + " " + version }
+
+// warner returns what writes a message of a command to standard error.
+func warner(c *cobra.Command) func(string) {
+	return func(message string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", message) }
+}

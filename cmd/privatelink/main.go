@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -84,7 +83,7 @@ Exit codes:
 			if err := flagenv.Set(c.Flags(), getenv); err != nil {
 				return exitcode.AsUsage(err)
 			}
-			return exitcode.AsUsage(configfile.Find(c.Flags(), func(s string) { fmt.Fprintln(c.ErrOrStderr(), "privatelink:", s) }))
+			return exitcode.AsUsage(configfile.Find(c.Flags(), warner(c)))
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

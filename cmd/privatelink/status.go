@@ -15,6 +15,7 @@ func newStatus() *cobra.Command {
 	var cluster clusterFlags
 	var o status.Options
 	var format output.Format
+	var watch bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of the webhook, its images and its certificates",
@@ -30,8 +31,13 @@ The images of the lock file are looked up in the private registry. Without a loc
 these are not checked; images that pods wait for are. With --no-registry, the registry
 is not asked at all.
 
+With --watch, this is repeated every --interval until Ctrl-C. On a terminal the screen is
+replaced. In a file or a pipe, the first round and each change are lines; with -o json
+or yaml, each change is a document. While the cluster cannot be read, a line says so
+since when. An image in the registry is looked up once a minute at most.
+
 Exit codes:
-  0  no errors
+  0  no errors, or --watch was ended with Ctrl-C
   1  no errors, but at least one state is unknown
   2  invalid usage or configuration
   3  errors that need action: fewer ready replicas than wanted, images that are missing
@@ -40,11 +46,18 @@ Exit codes:
 		Example: `  # Show the state of the cluster in the current kubeconfig context
   privatelink status
 
+  # Watch an upgrade
+  privatelink status --watch
+
   # Write JSON, and do not check the private registry
   privatelink status --no-registry -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Cluster, o.UserAgent, o.Program = cluster.Options, "privatelink/"+version, program(c)
+			if watch {
+				o.Warn = warner(c)
+				return status.Watch(c.Context(), outputOf(c, format), format, o)
+			}
 			return status.Run(c.Context(), outputOf(c, format), format, o)
 		},
 	}
@@ -54,6 +67,8 @@ Exit codes:
 	f.BoolVar(&o.SkipRegistry, "no-registry", false, "do not check the private registry")
 	f.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "`DURATION` after which pending requests are given up")
+	f.BoolVarP(&watch, "watch", "w", false, "repeat until Ctrl-C, and show changes")
+	f.DurationVar(&o.Interval, "interval", 10*time.Second, "`DURATION` between two rounds of --watch, at least 1s")
 	output.AddFlag(f, &format, "a table", "with all details", output.JSON, output.YAML, output.HTML)
 	return c
 }

@@ -3,10 +3,15 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mattn/go-runewidth"
@@ -117,5 +122,42 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 				t.Errorf("%s: %d columns: %s", c.CommandPath(), w, line)
 			}
 		}
+	}
+}
+
+// The second round finds the cluster away, and in the third the user ends the watch.
+func TestWatchReplacesTheScreen(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var rounds atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case !strings.HasSuffix(r.URL.Path, "/deployments/privatelink-webhook"):
+			fmt.Fprint(w, `{"items":[]}`)
+		case rounds.Add(1) == 2:
+			http.Error(w, `{"kind":"Status","message":"starting"}`, http.StatusInternalServerError)
+		default:
+			if rounds.Load() == 3 {
+				interrupt()
+			}
+			fmt.Fprint(w, `{"spec":{"replicas":1,"selector":{"matchLabels":{"app":"w"}}}}`)
+		}
+	}))
+	defer server.Close()
+	cmd := exec.CommandContext(ctx, os.Args[0], "status", "--watch", "--interval", "1s", "--no-registry", "--kubeconfig", write(t, "kubeconfig", `{"apiVersion":"v1","kind":"Config","current-context":"c",
+		"contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"`+server.URL+`"}}]}`))
+	cmd.Env = startable(t, nil).Env
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	displayed, _ := pty.Run(t, 80, cmd)
+	screens := strings.Split(displayed, "\x1b[2J\x1b[H")
+	if code := cmd.ProcessState.ExitCode(); code != 0 || len(screens) < 3 {
+		t.Fatalf("exit code %d, want 0; %d screens:\n%q", code, len(screens), displayed)
+	}
+	if !strings.Contains(screens[1], "again every 1s until Ctrl-C") || !strings.Contains(screens[1], "0 of 1 replicas are ready") {
+		t.Errorf("first screen:\n%s", screens[1])
+	}
+	if !strings.Contains(screens[2], "cannot read the cluster since ") || !strings.Contains(screens[2], "0 of 1 replicas are ready") || !strings.Contains(screens[2], "Next:") {
+		t.Errorf("second screen:\n%s", screens[2])
 	}
 }

@@ -13,9 +13,7 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
-	"sync"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -29,7 +27,6 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/registry"
-	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -132,22 +129,8 @@ func configText(ctx context.Context, client kubernetes.Interface, d *appsv1.Depl
 	return nil, fmt.Errorf("the Deployment %s mounts none with the key %s", d.Name, deploy.ConfigKey)
 }
 
-// connector returns the client of the private registry.
-type connector func() (*registry.Client, error)
-
-// connector connects when the client is first needed, and only once.
-func (o Options) connector(ctx context.Context) connector {
-	return sync.OnceValues(func() (*registry.Client, error) {
-		client, _, err := awsecr.Connect(ctx, awsecr.ConnectOptions{Profile: o.Profile, UserAgent: o.UserAgent})
-		if err != nil {
-			return nil, exitcode.AsUsage(err)
-		}
-		return client, nil
-	})
-}
-
 // gatherRegistry resolves the images of the lock file.
-func (s *Status) gatherRegistry(ctx context.Context, o Options, connect connector) error {
+func (s *Status) gatherRegistry(ctx context.Context, o Options, private *resolver) error {
 	if o.SkipRegistry {
 		s.Registry = Registry{NotChecked: "--no-registry"}
 		return nil
@@ -164,23 +147,22 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options, connect connecto
 	case err != nil:
 		return exitcode.AsUsage(err)
 	}
-	client, err := connect()
-	if err != nil {
-		return err
-	}
 	targets := make([]string, len(l.Images))
 	for n, i := range l.Images {
 		targets[n] = i.Target
 	}
-	digests, errs := resolve(ctx, client, targets)
+	lookups, err := private.resolve(ctx, targets)
+	if err != nil {
+		return err
+	}
 	r := Registry{Images: len(l.Images) + len(l.NotCopied), Missing: []string{}, Differs: []string{}, Failed: []string{}}
 	for n, i := range l.Images {
-		switch {
-		case errors.Is(errs[n], registry.ErrNotFound):
+		switch found := lookups[n]; {
+		case errors.Is(found.err, registry.ErrNotFound):
 			r.Missing = append(r.Missing, i.Target)
-		case errs[n] != nil:
-			r.Failed = append(r.Failed, errs[n].Error())
-		case digests[n] != i.Digest:
+		case found.err != nil:
+			r.Failed = append(r.Failed, found.err.Error())
+		case found.digest != i.Digest:
 			r.Differs = append(r.Differs, i.Target)
 		}
 	}
@@ -192,21 +174,4 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options, connect connecto
 	}
 	s.Registry = r
 	return nil
-}
-
-// resolve returns the digest of each reference in the registry, or an error for it.
-func resolve(ctx context.Context, client *registry.Client, references []string) (digests []digest.Digest, errs []error) {
-	digests, errs = make([]digest.Digest, len(references)), make([]error, len(references))
-	var group errgroup.Group
-	group.SetLimit(16)
-	for n, reference := range references {
-		group.Go(func() error {
-			ref := rewrite.SplitReference(reference)
-			found, err := client.Resolve(ctx, ref.Repository, ref.Identifier())
-			digests[n], errs[n] = found.Digest, err
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors are in errs
-	return digests, errs
 }

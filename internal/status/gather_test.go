@@ -122,7 +122,7 @@ func TestTheRegistryIsComparedWithTheLock(t *testing.T) {
 		return file
 	}
 	var s Status
-	if err := s.gatherRegistry(t.Context(), Options{LockFile: write("differs", "failed", "missing", "present")}, Options{}.connector(t.Context())); err != nil {
+	if err := s.gatherRegistry(t.Context(), Options{LockFile: write("differs", "failed", "missing", "present")}, newResolver(t.Context(), Options{}, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if s.Registry.Images != 5 || len(s.Registry.Failed) != 1 {
@@ -132,7 +132,7 @@ func TestTheRegistryIsComparedWithTheLock(t *testing.T) {
 	if diff := cmp.Diff(want, s.Registry.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	if err := s.gatherRegistry(t.Context(), Options{LockFile: write("failed")}, Options{}.connector(t.Context())); err != nil {
+	if err := s.gatherRegistry(t.Context(), Options{LockFile: write("failed")}, newResolver(t.Context(), Options{}, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.Registry.Failed) != 1 || s.Registry.String() != "not checked: all requests failed" {
@@ -186,7 +186,7 @@ func TestPodsThatWaitForImages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := Status{installed: tc.rules}
-			if err := s.gatherWaiting(t.Context(), tc.client, Options{SkipRegistry: tc.skip}, Options{}.connector(t.Context())); err != nil {
+			if err := s.gatherWaiting(t.Context(), tc.client, Options{SkipRegistry: tc.skip}, newResolver(t.Context(), Options{}, 0)); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(s.Waiting.NotListed, tc.want.NotListed) || (tc.want.NotListed == "") != (s.Waiting.NotListed == "") {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
@@ -24,6 +25,8 @@ type Options struct {
 	SkipRegistry bool
 	Profile      string        // of AWS
 	Timeout      time.Duration // of all requests together
+	Interval     time.Duration // between two rounds of Watch
+	Warn         func(string)  // receives the messages of Watch with a format for programs
 	UserAgent    string        // for registries
 	Program      string        // with its version, for the header
 }
@@ -35,23 +38,10 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-	defer cancel()
-	s := Status{Target: o.Cluster.Target()}
-	connect := o.connector(ctx)
-	var group errgroup.Group
-	group.Go(func() error {
-		if err := s.gatherReplicas(ctx, client); err != nil {
-			return o.Cluster.Explain(err)
-		}
-		return s.gatherWaiting(ctx, client, o, connect)
-	})
-	group.Go(func() error { return s.gatherRegistry(ctx, o, connect) })
-	if err := group.Wait(); err != nil {
+	s, err := o.gather(ctx, client, newResolver(ctx, o, 0))
+	if err != nil {
 		return err
 	}
-	s.Sum()
-	s.nameRegistry()
 	now := time.Now()
 	switch format {
 	case output.Text:
@@ -70,6 +60,27 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 		return exitcode.AlreadyPrintedf("%d states are unknown", len(f.Unknown))
 	}
 	return nil
+}
+
+// gather returns the status within the timeout.
+func (o Options) gather(ctx context.Context, client kubernetes.Interface, private *resolver) (*Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	s := &Status{Target: o.Cluster.Target()}
+	var group errgroup.Group
+	group.Go(func() error {
+		if err := s.gatherReplicas(ctx, client); err != nil {
+			return o.Cluster.Explain(err)
+		}
+		return s.gatherWaiting(ctx, client, o, private)
+	})
+	group.Go(func() error { return s.gatherRegistry(ctx, o, private) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	s.Sum()
+	s.nameRegistry()
+	return s, nil
 }
 
 // nameRegistry adds the registry of the installed configuration to the target.

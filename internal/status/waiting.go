@@ -30,7 +30,7 @@ type Waiting struct {
 
 // gatherWaiting lists the pods in the namespaces of the installed rules that wait for
 // images, and looks these up in the registry.
-func (s *Status) gatherWaiting(ctx context.Context, client kubernetes.Interface, o Options, connect connector) error {
+func (s *Status) gatherWaiting(ctx context.Context, client kubernetes.Interface, o Options, private *resolver) error {
 	s.Waiting = Waiting{Images: []string{}, Missing: []string{}}
 	if s.installed == nil {
 		s.Waiting.NotListed = "the installed configuration cannot be read"
@@ -51,25 +51,16 @@ func (s *Status) gatherWaiting(ctx context.Context, client kubernetes.Interface,
 	if len(s.Waiting.Images) == 0 || o.SkipRegistry {
 		return nil
 	}
-	private, err := connect()
-	if err != nil {
-		return err
-	}
-	s.Waiting.lookUp(ctx, private)
-	return nil
-}
-
-// lookUp looks the images up in the registry.
-func (w *Waiting) lookUp(ctx context.Context, client *registry.Client) {
-	_, errs := resolve(ctx, client, w.Images)
-	for n, err := range errs {
+	lookups, err := private.resolve(ctx, s.Waiting.Images)
+	for n, found := range lookups {
 		switch {
-		case errors.Is(err, registry.ErrNotFound):
-			w.Missing = append(w.Missing, w.Images[n])
-		case err != nil:
-			w.Failed = append(w.Failed, err.Error())
+		case errors.Is(found.err, registry.ErrNotFound):
+			s.Waiting.Missing = append(s.Waiting.Missing, s.Waiting.Images[n])
+		case found.err != nil:
+			s.Waiting.Failed = append(s.Waiting.Failed, found.err.Error())
 		}
 	}
+	return err
 }
 
 // String returns one line.

@@ -100,6 +100,16 @@ func Screen(w io.Writer, getenv func(string) string) *os.File {
 	return nil
 }
 
+// Clear clears the screen below w, and moves its cursor to the top. Screen must not be nil
+// for w.
+func Clear(w io.Writer) error {
+	if escaping, ok := w.(*Writer); ok {
+		w = escaping.w
+	}
+	_, err := io.WriteString(w, "\x1b[2J\x1b[H")
+	return err
+}
+
 // Width returns the number of columns of a terminal, or 0 if w is none.
 func Width(w io.Writer) int {
 	if escaping, ok := w.(*Writer); ok {

@@ -7,6 +7,9 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -137,9 +140,11 @@ func TestConfigurationDeletedWhileWebhookIsDown(t *testing.T) {
 func TestAPIServerRestart(t *testing.T) {
 	shipped(t)
 	namespace(t, Namespace)
+	endWatch := watchStatus(t)
 	if err := h.Restart(testCtx, cluster.APIServer); err != nil {
 		t.Fatal(err)
 	}
+	endWatch("cannot read the cluster: ", "the cluster can be read again, after ")
 	// A ready API server may not have read all webhook configurations.
 	eventually(t, 10*time.Second, rewritten)
 	webhookReady(t)
@@ -149,5 +154,39 @@ func TestAPIServerRestart(t *testing.T) {
 	})
 	if got := p.Spec.Containers[0].Image; got != target {
 		t.Errorf("image %q, want %q", got, target)
+	}
+}
+
+// watchStatus watches the status in the background. The function that it returns waits
+// until the watch has written some texts, and ends it as Ctrl-C does.
+func watchStatus(t *testing.T) (end func(want ...string)) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "watch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	cmd := exec.CommandContext(testCtx, h.CLI(), "status", "--watch", "--interval", "1s", "--no-registry", "--kubeconfig", h.Kubeconfig)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	has := func(want ...string) {
+		eventually(t, time.Minute, func() error {
+			text, err := os.ReadFile(log.Name())
+			for _, w := range want {
+				if err == nil && !strings.Contains(string(text), w) {
+					err = fmt.Errorf("the watch has not written %q:\n%s", w, text)
+				}
+			}
+			return err
+		})
+	}
+	has("replica ")
+	return func(want ...string) {
+		has(want...)
+		if err := errors.Join(cmd.Process.Signal(os.Interrupt), cmd.Wait()); err != nil {
+			t.Errorf("the watch did not end well: %v", err)
+		}
 	}
 }
