@@ -38,9 +38,16 @@ func TestWalk(t *testing.T) {
 		`{"apiVersion": "example.com/v1", "kind": "A", "spec": {"containers": [{"name": "x"}], "initContainers": "x"}}`:                                                                                              nil,
 		`{"apiVersion": "example.com/v1", "kind": "A", "objects": [{"apiVersion": "v1", "kind": "ConfigMap", "x": ` + containers + `}, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}}]}`: {"Pod /p /objects/1/spec"},
 		`{"apiVersion": "offloading.liqo.io/v1beta1", "kind": "VkOptionsTemplate", "spec": {"containerImage": "x"}}`:                                                                                                 {"VkOptionsTemplate / /spec/containerImage"},
-		`{"apiVersion": "offloading.liqo.io/v1beta1", "kind": "VkOptionsTemplate", "spec": {"createNode": true}}`:                                                                                                    nil,
-		`{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": "text"}}`:                                                                                                                              {"Deployment / /spec/template"},
-		`{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": null}}`:                                                                                                                                nil,
+		// A value with one of apiVersion and kind is a part of its object, as a reference is.
+		`{"apiVersion": "example.com/v1", "kind": "A", "metadata": {"name": "a"}, "x": {"kind": "Pod", "spec": ` + containers + `}}`:      {"A /a /x/spec"},
+		`{"apiVersion": "example.com/v1", "kind": "A", "metadata": {"name": "a"}, "x": {"apiVersion": "v1", "spec": ` + containers + `}}`: {"A /a /x/spec"},
+		// An empty text is as one that is missing.
+		`{"apiVersion": "example.com/v1", "kind": "A", "metadata": {"name": "", "generateName": "a-"}, "x": ` + containers + `}`: {"A /a- /x"},
+		`{"apiVersion": "offloading.liqo.io/v1beta1", "kind": "Other", "spec": {"containerImage": "x"}}`:                         nil,
+		`{"apiVersion": "example.com/v1", "kind": "VkOptionsTemplate", "spec": {"containerImage": "x"}}`:                         nil,
+		`{"apiVersion": "offloading.liqo.io/v1beta1", "kind": "VkOptionsTemplate", "spec": {"createNode": true}}`:                nil,
+		`{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": "text"}}`:                                          {"Deployment / /spec/template"},
+		`{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": null}}`:                                            nil,
 		`{"spec": ` + containers + `}`: nil,
 		`3`:                            nil,
 	} {
