@@ -274,12 +274,16 @@ func as[T any](v any) (t T) {
 }
 
 func TestTheNumberOfImagesIsBounded(t *testing.T) {
-	pod := []byte(`{"spec":{"containers":[{"image":"a","env":[{"name":"LISTED","value":"b"}]}],"volumes":[{"image":{"reference":"c"}}]}}`)
-	for limit, tooMany := range map[int]bool{0: false, 1: true, 2: true, 3: false} {
-		s := scanner()
-		s.MaxImages = limit
-		if _, err := s.Scan(pod); errors.Is(err, ErrTooManyImages) != tooMany {
-			t.Errorf("limit %d: %v", limit, err)
+	for _, pod := range []string{
+		`{"spec":{"containers":[{"image":"a","env":[{"name":"LISTED","value":"b"}]}],"volumes":[{"image":{"reference":"c"}}]}}`,
+		`{"spec":{"containers":[{"image":"a","env":[{"name":"LISTED","value":"b"},{"name":"LISTED","value":"c"}]}]}}`,
+	} {
+		for limit, tooMany := range map[int]bool{0: false, 1: true, 2: true, 3: false} {
+			s := scanner()
+			s.MaxImages = limit
+			if _, err := s.Scan([]byte(pod)); errors.Is(err, ErrTooManyImages) != tooMany {
+				t.Errorf("limit %d of %s: %v", limit, pod, err)
+			}
 		}
 	}
 }
