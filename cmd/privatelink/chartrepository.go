@@ -28,7 +28,8 @@ func newChartRepository() *cobra.Command {
 		Long: `Write a chart repository to a folder or to s3://BUCKET/PREFIX: index.yaml, and the
 archives of the newest versions of charts. A web server, or S3 itself, serves them to
 what fetches charts by HTTP and not from a registry, such as CAST AI's operator, with
-its helmRepoURL.
+its helmRepoURL. The operator needs --url: it does not resolve relative addresses in
+the index, as Helm does.
 
 The charts are those under track in the configuration, or else those of the sets.
 Archives are compared with the digests in the repository's index, and copied unchanged.
@@ -46,10 +47,11 @@ Exit codes:
   1  at least one version could not be added, or the repository could not be read
   2  invalid usage or configuration`,
 		Example: `  # Write the newest versions of CAST AI's umbrella chart to a folder
-  privatelink chart-repository --config privatelink.yaml charts
+  privatelink chart-repository --config privatelink.yaml --url https://charts.example.com charts
 
   # Write those whose images are mirrored to S3
-  privatelink chart-repository --config privatelink.yaml --lock privatelink.lock.yaml s3://my-charts/castai`,
+  privatelink chart-repository --config privatelink.yaml --lock privatelink.lock.yaml \
+    --url https://my-charts.s3.us-east-1.amazonaws.com/castai s3://my-charts/castai`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Rules, _, err = rules.rules(); err != nil {
@@ -66,6 +68,7 @@ Exit codes:
 		},
 	}
 	rules.add(c.Flags())
+	c.Flags().StringVar(&o.URL, "url", "", "`URL` at which PLACE is served, for absolute addresses of the archives in the index")
 	c.Flags().StringSliceVar(&o.Sets, "set", nil, "`NAME` of a set of the embedded catalog whose charts are written, unless the configuration names charts: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
 	c.Flags().StringVar(&lock, "lock", "", "lock `FILE` of privatelink mirror --track, or configmap://NAMESPACE/NAME or s3://BUCKET/KEY: leave out versions whose images it has not copied")
 	c.Flags().StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for S3 (default: as the AWS CLI)")

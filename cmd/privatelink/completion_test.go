@@ -41,7 +41,7 @@ func TestCompletion(t *testing.T) {
 		"guards":           {[]string{"explain", "--guard", ""}, []string{"warn", "deny", "off"}},
 		"failure policies": {[]string{"explain", "--failure-policy", ""}, []string{"Fail", "Ignore"}},
 		"platforms":        {[]string{"export", "--platform", "linux/a"}, []string{"linux/amd64", "linux/arm64", "linux/arm/v7"}},
-		"groups":           {[]string{"doctor", "--only", "ins"}, []string{"inside", "inside/probe", "inside/dns", "inside/dns-ecr", "inside/dns-castai", "inside/connect-ecr", "inside/connect-castai", "inside/connect-s3", "inside/tls-ecr", "inside/tls-castai"}},
+		"groups":           {[]string{"doctor", "--only", "ins"}, []string{"inside", "inside/probe", "inside/dns", "inside/dns-ecr", "inside/dns-castai", "inside/connect-ecr", "inside/connect-castai", "inside/connect-s3", "inside/tls-ecr", "inside/tls-castai", "inside/charts"}},
 		"checks":           {[]string{"doctor", "--skip", "cluster,registry/n"}, []string{"cluster,registry/node-role"}},
 		"formats":          {[]string{"doctor", "-o", ""}, []string{"json", "yaml", "html", "junit"}},
 		"contexts":         {[]string{"status", "--kubeconfig", kubeconfig, "--context", ""}, []string{"production", "staging"}},

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +51,12 @@ type Options struct {
 	Profile string // of AWS
 	// Lock is that of a mirror. Versions whose images it has not mirrored are left out. The
 	// default is to add all.
-	Lock  lockstore.Store
+	Lock lockstore.Store
+	// URL is the address of the place on its web server, and makes the addresses of the
+	// archives absolute. Helm does not need that, but CAST AI's operator and cluster controller
+	// take an address as the index has it.
+	// https://github.com/castai/castware-operator/blob/19052ac/internal/helm/chart_loader.go
+	URL   string
 	Out   io.Writer
 	Warnf func(format string, args ...any)
 }
@@ -91,6 +98,9 @@ func Run(ctx context.Context, o Options) (err error) {
 			return exitcode.Usagef("--set: %w", err)
 		}
 	}
+	if err := checkURL(o.URL); err != nil {
+		return exitcode.Usagef("--url %q: %w", o.URL, err)
+	}
 	p, err := open(o)
 	if err != nil {
 		return exitcode.AsUsage(err)
@@ -112,6 +122,20 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	return update(ctx, o, p, versions)
+}
+
+// checkURL refuses what is no address of a folder on a web server. "" is none.
+func checkURL(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return err
+	case address != "" && (u.Scheme != "https" && u.Scheme != "http" || u.Host == ""):
+		return errors.New("want the address of the repository on its web server, such as https://charts.example.com")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return errors.New("leave out user, query and fragment")
+	}
+	return nil
 }
 
 // mirrored returns the versions whose images are mirrored, by the lock. A chart must not be
@@ -161,13 +185,16 @@ func update(ctx context.Context, o Options, p place, versions []chart.Version) e
 			return ctx.Err() // the index is as it was
 		}
 	}
-	added, refused, err := i.commit(ctx, p, entries)
+	added, refused, err := i.commit(ctx, p, o.URL, entries)
 	failures = append(failures, refused...)
 	if err != nil {
 		return errors.Join(append(failures, err)...)
 	}
 	if _, err := fmt.Fprintf(o.Out, "%s: %d versions of charts, %d of them new\n", p, i.count(), added); err != nil {
 		return err
+	}
+	if o.URL == "" {
+		o.Warnf("the index has the names of the archives alone, which Helm resolves and CAST AI's operator does not: add --url")
 	}
 	return errors.Join(failures...)
 }
@@ -243,7 +270,7 @@ func addArchive(ctx context.Context, o Options, p place, i *index, v chart.Versi
 	}
 	file := v.Chart + "-" + v.Version + ".tgz" // neither has a slash, or the metadata would be invalid
 	e.fields["digest"] = e.digest
-	e.fields["urls"] = []string{strings.ReplaceAll(file, "+", "%2B")} // S3 takes a plus for a space
+	e.fields["urls"] = []any{strings.ReplaceAll(file, "+", "%2B")} // S3 takes a plus for a space
 	if v.Created != "" {
 		e.fields["created"] = v.Created
 	}
@@ -267,9 +294,10 @@ func (i *index) has(e entry, p place) (bool, error) {
 // commit adds versions to the index and replaces it. If another run has replaced it
 // meanwhile, the index gets what both have added. It returns how many versions are new, and
 // errors about those that were refused.
-func (i *index) commit(ctx context.Context, p place, entries []entry) (added int, refused []error, err error) {
+func (i *index) commit(ctx context.Context, p place, repository string, entries []entry) (added int, refused []error, err error) {
 	for range maxAttempts {
 		added, refused = i.add(entries, p)
+		i.locate(repository)
 		if err := i.write(ctx, p); !errors.Is(err, s3bucket.ErrChanged) {
 			return added, refused, err
 		}
@@ -295,6 +323,21 @@ func (i *index) add(entries []entry, p place) (added int, refused []error) {
 		}
 	}
 	return added, refused
+}
+
+// locate makes the addresses of the archives absolute or, without an address of the
+// repository, relative to the index.
+func (i *index) locate(repository string) {
+	if repository != "" {
+		repository = strings.TrimSuffix(repository, "/") + "/"
+	}
+	for _, versions := range i.Entries {
+		for _, fields := range versions {
+			if urls, ok := fields["urls"].([]any); ok && len(urls) > 0 {
+				fields["urls"] = []any{repository + path.Base(fmt.Sprint(urls[0]))}
+			}
+		}
+	}
 }
 
 // write replaces the index, unless it stays the same. Versions come in their order, newest

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,12 +36,13 @@ import (
 // upstream is a chart repository that a test changes.
 type upstream struct {
 	dir, url string
+	served   string // the address of the written folder, if it is to be in the index
 	entries  []string
 }
 
 func newUpstream(t *testing.T) *upstream {
 	t.Helper()
-	u := &upstream{dir: t.TempDir()}
+	u := &upstream{dir: t.TempDir(), served: "https://charts.example.com"}
 	s := httptest.NewServer(http.FileServer(http.Dir(u.dir)))
 	t.Cleanup(s.Close)
 	u.url = s.URL
@@ -91,7 +91,7 @@ func (u *upstream) options(t *testing.T, place string) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Rules: rules, Cache: chart.Cache{}, Place: place, Out: io.Discard, Warnf: t.Logf}
+	return Options{Rules: rules, Cache: chart.Cache{}, Place: place, URL: u.served, Out: io.Discard, Warnf: t.Logf}
 }
 
 // content returns the files of a folder, without that of the lock.
@@ -122,8 +122,8 @@ func names(all map[string]string) (names []string) {
 	return names
 }
 
-// fetch does what the operator does in the cluster: it reads the index by plain HTTP,
-// resolves the URL of a version, and compares what is there with the digest.
+// fetch does what the operator does in the cluster: it reads the index by plain HTTP, and
+// gets the URL of a version as it stands there. It also compares the digest.
 func fetch(ctx context.Context, repository, name, version string) error {
 	get := func(address string) ([]byte, error) {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
@@ -157,15 +157,7 @@ func fetch(ctx context.Context, repository, name, version string) error {
 		if e.Version != version {
 			continue
 		}
-		base, err := url.Parse(repository + "/")
-		if err != nil {
-			return err
-		}
-		at, err := base.Parse(e.URLs[0])
-		if err != nil {
-			return err
-		}
-		data, err := get(at.String())
+		data, err := get(e.URLs[0])
 		if err == nil && fmt.Sprintf("%x", sha256.Sum256(data)) != e.Digest {
 			err = errors.New("the digest differs")
 		}
@@ -176,15 +168,23 @@ func fetch(ctx context.Context, repository, name, version string) error {
 
 func TestARepositoryForPlainHTTP(t *testing.T) {
 	u, folder := newUpstream(t), t.TempDir()
+	s := httptest.NewServer(http.StripPrefix("/charts", http.FileServer(http.Dir(folder))))
+	defer s.Close()
 	for _, v := range []string{"0.9.0", "0.10.0", "1.0.0+build.7"} {
 		u.publish(t, v, "An agent: 'quoted'", "")
 	}
+	u.served = ""
 	out, err := u.run(t, folder)
 	if err != nil || !strings.Contains(out, "3 versions of charts, 3 of them new") {
 		t.Fatal(out, err)
 	}
-	s := httptest.NewServer(http.StripPrefix("/charts", http.FileServer(http.Dir(folder))))
-	defer s.Close()
+	if err := fetch(t.Context(), s.URL+"/charts", "agent", "0.9.0"); err == nil {
+		t.Error("a client that does not resolve addresses finds an archive without --url")
+	}
+	u.served = s.URL + "/charts/"
+	if out, err := u.run(t, folder); err != nil || !strings.Contains(out, "3 versions of charts, 0 of them new") {
+		t.Fatal(out, err)
+	}
 	for _, v := range []string{"0.9.0", "0.10.0", "1.0.0+build.7"} {
 		if err := fetch(t.Context(), s.URL+"/charts", "agent", v); err != nil {
 			t.Error(err)
@@ -427,7 +427,21 @@ func TestRunsThatNeverEndAreGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	version := entry{of: chart.Version{Chart: "agent", Version: "1.0.0"}, fields: map[string]any{"version": "1.0.0"}}
-	if _, _, err := i.commit(t.Context(), b, []entry{version}); err == nil || b.tries != maxAttempts || !strings.Contains(err.Error(), "see which schedules write it") {
+	if _, _, err := i.commit(t.Context(), b, "", []entry{version}); err == nil || b.tries != maxAttempts || !strings.Contains(err.Error(), "see which schedules write it") {
 		t.Error(b.tries, err)
+	}
+}
+
+func TestAddressesThatAreRefused(t *testing.T) {
+	for _, address := range []string{"charts.example.com", "oci://charts.example.com", "https://", "https://ann:secret@charts.example.com", "https://charts.example.com?a=b", "https://%zz"} {
+		folder := filepath.Join(t.TempDir(), "charts")
+		u := newUpstream(t)
+		u.served = address
+		if _, err := u.run(t, folder); exitcode.Code(err) != exitcode.Usage || strings.Contains(fmt.Sprint(err), "want") == strings.Contains(fmt.Sprint(err), "leave") && !strings.Contains(address, "%") {
+			t.Errorf("%s: %v", address, err)
+		}
+		if _, err := os.Stat(folder); err == nil {
+			t.Errorf("%s: the folder was created", address)
+		}
 	}
 }

@@ -9,6 +9,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -105,6 +106,28 @@ func (f Finding) With(details ...string) Finding {
 func (f Finding) At(elements ...Element) Finding {
 	f.Elements = append(f.Elements, elements...)
 	return f
+}
+
+// Error is why something that a check needs is not known, with a remedy.
+type Error struct {
+	Err    error
+	Remedy string
+}
+
+// NewError returns an Error.
+func NewError(err error, remedy string) error { return &Error{err, remedy} }
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// RemedyFor returns the remedy of an Error, and the default for other errors.
+func RemedyFor(err error, byDefault string) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Remedy
+	}
+	return byDefault
 }
 
 // List joins at most limit words, and counts the rest.

@@ -44,20 +44,17 @@ func (s Sources) addTracked(ctx context.Context, list *catalog.List) (added trac
 }
 
 // releases returns the Helm releases in the cluster. None is an error.
-func (s Sources) releases(ctx context.Context, rules *rewrite.Rules) (all []track.Release, err error) {
+func (s Sources) releases(ctx context.Context, rules *rewrite.Rules) (all []live.Release, err error) {
 	client, err := s.Kubeconfig.Client()
 	if err != nil {
 		return nil, err
 	}
-	found, err := live.Releases(ctx, client, rules)
+	all, err = live.Releases(ctx, client, rules)
 	if err != nil {
 		return nil, s.Kubeconfig.Explain(err)
 	}
-	if len(found) == 0 {
+	if len(all) == 0 {
 		return nil, fmt.Errorf("no Helm release in %s: check --context and the namespaces of the configuration", describe(rules))
-	}
-	for _, r := range found {
-		all = append(all, track.Release{Name: r.Namespace + "/" + r.Name, Chart: r.Chart, Version: r.Version, Values: r.Values})
 	}
 	return all, nil
 }

@@ -134,6 +134,8 @@ func troublesFor(p cluster.Permission, verb string) trouble {
 		return trouble{cause: webhookTo(kind, "dead", deploy.Namespace, "gone"), undo: "kubectl delete " + strings.ToLower(kind) + " dead"}
 	}
 	switch p.Resource + " " + verb {
+	case "clusters list":
+		return trouble{cause: chartOperator, undo: withoutChartOperator, args: "--only cluster/chart-repository"}
 	case "validatingwebhookconfigurations list":
 		return dead("ValidatingWebhookConfiguration")
 	case "limitranges list":

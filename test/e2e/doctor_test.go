@@ -264,8 +264,52 @@ func clusterFaults() []fault {
 			cause: webhookTo("MutatingWebhookConfiguration", "old-privatelink", Namespace, "old-privatelink-webhook")},
 		{name: "C27: the placeholder prefix", check: "config", says: "the configuration in the cluster is invalid", then: func(_ *operator, _ string) string { return install },
 			cause: in + `patch configmap ` + deploy.Name + ` --type=merge -p '{"data":{"privatelink.yaml":"registry: ACCOUNT.dkr.ecr.REGION.amazonaws.com/castai\n"}}'`},
+		// The operator stays, with the repository that the remedy names. What the remedy writes
+		// has its test in internal/chartrepo.
+		{name: "the operator fetches charts from the internet", check: "chart-repository", says: "charts from castai.github.io", cause: chartOperator,
+			then: func(_ *operator, remedy string) string {
+				return remedy[strings.Index(remedy, "kubectl -n castai-agent patch"):]
+			}},
 	}
 }
+
+// chartOperator is CAST AI's operator as far as the doctor reads it: the definition of its
+// object, the object, and its Deployment, without pods.
+const chartOperator = `kubectl apply -f - <<EOF
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: clusters.castware.cast.ai}
+spec:
+  group: castware.cast.ai
+  names: {kind: Cluster, listKind: ClusterList, plural: clusters, singular: cluster}
+  scope: Namespaced
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties:
+              helmRepoURL: {type: string, default: "https://castai.github.io/helm-charts"}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: castware-operator, namespace: castai-agent}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app.kubernetes.io/name: castware-operator}}
+  template:
+    metadata: {labels: {app.kubernetes.io/name: castware-operator}}
+    spec: {containers: [{name: castware-operator, image: "us-docker.pkg.dev/castai-hub/library/castware-operator:v0.10.1"}]}
+EOF
+kubectl wait --for=condition=Established crd/clusters.castware.cast.ai --timeout=30s
+until kubectl apply -f - <<<'{"apiVersion":"castware.cast.ai/v1alpha1","kind":"Cluster","metadata":{"name":"castai","namespace":"castai-agent"},"spec":{}}'; do sleep 0.2; done`
+
+const withoutChartOperator = "kubectl delete crd clusters.castware.cast.ai --ignore-not-found; kubectl -n castai-agent delete deployment castware-operator --ignore-not-found"
 
 const foreignPolicy = `kubectl apply -f - <<EOF
 apiVersion: admissionregistration.k8s.io/v1
@@ -307,6 +351,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 	t.Cleanup(func() {
 		kubectl(t, privatelink(t, "install", "--registry", ecr), "apply", "-f", "-")
 		webhookReady(t)
+		_, _, _ = o.sh(withoutChartOperator)
 		namespace(t, Namespace)
 	})
 	eventually(t, 60*time.Second, func() error { return o.healthy("") })

@@ -76,6 +76,7 @@ func otherFaults() (all []fault) {
 		{"a NetworkPolicy blocks the API server", "cluster/network-policy", "Control plane to webhook"},
 		{"the caBundle is of another CA", "cluster/ca-bundle", "Control plane to webhook"},
 		{"a pod has a public image", "cluster/pods", "Pods of CAST AI"},
+		{"the operator fetches charts from a public repository", "cluster/chart-repository", "Pods of CAST AI"},
 		{"a quota refuses the webhook's pods", "cluster/admission", "Webhook"},
 		{"another webhook refuses the pod", "cluster/rewrite", "Control plane to webhook"},
 		{"the webhook configuration was changed", "cluster/webhook-configuration", "Control plane"},
@@ -83,6 +84,7 @@ func otherFaults() (all []fault) {
 		{"nodes have no permission to pull", "registry/node-role", "Nodes"},
 		{"the caller has no permission to put images", "identity/mirror-permissions", "AWS credentials"},
 		{"S3 does not accept connections", "inside/connect-s3", "Endpoint s3"},
+		{"pods do not reach the chart repository", "inside/charts", "Pods of CAST AI"},
 		{"DNS does not answer", "inside/dns", "Private DNS"},
 	} {
 		all = append(all, fault{f.name, func(c *customer) {

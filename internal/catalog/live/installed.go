@@ -13,9 +13,9 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// Installed is a Helm release. Its values may be secrets: they render a chart, and are
+// Release is a Helm release. Its values may be secrets: they render a chart, and are
 // neither kept nor printed.
-type Installed struct {
+type Release struct {
 	Namespace, Name string
 	Chart, Version  string
 	Values          map[string]any // of the user, without the chart's defaults
@@ -23,7 +23,7 @@ type Installed struct {
 
 // Releases returns the Helm releases in the namespaces of the rules, in the revision that
 // is deployed, or in the last one.
-func Releases(ctx context.Context, client kubernetes.Interface, rules *rewrite.Rules) (all []Installed, err error) {
+func Releases(ctx context.Context, client kubernetes.Interface, rules *rewrite.Rules) (all []Release, err error) {
 	err = readAll(ctx, client, rules, func(namespace string) []source {
 		var kept releases
 		s := kept.source(client, namespace)
@@ -45,13 +45,13 @@ func Releases(ctx context.Context, client kubernetes.Interface, rules *rewrite.R
 	return all, nil
 }
 
-func installed(s corev1.Secret) (Installed, error) {
+func installed(s corev1.Secret) (Release, error) {
 	stored, err := decode(s.Data["release"])
 	if err == nil && (stored.Chart.Metadata.Name == "" || stored.Chart.Metadata.Version == "") {
 		err = errors.New("it names no chart")
 	}
 	if err != nil {
-		return Installed{}, fmt.Errorf("secret %s/%s is not a release as Helm stores it: %w", s.Namespace, s.Name, err)
+		return Release{}, fmt.Errorf("secret %s/%s is not a release as Helm stores it: %w", s.Namespace, s.Name, err)
 	}
-	return Installed{s.Namespace, s.Labels["name"], stored.Chart.Metadata.Name, stored.Chart.Metadata.Version, stored.Config}, nil
+	return Release{s.Namespace, s.Labels["name"], stored.Chart.Metadata.Name, stored.Chart.Metadata.Version, stored.Config}, nil
 }

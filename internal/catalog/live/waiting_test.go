@@ -77,7 +77,7 @@ func TestReleasesAreReadWithTheirValues(t *testing.T) {
 	}
 	rules := newList(t).Rules()
 	got, err := Releases(t.Context(), fake.NewClientset(secret("1", "deployed", of("1.0.0")), secret("2", "failed", of("2.0.0"))), rules)
-	want := []Installed{{Namespace: ns, Name: "agent", Chart: "castai-agent", Version: "1.0.0", Values: map[string]any{"a": "1.0.0"}}}
+	want := []Release{{Namespace: ns, Name: "agent", Chart: "castai-agent", Version: "1.0.0", Values: map[string]any{"a": "1.0.0"}}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Error(d, err)
 	}

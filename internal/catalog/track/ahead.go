@@ -10,36 +10,30 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
+	"github.com/castai/privatelink-webhook/internal/catalog/live"
 )
-
-// Release is a Helm release in a cluster.
-type Release struct {
-	// Name is that of the namespace and of the release, such as castai-agent/castai-agent.
-	Name           string
-	Chart, Version string
-	Values         map[string]any
-}
 
 // AddAhead adds the images of the versions that may follow those of the releases, with the
 // values of these. It returns the number of versions. Failures are as those of Add.
-func (t Tracker) AddAhead(ctx context.Context, list *catalog.List, releases []Release) (versions int, failures []error, err error) {
+func (t Tracker) AddAhead(ctx context.Context, list *catalog.List, releases []live.Release) (versions int, failures []error, err error) {
 	repository, index, err := t.index(ctx)
 	if err != nil {
 		return 0, nil, fmt.Errorf("track: %w", err)
 	}
 	for _, r := range releases {
+		name := r.Namespace + "/" + r.Name
 		if len(index.Charts[r.Chart]) == 0 {
-			t.Warnf("release %s: the repository %s has no chart %s: its next versions are not known", r.Name, repository, r.Chart)
+			t.Warnf("release %s: the repository %s has no chart %s: its next versions are not known", name, repository, r.Chart)
 			continue
 		}
 		next, err := t.following(index, r)
 		if err != nil {
-			failures = append(failures, fmt.Errorf("track: release %s: %w", r.Name, err))
+			failures = append(failures, fmt.Errorf("track: release %s: %w", name, err))
 			continue
 		}
 		for _, v := range next {
 			versions++
-			if _, err := t.addVersion(ctx, list, v, chart.Parts{Values: r.Values}, "release "+r.Name+", "); err != nil {
+			if _, err := t.addVersion(ctx, list, v, chart.Parts{Values: r.Values}, "release "+name+", "); err != nil {
 				failures = append(failures, err)
 			}
 			if ctx.Err() != nil {
@@ -51,7 +45,7 @@ func (t Tracker) AddAhead(ctx context.Context, list *catalog.List, releases []Re
 }
 
 // following returns the newest versions that are newer than the release's.
-func (t Tracker) following(index chart.Index, r Release) (next []chart.Version, err error) {
+func (t Tracker) following(index chart.Index, r live.Release) (next []chart.Version, err error) {
 	installed, err := semver.NewVersion(r.Version)
 	if err != nil {
 		return nil, fmt.Errorf("its chart %s has version %q: %w", r.Chart, r.Version, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
+	"github.com/castai/privatelink-webhook/internal/catalog/live"
 	"github.com/castai/privatelink-webhook/internal/catalog/track"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -429,20 +430,20 @@ func TestTheNextVersionsHaveTheValuesOfTheRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
-		release            track.Release
+		release            live.Release
 		want               []string
 		versions, failures int
 	}{
-		"values":               {track.Release{Name: "ns/r", Chart: "agent", Version: "1.0.0", Values: map[string]any{"name": "secret"}}, []string{"secret:v1.1.0"}, 2, 1},
-		"defaults":             {track.Release{Name: "ns/r", Chart: "agent", Version: "1.0.0"}, []string{"standard:v1.1.0"}, 2, 1},
-		"the newest":           {track.Release{Name: "ns/r", Chart: "agent", Version: "1.2.0"}, nil, 0, 0},
-		"another repository's": {track.Release{Name: "ns/r", Chart: "other", Version: "1.2.0"}, nil, 0, 0},
-		"no version":           {track.Release{Name: "ns/r", Chart: "agent", Version: "x"}, nil, 0, 1},
+		"values":               {live.Release{Namespace: "ns", Name: "r", Chart: "agent", Version: "1.0.0", Values: map[string]any{"name": "secret"}}, []string{"secret:v1.1.0"}, 2, 1},
+		"defaults":             {live.Release{Namespace: "ns", Name: "r", Chart: "agent", Version: "1.0.0"}, []string{"standard:v1.1.0"}, 2, 1},
+		"the newest":           {live.Release{Namespace: "ns", Name: "r", Chart: "agent", Version: "1.2.0"}, nil, 0, 0},
+		"another repository's": {live.Release{Namespace: "ns", Name: "r", Chart: "other", Version: "1.2.0"}, nil, 0, 0},
+		"no version":           {live.Release{Namespace: "ns", Name: "r", Chart: "agent", Version: "x"}, nil, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list, cache := catalog.New(rules), t.TempDir()
 			tracker := track.Tracker{Rules: rules, Cache: chart.Cache{Dir: cache}, Warnf: t.Logf}
-			versions, failures, err := tracker.AddAhead(t.Context(), list, []track.Release{tc.release})
+			versions, failures, err := tracker.AddAhead(t.Context(), list, []live.Release{tc.release})
 			var images []string
 			for _, i := range list.Images() {
 				images = append(images, strings.TrimPrefix(i.Target, rules.Registry()+"/"))

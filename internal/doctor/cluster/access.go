@@ -18,10 +18,16 @@ func (k *checker) requestFailed(operation string, err error) doctor.Finding {
 	if access, ok := errors.AsType[*kubeconfig.AccessError](kubeconfig.Explain(k.REST.Host, err)); ok {
 		return doctor.Unknownf(access.Remedy, "%s", access.Problem)
 	}
-	if isUserForbidden(err) {
-		return doctor.Unknownf("ask for the permission that the message names (kubectl auth can-i --list); all of them are in the ClusterRoles of: privatelink doctor --cluster-roles", "%s: %v", operation, err)
+	return doctor.Unknownf(doctor.RemedyFor(WithRemedy(err), "kubectl get --raw /readyz"), "%s: %v", operation, err)
+}
+
+// WithRemedy returns a doctor.Error if the user has no permission for a request, and err
+// otherwise.
+func WithRemedy(err error) error {
+	if err == nil || !isUserForbidden(err) {
+		return err
 	}
-	return doctor.Unknownf("kubectl get --raw /readyz", "%s: %v", operation, err)
+	return doctor.NewError(err, "ask for the permission that the message names (kubectl auth can-i --list); all of them are in the ClusterRoles of: privatelink doctor --cluster-roles")
 }
 
 // isUserForbidden reports whether the user has no permission. Admission refuses

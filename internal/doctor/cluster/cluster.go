@@ -69,6 +69,8 @@ type Config struct {
 	// used. The checks that need the rules do not run then. It is an InvalidConfigError
 	// if the configuration was read.
 	ConfigErr error
+	// IsProbed is set if package inside tests whether pods reach the chart repository.
+	IsProbed bool
 }
 
 // InvalidConfigError is a fault of the configuration in the cluster.
@@ -159,6 +161,9 @@ func (k *checker) podChecks(ready ...string) []doctor.Check {
 		{Group: Group, Name: "pulls", Elements: []doctor.Element{doctor.Pods}, Needs: needs(), Run: k.pulls,
 			What: "no pod in CAST AI's namespaces waits for an image",
 			Why:  "the kubelet repeats the pull, but the cause remains"},
+		{Group: Group, Name: "chart-repository", Elements: []doctor.Element{doctor.Pods}, Needs: needs(), Run: k.chartRepository,
+			What: "CAST AI's operator, if it is installed, fetches charts from a repository that isolated nodes can reach",
+			Why:  "an upgrade that CAST AI starts fails at the chart, before an image is pulled"},
 	}
 }
 

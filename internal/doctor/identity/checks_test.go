@@ -59,7 +59,7 @@ func TestChecksOfHealthyAccount(t *testing.T) {
 			results := runChecks(t, "prod", responses)
 			for name, want := range map[string]string{
 				"caller":             "arn:aws:sts::123456789012:assumed-role/mirror/ci, in the account of the registry",
-				"mirror-permissions": c.principal + " has all 14 permissions on " + repositories,
+				"mirror-permissions": c.principal + " has all 13 permissions on " + repositories,
 				"node-role":          "3 roles may pull from " + repositories,
 			} {
 				if r := results[name]; r.Status != doctor.OK || r.Found != want {

@@ -3,6 +3,9 @@
 package identity
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,7 +80,7 @@ func TestReportCaller(t *testing.T) {
 
 func TestReportMirrorPermissions(t *testing.T) {
 	const user, role, other = "arn:aws:iam::123456789012:user/ci/ann", "arn:aws:iam::123456789012:role/platform/mirror", "arn:aws:iam::210987654321:user/ann"
-	const all = " has all 14 permissions on arn:aws:ecr:us-east-1:123456789012:repository/castai/*"
+	const all = " has all 13 permissions on arn:aws:ecr:us-east-1:123456789012:repository/castai/*"
 	for name, c := range map[string]struct {
 		principal             string
 		denied                []string
@@ -85,10 +88,10 @@ func TestReportMirrorPermissions(t *testing.T) {
 		found, remedy, detail string
 	}{
 		"all":                    {user, nil, doctor.OK, user + all, "", ""},
-		"all but prune":          {user, []string{pruneAction}, doctor.OK, user + all, "", "only privatelink prune needs it"},
+		"all but prune":          {user, pruneActions(), doctor.OK, user + all, "", "only privatelink prune needs it"},
 		"all in another account": {other, nil, doctor.OK, other + all, "", repositoryPoliciesApply},
-		"a user without one": {user, []string{"ecr:PutImage", pruneAction}, doctor.Failed, user + " has no permission for ecr:PutImage",
-			"aws iam put-user-policy --user-name ann --policy-name privatelink-mirror --policy-document '{\"Version\":\"2012-10-17\",", "ecr:PutImage\n" + pruneAction},
+		"a user without one": {user, append([]string{"ecr:PutImage"}, pruneActions()...), doctor.Failed, user + " has no permission for ecr:PutImage",
+			"aws iam put-user-policy --user-name ann --policy-name privatelink-mirror --policy-document '{\"Version\":\"2012-10-17\",", "ecr:PutImage\necr:BatchDeleteImage is not allowed; only privatelink prune needs it\necr:DescribeImages is not allowed; only privatelink prune needs it"},
 		"a role that may not log in": {role, []string{loginAction}, doctor.Failed, role + " has no permission for " + loginAction, "aws iam put-role-policy --role-name mirror ", loginAction},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,5 +119,24 @@ func TestReportNodeRoles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			expect(t, testConfig().reportNodeRoles(c.roles), c.status, c.found, c.remedy, c.detail)
 		})
+	}
+}
+
+// The guide lists what the check simulates, and nothing that prune alone needs. The policy of
+// deploy/terraform/mirror, with the same actions, is tested to suffice.
+func TestTheGuideHasTheActionsOfMirror(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/guide/mirroring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "`mirror`, `check` and `import` need this policy")
+	_, section, _ = strings.Cut(section, `"Effect": "Allow",`+"\n")
+	list, _, _ := strings.Cut(section, "]")
+	got := regexp.MustCompile(`ecr:\w+`).FindAllString(list, -1)
+	want := mirrorActions()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || len(want) < 10 {
+		t.Errorf("the guide lists\n%q, want\n%q", got, want)
 	}
 }

@@ -29,8 +29,9 @@ func Actions() []string {
 // loginAction is needed by every ECR client. It applies to no resource.
 const loginAction = "ecr:GetAuthorizationToken"
 
-// pruneAction is needed by privatelink prune only.
-const pruneAction = "ecr:BatchDeleteImage"
+// pruneActions returns the actions on a repository that privatelink prune needs, and mirror
+// does not.
+func pruneActions() []string { return []string{"ecr:BatchDeleteImage", "ecr:DescribeImages"} }
 
 // pullActions returns the actions of a node on a repository.
 func pullActions() []string {
@@ -43,7 +44,7 @@ func pullActions() []string {
 func mirrorActions() []string {
 	return append([]string{
 		"ecr:DescribeRepositories", "ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy",
-		"ecr:DescribeImages", "ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
+		"ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
 	}, pullActions()...)
 }
 
@@ -101,7 +102,7 @@ func (c *checker) checkMirrorPermissions(ctx context.Context) doctor.Finding {
 	if !ok {
 		return doctor.Unknownf("use an IAM user or role", "IAM cannot simulate the permissions of %s", caller)
 	}
-	s, err := c.simulateAll(ctx, principal.String(), append(mirrorActions(), pruneAction))
+	s, err := c.simulateAll(ctx, principal.String(), append(mirrorActions(), pruneActions()...))
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
@@ -138,10 +139,13 @@ func (c Config) reportMirrorPermissions(principal arn.ARN, denied []string) doct
 	if principal.AccountID != c.Account {
 		notes = append(notes, repositoryPoliciesApply)
 	}
-	if i := slices.Index(denied, pruneAction); i >= 0 {
-		denied = slices.Delete(slices.Clone(denied), i, i+1)
-		notes = append(notes, pruneAction+" is not allowed; only privatelink prune needs it")
-	}
+	denied = slices.DeleteFunc(slices.Clone(denied), func(action string) bool {
+		isForPrune := slices.Contains(pruneActions(), action)
+		if isForPrune {
+			notes = append(notes, action+" is not allowed; only privatelink prune needs it")
+		}
+		return isForPrune
+	})
 	if len(denied) == 0 {
 		return doctor.OKf("%s has all %d permissions on %s", principal, len(mirrorActions())+1, c.repositories()).With(notes...)
 	}

@@ -9,7 +9,6 @@ package inside
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -22,7 +21,7 @@ import (
 const Group = "inside"
 
 // Prober probes targets from a place in the VPC: Local, or the method Run of a
-// Job. It returns an error, usually an *Error, if it could not probe at all.
+// Job. It returns an error, usually a *doctor.Error, if it could not probe at all.
 type Prober func(context.Context, []probe.Target) ([]probe.Result, error)
 
 // Config is the input of the checks.
@@ -34,27 +33,25 @@ type Config struct {
 	// is a route, and keep their public addresses.
 	// https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html
 	S3 []probe.Target
+	// Charts is where CAST AI's operator fetches charts.
+	Charts Charts
 	// Probe probes the hosts. Without it, all checks are skipped.
 	Probe Prober
 	// Roots are the trusted certificates. Default: those of this machine.
 	Roots *x509.CertPool
 }
 
+// Charts are the hosts from which CAST AI's operator fetches charts. They are anywhere.
+type Charts struct {
+	Hosts  []probe.Target // none without the operator
+	Remedy string         // if pods do not reach one
+	Err    error          // why the hosts are not known
+}
+
 // Local probes from this machine, which is in the VPC.
 func Local(ctx context.Context, targets []probe.Target) ([]probe.Result, error) {
 	return probe.Run(ctx, targets), nil
 }
-
-// Error is the reason why it was not possible to probe, with a remedy.
-type Error struct {
-	Err    error
-	Remedy string
-}
-
-func (e *Error) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
 
 // Checks returns the checks of the group. They share one run of the prober over
 // all hosts.
@@ -83,6 +80,8 @@ func Checks(c Config) []doctor.Check {
 			Why: "containerd refuses the registry, and pods stay in ImagePullBackOff", Run: k.evaluate(c.ECR, evaluateTLS(c.Roots))},
 		{Name: "tls-castai", Elements: []doctor.Element{doctor.CASTAIEndpoints}, What: "the certificates of CAST AI are trusted", Needs: []string{"probe", "dns", "dns-castai", "connect-castai"},
 			Why: noReports, Run: k.evaluate(c.CASTAI, evaluateTLS(c.Roots))},
+		{Name: "charts", Elements: []doctor.Element{doctor.Pods}, What: "pods reach the hosts from which CAST AI's operator, if it is installed, fetches charts", Needs: []string{"probe", "dns"},
+			Why: "an upgrade that CAST AI starts fails at the chart, before an image is pulled", Run: k.charts},
 	}
 	for i := range checks {
 		checks[i].Group = Group
@@ -106,7 +105,7 @@ type checker struct {
 
 func (k *checker) gather(ctx context.Context) error {
 	k.once.Do(func() {
-		targets := slices.Concat(k.ECR, k.CASTAI, k.S3)
+		targets := slices.Concat(k.ECR, k.CASTAI, k.S3, k.Charts.Hosts)
 		k.results, k.err = k.Probe(ctx, targets)
 		if k.err == nil && len(k.results) != len(targets) {
 			k.err = fmt.Errorf("the probe reports %d hosts instead of %d", len(k.results), len(targets))
@@ -142,9 +141,5 @@ func (k *checker) evaluate(targets []probe.Target, evaluate func([]probe.Result)
 }
 
 func probeFailed(err error) doctor.Finding {
-	remedy := "probe from elsewhere: --probe from a pod, --inside if this machine is in the VPC"
-	if e, ok := errors.AsType[*Error](err); ok {
-		remedy = e.Remedy
-	}
-	return doctor.Unknownf(remedy, "%v", err)
+	return doctor.Unknownf(doctor.RemedyFor(err, "probe from elsewhere: --probe from a pod, --inside if this machine is in the VPC"), "%v", err)
 }

@@ -5,6 +5,7 @@ package inside
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -23,6 +24,7 @@ const (
 	dkrECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 	apiCAS = "api.cast.ai"
 	grpc   = "grpc.cast.ai"
+	charts = "charts.example.com"
 	bucket = "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com"
 )
 
@@ -52,8 +54,10 @@ func healthy(t *testing.T) *vpc {
 	v.host(apiCAS, "172.16.1.12")
 	v.host(grpc, "192.168.1.13", "fd00:ec2::13")
 	v.host(bucket, "52.216.0.1")
+	v.host(charts, "10.0.3.20")
 	v.config = Config{
-		ECR: []probe.Target{at(apiECR), at(dkrECR)}, CASTAI: []probe.Target{at(apiCAS), at(grpc)}, S3: []probe.Target{at(bucket)}, Roots: v.ca.pool(),
+		ECR: []probe.Target{at(apiECR), at(dkrECR)}, CASTAI: []probe.Target{at(apiCAS), at(grpc)}, S3: []probe.Target{at(bucket)},
+		Charts: Charts{Hosts: []probe.Target{at(charts)}, Remedy: "write a chart repository"}, Roots: v.ca.pool(),
 	}
 	return v
 }
@@ -139,6 +143,10 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 		"a certificate for another name":        {func(v *vpc) { v.routes["172.16.1.12"] = v.ca.serve(v.t, leaf{name: "other.example"}) }, "tls-castai", "failed: " + apiCAS + ":443 has a certificate for other.example"},
 		"a certificate that has expired":        {func(v *vpc) { v.routes["172.16.1.12"] = v.ca.serve(v.t, leaf{name: apiCAS, expired: true}) }, "tls-castai", "failed: " + apiCAS + ":443 has a certificate of CN=Amazon that is valid from"},
 		"a proxy that intercepts":               {func(v *vpc) { v.routes["100.64.1.11"] = newAuthority(v.t, "Corp Proxy").serve(v.t, leaf{name: dkrECR}) }, "tls-ecr", "failed: " + dkrECR + ":443 has a certificate of an unknown authority, CN=Corp Proxy"},
+		"the charts' name does not exist":       {func(v *vpc) { v.Fail(charts, fakedns.NoSuchName) }, "charts", "failed: " + charts + " does not exist"},
+		"the chart repository is out of reach":  {func(v *vpc) { v.routes["10.0.3.20"] = "" }, "charts", "failed: " + charts + ":443 does not answer"},
+		"a private authority of the charts":     {func(v *vpc) { v.routes["10.0.3.20"] = newAuthority(v.t, "Corp").serve(v.t, leaf{name: charts}) }, "charts", "warning: " + charts + ":443 has a certificate of an unknown authority, CN=Corp"},
+		"the operator's objects are forbidden":  {func(v *vpc) { v.config.Charts = Charts{Err: errors.New("clusters is forbidden")} }, "charts", "unknown: clusters is forbidden"},
 		"the server does not speak TLS":         {func(v *vpc) { v.routes["172.16.1.12"] = respond(v.t, "SSH-2.0-OpenSSH_9.9\r\n") }, "tls-castai", "failed: " + apiCAS + ":443 does not speak TLS"},
 		"the server closes at once":             {func(v *vpc) { v.routes["172.16.1.12"] = respond(v.t, "") }, "tls-castai", "failed: " + apiCAS + ":443 breaks off the TLS handshake"},
 		"the server refuses the handshake":      {func(v *vpc) { v.routes["172.16.1.12"] = respond(v.t, "\x15\x03\x03\x00\x02\x02\x28") }, "tls-castai", "failed: " + apiCAS + ":443 refuses the TLS handshake"},
@@ -153,6 +161,20 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 				t.Errorf("found %v, want only %s: %q", faults, tc.check, tc.want)
 			}
 		})
+	}
+}
+
+// A proxy, and a repository in the cluster, may speak HTTP.
+func TestChartsWithoutTLS(t *testing.T) {
+	v := healthy(t)
+	v.routes["10.0.3.20"] = respond(t, "HTTP/1.1 400 Bad Request\r\n\r\n")
+	v.config.Charts.Hosts = []probe.Target{{Host: charts, Port: 8080}}
+	if diff := cmp.Diff(map[string]string{}, v.check()); diff != "" {
+		t.Error(diff)
+	}
+	v.config.Charts = Charts{} // without the operator
+	if diff := cmp.Diff(map[string]string{}, v.check()); diff != "" {
+		t.Error(diff)
 	}
 }
 

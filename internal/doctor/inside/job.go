@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/probe"
 )
 
@@ -94,12 +95,12 @@ func (j *Job) readReport(ctx context.Context, pod *corev1.Pod) ([]probe.Result, 
 	}
 	const remedy = "use the same release of this command and of the webhook's image"
 	if code := terminated(pod).ExitCode; code != 0 {
-		return nil, &Error{fmt.Errorf("pod %s/%s ended with %d: %s", j.namespace, pod.Name, code, tail(log)),
-			remedy + ": " + j.image + " may not have the command probe"}
+		return nil, doctor.NewError(fmt.Errorf("pod %s/%s ended with %d: %s", j.namespace, pod.Name, code, tail(log)),
+			remedy+": "+j.image+" may not have the command probe")
 	}
 	results, err := probe.Decode(log)
 	if err != nil {
-		return nil, &Error{fmt.Errorf("pod %s/%s: %w: %s", j.namespace, pod.Name, err, tail(log)), remedy + ", " + j.image}
+		return nil, doctor.NewError(fmt.Errorf("pod %s/%s: %w: %s", j.namespace, pod.Name, err, tail(log)), remedy+", "+j.image)
 	}
 	return results, nil
 }
@@ -112,7 +113,7 @@ func tail(log []byte) string {
 
 // apiError adds the operation and a remedy to an error of the API server.
 func (j *Job) apiError(operation string, err error) error {
-	e := &Error{Err: fmt.Errorf("%s in namespace %s: %w", operation, j.namespace, err)}
+	e := &doctor.Error{Err: fmt.Errorf("%s in namespace %s: %w", operation, j.namespace, err)}
 	switch {
 	case apierrors.IsForbidden(err):
 		e.Remedy = fmt.Sprintf("request create and delete on jobs.batch, get and watch on pods and get on pods/log in namespace %s, or use --inside on a machine in the VPC", j.namespace)

@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
 // watcher waits until the container of a Job's pod has terminated.
@@ -28,7 +30,7 @@ func (w *watcher) stop() {
 	}
 }
 
-// wait returns the pod with the terminated container, or an *Error if it will
+// wait returns the pod with the terminated container, or a *doctor.Error if it will
 // not run.
 func (w *watcher) wait(ctx context.Context) (*corev1.Pod, error) {
 	w.state = "the Job has no pod"
@@ -42,8 +44,8 @@ func (w *watcher) wait(ctx context.Context) (*corev1.Pod, error) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, &Error{fmt.Errorf("no report of Job %s/%s: %s: %w", w.namespace, w.name, w.state, ctx.Err()),
-				"increase --timeout; if that does not help: kubectl -n " + w.namespace + " get events"}
+			return nil, doctor.NewError(fmt.Errorf("no report of Job %s/%s: %s: %w", w.namespace, w.name, w.state, ctx.Err()),
+				"increase --timeout; if that does not help: kubectl -n "+w.namespace+" get events")
 		case e, open := <-events:
 			if !open {
 				events = nil // a nil channel blocks; the pods are still watched
@@ -57,7 +59,7 @@ func (w *watcher) wait(ctx context.Context) (*corev1.Pod, error) {
 				w.pods.Stop()
 				pods, err := w.watchPods()
 				if err != nil {
-					return nil, &Error{fmt.Errorf("watch pods in namespace %s: %w", w.namespace, err), "run it again"}
+					return nil, doctor.NewError(fmt.Errorf("watch pods in namespace %s: %w", w.namespace, err), "run it again")
 				}
 				w.pods = pods
 				continue
@@ -67,7 +69,7 @@ func (w *watcher) wait(ctx context.Context) (*corev1.Pod, error) {
 				continue
 			}
 			if e.Type == watch.Deleted {
-				return nil, &Error{fmt.Errorf("pod %s/%s was deleted before it reported: %s", w.namespace, pod.Name, w.state), "run it again; if that does not help: kubectl -n " + w.namespace + " get events"}
+				return nil, doctor.NewError(fmt.Errorf("pod %s/%s was deleted before it reported: %s", w.namespace, pod.Name, w.state), "run it again; if that does not help: kubectl -n "+w.namespace+" get events")
 			}
 			if terminated(pod) != nil {
 				return pod, nil
@@ -86,8 +88,8 @@ func (w *watcher) creationRefused(e watch.Event) error {
 	if !ok || e.Type == watch.Deleted || event.InvolvedObject.Name != w.name || event.Reason != "FailedCreate" {
 		return nil
 	}
-	return &Error{fmt.Errorf("the Job cannot create its pod: %s", event.Message),
-		"change the policy, quota or webhook in the message: the pod complies with Pod Security restricted and requests 10m CPU and 32Mi"}
+	return doctor.NewError(fmt.Errorf("the Job cannot create its pod: %s", event.Message),
+		"change the policy, quota or webhook in the message: the pod complies with Pod Security restricted and requests 10m CPU and 32Mi")
 }
 
 // terminated returns the final state of the container, or nil.
@@ -104,7 +106,7 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 // run. A pod without a node may run: an autoscaler can add one.
 func (w *watcher) updateState(pod *corev1.Pod) error {
 	if pod.Status.Phase == corev1.PodFailed {
-		return &Error{fmt.Errorf("pod %s/%s failed: %s: %s", w.namespace, pod.Name, pod.Status.Reason, pod.Status.Message), "run it again"}
+		return doctor.NewError(fmt.Errorf("pod %s/%s failed: %s: %s", w.namespace, pod.Name, pod.Status.Reason, pod.Status.Message), "run it again")
 	}
 	w.state = "pod " + pod.Name + " is " + string(pod.Status.Phase)
 	for _, c := range pod.Status.Conditions {
@@ -121,11 +123,11 @@ func (w *watcher) updateState(pod *corev1.Pod) error {
 		err := fmt.Errorf("pod %s/%s: %s: %s", w.namespace, pod.Name, waiting.Reason, waiting.Message)
 		switch {
 		case slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, waiting.Reason):
-			return &Error{err, "make " + w.image + " available to the nodes: it must be in the registry (privatelink mirror), and the node role must be allowed to read it"}
+			return doctor.NewError(err, "make "+w.image+" available to the nodes: it must be in the registry (privatelink mirror), and the node role must be allowed to read it")
 		case waiting.Reason == "CrashLoopBackOff":
-			return &Error{err, "see why it ends: kubectl -n " + w.namespace + " logs --previous " + pod.Name + "; use the same release of this command and of the webhook's image, " + w.image}
+			return doctor.NewError(err, "see why it ends: kubectl -n "+w.namespace+" logs --previous "+pod.Name+"; use the same release of this command and of the webhook's image, "+w.image)
 		case slices.Contains([]string{"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}, waiting.Reason):
-			return &Error{err, "kubectl -n " + w.namespace + " describe pod " + pod.Name}
+			return doctor.NewError(err, "kubectl -n "+w.namespace+" describe pod "+pod.Name)
 		}
 	}
 	return nil

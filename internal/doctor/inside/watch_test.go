@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
 // A pod that will not run ends the wait at once, with what to do. One that may still run
@@ -35,7 +37,7 @@ func TestAProbeThatWillNotRun(t *testing.T) {
 				}
 				return
 			}
-			var told *Error
+			var told *doctor.Error
 			if !errors.As(err, &told) || !strings.Contains(told.Error(), reason+": the kubelet's words") || !strings.Contains(told.Remedy, remedy) {
 				t.Errorf("%+v, want the remedy %q", err, remedy)
 			}

@@ -20,8 +20,8 @@ type Report struct {
 	Target  target.Target
 	Results []doctor.Result
 	Network topology.Network
-	// HasPods is set if the engine is the webhook: a policy has no pods.
-	HasPods bool
+	// Namespace is that of the webhook. It is "" if the engine is a policy, which has no pods.
+	Namespace string
 	// Facts are lines for the header after those of the target, such as versions.
 	Facts []htmlreport.Fact
 }

@@ -74,7 +74,7 @@ func TestEachCheckConcernsAPart(t *testing.T) {
 				return doctor.OKf("fine")
 			})
 			var names []string
-			for _, m := range failed.FindAllStringSubmatch(render(t, page.Report{Results: all, Network: sample(t), HasPods: true}), -1) {
+			for _, m := range failed.FindAllStringSubmatch(render(t, page.Report{Results: all, Network: sample(t), Namespace: "castai-elsewhere"}), -1) {
 				names = append(names, m[1])
 			}
 			isNone := slices.Equal(c.Check.Elements, []doctor.Element{doctor.NoElement})
@@ -124,7 +124,7 @@ func filled(t *testing.T, s string) page.Report {
 	n.Endpoints = append(n.Endpoints, topology.Endpoint{Service: s, ID: s, State: s})
 	i := 0
 	return page.Report{
-		Target: target.Target{Context: s, Server: s, Cluster: s, Account: s, Region: s, Registry: s}, Network: n, HasPods: true, Facts: []htmlreport.Fact{{Name: "version", Value: s}},
+		Target: target.Target{Context: s, Server: s, Cluster: s, Account: s, Region: s, Registry: s}, Network: n, Namespace: "castai-elsewhere", Facts: []htmlreport.Fact{{Name: "version", Value: s}},
 		Results: results(t, "webhook", func(doctor.Check) doctor.Finding {
 			i++
 			return doctor.Finding{Status: []doctor.Status{doctor.OK, doctor.Failed, doctor.Warning, doctor.Unknown, doctor.Skipped}[i%5], Found: s, Details: []string{s, s}, Remedy: s}

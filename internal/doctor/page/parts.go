@@ -48,8 +48,8 @@ func newParts(in Report) *parts {
 // addFixed adds the elements that every network has.
 func (p *parts) addFixed() {
 	n := p.Network
-	webhook, admission := "in castai-privatelink", fmt.Sprintf("port %d", n.Port)
-	if !p.HasPods {
+	webhook, admission := "in "+p.Namespace, fmt.Sprintf("port %d", n.Port)
+	if p.Namespace == "" {
 		webhook, admission = "none: a policy rewrites", "by a policy, without a connection"
 	}
 	nodes := "their number is not known"

@@ -87,7 +87,7 @@ func requestFailed(host string, err error) doctor.Finding {
 
 // inputFailed returns the finding for an error of a function of Config.
 func inputFailed(what string, err error) doctor.Finding {
-	return doctor.Unknownf("select a cluster with --kubeconfig and --context, or a lock file with --lock", "%s: %v", what, err)
+	return doctor.Unknownf(doctor.RemedyFor(err, "select a cluster with --kubeconfig and --context, or a lock file with --lock"), "%s: %v", what, err)
 }
 
 // requiredImages returns the required images except the webhook's own.

@@ -29,6 +29,9 @@ func (s *Suite) insideChecks(ctx context.Context) ([]doctor.Check, error) {
 	if c.CASTAI, err = s.castaiHosts(); err != nil {
 		return nil, err
 	}
+	if s.Inside || s.Probe {
+		c.Charts = s.chartHosts(ctx)
+	}
 	switch {
 	case s.Inside:
 		c.Probe = inside.Local
@@ -36,7 +39,7 @@ func (s *Suite) insideChecks(ctx context.Context) ([]doctor.Check, error) {
 		image, err := s.webhookImage(ctx)
 		if err != nil {
 			c.Probe = inside.Local // without a probe, the checks would be skipped instead of unknown
-			return doctor.Unavailable(inside.Checks(c), doctor.Unknownf("the probe runs the image of the installed webhook: privatelink install --config privatelink.yaml | kubectl apply -f -", "%v", err)), nil
+			return doctor.Unavailable(inside.Checks(c), doctor.Unknownf(doctor.RemedyFor(err, "the probe runs the image of the installed webhook: privatelink install --config privatelink.yaml | kubectl apply -f -"), "%v", err)), nil
 		}
 		s.job = inside.NewJob(s.client, image, s.probeNamespace())
 		c.Probe = s.job.Run
@@ -66,7 +69,7 @@ func (s *Suite) webhookImage(ctx context.Context) (string, error) {
 	defer cancel()
 	d, err := s.client.AppsV1().Deployments(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
 	if err != nil {
-		return "", err
+		return "", cluster.WithRemedy(err)
 	}
 	return d.Spec.Template.Spec.Containers[0].Image, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/live"
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
 	"github.com/castai/privatelink-webhook/internal/doctor/registry"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
@@ -79,7 +80,7 @@ func (s *Suite) imagesInCluster(ctx context.Context) (images []registry.Required
 	}
 	list := catalog.New(s.Rules)
 	if _, err := live.Read(ctx, s.client, list); err != nil {
-		return nil, err
+		return nil, cluster.WithRemedy(err)
 	}
 	for _, i := range list.Images() {
 		if strings.HasPrefix(i.Target, s.Rules.Registry()+"/") {
@@ -96,7 +97,7 @@ func (s *Suite) platforms(ctx context.Context) (platforms []string, err error) {
 	}
 	nodes, err := s.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, err
+		return nil, cluster.WithRemedy(err)
 	}
 	for _, n := range nodes.Items {
 		platforms = append(platforms, n.Status.NodeInfo.OperatingSystem+"/"+n.Status.NodeInfo.Architecture)

@@ -27,7 +27,10 @@ const JUnit output.Format = "junit"
 
 // report returns what the formats show of results. The network is read for HTML only.
 func (s *Suite) report(ctx context.Context, format output.Format, results []doctor.Result) (page.Report, error) {
-	r := page.Report{Target: s.Target(), Results: results, HasPods: s.engine == cluster.Webhook}
+	r := page.Report{Target: s.Target(), Results: results}
+	if s.engine == cluster.Webhook {
+		r.Namespace = s.namespace
+	}
 	if format == output.HTML {
 		r.Network = s.network(ctx, results)
 		r.Facts = append([]htmlreport.Fact{{Name: "Kubernetes", Value: s.kubernetesVersion()}, {Name: "engine", Value: string(s.engine)}}, htmlreport.RunFacts(s.UserAgent, time.Now())...)

@@ -237,7 +237,7 @@ func parseEngine(name string) (cluster.Engine, error) {
 func (s *Suite) clusterChecks() []doctor.Check {
 	checks := cluster.Checks(cluster.Config{
 		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, AccountPolicy: s.bundle.accountPolicy, Engine: s.engine,
-		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings, Version: rewrite.SplitReference(s.bundle.image).Tag, ConfigErr: s.configErr,
+		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings, Version: rewrite.SplitReference(s.bundle.image).Tag, ConfigErr: s.configErr, IsProbed: s.Probe || s.Inside,
 		Names: cluster.Names{
 			Namespace: s.namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
 		},

@@ -56,7 +56,7 @@ func (c *Customer) createIdentities(ctx context.Context) error {
 // mirrorActions returns the actions that the mirroring guide requires.
 func mirrorActions() []string {
 	return []string{
-		"ecr:DescribeRepositories", "ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:DescribeImages",
+		"ecr:DescribeRepositories", "ecr:CreateRepository", "ecr:TagResource", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy",
 		"ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:BatchGetImage",
 		"ecr:GetDownloadUrlForLayer",
 	}

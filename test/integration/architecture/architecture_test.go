@@ -56,7 +56,7 @@ var tiers = [][]row{
 	},
 	{ // the catalog and the install bundle
 		{"internal/chartimage", []string{"internal/catalog/chart", "internal/mirror", "internal/registry", "internal/rewrite"}},
-		{"internal/catalog/track", []string{"internal/catalog", "internal/catalog/chart", "internal/manifest", "internal/rewrite"}},
+		{"internal/catalog/track", []string{"internal/catalog", "internal/catalog/chart", "internal/catalog/live", "internal/manifest", "internal/rewrite"}},
 		{"internal/catalog/live", []string{"internal/catalog", "internal/podspec", "internal/rewrite"}},
 		{"internal/catalog/chart", []string{"internal/registry"}},
 		{"internal/catalog", []string{"internal/manifest", "internal/rewrite", "internal/table"}},
