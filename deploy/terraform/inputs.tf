@@ -44,6 +44,14 @@ resource "terraform_data" "inputs" {
       error_message = "flow_logs and ipv6 are for a VPC that the module creates. Leave them out with vpc_id."
     }
     precondition {
+      condition     = !var.create_chart_repository || contains(keys(local.needed_gateways), "s3") || length(var.chart_readers) > 0
+      error_message = "create_chart_repository needs an S3 gateway that charts are read through. Keep create_aws_endpoints and s3 in aws_services, or set chart_readers to the IDs of gateways."
+    }
+    precondition {
+      condition     = var.create_chart_repository || length(var.chart_readers) == 0
+      error_message = "chart_readers is for create_chart_repository = true. Set it, or leave chart_readers out."
+    }
+    precondition {
       condition     = !(var.create_kms_key && var.kms_key_arn != null)
       error_message = "create_kms_key creates a key, and kms_key_arn names an existing one: set one or the other."
     }

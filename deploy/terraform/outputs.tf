@@ -68,3 +68,13 @@ output "kms_key_arn" {
   description = "Key of the repositories and the flow logs; null if they have the keys of AWS."
   value       = local.kms_key_arn
 }
+
+output "chart_repository" {
+  description = "Repository of charts, for privatelink chart-repository and the input of the module mirror; null without one."
+  value       = one([for b in aws_s3_bucket.charts : "s3://${b.id}"])
+}
+
+output "chart_repository_url" {
+  description = "URL of the repository of charts inside the VPC, for helmRepoURL; null without one."
+  value       = one([for b in aws_s3_bucket.charts : "https://${b.bucket_regional_domain_name}"])
+}

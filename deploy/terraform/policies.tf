@@ -71,6 +71,7 @@ locals {
   }
   s3_statements = concat([local.s3_layers],
     length(var.s3_readable_objects) == 0 ? [] : [merge(local.s3_layers, { Sid = "ReadableObjects", Resource = var.s3_readable_objects })],
+    [for b in aws_s3_bucket.charts : merge(local.s3_layers, { Sid = "Charts", Resource = "${b.arn}/*" })],
     [{
       Sid       = "OwnBuckets"
       Effect    = "Allow"

@@ -187,8 +187,25 @@ variable "s3_readable_objects" {
   default     = []
 }
 
+variable "create_chart_repository" {
+  description = "Create a bucket for privatelink chart-repository. Its charts are read through the S3 gateway of the VPC, without credentials."
+  type        = bool
+  default     = false
+}
+
+variable "chart_readers" {
+  description = "IDs of the S3 gateways of other VPCs that may read the charts as well, such as vpce-0123456789abcdef0."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.chart_readers : can(regex("^vpce-[0-9a-f]+$", id))])
+    error_message = "chart_readers must be IDs of endpoints such as vpce-0123456789abcdef0. List them with: aws ec2 describe-vpc-endpoints --filters Name=vpc-endpoint-type,Values=Gateway"
+  }
+}
+
 variable "s3_policy" {
-  description = "Policy (JSON) of the S3 gateway instead of that of endpoint_policies."
+  description = "Policy (JSON) of the S3 gateway instead of that of endpoint_policies. It must allow s3:GetObject on the charts of create_chart_repository as well, to every principal."
   type        = string
   default     = null
 }
@@ -271,7 +288,7 @@ variable "lifecycle_policy" {
 }
 
 variable "force_delete" {
-  description = "Allow destroy to delete repositories that contain images."
+  description = "Allow destroy to delete repositories that contain images, and the bucket of charts with its versions."
   type        = bool
   default     = false
 }

@@ -146,8 +146,8 @@ func (c *charts) written(t *testing.T, key string) (n int) {
 
 func TestChartsInS3(t *testing.T) {
 	c := newCharts(t)
-	three := publish(t, "0.9.0", "0.10.0", "1.0.0+build.7")
-	if out, err := write(t.Context(), three, "a/b"); err != nil || !strings.Contains(out, "s3://charts/a/b: 3 versions of charts, 3 of them new") {
+	first := publish(t, "0.9.0", "0.10.0", "1.0.0+build.7", "1.0.0+build.8")
+	if out, err := write(t.Context(), first, "a/b"); err != nil || !strings.Contains(out, "s3://charts/a/b: 4 versions of charts, 4 of them new") {
 		t.Fatal(out, err)
 	}
 	if _, status := c.get(t, "a/b/index.yaml"); status != http.StatusForbidden {
@@ -157,10 +157,10 @@ func TestChartsInS3(t *testing.T) {
 	if _, err := c.api.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("charts"), Policy: &policy}); err != nil {
 		t.Fatal(err)
 	}
-	c.check(t, "a/b", "1.0.0+build.7", "0.10.0", "0.9.0")
+	c.check(t, "a/b", "1.0.0+build.8", "1.0.0+build.7", "0.10.0", "0.9.0")
 
 	t.Run("without news, nothing is written", func(t *testing.T) {
-		if out, err := write(t.Context(), three, "a/b/"); err != nil || !strings.Contains(out, "0 of them new") {
+		if out, err := write(t.Context(), first, "a/b/"); err != nil || !strings.Contains(out, "0 of them new") {
 			t.Error(out, err)
 		}
 		for _, key := range []string{"a/b/index.yaml", "a/b/agent-0.9.0.tgz", "a/b/agent-1.0.0+build.7.tgz"} {
@@ -170,10 +170,10 @@ func TestChartsInS3(t *testing.T) {
 		}
 	})
 	t.Run("what the chart repository has lost stays", func(t *testing.T) {
-		if out, err := write(t.Context(), publish(t, "2.0.0"), "a/b"); err != nil || !strings.Contains(out, "4 versions of charts, 1 of them new") {
+		if out, err := write(t.Context(), publish(t, "2.0.0"), "a/b"); err != nil || !strings.Contains(out, "5 versions of charts, 1 of them new") {
 			t.Error(out, err)
 		}
-		c.check(t, "a/b", "2.0.0", "1.0.0+build.7", "0.10.0", "0.9.0")
+		c.check(t, "a/b", "2.0.0", "1.0.0+build.8", "1.0.0+build.7", "0.10.0", "0.9.0")
 	})
 	t.Run("runs at the same time", func(t *testing.T) { c.checkRunsAtATime(t) })
 	t.Run("a run that is killed", func(t *testing.T) { c.checkKilledRun(t) })

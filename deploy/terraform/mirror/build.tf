@@ -29,6 +29,8 @@ resource "aws_codebuild_project" "this" {
     dynamic "environment_variable" {
       for_each = {
         ARGUMENTS       = join(" ", var.arguments)
+        CHARTS          = var.chart_repository == null ? "" : var.chart_repository
+        CHART_SETS      = join(" ", [for a in var.arguments : a if startswith(a, "--set=")])
         LOCK            = "s3://${aws_s3_bucket.lock.id}/${local.lock_key}"
         RELEASE_SHA256  = var.release.sha256
         RELEASE_URL     = var.release_url

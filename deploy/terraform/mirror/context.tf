@@ -27,6 +27,10 @@ resource "terraform_data" "inputs" {
       error_message = "The registry of config is in account ${local.registry.account}, and this is ${local.account}. Apply the module in the account of the registry; replicate_to copies to others."
     }
     precondition {
+      condition     = var.chart_repository == null || contains(var.arguments, "--track")
+      error_message = "chart_repository gets the versions of charts that --track has mirrored. Add --track to arguments."
+    }
+    precondition {
       condition     = length(var.replicate_to) == 0 || var.replaces_all_rules
       error_message = "A registry has one set of replication rules, and replicate_to replaces it. Run: aws ecr describe-registry --query replicationConfiguration.rules. If it prints [], set replaces_all_rules = true. If not, add the destinations to the configuration that has the other rules."
     }

@@ -10,6 +10,11 @@ locals {
     try(local.settings.repositoryPolicy, null) != null ? ["ecr:SetRepositoryPolicy"] : [],
   )
 
+  charts = [for s in var.chart_repository == null ? [] : [trimprefix(var.chart_repository, "s3://")] : {
+    bucket  = "arn:${local.partition}:s3:::${split("/", s)[0]}"
+    objects = "arn:${local.partition}:s3:::${s}/*"
+  }]
+
   # Of a key whose alias is configured, the ARN is not known.
   kms_key   = try(local.settings.kmsKey, null)
   kms_alias = try(regex("alias/.+$", local.kms_key), null)
@@ -77,7 +82,20 @@ resource "aws_iam_role_policy" "mirror" {
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
         Resource = "${aws_cloudwatch_log_group.this.arn}:*"
       },
-      ], local.kms_key == null ? [] : [{
+      ], flatten([for c in local.charts : [
+        {
+          Sid      = "ChartBucket"
+          Effect   = "Allow"
+          Action   = "s3:ListBucket"
+          Resource = c.bucket
+        },
+        {
+          Sid      = "Charts"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject", "s3:PutObject"]
+          Resource = c.objects
+        },
+        ]]), local.kms_key == null ? [] : [{
         Sid      = "RepositoryKey"
         Effect   = "Allow"
         Action   = ["kms:CreateGrant", "kms:DescribeKey", "kms:RetireGrant"]

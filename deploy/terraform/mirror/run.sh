@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# One run of the mirror in CodeBuild: downloads privatelink, copies what is new, and
-# publishes the names of new images. build.tf sets the variables.
+# One run of the mirror in CodeBuild: downloads privatelink, copies what is new, writes the
+# charts whose images are copied, and publishes the names of new images. build.tf sets the
+# variables.
 set -euo pipefail
 
 archive=privatelink_${RELEASE_VERSION#v}_linux_amd64.tar.gz
@@ -12,6 +13,11 @@ tar -xzf "$archive" privatelink
 read -ra arguments <<<"$ARGUMENTS"
 code=0
 ./privatelink mirror --config privatelink.yaml "${arguments[@]}" --lock "$LOCK" --expect-role "$ROLE" -o json | tee events.jsonl || code=$?
+
+if [ -n "$CHARTS" ]; then
+	read -ra sets <<<"$CHART_SETS"
+	./privatelink chart-repository --config privatelink.yaml "${sets[@]}" --lock "$LOCK" "$CHARTS" || code=$?
+fi
 
 jq -r 'select(.event == "copied") | .target' events.jsonl >copied.txt
 count=$(wc -l <copied.txt)

@@ -62,6 +62,17 @@ variable "arguments" {
   }
 }
 
+variable "chart_repository" {
+  description = "Where to write the tracked charts once their images are copied, such as the output chart_repository of the module of the network: s3://BUCKET or s3://BUCKET/PREFIX, in this account and region. Null for nowhere."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.chart_repository == null ? true : can(regex("^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", var.chart_repository))
+    error_message = "chart_repository must be s3://BUCKET or s3://BUCKET/PREFIX, without a slash at its end."
+  }
+}
+
 variable "schedule" {
   description = "When to run, as an expression of EventBridge Scheduler in UTC, such as rate(1 hour) or cron(17 * * * ? *)."
   type        = string

@@ -240,3 +240,45 @@ run "encryption_and_flow_logs" {
     error_message = "privatelink mirror creates repositories with the same key: ${output.privatelink_yaml}"
   }
 }
+
+run "charts_for_several_vpcs" {
+  command = plan
+  variables {
+    vpc_id                  = "vpc-1"
+    subnet_ids              = ["subnet-a", "subnet-b"]
+    route_table_ids         = ["rtb-1"]
+    endpoint_policies       = true
+    existing_endpoints      = { s3 = "vpce-0aa" }
+    create_chart_repository = true
+    chart_readers           = ["vpce-0cc", "vpce-0bb", "vpce-0aa"]
+  }
+  override_data {
+    target = data.aws_subnet.given[0]
+    values = { id = "subnet-a", vpc_id = "vpc-1", availability_zone = "us-east-1a" }
+  }
+  override_data {
+    target = data.aws_subnet.given[1]
+    values = { id = "subnet-b", vpc_id = "vpc-1", availability_zone = "us-east-1b" }
+  }
+  override_data {
+    target = data.aws_route_table.given[0]
+    values = { vpc_id = "vpc-1" }
+  }
+  override_data {
+    target = data.aws_vpc_endpoint.existing["s3"]
+    values = { id = "vpce-0aa", vpc_id = "vpc-1", state = "available", service_name = "com.amazonaws.us-east-1.s3", route_table_ids = ["rtb-1"] }
+  }
+  override_resource {
+    target          = aws_s3_bucket.charts
+    values          = { id = "charts", arn = "arn:aws:s3:::charts", bucket_regional_domain_name = "charts.s3.us-east-1.amazonaws.com" }
+    override_during = plan
+  }
+  assert {
+    condition     = one([for s in jsondecode(aws_s3_bucket_policy.charts[0].policy).Statement : s if s.Effect == "Allow"]).Condition == { StringEquals = { "aws:SourceVpce" = ["vpce-0aa", "vpce-0bb", "vpce-0cc"] } }
+    error_message = "The gateway that exists and those of others, each once: ${aws_s3_bucket_policy.charts[0].policy}"
+  }
+  assert {
+    condition     = output.chart_repository == "s3://charts" && output.chart_repository_url == "https://charts.s3.us-east-1.amazonaws.com"
+    error_message = "The outputs name the bucket."
+  }
+}

@@ -35,7 +35,10 @@ import (
 
 const (
 	repository = "../../.."
-	providers  = "provider \"aws\" {\n  region = \"us-east-1\"\n}\n"
+	// chartBucket and chartPrefix are where a build writes charts.
+	chartBucket = "acme-charts"
+	chartPrefix = "castai"
+	providers   = "provider \"aws\" {\n  region = \"us-east-1\"\n}\n"
 )
 
 // pageFence returns the configuration on the page that begins with a text.
@@ -361,6 +364,9 @@ func (b *build) newGateway(t *testing.T) *gateway {
 		"s3:ListBucket": !b.allowed(t, "s3:ListBucket", bucket),
 		"s3:GetObject":  !b.allowed(t, "s3:GetObject", bucket+"/privatelink.lock.yaml"),
 		"s3:PutObject":  !b.allowed(t, "s3:PutObject", bucket+"/privatelink.lock.yaml"),
+	}
+	for action, resource := range map[string]string{"s3:ListBucket": "", "s3:GetObject": "/" + chartPrefix + "/index.yaml", "s3:PutObject": "/" + chartPrefix + "/index.yaml"} {
+		g.denied[action+" "+chartBucket] = !b.allowed(t, action, "arn:aws:s3:::"+chartBucket+resource)
 	}
 	g.start(t, *b.config.BaseEndpoint)
 	return g

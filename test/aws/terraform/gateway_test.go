@@ -66,6 +66,10 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // are recorded.
 func (g *gateway) action(r *http.Request, body string) string {
 	_, scope, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	ofCharts := "" // after an action on the bucket of charts
+	if bucket, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); bucket == chartBucket {
+		ofCharts = " " + chartBucket
+	}
 	switch {
 	case strings.Contains(scope, "/sns/"):
 		form, err := url.ParseQuery(body)
@@ -79,9 +83,9 @@ func (g *gateway) action(r *http.Request, body string) string {
 	case !strings.Contains(scope, "/s3/"):
 		return ""
 	case r.Method == http.MethodHead:
-		return "s3:ListBucket"
+		return "s3:ListBucket" + ofCharts
 	case r.Method == http.MethodPut:
-		return "s3:PutObject"
+		return "s3:PutObject" + ofCharts
 	}
-	return "s3:GetObject"
+	return "s3:GetObject" + ofCharts
 }

@@ -5,6 +5,7 @@
 package terraform
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeecr"
 	"github.com/castai/privatelink-webhook/test/aws/emulator"
@@ -30,13 +32,16 @@ func TestScheduledMirror(t *testing.T) {
 	w.configure(t, providers+strings.NewReplacer(
 		`"./privatelink-webhook/deploy/terraform/mirror"`, `"../../mirror"`,
 		strings.Repeat("0", 64), p.sha256,
-		"\n}", fmt.Sprintf("\n  release_url   = %q\n  arguments     = [\"--track\", \"--no-webhook-image\"]\n  force_destroy = true\n}", p.releases.URL),
+		"\n}", fmt.Sprintf("\n  release_url   = %q\n  arguments     = [\"--track\", \"--no-webhook-image\"]\n  chart_repository = \"s3://%s/%s\"\n  force_destroy = true\n}", p.releases.URL, chartBucket, chartPrefix),
 	).Replace(pageFence(t, `module "mirror"`)))
 	w.writeConfig(t, p.config)
 	w.pageCommands(t, "docs/guide/upgrade.md", "terraform apply")
 	w.planNothing(t)
 
 	b := w.newBuild(t, p)
+	if _, err := b.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(chartBucket)}); err != nil {
+		t.Fatal(err)
+	}
 	w.pageCommands(t, "deploy/terraform/mirror/README.md", "aws sns subscribe")
 	t.Run("a run copies and publishes", func(t *testing.T) {
 		g := b.newGateway(t)
@@ -54,6 +59,7 @@ func TestScheduledMirror(t *testing.T) {
 				t.Errorf("a request outside of the prefix: %s", r)
 			}
 		}
+		b.checkCharts(t)
 		g.published = nil
 		if out := b.mustRun(t, g); len(g.published) > 0 || !strings.Contains(out, `"state":"present"`) {
 			t.Errorf("without news, published %q\n%s", g.published, out)
@@ -143,17 +149,64 @@ func (b *build) checkPolicy(t *testing.T) {
 			}
 		})
 	}
+	for _, sid := range []string{"ChartBucket", "Charts"} {
+		t.Run("without "+sid, func(t *testing.T) {
+			b.putPolicy(t, without(t, text, sid))
+			out, err := b.run(t, b.newGateway(t))
+			if err == nil || !strings.Contains(out, "the role needs s3:ListBucket on "+chartBucket) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
 	b.putPolicy(t, text)
 	for resource, action := range map[string]string{
 		"arn:aws:ecr:us-east-1:123456789012:repository/castai-other/a": "ecr:PutImage",
 		"arn:aws:ecr:us-east-1:123456789012:repository/other":          "ecr:CreateRepository",
 		"arn:aws:ecr:us-east-2:123456789012:repository/castai/a":       "ecr:PutImage",
 		"arn:aws:s3:::" + b.bucket() + "/other":                        "s3:PutObject",
+		"arn:aws:s3:::" + chartBucket + "/other":                       "s3:PutObject",
+		"arn:aws:s3:::" + chartBucket + "/castai/index.yaml":           "s3:DeleteObject",
 		"arn:aws:sns:us-east-1:123456789012:other":                     "sns:Publish",
 	} {
 		if b.allowed(t, action, resource) {
 			t.Errorf("%s on %s is allowed", action, resource)
 		}
+	}
+}
+
+// without returns a policy without one of its statements.
+func without(t *testing.T, policy, sid string) string {
+	t.Helper()
+	var p map[string]any
+	if err := json.Unmarshal([]byte(policy), &p); err != nil {
+		t.Fatal(err)
+	}
+	all := p["Statement"].([]any)
+	kept := slices.DeleteFunc(slices.Clone(all), func(s any) bool { return s.(map[string]any)["Sid"] == sid })
+	if len(kept) != len(all)-1 {
+		t.Fatalf("no statement %s in %s", sid, policy)
+	}
+	p["Statement"] = kept
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// checkCharts requires that the run has written the chart whose images it has copied.
+func (b *build) checkCharts(t *testing.T) {
+	t.Helper()
+	out, err := b.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(chartBucket)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, o := range out.Contents {
+		keys = append(keys, *o.Key)
+	}
+	if !slices.Equal(keys, []string{chartPrefix + "/agent-1.0.0.tgz", chartPrefix + "/index.yaml"}) {
+		t.Errorf("charts: %q", keys)
 	}
 }
 

@@ -65,7 +65,7 @@ func TestPlans(t *testing.T) {
 			t.Errorf("%s %s: %s: %s", e.File, e.Run, e.Diagnostic.Summary, e.Diagnostic.Detail)
 		}
 	}
-	if code != 0 || passed < 14 {
+	if code != 0 || passed < 15 {
 		t.Errorf("exit code %d, %d runs passed", code, passed)
 	}
 }
@@ -113,11 +113,12 @@ func TestInvalidInput(t *testing.T) {
 			lifecycle_policy = "30 days"
 			image_tag_mutability = "FIXED"
 			zone_count = 1
+			chart_readers = ["s3"]
 			principal_org_id = "acme"
 			resource_org_id = "acme"
 			control_plane = { cluster_security_group_id = "sg-1", node_security_group_id = null }`, "", []string{
 			"vpc_cidr must be an IPv4 CIDR block", "prefix must be lower case", "castai_services must have values", "lifecycle_policy must be JSON", "image_tag_mutability must be",
-			"zone_count must be 2 to 8", "principal_org_id must be the ID of an organization", "resource_org_id must be the ID of an organization", "control_plane needs both",
+			"zone_count must be 2 to 8", "chart_readers must be IDs of endpoints", "principal_org_id must be the ID of an organization", "resource_org_id must be the ID of an organization", "control_plane needs both",
 		}},
 		"a CIDR block too small": {`vpc_cidr = "10.0.0.0/26"`, "", []string{"/24 or larger"}},
 		"combinations": {`vpc_cidr = "10.0.0.0/16"
@@ -157,7 +158,9 @@ func TestInvalidInput(t *testing.T) {
 		"zones without the service": {healthy, subnet(0, "subnet-a", "vpc-1", "us-east-1-bos-1a") + subnet(1, "subnet-b", "vpc-1", "us-east-1d") + table, []string{
 			"No subnet is in a zone that offers com.amazonaws.us-east-1.ecr.api. It is offered in us-east-1a, us-east-1b, us-east-1c, and the subnets are in us-east-1-bos-1a, us-east-1d", "leave the service out",
 		}},
-		"options of new VPCs": {healthy + "\n flow_logs = true", subnets, []string{"flow_logs and ipv6 are for a VPC that the module creates"}},
+		"charts without a gateway": {"vpc_cidr = \"10.0.0.0/16\"\n create_chart_repository = true\n aws_services = [\"ecr.api\", \"ecr.dkr\"]", "", []string{"create_chart_repository needs an S3 gateway", "set chart_readers to the IDs"}},
+		"readers of no charts":     {"vpc_cidr = \"10.0.0.0/16\"\n chart_readers = [\"vpce-0aa\"]", "", []string{"chart_readers is for create_chart_repository = true"}},
+		"options of new VPCs":      {healthy + "\n flow_logs = true", subnets, []string{"flow_logs and ipv6 are for a VPC that the module creates"}},
 		"existing endpoints": {healthy + "\n existing_endpoints = { \"ecr.api\" = \"vpce-1\", \"ecr.dkr\" = \"vpce-2\", sts = \"vpce-3\", s3 = \"vpce-4\", \"castai-api\" = \"vpce-5\" }", subnets +
 			"override_data {\n target = data.aws_vpc_endpoint.existing[\"ecr.api\"]\n values = { id = \"vpce-1\", vpc_id = \"vpc-2\", state = \"available\", private_dns_enabled = true, service_name = \"com.amazonaws.us-east-1.ecr.api\" }\n}\n" +
 			endpoint("ecr.dkr", "vpce-2", `service_name = "com.amazonaws.us-east-1.ecr.api"`) +
