@@ -16,6 +16,7 @@ import (
 
 	"github.com/mattn/go-runewidth"
 
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 	"github.com/castai/privatelink-webhook/internal/testutil/pty"
 )
 
@@ -159,5 +160,29 @@ func TestWatchReplacesTheScreen(t *testing.T) {
 	}
 	if !strings.Contains(screens[2], "cannot read the cluster since ") || !strings.Contains(screens[2], "0 of 1 replicas are ready") || !strings.Contains(screens[2], "Next:") {
 		t.Errorf("second screen:\n%s", screens[2])
+	}
+}
+
+// The private registry accepts a manifest only after a pause.
+func TestMirrorShowsWhatItWaitsFor(t *testing.T) {
+	from, target := public(t), fakeregistry.Start(t)
+	var isThrottled atomic.Bool
+	target.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") && isThrottled.CompareAndSwap(false, true) {
+			w.Header().Set("Retry-After", "2")
+			http.Error(w, "", http.StatusTooManyRequests)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	args := []string{"mirror", "--no-webhook-image", "-f", pods(t, from+"/castai/a:v1"), "--registry", target.Host + "/mirror", "--plain-http", from, "--lock", filepath.Join(t.TempDir(), "lock.yaml")}
+	displayed, err := pty.Run(t, 100, startable(t, []string{"PRIVATELINK_REGISTRY="}, args...))
+	if err != nil {
+		t.Fatal(err, displayed)
+	}
+	for _, want := range []string{"privatelink mirror dev", "bytes ", " KiB/s ", "images ", "requests wait for PutImage until ", " UTC at " + target.Host, "1 images: 1 copied", "Next:", "nothing to do"} {
+		if !strings.Contains(displayed, want) {
+			t.Errorf("%q is not displayed:\n%q", want, displayed)
+		}
 	}
 }

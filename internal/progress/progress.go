@@ -18,6 +18,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/target"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
@@ -105,17 +106,35 @@ func (r *Reporter) record(v any) {
 }
 
 // Start displays the progress of a run until stop is called: bars on a terminal,
-// else a line every few seconds.
-func (r *Reporter) Start(ctx context.Context, p *mirror.Progress) (stop func()) {
+// else a line every few seconds. waits returns what requests wait for.
+func (r *Reporter) Start(ctx context.Context, p *mirror.Progress, waits func() []registry.Wait) (stop func()) {
 	switch {
 	case r.writesEvents():
 		return func() {}
 	case r.screen != nil:
-		return r.startBars(ctx, p)
+		return r.startBars(ctx, p, waits)
 	}
+	begin := time.Now()
 	return every(ctx, logInterval, func() {
-		r.logf("%s of %s, %d of %d images", FormatBytes(p.Done.Load()), FormatBytes(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load())
+		line := fmt.Sprintf("%s of %s, %d of %d images", FormatBytes(p.Done.Load()), FormatBytes(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load())
+		for _, part := range []string{speed(p.Done.Load(), p.Total.Load(), time.Since(begin)), describe(waits())} {
+			if part != "" {
+				line += ", " + part
+			}
+		}
+		r.logf("%s", line)
 	})
+}
+
+// speed returns the average rate and the time left at this rate; nothing before the first
+// byte.
+func speed(done, total int64, elapsed time.Duration) string {
+	if done <= 0 || elapsed <= 0 {
+		return ""
+	}
+	perSecond := float64(done) / elapsed.Seconds()
+	left := time.Duration(float64(max(0, total-done)) / perSecond * float64(time.Second))
+	return fmt.Sprintf("%s/s, %s left", FormatBytes(int64(perSecond)), left.Round(time.Second))
 }
 
 // StartPlanning reports every few seconds, until stop is called, how far a plan is.
@@ -151,11 +170,32 @@ func every(ctx context.Context, interval time.Duration, f func()) (stop func()) 
 	return func() { cancel(); wg.Wait() }
 }
 
-func (r *Reporter) startBars(ctx context.Context, p *mirror.Progress) (stop func()) {
+// describe names what most requests wait for. The host is last, because a narrow terminal
+// cuts the end.
+func describe(waits []registry.Wait) string {
+	if len(waits) == 0 {
+		return ""
+	}
+	w := waits[0]
+	text := fmt.Sprintf("%d requests wait", w.Requests)
+	if w.Action != "" {
+		text += " for " + string(w.Action)
+	}
+	switch {
+	case !w.Until.IsZero():
+		text += " until " + w.Until.UTC().Format(time.TimeOnly+" MST")
+	case w.PerSecond > 0:
+		text += fmt.Sprintf(" (%g a second)", w.PerSecond)
+	}
+	return text + " at " + w.Host
+}
+
+func (r *Reporter) startBars(ctx context.Context, p *mirror.Progress, waits func() []registry.Wait) (stop func()) {
 	bars := mpb.New(mpb.WithOutput(r.screen), mpb.WithAutoRefresh(), mpb.WithWidth(40), mpb.WithRefreshRate(barInterval))
 	bytes := bars.AddBar(0, mpb.PrependDecorators(decor.Name("bytes  ")),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f "), decor.AverageETA(decor.ET_STYLE_GO)))
 	images := bars.AddBar(0, mpb.PrependDecorators(decor.Name("images ")), mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))
+	waiting := bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return describe(waits()) })))
 	r.setBars(bars)
 	update := func() {
 		bytes.SetTotal(max(1, p.Total.Load()), false)
@@ -170,6 +210,7 @@ func (r *Reporter) startBars(ctx context.Context, p *mirror.Progress) (stop func
 		// A run that failed leaves incomplete bars: they keep their last state.
 		bytes.Abort(false)
 		images.Abort(false)
+		waiting.Abort(true)
 		bars.Wait()
 		r.setBars(nil)
 	}

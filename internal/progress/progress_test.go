@@ -12,6 +12,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/output"
+	"github.com/castai/privatelink-webhook/internal/registry"
 )
 
 func TestEvent(t *testing.T) {
@@ -65,14 +66,16 @@ func TestStartReportsAtIntervals(t *testing.T) {
 		p.Total.Store(4096)
 		p.Images.Store(2)
 		r := New(Options{ErrOut: &errOut})
-		stop := r.Start(t.Context(), &p)
+		waits := []registry.Wait{}
+		stop := r.Start(t.Context(), &p, func() []registry.Wait { return waits })
 		time.Sleep(logInterval + time.Second)
 		p.Done.Store(1024)
 		p.ImagesDone.Store(1)
+		waits = []registry.Wait{{Host: "r.example.com", Action: registry.PutImage, Requests: 3, PerSecond: 8}}
 		time.Sleep(logInterval)
 		stop()
 		r.Warnf("%d images", 3)
-		const want = "0 B of 4.0 KiB, 0 of 2 images\n1.0 KiB of 4.0 KiB, 1 of 2 images\nprivatelink: 3 images\n"
+		const want = "0 B of 4.0 KiB, 0 of 2 images\n1.0 KiB of 4.0 KiB, 1 of 2 images, 102 B/s, 30s left, 3 requests wait for PutImage (8 a second) at r.example.com\nprivatelink: 3 images\n"
 		if errOut.String() != want {
 			t.Errorf("%q, want %q", &errOut, want)
 		}
@@ -102,7 +105,7 @@ func TestStartWritesNothingWithJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out, errOut bytes.Buffer
 		r := New(Options{Out: &out, ErrOut: &errOut, Format: output.JSON})
-		stopPlanning, stop := r.StartPlanning(t.Context(), &mirror.PlanProgress{}), r.Start(t.Context(), &mirror.Progress{})
+		stopPlanning, stop := r.StartPlanning(t.Context(), &mirror.PlanProgress{}), r.Start(t.Context(), &mirror.Progress{}, nil)
 		time.Sleep(2 * logInterval)
 		stopPlanning()
 		stop()
@@ -120,7 +123,7 @@ func TestBarsKeepTheStateOfAFailedRun(t *testing.T) {
 	p.Images.Store(2)
 	r := New(Options{ErrOut: &errOut})
 	r.screen = &errOut
-	stop := r.Start(t.Context(), &p)
+	stop := r.Start(t.Context(), &p, func() []registry.Wait { return nil })
 	r.Warn("a warning above the bars")
 	stop()
 	for _, want := range []string{"privatelink: a warning above the bars\n", "1.0 KiB / 4.0 KiB", "0 / 2"} {
@@ -131,6 +134,27 @@ func TestBarsKeepTheStateOfAFailedRun(t *testing.T) {
 	errOut.Reset()
 	if r.Warn("after the run"); errOut.String() != "privatelink: after the run\n" {
 		t.Errorf("%q", &errOut)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	until := time.Date(2026, 11, 29, 12, 0, 3, 0, time.UTC)
+	for want, waits := range map[string][]registry.Wait{
+		"": nil,
+		"2 requests wait for PutImage until 12:00:03 UTC at a.example.com": {{Host: "a.example.com", Action: registry.PutImage, Requests: 2, PerSecond: 8, Until: until}, {Host: "b.example.com", Requests: 1}},
+		"1 requests wait at auth.example.com":                              {{Host: "auth.example.com", Requests: 1}},
+	} {
+		if got := describe(waits); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestSpeed(t *testing.T) {
+	for want, args := range map[string][3]int64{"": {0, 100, 5}, "20 B/s, 0s left": {100, 100, 5}, "1.0 KiB/s, 1m0s left": {10240, 71680, 10}, "10 B/s, 0s left": {100, 90, 10}} {
+		if got := speed(args[0], args[1], time.Duration(args[2])*time.Second); got != want {
+			t.Errorf("%v: %q, want %q", args, got, want)
+		}
 	}
 }
 

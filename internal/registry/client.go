@@ -222,12 +222,16 @@ func (c *Client) scoped(ctx context.Context, r *repository) context.Context {
 	return auth.AppendRepositoryScope(ctx, r.reference, auth.ActionPull)
 }
 
+// Waits returns what requests wait for at the moment, the most requests first.
+func (c *Client) Waits() []Wait { return c.http.waits() }
+
 // httpClient sends requests with authentication, retries and rate limits.
 type httpClient struct {
 	strict, loopback *auth.Client
 	// anonymous never authenticates.
 	anonymous *http.Client
 	userAgent string
+	waits     func() []Wait
 }
 
 // newHTTPClient stacks the transports. From the outside: oras-go authenticates,
@@ -246,7 +250,7 @@ func newHTTPClient(o Options) *httpClient {
 	}
 	loopback := *strict
 	loopback.BlockedRealmPrefixes = []netip.Prefix{} // its token endpoint may be on this machine
-	return &httpClient{strict: strict, loopback: &loopback, anonymous: &http.Client{Transport: transport}, userAgent: o.UserAgent}
+	return &httpClient{strict: strict, loopback: &loopback, anonymous: &http.Client{Transport: transport}, userAgent: o.UserAgent, waits: retrying.buckets.waits}
 }
 
 // Do implements remote.Client of oras-go.

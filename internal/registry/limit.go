@@ -3,13 +3,16 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -94,8 +97,10 @@ type buckets struct {
 
 // bucket delays requests to stay within a rate, and while the registry asks for it.
 type bucket struct {
-	host string
-	rate *rate.Limiter
+	host    string
+	action  Action
+	rate    *rate.Limiter
+	waiting atomic.Int64 // requests
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -111,7 +116,7 @@ func (l *buckets) of(r *http.Request) *bucket {
 	defer l.mu.Unlock()
 	b, ok := l.all[key]
 	if !ok {
-		b = &bucket{host: r.URL.Host, rate: rate.NewLimiter(rate.Inf, 0)}
+		b = &bucket{host: r.URL.Host, action: action, rate: rate.NewLimiter(rate.Inf, 0)}
 		if perSecond, limited := limits[action]; limited {
 			b.rate = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
 		}
@@ -126,6 +131,8 @@ func (l *buckets) of(r *http.Request) *bucket {
 // wait waits for the rate limit, and then until the bucket is no longer paused. If
 // the pause ends after the deadline, it returns a WaitError at once.
 func (b *bucket) wait(ctx context.Context, deadline time.Time) error {
+	b.waiting.Add(1)
+	defer b.waiting.Add(-1)
 	if err := b.rate.Wait(ctx); err != nil {
 		return err
 	}
@@ -144,6 +151,54 @@ func (b *bucket) wait(ctx context.Context, deadline time.Time) error {
 			return err
 		}
 	}
+}
+
+// sleep waits before a request is repeated.
+func (b *bucket) sleep(ctx context.Context, d time.Duration) error {
+	b.waiting.Add(1)
+	defer b.waiting.Add(-1)
+	return Sleep(ctx, d)
+}
+
+// Wait is what requests wait for: to stay within the rate of an action, until the
+// registry accepts more of them, or to be repeated after a fault.
+type Wait struct {
+	Host   string
+	Action Action // empty for requests that are no action of ECR
+	// Requests is how many wait.
+	Requests int64
+	// PerSecond is the rate that the client keeps; 0 without a limit.
+	PerSecond float64
+	// Until is the end of the pause that the registry asks for; zero if it asks for none.
+	Until time.Time
+}
+
+// waits returns what requests wait for at the moment, the most requests first.
+func (l *buckets) waits() (waits []Wait) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.all {
+		if n := b.waiting.Load(); n > 0 {
+			waits = append(waits, b.describe(n))
+		}
+	}
+	slices.SortFunc(waits, func(a, b Wait) int {
+		return cmp.Or(cmp.Compare(b.Requests, a.Requests), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Action, b.Action))
+	})
+	return waits
+}
+
+func (b *bucket) describe(requests int64) Wait {
+	w := Wait{Host: b.host, Action: b.action, Requests: requests}
+	if limit := b.rate.Limit(); limit != rate.Inf {
+		w.PerSecond = float64(limit)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pausedUntil.After(time.Now()) {
+		w.Until = b.pausedUntil
+	}
+	return w
 }
 
 // pause delays all requests of the bucket, and returns until when. It also reports

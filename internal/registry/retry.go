@@ -70,7 +70,7 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if resp != nil {
 			_ = resp.Body.Close() // it is replaced by that of the next attempt
 		}
-		if err := Sleep(req.Context(), wait); err != nil {
+		if err := b.sleep(req.Context(), wait); err != nil {
 			closeBody(req)
 			return nil, err
 		}

@@ -76,7 +76,7 @@ func Export(ctx context.Context, o ExportOptions) error {
 	}
 	o.reportFailed(content.Failed)
 	var p mirror.Progress
-	stop := o.Reporter.Start(ctx, &p)
+	stop := o.Reporter.Start(ctx, &p, client.Waits)
 	summary, err := archive.Write(ctx, content, m.Source, archive.WriteOptions{File: o.File, Split: split, Since: since, Parallel: o.Parallel, Progress: &p})
 	stop()
 	if err != nil {
@@ -161,7 +161,7 @@ func Import(ctx context.Context, o ImportOptions) (err error) {
 	if m.Source, m.Target, err = a.ImportEndpoints(ctx, client, targets(a.Lock(), o.Rules)); err != nil {
 		return err
 	}
-	err = o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
+	err = o.copy(ctx, m, client, jobs, o.DryRun, func(p *mirror.Plan) error {
 		return o.writeLock(ctx, lockstore.File(o.LockFile), m.BuildLock(o.Rules.Registry(), p, recorded(p, a.Lock(), known)), known)
 	})
 	return o.Reporter.WriteNext(err)

@@ -148,7 +148,7 @@ func (o CopyOptions) run(ctx context.Context, compareOnly bool) error {
 	} else {
 		client.ExpectPulls(sources(jobs))
 	}
-	err = o.copy(ctx, m, jobs, o.DryRun, func(p *mirror.Plan) error {
+	err = o.copy(ctx, m, client, jobs, o.DryRun, func(p *mirror.Plan) error {
 		l := m.BuildLock(o.Rules.Registry(), p, selected.Lock)
 		l.NotCopied = append(l.NotCopied, notCarried...)
 		if o.Sources.Missing {
@@ -238,7 +238,7 @@ func (o Options) startPlanning(ctx context.Context, m *mirror.Mirror) (stop func
 
 // copy plans the jobs, runs the plan unless it is a dry run, writes the lock, and
 // reports the result, also of an interrupted run.
-func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, dryRun bool, writeLock func(*mirror.Plan) error) error {
+func (o Options) copy(ctx context.Context, m *mirror.Mirror, client *registry.Client, jobs []mirror.Job, dryRun bool, writeLock func(*mirror.Plan) error) error {
 	begin := time.Now()
 	stopPlanning := o.startPlanning(ctx, m)
 	plan, err := m.Plan(ctx, jobs)
@@ -253,7 +253,7 @@ func (o Options) copy(ctx context.Context, m *mirror.Mirror, jobs []mirror.Job, 
 		return o.Reporter.Compared(plan, remedy(m.CompareOnly))
 	}
 	var p mirror.Progress
-	stop := o.Reporter.Start(ctx, &p)
+	stop := o.Reporter.Start(ctx, &p, client.Waits)
 	err = m.Run(ctx, plan, &p)
 	stop()
 	err = errors.Join(err, writeLock(plan))
