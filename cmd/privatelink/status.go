@@ -20,8 +20,8 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show the state of the webhook, its images and its certificates",
 		Long: `Show the webhook's replicas, the images that they have rewritten since they started,
-images that are missing from the private registry, pods that wait for an image, the
-expiry of the certificates and the configuration in force.
+images that are missing from the private registry, pods that wait for an image, when
+the mirror last ran, the expiry of the certificates and the configuration in force.
 
 Metrics are read from each replica through the API server. This requires permission to
 get pods/proxy in the namespace of the webhook. On EKS, the security group of the
@@ -36,13 +36,16 @@ replaced. In a file or a pipe, the first round and each change are lines; with -
 or yaml, each change is a document. While the cluster cannot be read, a line says so
 since when. An image in the registry is looked up once a minute at most.
 
+The mirror's schedule is the CronJob castai-mirror/privatelink-mirror of the cluster, and
+elsewhere the lock in S3 tells when a run last wrote it.
+
 Exit codes:
   0  no errors, or --watch was ended with Ctrl-C
   1  no errors, but at least one state is unknown
   2  invalid usage or configuration
   3  errors that need action: fewer ready replicas than wanted, images that are missing
-     or differ, pods that wait for an image, a configuration that was refused or
-     differs from the cluster's, an expired certificate`,
+     or differ, pods that wait for an image, a mirror that has not run, a configuration
+     that was refused or differs from the cluster's, an expired certificate`,
 		Example: `  # Show the state of the cluster in the current kubeconfig context
   privatelink status
 
@@ -63,7 +66,8 @@ Exit codes:
 	}
 	f := c.Flags()
 	cluster.add(f)
-	f.StringVar(&o.LockFile, "lock", "", "`FILE` with the images to look up in the registry (default privatelink.lock.yaml, if it exists)")
+	f.StringVar(&o.LockFile, "lock", "", "`FILE` with the images to look up in the registry, or configmap://NAMESPACE/NAME or s3://BUCKET/KEY (default privatelink.lock.yaml, if it exists)")
+	f.DurationVar(&o.MirrorMaxAge, "mirror-max-age", 3*time.Hour, "`DURATION` after which it is an error that the scheduled mirror has not succeeded, or its lock in S3 was not written; 0 for never")
 	f.BoolVar(&o.SkipRegistry, "no-registry", false, "do not check the private registry")
 	f.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "`DURATION` after which pending requests are given up")

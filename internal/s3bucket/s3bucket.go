@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -102,6 +103,18 @@ func (b *Bucket) Read(ctx context.Context, key string, limit int64) (data []byte
 		return nil, "", fmt.Errorf("%s: it has more than %d MiB, which is too much for what should be there: use another name", b.Object(key), limit>>20)
 	}
 	return data, aws.ToString(got.ETag), nil
+}
+
+// Modified returns when an object was written.
+func (b *Bucket) Modified(ctx context.Context, key string) (time.Time, error) {
+	if err := b.connect(ctx); err != nil {
+		return time.Time{}, b.wrapError(key, err)
+	}
+	head, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.name, Key: &key})
+	if err != nil {
+		return time.Time{}, b.wrapError(key, err)
+	}
+	return aws.ToTime(head.LastModified), nil
 }
 
 // Replace writes an object if its entity tag is still that of the last read, or, with "",

@@ -10,7 +10,8 @@ import (
 // Findings are the conclusions from a status.
 type Findings struct {
 	// Errors need action: replicas that are not ready, missing images, pods that wait
-	// for images, a refused or differing configuration, expired certificates.
+	// for images, a mirror that has not run, a refused or differing configuration, expired
+	// certificates.
 	Errors []string
 	// Unknown could not be determined. Checks that were not requested are not
 	// included.
@@ -51,6 +52,10 @@ func (s *Status) Evaluate(now time.Time) (f Findings) {
 		f.Unknown = append(f.Unknown, "pods that wait for images: "+s.Waiting.NotListed)
 	}
 	f.Unknown = append(f.Unknown, s.Waiting.Failed...)
+	f.Errors = append(f.Errors, s.Mirror.evaluate(now)...)
+	if s.Mirror.Failed != "" {
+		f.Unknown = append(f.Unknown, "the mirror's schedule: "+s.Mirror.Failed)
+	}
 	return f
 }
 

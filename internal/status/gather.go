@@ -26,6 +26,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -139,13 +140,24 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options, private *resolve
 	if file == "" {
 		file = lock.DefaultFile
 	}
-	l, err := lock.Read(file)
+	store, err := lockstore.Open(file, lockstore.Options{Kubeconfig: o.Cluster, Profile: o.Profile})
+	if err != nil {
+		return exitcode.AsUsage(err)
+	}
+	l, err := store.Read(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && o.LockFile == "":
 		s.Registry = Registry{NotChecked: "there is no lock file " + file + "; set --lock"}
 		return nil
 	case err != nil:
 		return exitcode.AsUsage(err)
+	}
+	written, err := lockstore.Written(ctx, store)
+	if err != nil {
+		return exitcode.AsUsage(err)
+	}
+	if !written.IsZero() {
+		s.Mirror.Lock, s.Mirror.LockWritten = file, written.UTC()
 	}
 	targets := make([]string, len(l.Images))
 	for n, i := range l.Images {

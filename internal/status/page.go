@@ -34,6 +34,7 @@ func (s *Status) writeHTML(w io.Writer, userAgent string, now time.Time) error {
 	for _, u := range findings.Unknown {
 		add(0, htmlreport.Entry{Name: "unknown", State: htmlreport.Unknown, Found: u, NeedsAction: true})
 	}
+	add(0, htmlreport.Entry{Name: "mirror", State: s.Mirror.state(now), Found: s.Mirror.describe(now)})
 	for _, replica := range s.Replicas {
 		add(1, replica.entry(now))
 	}

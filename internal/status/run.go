@@ -19,9 +19,11 @@ import (
 // Options select the cluster and the images.
 type Options struct {
 	Cluster kubeconfig.Options
-	// LockFile lists the images to look up. Without it, the default file is used
-	// if it exists.
-	LockFile     string
+	// LockFile lists the images to look up, as lockstore.Open names it. Without it, the
+	// default file is used if it exists.
+	LockFile string
+	// MirrorMaxAge is Mirror.MaxAge.
+	MirrorMaxAge time.Duration
 	SkipRegistry bool
 	Profile      string        // of AWS
 	Timeout      time.Duration // of all requests together
@@ -66,12 +68,13 @@ func Run(ctx context.Context, w io.Writer, format output.Format, o Options) erro
 func (o Options) gather(ctx context.Context, client kubernetes.Interface, private *resolver) (*Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	s := &Status{Target: o.Cluster.Target()}
+	s := &Status{Target: o.Cluster.Target(), Mirror: Mirror{MaxAge: o.MirrorMaxAge}}
 	var group errgroup.Group
 	group.Go(func() error {
 		if err := s.gatherReplicas(ctx, client); err != nil {
 			return o.Cluster.Explain(err)
 		}
+		s.Mirror.gather(ctx, client)
 		return s.gatherWaiting(ctx, client, o, private)
 	})
 	group.Go(func() error { return s.gatherRegistry(ctx, o, private) })

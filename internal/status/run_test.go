@@ -32,6 +32,7 @@ func cluster(t *testing.T, wanted int, metrics string) kubeconfig.Options {
 		prefix + "configmaps/c": `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"privatelink.yaml":"registry: registry.example.com/castai\n"}}`,
 	}
 	responses["/api/v1/namespaces/castai-agent/pods"] = `{"apiVersion":"v1","kind":"PodList","items":[]}`
+	responses["/apis/batch/v1/namespaces/castai-mirror/cronjobs/privatelink-mirror"] = `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"creationTimestamp":"2026-01-01T00:00:00Z"},"status":{"lastSuccessfulTime":"2026-01-02T00:00:00Z"}}`
 	if metrics != "" {
 		responses[prefix+"pods/http:w-1:18080/proxy/metrics"] = metrics
 	}
@@ -76,6 +77,7 @@ privatelink_config_last_load_successful 1
 		out     string
 	}{
 		"no errors":                    {1, metrics, nil, exitcode.OK, "5: 5 ghcr.io"},
+		"the mirror has stopped":       {1, metrics, func(o *status.Options) { o.MirrorMaxAge = 3 * time.Hour }, exitcode.ActionNeeded, "castai-mirror/privatelink-mirror has not succeeded since 2026-01-02 00:00 UTC"},
 		"no lock file":                 {1, metrics, func(o *status.Options) { o.SkipRegistry = false }, exitcode.OK, "not checked: there is no lock file"},
 		"a lock file that is missing":  {1, metrics, func(o *status.Options) { o.SkipRegistry, o.LockFile = false, "none.yaml" }, exitcode.Usage, ""},
 		"no cluster":                   {1, metrics, func(o *status.Options) { o.Cluster.File = "none" }, exitcode.Usage, ""},

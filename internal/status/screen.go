@@ -38,6 +38,7 @@ func (s *Status) Screen(out io.Writer, program string, now time.Time) error {
 	}
 	states.Row("registry", s.Registry.String())
 	states.Row("pods that wait", s.Waiting.String())
+	states.Row("mirror", s.Mirror.describe(now))
 	if s.Policy == "" {
 		textreport.AddGroup(states, "configuration")
 		states.Row("certificate", expiry(s.Replicas, now, func(r Replica) time.Time { return r.LeafEnds }))
@@ -46,7 +47,7 @@ func (s *Status) Screen(out io.Writer, program string, now time.Time) error {
 	}
 	findings.add(states)
 	states.Text("")
-	return errors.Join(states.Flush(), s.writeNext(out, findings))
+	return errors.Join(states.Flush(), s.writeNext(out, findings, now))
 }
 
 // writeReplicas writes a row for each replica.
@@ -101,12 +102,14 @@ func (f Findings) add(states *table.Table) {
 }
 
 // writeNext writes the command that helps with the findings.
-func (s *Status) writeNext(out io.Writer, f Findings) error {
+func (s *Status) writeNext(out io.Writer, f Findings, now time.Time) error {
 	switch {
 	case len(s.Waiting.Missing) > 0:
 		return textreport.WriteNext(out, textreport.Faulty, "copy the images that pods wait for: privatelink mirror --config privatelink.yaml --missing")
 	case len(s.Registry.Missing) > 0:
 		return textreport.WriteNext(out, textreport.Faulty, "copy the missing images: privatelink mirror --config privatelink.yaml")
+	case len(f.Errors) > 0 && len(f.Errors) == len(s.Mirror.evaluate(now)):
+		return textreport.WriteNext(out, textreport.Faulty, "copy what is new until the schedule works again: privatelink mirror --config privatelink.yaml --set umbrella --track")
 	case len(f.Errors) > 0:
 		return textreport.WriteNext(out, textreport.Faulty, "find the cause and the remedy: privatelink doctor")
 	case len(f.Unknown) > 0:

@@ -43,6 +43,7 @@ type Status struct {
 	ConfigError string   `json:"configError,omitempty"`
 	Registry    Registry `json:"registry"`
 	Waiting     Waiting  `json:"waiting"`
+	Mirror      Mirror   `json:"mirror"`
 }
 
 // Registry is the state of the images in the private registry.

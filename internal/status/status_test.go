@@ -138,7 +138,10 @@ func TestScreen(t *testing.T) {
 		"configurations differ": {func(s *status.Status) { s.Replicas[0].ConfigHash = "ba9876543210" }, 1, 0},
 		"ConfigMap unknown":     {func(s *status.Status) { s.ConfigHash, s.ConfigError = "", "forbidden" }, 0, 1},
 		"certificate expired":   {func(s *status.Status) { s.Replicas[0].LeafEnds = now.Add(-time.Hour) }, 1, 0},
-		"no replica":            {func(s *status.Status) { s.Replicas = nil }, 1, 0},
+		"the mirror has stopped": {func(s *status.Status) {
+			s.Mirror = status.Mirror{MaxAge: 3 * time.Hour, CronJob: "castai-mirror/privatelink-mirror", Since: now.Add(-5 * time.Hour), Succeeded: true, Active: 1}
+		}, 1, 0},
+		"no replica": {func(s *status.Status) { s.Replicas = nil }, 1, 0},
 	} {
 		t.Run(title, func(t *testing.T) {
 			s := healthy(t)

@@ -163,6 +163,9 @@ func (s *Status) facts(now time.Time) map[string]string {
 		facts["policy"] = s.Policy
 		delete(facts, "configuration")
 	}
+	if run := s.Mirror.lastRun(); run != "" {
+		facts["mirror"] = run
+	}
 	findings := s.Evaluate(now)
 	for _, e := range findings.Errors {
 		facts["ERROR "+e] = ""

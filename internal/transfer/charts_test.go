@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -180,7 +181,14 @@ func TestTrackedChartsAreCopied(t *testing.T) {
 		t.Errorf("digest %s, want %s", got, want)
 	}
 	c.taken()
+	written, err := os.Stat(o.Lock.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.want(t, Mirror(t.Context(), o), exitcode.OK, "0 copied, 3 present before")
+	if again, err := os.Stat(o.Lock.Name); err != nil || os.SameFile(written, again) {
+		t.Error("the run did not write the lock, whose age tells when the mirror last ran", err)
+	}
 	if got := c.taken(); got != "/index.yaml" {
 		t.Errorf("requests without news: %s", got)
 	}

@@ -15,10 +15,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -102,6 +104,7 @@ func TestSchedule(t *testing.T) {
 			t.Errorf("the lock has %q", got)
 		}
 	})
+	t.Run("a long suspension and a run that hangs", testStopped)
 	t.Run("without the right to update the lock", func(t *testing.T) {
 		kubectl(t, nil, "delete", "rolebinding", "--namespace="+mirrorNamespace, "privatelink-mirror")
 		r.publish("1.2.0", "d")
@@ -110,6 +113,57 @@ func TestSchedule(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
+}
+
+// A schedule that was suspended for 300 runs goes on, and a run that hangs ends at its
+// deadline, so that it does not stop the next ones. status reports both.
+func testStopped(t *testing.T) {
+	jobs := h.Client.BatchV1().CronJobs(mirrorNamespace)
+	status := func(want string) {
+		t.Helper()
+		cmd := exec.CommandContext(testCtx, h.CLI(), "status", "--no-registry", "--mirror-max-age=1ms")
+		cmd.Env = []string{"KUBECONFIG=" + h.Kubeconfig, "HOME=" + t.TempDir()}
+		if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), want) { // the webhook may have errors of its own
+			t.Errorf("want %q in\n%s", want, out)
+		}
+	}
+	patch := func(spec string) {
+		t.Helper()
+		kubectl(t, nil, "patch", "cronjob", "--namespace="+mirrorNamespace, "privatelink-mirror", "--patch", `{"spec":`+spec+`}`)
+	}
+	patch(`{"suspend":true,"schedule":"* * * * *"}`)
+	status("the CronJob castai-mirror/privatelink-mirror is suspended")
+	eventually(t, 10*time.Second, func() error {
+		c, err := jobs.Get(testCtx, "privatelink-mirror", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		c.Status.LastScheduleTime = &metav1.Time{Time: time.Now().Add(-300 * time.Minute)}
+		_, err = jobs.UpdateStatus(testCtx, c, metav1.UpdateOptions{})
+		return err
+	})
+	patch(`{"suspend":false,"jobTemplate":{"spec":{"activeDeadlineSeconds":3}}}`)
+	eventually(t, 30*time.Second, func() error {
+		runs, err := h.Client.BatchV1().Jobs(mirrorNamespace).List(testCtx, metav1.ListOptions{})
+		if err != nil || len(runs.Items) == 0 {
+			return fmt.Errorf("no run: %w", err)
+		}
+		for _, c := range runs.Items[0].Status.Conditions {
+			if c.Type == batchv1.JobFailed && c.Reason == batchv1.JobReasonDeadlineExceeded {
+				return nil
+			}
+		}
+		return fmt.Errorf("the run has not failed: %+v", runs.Items[0].Status)
+	})
+	eventually(t, 30*time.Second, func() error {
+		c, err := jobs.Get(testCtx, "privatelink-mirror", metav1.GetOptions{})
+		if err == nil && len(c.Status.Active) > 0 {
+			err = fmt.Errorf("runs that have ended count as active: %+v", c.Status)
+		}
+		return err
+	})
+	patch(`{"schedule":"17 * * * *"}`)
+	status("the CronJob castai-mirror/privatelink-mirror has not succeeded for")
 }
 
 // scheduled is a public and a private registry, and a repository of charts.

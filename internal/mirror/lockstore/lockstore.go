@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
@@ -63,6 +64,15 @@ func Open(name string, o Options) (Store, error) {
 	default:
 		return nil, fmt.Errorf("%s: a lock is kept in a file, in configmap://NAMESPACE/NAME or in s3://BUCKET/KEY", name)
 	}
+}
+
+// Written returns when a run last wrote the lock. Each run writes an object of S3, also
+// without news. Of a file and of a ConfigMap the time is not known, and zero.
+func Written(ctx context.Context, s Store) (time.Time, error) {
+	if o, ok := s.(*object); ok {
+		return o.bucket.Modified(ctx, o.key)
+	}
+	return time.Time{}, nil
 }
 
 // File is a lock in a file. A run that writes it replaces what is there.

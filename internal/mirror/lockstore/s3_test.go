@@ -3,8 +3,10 @@
 package lockstore
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -101,6 +103,20 @@ func TestAnObjectThatIsTooLarge(t *testing.T) {
 	b := &bucket{text: string(text) + strings.Repeat("# more\n", maxObject/7)}
 	if l, err := objectIn(t, b).Read(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 16 MiB") {
 		t.Errorf("%+v %v", l, err)
+	}
+}
+
+// The time of the object tells when a run last wrote it, also one without news.
+func TestEachRunWritesTheObject(t *testing.T) {
+	b := &bucket{}
+	for version := range 2 {
+		o := objectIn(t, b)
+		if _, err := o.Read(t.Context()); (version == 0) != errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := o.Write(t.Context(), lockOf("a")); err != nil || b.version != version+1 {
+			t.Errorf("%d writes, %v", b.version, err)
+		}
 	}
 }
 
