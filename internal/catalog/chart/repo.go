@@ -76,6 +76,9 @@ func (i Index) choose(name, version string) (Version, error) {
 			return v, nil
 		}
 	}
+	if parsed, err := semver.NewVersion(version); err == nil && parsed.Metadata() != "" { // a range would take any build
+		return Version{}, fmt.Errorf("chart %q has no version %s; the newest is %s", name, version, all[0].Version)
+	}
 	fits, err := semver.NewConstraint(cmp.Or(version, "*"))
 	if err != nil {
 		return Version{}, fmt.Errorf("chart %q: version %q is neither in the index nor a range: %w", name, version, err)

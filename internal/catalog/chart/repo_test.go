@@ -97,6 +97,9 @@ func TestRepositoriesThatFail(t *testing.T) {
 		change        func(string, *repo.IndexFile)
 		want          []string
 	}{
+		"another build of a version": { // https://github.com/helm/helm/issues/30986
+			"/charts", "1.1.0+missing", func(string, *repo.IndexFile) {}, []string{`"agent" has no version 1.1.0+missing; the newest is 2.0.0-rc.1`},
+		},
 		"a digest that is not the index's": {
 			"/charts", "", func(_ string, i *repo.IndexFile) { first(i).Digest = strings.Repeat("0", 64) },
 			[]string{"agent-1.10.0.tgz: its SHA-256 is", "index says 0000", "damaged"},
