@@ -50,8 +50,7 @@ Exit codes:
   privatelink chart-repository --config privatelink.yaml --url https://charts.example.com charts
 
   # Write those whose images are mirrored to S3
-  privatelink chart-repository --config privatelink.yaml --lock privatelink.lock.yaml \
-    --url https://my-charts.s3.us-east-1.amazonaws.com/castai s3://my-charts/castai`,
+  privatelink chart-repository --config privatelink.yaml --lock privatelink.lock.yaml s3://my-charts/castai`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Rules, _, err = rules.rules(); err != nil {
@@ -68,7 +67,7 @@ Exit codes:
 		},
 	}
 	rules.add(c.Flags())
-	c.Flags().StringVar(&o.URL, "url", "", "`URL` at which PLACE is served, for absolute addresses of the archives in the index")
+	c.Flags().StringVar(&o.URL, "url", "", "`URL` at which PLACE is served, for absolute addresses of the archives in the index (default in S3: that of the bucket)")
 	c.Flags().StringSliceVar(&o.Sets, "set", nil, "`NAME` of a set of the embedded catalog whose charts are written, unless the configuration names charts: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
 	c.Flags().StringVar(&lock, "lock", "", "lock `FILE` of privatelink mirror --track, or configmap://NAMESPACE/NAME or s3://BUCKET/KEY: leave out versions whose images it has not copied")
 	c.Flags().StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for S3 (default: as the AWS CLI)")

@@ -56,6 +56,7 @@ type Options struct {
 	// archives absolute. Helm does not need that, but CAST AI's operator and cluster controller
 	// take an address as the index has it.
 	// https://github.com/castai/castware-operator/blob/19052ac/internal/helm/chart_loader.go
+	// The default in S3 is the address of the bucket.
 	URL   string
 	Out   io.Writer
 	Warnf func(format string, args ...any)
@@ -107,6 +108,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	if err := p.check(ctx); err != nil {
 		return err
+	}
+	if b, isBucket := p.(*bucket); isBucket && o.URL == "" {
+		o.URL = b.objects.URL(b.prefix)
 	}
 	t := track.Tracker{Rules: o.Rules, Charts: catalog.Charts(o.Sets), Options: o.Charts, Cache: o.Cache, Warnf: o.Warnf}
 	versions, err := t.Versions(ctx)

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
@@ -442,6 +443,16 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		}
 		if _, err := os.Stat(folder); err == nil {
 			t.Errorf("%s: the folder was created", address)
+		}
+	}
+}
+
+func TestAddressOfABucket(t *testing.T) {
+	for region, want := range map[string]string{
+		"us-east-1": "https://acme-charts.s3.us-east-1.amazonaws.com/castai", "cn-north-1": "https://acme-charts.s3.cn-north-1.amazonaws.com.cn/castai",
+	} {
+		if got := s3bucket.NewWithClient("acme-charts", s3.New(s3.Options{Region: region})).URL("castai"); got != want || checkURL(got) != nil {
+			t.Errorf("%s: %s, want %s", region, got, want)
 		}
 	}
 }

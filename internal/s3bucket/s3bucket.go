@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -49,6 +50,17 @@ func NewWithClient(name string, c *s3.Client) *Bucket { return &Bucket{name: nam
 
 // Object returns the name of an object, s3://BUCKET/KEY.
 func (b *Bucket) Object(key string) string { return Scheme + b.name + "/" + key }
+
+// URL returns the address of an object by HTTPS, in the region of the client. It is for after
+// a request.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+func (b *Bucket) URL(key string) string {
+	region, domain := b.client.Options().Region, "amazonaws.com"
+	if strings.HasPrefix(region, "cn-") {
+		domain += ".cn"
+	}
+	return "https://" + b.name + ".s3." + region + "." + domain + "/" + key
+}
 
 func (b *Bucket) connect(ctx context.Context) error {
 	if b.client != nil {
