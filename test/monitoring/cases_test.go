@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/castai/privatelink-webhook/internal/testutil/prometheus"
 )
 
 // A promCase is a history of metrics, a sample a minute, and what fires in the end. Series
@@ -182,7 +184,7 @@ func subjects() map[string]string {
 }
 
 func TestEveryAlertHasACaseInWhichItFiresAndOneInWhichItDoesNot(t *testing.T) {
-	all, names := cases(), shipped(t).alerts()
+	all, names := cases(), shipped(t).Alerts()
 	for _, name := range names {
 		fires := false
 		for _, c := range all {
@@ -259,7 +261,7 @@ func ofTwoJobs(values string) map[string]string {
 }
 
 // named returns a rule by the name of its alert.
-func named(t *testing.T, alert string) rule {
+func named(t *testing.T, alert string) prometheus.Rule {
 	t.Helper()
 	for _, g := range shipped(t).Groups {
 		for _, r := range g.Rules {
@@ -269,7 +271,7 @@ func named(t *testing.T, alert string) rule {
 		}
 	}
 	t.Fatalf("there is no alert %s", alert)
-	return rule{}
+	return prometheus.Rule{}
 }
 
 // objectives are cases of the recording rules, and of the values in annotations.
@@ -323,7 +325,7 @@ func runPromtool(t *testing.T, tests []object) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "rules.yaml"), shipped(t))
-	cmd := exec.CommandContext(t.Context(), find(t).promtool, "test", "rules", write(t, filepath.Join(dir, "tests.yaml"), object{
+	cmd := exec.CommandContext(t.Context(), find(t).Promtool, "test", "rules", write(t, filepath.Join(dir, "tests.yaml"), object{
 		"rule_files": []string{"rules.yaml"}, "evaluation_interval": "1m", "tests": tests,
 	}))
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "SUCCESS") {

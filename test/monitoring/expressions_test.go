@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/castai/privatelink-webhook/internal/testutil/prometheus"
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
@@ -31,16 +32,14 @@ func dashboardExpressions(t *testing.T) map[string][]string {
 
 // Prometheus' own parser reads every query of the dashboard.
 func TestTheExpressionsOfTheDashboardParse(t *testing.T) {
-	var parsed rules
-	parsed.Groups = append(parsed.Groups, shipped(t).Groups[0])
-	parsed.Groups[0].Name, parsed.Groups[0].Rules = "dashboard", nil
+	parsed := prometheus.Rules{Groups: []prometheus.Group{{Name: "dashboard"}}}
 	for _, queries := range dashboardExpressions(t) {
 		for _, q := range queries {
-			parsed.Groups[0].Rules = append(parsed.Groups[0].Rules, rule{Record: "dashboard:query", Expr: q})
+			parsed.Groups[0].Rules = append(parsed.Groups[0].Rules, prometheus.Rule{Record: "dashboard:query", Expr: q})
 		}
 	}
 	file := write(t, filepath.Join(t.TempDir(), "rules.yaml"), parsed)
-	if out, err := exec.CommandContext(t.Context(), find(t).promtool, "check", "rules", "--lint=none", file).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), find(t).Promtool, "check", "rules", "--lint=none", file).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -67,7 +67,7 @@ func newSite(t *testing.T, role string, leaf time.Duration) *site {
 	s.reviews = listen[0]
 	s.start(itself(t, settings{Role: roleAPIServer, Listen: s.api, Webhooks: listen, CA: ca}))
 	s.await("the API server", func() error { return s.control(control{State: new(state("", time.Now()))}) })
-	write(t, filepath.Join(s.dir, "rules.yaml"), shipped(t).faster(faster))
+	write(t, filepath.Join(s.dir, "rules.yaml"), shipped(t).Faster(faster))
 	static := func(target string) object { return object{"targets": []string{target}} }
 	pods := []object{}
 	for i, target := range targets { // the address of a pod stays the same, unlike a free port
@@ -82,7 +82,7 @@ func newSite(t *testing.T, role string, leaf time.Duration) *site {
 			{"job_name": "kube-state-metrics", "honor_labels": true, "metrics_path": "/state", "static_configs": []object{static(s.api)}},
 		},
 	})
-	s.start(exec.CommandContext(t.Context(), find(t).prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(s.dir, "data"), "--web.listen-address="+s.query, "--log.level=error"))
+	s.start(exec.CommandContext(t.Context(), find(t).Prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(s.dir, "data"), "--web.listen-address="+s.query, "--log.level=error"))
 	s.await("scrapes", func() error { // as long ago as the longest window of an alert that fires in the test
 		if got := s.ask(`count(up offset 11s == 1)`); !slices.Equal(slices.Collect(maps.Values(got)), []string{"4"}) {
 			return fmt.Errorf("%v", got)

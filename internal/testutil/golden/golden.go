@@ -10,6 +10,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,4 +41,20 @@ func Compare(t testing.TB, file string, got []byte) {
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("%s differs: run the test with -update if this is intended (-want +got)\n%s", file, diff)
 	}
+}
+
+// CompareSection fails the test if got differs from what stands between two lines of the
+// file.
+func CompareSection(t testing.TB, file, begin, end, got string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin+"\n")
+	_, after, closed := strings.Cut(rest, end+"\n")
+	if !ok || !closed {
+		t.Fatalf("%s has no lines %s and %s", file, begin, end)
+	}
+	Compare(t, file, []byte(before+begin+"\n"+got+end+"\n"+after))
 }
