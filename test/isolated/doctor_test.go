@@ -46,7 +46,8 @@ type doctorRun struct {
 	config, lock string // files
 	account      *awsAccount
 	args         []string
-	engine       []string // options of install; none for the webhook
+	engine       []string    // options of install; none for the webhook
+	alerts       *alertWatch // nil while alerts are not observed
 	longest      time.Duration
 }
 
@@ -128,10 +129,16 @@ func (c *doctorRun) table(t *testing.T, faults []fault) {
 	eventually(t, 60*time.Second, c.healthy)
 	for _, f := range faults {
 		if !t.Run(f.name, func(t *testing.T) {
+			if c.alerts != nil {
+				c.alerts.silent(t)
+			}
 			undo := f.cause(t)
 			begin := time.Now()
 			eventually(t, 60*time.Second, func(ctx context.Context) error { return c.finds(ctx, f) })
 			reportf("%-64s %-32s %8s", f.name, f.check, since(begin))
+			if c.alerts != nil {
+				c.alerts.observe(t, f.name)
+			}
 			undo()
 			eventually(t, 90*time.Second, c.healthy)
 		}) {
@@ -167,10 +174,13 @@ func TestDoctor(t *testing.T) {
 	c.table(t, around.insideFaults())
 	c.args = without("network,identity,registry/node-role,inside")
 	c.table(t, c.registryFaults())
+	c.alerts = watchAlerts(t)
 	c.table(t, c.clusterFaults())
 	c.statusScreen(t)
 	c.withFiles(t, time.Now().Add(-time.Hour), time.Now().Add(2000*time.Hour))
 	c.table(t, c.certificateFaults())
+	c.alerts.report(t)
+	c.alerts = nil
 
 	kubectl(t, privatelink(t, "install", "--config", c.config), "delete", "-f", "-", "--timeout=90s")
 	c.engine = []string{"--engine", "policy"}

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/castai/privatelink-webhook/internal/testutil/prometheus"
 	"github.com/castai/privatelink-webhook/test/aws/emulator"
 	"github.com/castai/privatelink-webhook/test/e2e/framework/cluster"
 )
@@ -35,6 +36,7 @@ type Programs struct {
 func (p Programs) containerd() string      { return filepath.Join(p.Cache, "containerd") }
 func (p Programs) certManager() string     { return filepath.Join(p.Cache, "certmanager") }
 func (p Programs) providers() string       { return filepath.Join(p.Cache, "providers") }
+func (p Programs) prometheus() string      { return filepath.Join(p.Cache, "prometheus") }
 func (p Programs) tool(name string) string { return filepath.Join(p.Cache, "tools", name) }
 
 // TerraformProviders is a folder with the provider of the module: TF_PLUGINS, or what
@@ -78,6 +80,9 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 		return p, err
 	}
 	defer unlock()
+	if _, err := prometheus.Find(p.prometheus()); err != nil {
+		return p, err
+	}
 	begin := time.Now()
 	// The flags are those of the Makefile.
 	trimmed := []string{"-trimpath", "-ldflags", "-s -w -X main.version=" + p.Version}
