@@ -42,7 +42,14 @@ func TestTheReferenceHasTheFormatsOfEveryCommand(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| `%s` | `%s` | %s | %s |\n", c.CommandPath(), strings.Join(formats.Formats(), "`, `"), formats.Content(), formats.Default())
 	}
-	const file, begin, end = "../../docs/reference/output.md", "-update -->\n", "<!-- end -->"
+	comparePart(t, "../../docs/reference/output.md", "<!-- generated: go test ./cmd/privatelink -update -->\n", table.String())
+}
+
+// comparePart compares the part of a page between begin and the next end marker with a
+// text, or updates it.
+func comparePart(t *testing.T, file, begin, want string) {
+	t.Helper()
+	const end = "<!-- end -->"
 	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -50,15 +57,15 @@ func TestTheReferenceHasTheFormatsOfEveryCommand(t *testing.T) {
 	before, rest, ok1 := strings.Cut(string(page), begin)
 	was, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		t.Fatalf("%s has no markers for the table", file)
+		t.Fatalf("%s has no markers for %s", file, begin)
 	}
 	if golden.Update() {
-		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if diff := cmp.Diff(table.String(), was); diff != "" {
+	if diff := cmp.Diff(want, was); diff != "" {
 		t.Errorf("%s differs: run `make generate`\n%s", file, diff)
 	}
 }

@@ -140,6 +140,7 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options, private *resolve
 	if file == "" {
 		file = lock.DefaultFile
 	}
+	s.lockFile = file
 	store, err := lockstore.Open(file, lockstore.Options{Kubeconfig: o.Cluster, Profile: o.Profile})
 	if err != nil {
 		return exitcode.AsUsage(err)

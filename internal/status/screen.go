@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/table"
 	"github.com/castai/privatelink-webhook/internal/terminal"
 	"github.com/castai/privatelink-webhook/internal/textreport"
@@ -107,7 +108,11 @@ func (s *Status) writeNext(out io.Writer, f Findings, now time.Time) error {
 	case len(s.Waiting.Missing) > 0:
 		return textreport.WriteNext(out, textreport.Faulty, "copy the images that pods wait for: privatelink mirror --config privatelink.yaml --missing")
 	case len(s.Registry.Missing) > 0:
-		return textreport.WriteNext(out, textreport.Faulty, "copy the missing images: privatelink mirror --config privatelink.yaml")
+		command := "privatelink mirror --config privatelink.yaml"
+		if s.lockFile != "" && s.lockFile != lock.DefaultFile {
+			command += " --lock " + s.lockFile
+		}
+		return textreport.WriteNext(out, textreport.Faulty, "copy the missing images: "+command)
 	case len(f.Errors) > 0 && len(f.Errors) == len(s.Mirror.evaluate(now)):
 		return textreport.WriteNext(out, textreport.Faulty, "copy what is new until the schedule works again: privatelink mirror --config privatelink.yaml --set umbrella --track")
 	case len(f.Errors) > 0:

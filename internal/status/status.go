@@ -38,6 +38,7 @@ type Status struct {
 	// registry, over all replicas that answered.
 	Rewritten map[string]int `json:"rewritten"`
 	installed *rewrite.Rules // nil if they cannot be read
+	lockFile  string         // that the images were looked up from
 	// ConfigHash is the hash of the ConfigMap, as replicas compute it.
 	ConfigHash  string   `json:"configHash,omitempty"`
 	ConfigError string   `json:"configError,omitempty"`
