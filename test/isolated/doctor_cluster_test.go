@@ -69,10 +69,12 @@ func (c *doctorRun) clusterFaults() []fault {
 			c.patched(t, "mutatingwebhookconfiguration", deploy.ConfigurationName, `[{"op": "replace", "path": "/webhooks/0/objectSelector", "value": {"matchLabels": {"team": "x"}}}]`)
 			return func() { c.patched(t, "mutatingwebhookconfiguration", deploy.ConfigurationName, remedy) }
 		}},
-		{"configuration with another registry", "cluster/config", "registry: the cluster has 111111111111", "privatelink install",
-			patch("configmap", deploy.Name, `[{"op": "replace", "path": "/data/privatelink.yaml", "value": "registry: 111111111111.dkr.ecr.us-east-1.amazonaws.com/castai\n"}]`)},
+		// Before the next one: pods keep their last valid configuration, and some may not have
+		// left that of another registry yet, so that they would differ.
 		{"configuration with a fault", "cluster/config", "keeps: unknown key", "privatelink install",
 			patch("configmap", deploy.Name, `[{"op": "replace", "path": "/data/privatelink.yaml", "value": "registry: 111111111111.dkr.ecr.us-east-1.amazonaws.com/castai\nkeeps: []\n"}]`)},
+		{"configuration with another registry", "cluster/config", "registry: the cluster has 111111111111", "privatelink install",
+			patch("configmap", deploy.Name, `[{"op": "replace", "path": "/data/privatelink.yaml", "value": "registry: 111111111111.dkr.ecr.us-east-1.amazonaws.com/castai\n"}]`)},
 		{"webhook scaled to 0", "cluster/replicas", "scaled to 0", "--replicas=2", patch("deployment", deploy.Name, `[{"op": "replace", "path": "/spec/replicas", "value": 0}]`)},
 		{"one replica only", "cluster/replicas", "only one replica", "--replicas=2", patch("deployment", deploy.Name, `[{"op": "replace", "path": "/spec/replicas", "value": 1}]`)},
 		{"webhook not installed", "cluster/replicas", "there is no Deployment", "privatelink install", remove("deployment", deploy.Name, in...)},
