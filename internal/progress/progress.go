@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -116,13 +117,14 @@ func (r *Reporter) Start(ctx context.Context, p *mirror.Progress, waits func() [
 	}
 	begin := time.Now()
 	return every(ctx, logInterval, func() {
-		line := fmt.Sprintf("%s of %s, %d of %d images", FormatBytes(p.Done.Load()), FormatBytes(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load())
+		var line strings.Builder
+		line.WriteString(fmt.Sprintf("%s of %s, %d of %d images", FormatBytes(p.Done.Load()), FormatBytes(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load()))
 		for _, part := range []string{speed(p.Done.Load(), p.Total.Load(), time.Since(begin)), describe(waits())} {
 			if part != "" {
-				line += ", " + part
+				line.WriteString(", " + part)
 			}
 		}
-		r.logf("%s", line)
+		r.logf("%s", line.String())
 	})
 }
 
