@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package redact replaces what identifies a customer in a report: accounts, ARNs, names,
-// IDs of resources in AWS and IP addresses. The same original always gets the same
+// hosts and buckets, IDs of resources in AWS and IP addresses. The same original always gets the same
 // placeholder, such as account-1, so that a report remains readable.
 package redact
 
@@ -40,6 +40,10 @@ const arnForm = `arn:aws[a-z-]*:[a-z0-9-]*:[a-z0-9-]*:[a-z0-9]*:[^\s"'` + "`" + 
 
 var (
 	arns = regexp.MustCompile(`(?i)` + arnForm)
+	// urls have a host or a bucket, after what may be a user with a password.
+	urls = regexp.MustCompile(`(?i)\b(https?|s3)://(?:[^\s/@"']*@)?([a-z0-9][a-z0-9.-]*[a-z0-9])`)
+	// bucketHost is the host of a bucket.
+	bucketHost = regexp.MustCompile(`(?i)^(.+)\.s3[.-](?:[a-z0-9-]+\.)*amazonaws\.com(?:\.cn)?$`)
 	// forms are what is recognized, with their kinds. The kind "" is that of the match.
 	forms = []struct{ kind, form string }{
 		{"arn", arnForm},
@@ -54,8 +58,16 @@ var (
 	}
 )
 
-// Learn makes the names in the ARNs of a text known: of roles, users, clusters and others.
+// Learn makes the names in the ARNs of a text known, of roles, users, clusters and others,
+// and the hosts and buckets in its URLs.
 func (r *Redactor) Learn(text string) {
+	for _, m := range urls.FindAllStringSubmatch(text, -1) {
+		if strings.EqualFold(m[1], "s3") {
+			r.Add("bucket", m[2])
+		} else {
+			r.AddHost(m[2])
+		}
+	}
 	for _, arn := range arns.FindAllString(text, -1) {
 		parts := strings.SplitN(strings.TrimRight(arn, ".:"), ":", 6)
 		if isPublic(arn) || len(parts) < 6 {
@@ -74,6 +86,26 @@ func (r *Redactor) Learn(text string) {
 			}
 		}
 	}
+}
+
+// AddHost makes a host known, or the bucket that it is of, unless everyone has it.
+func (r *Redactor) AddHost(host string) {
+	_, err := netip.ParseAddr(host)
+	bucket := bucketHost.FindStringSubmatch(host)
+	switch {
+	case err == nil || !strings.Contains(host, "."): // an address has a form; a bare name may be any word
+	case bucket != nil:
+		r.Add("bucket", bucket[1])
+	case !isPublicHost(host):
+		r.Add("host", host)
+	}
+}
+
+// isPublicHost reports whether a host is one of AWS, of CAST AI or of public software, or
+// an example.
+func isPublicHost(host string) bool {
+	return slices.ContainsFunc([]string{"amazonaws.com", "amazonaws.com.cn", "amazon.com", "cast.ai", "github.io", "github.com", "kubernetes.io", "example.com"},
+		func(domain string) bool { return strings.HasSuffix("."+strings.ToLower(host), "."+domain) })
 }
 
 // isPublic reports whether an ARN is that of AWS itself: of its policies and its buckets

@@ -157,11 +157,20 @@ kubectl -n %s patch clusters.castware.cast.ai %s --type=merge -p '{"spec":{"helm
 
 // describe says where charts are fetched, for a detail.
 func (r ChartRepository) describe() string {
-	text := fmt.Sprintf("%s: helmRepoURL %q", objectName("Cluster", r.Namespace, r.Name), r.URL)
+	text := fmt.Sprintf("%s: helmRepoURL %q", objectName("Cluster", r.Namespace, r.Name), r.shownURL())
 	if r.Proxy != nil {
-		text += ", through the proxy " + r.Proxy.Host
+		text += ", through the proxy " + (&url.URL{Scheme: r.Proxy.Scheme, Host: r.Proxy.Host}).String()
 	}
 	return text
+}
+
+// shownURL is URL without a password.
+func (r ChartRepository) shownURL() string {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return r.URL[strings.LastIndexByte(r.URL, '@')+1:]
+	}
+	return u.Redacted()
 }
 
 // chartRepository fails if the operator cannot use its repository. That pods do not reach a
@@ -176,7 +185,7 @@ func (k *checker) chartRepository(ctx context.Context) doctor.Finding {
 	}
 	var addresses, details []string
 	for _, r := range all {
-		addresses, details = append(addresses, r.URL), append(details, r.describe())
+		addresses, details = append(addresses, r.shownURL()), append(details, r.describe())
 		for _, release := range r.Releases {
 			details = append(details, "Helm release in "+r.Namespace+": "+release+": Helm does not store its repository")
 		}
@@ -184,7 +193,7 @@ func (k *checker) chartRepository(ctx context.Context) doctor.Finding {
 	for _, r := range all {
 		switch {
 		case r.Server() == nil:
-			return doctor.Failf(r.Remedy(), "the operator cannot fetch charts from %q: it needs a repository with https or http, and knows no OCI registry", r.URL).With(details...)
+			return doctor.Failf(r.Remedy(), "the operator cannot fetch charts from %q: it needs a repository with https or http, and knows no OCI registry", r.shownURL()).With(details...)
 		case r.IsPublic() && !k.IsProbed:
 			return doctor.Warnf(r.Remedy()+"\nIf your firewall allows pods to connect to it, --probe shows that",
 				"the operator fetches charts from %s, which nodes without a route to the internet do not reach", PublicCharts).With(details...)

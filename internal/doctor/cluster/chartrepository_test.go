@@ -30,7 +30,7 @@ func TestChartRepository(t *testing.T) {
 		public  = "https://castai.github.io/helm-charts"
 		private = "https://charts.example.com/castai"
 		image   = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/castware-operator:v0.10.1"
-		proxy   = `{"name":"https_proxy","value":"http://proxy.example.com:3128"},{"name":"NO_PROXY","value":".example.com"}`
+		proxy   = `{"name":"https_proxy","value":"http://ann:word@proxy.example.com:3128"},{"name":"NO_PROXY","value":".example.com"}`
 	)
 	forbidden, noList := operator(public, image, ""), operator(public, image, "")
 	delete(forbidden, operatorClusters)
@@ -45,9 +45,11 @@ func TestChartRepository(t *testing.T) {
 		"the probe tells":       {operator(public, image, ""), true, doctor.OK, public},
 		"upper case":            {operator("https://CASTAI.github.io/helm-charts", image, ""), false, doctor.Warning, "fetches charts from castai.github.io"},
 		"a private repository":  {operator(private, image, ""), false, doctor.OK, "castai-agent (castai-agent-0.98.0): Helm does not store its repository"},
-		"through a proxy":       {operator(public, image, proxy), false, doctor.OK, "through the proxy proxy.example.com:3128"},
+		"through a proxy":       {operator(public, image, proxy), false, doctor.OK, "through the proxy http://proxy.example.com:3128\n"},
 		"not through the proxy": {operator(private, image, proxy), false, doctor.OK, "helmRepoURL \"" + private + "\"\n"},
 		"a registry":            {operator("oci://charts.example.com/castai", image, ""), true, doctor.Failed, "knows no OCI registry"},
+		"a password":            {operator("https://ann:word@charts.example.com", image, ""), false, doctor.OK, `helmRepoURL "https://ann:xxxxx@charts.example.com"`},
+		"a password, no URL":    {operator("https://ann:word@%zz", image, ""), false, doctor.Failed, `charts from "%zz"`},
 		"no URL":                {operator("https://%zz", image, ""), false, doctor.Failed, `charts from "https://%zz"`},
 		"no address":            {operator("", image, ""), false, doctor.Failed, `charts from ""`},
 		"not installed":         {nil, false, doctor.OK, "not installed"},
@@ -73,7 +75,7 @@ func TestChartRepository(t *testing.T) {
 			k := newChecker(t, server.URL)
 			k.IsProbed = tc.isProbed
 			f := k.chartRepository(t.Context())
-			if text := f.Found + "\n" + strings.Join(f.Details, "\n") + f.Remedy; f.Status != tc.want || !strings.Contains(text, tc.found) || (f.Remedy == "") != (tc.want == doctor.OK) {
+			if text := f.Found + "\n" + strings.Join(f.Details, "\n") + f.Remedy; strings.Contains(text, "word") || f.Status != tc.want || !strings.Contains(text, tc.found) || (f.Remedy == "") != (tc.want == doctor.OK) {
 				t.Errorf("%+v, want %s with %q", f, tc.want, tc.found)
 			}
 		})

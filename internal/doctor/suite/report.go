@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,6 +87,8 @@ func redactReport(r page.Report, nodes []string) page.Report {
 	if u, err := url.Parse(r.Target.Server); err == nil {
 		x.Add("server", u.Hostname())
 	}
+	host, _, _ := strings.Cut(r.Target.Registry, "/")
+	x.AddHost(strings.Split(host, ":")[0])
 	for _, n := range r.Network.Subnets {
 		x.Add("subnet", n.ID, n.Name)
 	}

@@ -24,7 +24,7 @@ import (
 // originals are what a report of this customer must not have, once it is redacted.
 var originals = []string{
 	"prod-eu", "210987654321", "worker-7.example.com", "ip-10-1-2-3", "vpc-0a1b2c3d4e5f60718", "main-network", "subnet-0a1b2c3d4e5f60718", "private-a", "10.1.", "fd00:10", "0123456789abcdef.gr7",
-	"arn:aws", "pull-only", "platform", "i-0123456789abcdef0", "sg-0123456789abcdef0", "vpce-0123456789abcdef0", "admin-context",
+	"arn:aws", "pull-only", "platform", "i-0123456789abcdef0", "sg-0123456789abcdef0", "vpce-0123456789abcdef0", "admin-context", "bank.internal", "bank-charts",
 }
 
 // customer returns a report with all of them.
@@ -32,7 +32,7 @@ func customer() page.Report {
 	check := doctor.Check{Group: "network", Name: "s3-route", What: "expected", Why: "because", Elements: []doctor.Element{doctor.Subnets}}
 	found := doctor.Failf("aws ec2 describe-vpcs --vpc-ids vpc-0a1b2c3d4e5f60718\naws iam attach-role-policy --role-name pull-only --policy-arn arn:aws:iam::210987654321:policy/platform/pull-only",
 		"subnet-0a1b2c3d4e5f60718 (10.1.2.0/24, fd00:10::/64) of PROD-EU: i-0123456789abcdef0 on worker-7.example.com").
-		With("sg-0123456789abcdef0: ip-10-1-2-3.eu-central-1.compute.internal at 10.1.2.3:443", "arn:aws:iam::210987654321:role/platform/pull-only of 210987654321.dkr.ecr.eu-central-1.amazonaws.com", "prod-eu-nodes, main-network").
+		With("sg-0123456789abcdef0: ip-10-1-2-3.eu-central-1.compute.internal at 10.1.2.3:443", "arn:aws:iam::210987654321:role/platform/pull-only of 210987654321.dkr.ecr.eu-central-1.amazonaws.com", "prod-eu-nodes, main-network", "helmRepoURL https://charts.bank.internal/helm, through the proxy http://proxy.bank.internal:3128; https://bank-charts.s3.eu-central-1.amazonaws.com").
 		At(doctor.Subnet("subnet-0a1b2c3d4e5f60718"))
 	return page.Report{
 		Target: target.Target{
