@@ -34,6 +34,7 @@ import (
 // none.
 func alertsOf() map[string][]string {
 	return map[string][]string{
+		"webhook configuration deleted":              {"PrivatelinkConfigurationDeleted"},
 		"the control plane does not reach port 9443": {"PrivatelinkPodsRefused"},
 		"a pod from before the webhook":              {"PrivatelinkImagesMissing"},
 		"configuration with a fault":                 {"PrivatelinkConfigRefused"},
@@ -138,13 +139,14 @@ func text(t *testing.T, value any) string {
 	return string(out)
 }
 
-// podStates serves which containers wait for what, as kube-state-metrics does, and the
-// webhook's pods, as the operator finds them: by the label and the port that the PodMonitor
+// podStates serves which containers wait for what and the webhook configurations, as
+// kube-state-metrics does, and the webhook's pods, as the operator finds them: by the label and the port that the PodMonitor
 // has.
 func podStates(t *testing.T) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) {
+		writeConfigurations(w, r)
 		for _, p := range podsOf(w, r, "", metav1.ListOptions{}) {
 			for metric, containers := range map[string][]corev1.ContainerStatus{"kube_pod_container": p.Status.ContainerStatuses, "kube_pod_init_container": p.Status.InitContainerStatuses} {
 				for _, c := range containers {
@@ -170,6 +172,19 @@ func podStates(t *testing.T) string {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// writeConfigurations writes the webhook configurations, with one that EKS has.
+func writeConfigurations(w http.ResponseWriter, r *http.Request) {
+	all, err := n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(r.Context(), metav1.ListOptions{})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	fmt.Fprintln(w, `kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration="pod-identity-webhook"} 1`)
+	for _, c := range all.Items {
+		fmt.Fprintf(w, "kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration=%q} 1\n", c.Name)
+	}
 }
 
 func podsOf(w http.ResponseWriter, r *http.Request, namespace string, options metav1.ListOptions) []corev1.Pod {

@@ -34,6 +34,8 @@ func healthy() map[string]string {
 		`up{instance="api",job="apiserver"}`: "1x600", `process_start_time_seconds{instance="api",job="apiserver"}`: "-90000x600",
 		`kube_cronjob_status_last_successful_time{namespace="castai-mirror",cronjob="privatelink-mirror"}`: "0+60x600",
 		`kube_cronjob_created{namespace="castai-mirror",cronjob="privatelink-mirror"}`:                     "-90000x600",
+		`kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration="zz-privatelink-webhook"}`:    "1x600",
+		`kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration="pod-identity-webhook"}`:      "1x600",
 	}
 	for _, instance := range []string{"a", "b"} {
 		for _, job := range []string{"castai-privatelink/privatelink-webhook", "kubernetes-pods"} {
@@ -156,6 +158,9 @@ func cases() map[string]promCase {
 		"the mirror does not succeed, with two of kube-state-metrics": {join(of("kube_cronjob_status", "_x600"), twice(`kube_cronjob_status_last_successful_time{namespace="castai-mirror",cronjob="privatelink-mirror"`, "0x600")), 187, []string{"PrivatelinkMirrorOverdue"}},
 		"reviews are slow":                                            {of(`privatelink_review_duration_seconds_bucket{le="0.001"`, "0x600"), 75, []string{"PrivatelinkSlow"}},
 		"reviews were slow for five minutes":                          {of(`privatelink_review_duration_seconds_bucket{le="0.001"`, "0+3x60 180x5 180+3x600"), 72, nil},
+		"the webhook configuration is deleted":                        {of(`kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration="zz-`, "1x60 stale _x600"), 67, []string{"PrivatelinkConfigurationDeleted"}},
+		"the webhook configuration is missing for three minutes":      {of(`kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration="zz-`, "1x60 stale _x2 1x600"), 67, nil},
+		"no webhook configuration is known":                           {of("kube_mutatingwebhookconfiguration_info", "_x600"), 67, nil},
 		"an image is missing":                                         {map[string]string{waiting + `reason="ImagePullBackOff"}`: "_x60 1x600"}, 67, []string{"PrivatelinkImagesMissing"}},
 		"an image of an init container is missing":                    {map[string]string{waitingInit + `reason="ErrImagePull"}`: "_x60 1x600"}, 67, []string{"PrivatelinkImagesMissing"}},
 		"the reasons alternate": {map[string]string{
@@ -179,7 +184,8 @@ func subjects() map[string]string {
 		"PrivatelinkCertificateExpires": "a leaf is renewed half an hour late", "PrivatelinkConfigRefused": "a configuration is corrected",
 		"PrivatelinkConfigDiffers": "a configuration is rolled out", "PrivatelinkImagesNotRewritten": "the same, two hours ago",
 		"PrivatelinkPanic": "a panic, two hours ago", "PrivatelinkSlow": "reviews were slow for five minutes",
-		"PrivatelinkImagesMissing": "an image comes after three minutes", "PrivatelinkMirrorOverdue": "the mirror is two hours old",
+		"PrivatelinkConfigurationDeleted": "the webhook configuration is missing for three minutes",
+		"PrivatelinkImagesMissing":        "an image comes after three minutes", "PrivatelinkMirrorOverdue": "the mirror is two hours old",
 	}
 }
 

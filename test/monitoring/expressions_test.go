@@ -47,12 +47,12 @@ func TestTheExpressionsOfTheDashboardParse(t *testing.T) {
 // foreign are the metrics of the API server, of kube-state-metrics and of Prometheus that
 // the alerts use.
 // https://kubernetes.io/docs/reference/instrumentation/metrics/
-// https://github.com/kubernetes/kube-state-metrics/tree/main/docs/metrics/workload
+// https://github.com/kubernetes/kube-state-metrics/tree/main/docs/metrics
 func foreign() []string {
 	return []string{
 		"apiserver_admission_webhook_rejection_count",
 		"kube_pod_container_status_waiting_reason", "kube_pod_init_container_status_waiting_reason",
-		"kube_cronjob_status_last_successful_time", "kube_cronjob_created", "up",
+		"kube_cronjob_status_last_successful_time", "kube_cronjob_created", "kube_mutatingwebhookconfiguration_info", "up",
 	}
 }
 

@@ -54,6 +54,9 @@ func faults() []fault {
 		{name: "none", inject: func(*site) {}},
 		{name: "all webhook pods die", inject: func(s *site) { kill(s, 0, 1) }, fires: []string{"PrivatelinkPodsRefused", "PrivatelinkWebhookDown"}},
 		{name: "a webhook pod dies", inject: func(s *site) { kill(s, 1) }, fires: []string{"PrivatelinkWebhookNotRedundant"}},
+		{name: "the webhook configuration is deleted", inject: func(s *site) {
+			s.must(s.control(control{State: new(strings.Replace(state("", time.Now()), configuration, "", 1))}))
+		}, fires: []string{"PrivatelinkConfigurationDeleted"}},
 		{name: "the API server cannot connect", inject: func(s *site) { s.must(s.control(control{IsBlocked: new(true)})) }, fires: []string{"PrivatelinkPodsRefused"}},
 		{name: "caBundle is of another CA", inject: func(s *site) { s.must(s.control(control{CA: s.otherCA})) }, fires: []string{"PrivatelinkCertificateDistrusted", "PrivatelinkPodsRefused"}},
 		{name: "the configuration has an error", inject: func(s *site) {

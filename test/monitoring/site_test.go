@@ -218,9 +218,14 @@ func (s *site) texts() string {
 	return strings.Join(out, "\n")
 }
 
-// state is what kube-state-metrics serves: the CronJob's last success, and more.
+// configuration is the state of the webhook configuration.
+const configuration = "kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration=\"zz-privatelink-webhook\"} 1\n"
+
+// state is what kube-state-metrics serves: the CronJob's last success, webhook
+// configurations, and more.
 func state(more string, lastSuccess time.Time) string {
-	return fmt.Sprintf("kube_cronjob_status_last_successful_time{namespace=\"castai-mirror\",cronjob=\"privatelink-mirror\"} %d\n%s", lastSuccess.Unix(), more)
+	return fmt.Sprintf("kube_cronjob_status_last_successful_time{namespace=\"castai-mirror\",cronjob=\"privatelink-mirror\"} %d\n", lastSuccess.Unix()) +
+		"kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration=\"pod-identity-webhook\"} 1\n" + configuration + more
 }
 
 func address(t *testing.T) string {
