@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,12 +67,13 @@ func TestStartReportsAtIntervals(t *testing.T) {
 		p.Total.Store(4096)
 		p.Images.Store(2)
 		r := New(Options{ErrOut: &errOut})
-		waits := []registry.Wait{}
-		stop := r.Start(t.Context(), &p, func() []registry.Wait { return waits })
+		var waits atomic.Value
+		waits.Store([]registry.Wait{})
+		stop := r.Start(t.Context(), &p, func() []registry.Wait { return waits.Load().([]registry.Wait) })
 		time.Sleep(logInterval + time.Second)
 		p.Done.Store(1024)
 		p.ImagesDone.Store(1)
-		waits = []registry.Wait{{Host: "r.example.com", Action: registry.PutImage, Requests: 3, PerSecond: 8}}
+		waits.Store([]registry.Wait{{Host: "r.example.com", Action: registry.PutImage, Requests: 3, PerSecond: 8}})
 		time.Sleep(logInterval)
 		stop()
 		r.Warnf("%d images", 3)
