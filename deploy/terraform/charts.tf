@@ -17,8 +17,6 @@ resource "aws_s3_bucket" "charts" {
   bucket_prefix = "${lower(replace(substr(var.name, 0, 29), "/[^A-Za-z0-9-]/", "-"))}-charts-"
   force_destroy = var.force_delete
   tags          = var.tags
-
-  depends_on = [terraform_data.inputs]
 }
 
 # S3 refuses changes of a bucket at the same time, so that each waits for the one before.

@@ -84,7 +84,7 @@ func write(ctx context.Context, repository, prefix string) (string, error) {
 	return out.String(), err
 }
 
-// get reads an object without credentials, as the operator does with its helmRepoURL.
+// get reads an object of the bucket without credentials, as the operator does.
 func (c *charts) get(t *testing.T, path string) ([]byte, int) {
 	t.Helper()
 	response, err := http.Get(c.url + "/charts/" + path)
@@ -122,7 +122,11 @@ func (c *charts) check(t *testing.T, prefix string, versions ...string) {
 		t.Errorf("%d versions in %s, want %q", len(found), prefix, versions)
 	}
 	for i, e := range found {
-		data, status := c.get(t, prefix+"/"+e.URLs[0])
+		path, inBucket := strings.CutPrefix(e.URLs[0], "https://charts.s3.us-east-1.amazonaws.com/")
+		if !inBucket {
+			t.Errorf("%s is not in the bucket", e.URLs[0])
+		}
+		data, status := c.get(t, path)
 		if digest := fmt.Sprintf("%x", sha256.Sum256(data)); e.Version != versions[i] || status != http.StatusOK || digest != e.Digest {
 			t.Errorf("%s: status %d, digest %s, and the index has %s", e.Version, status, digest, e.Digest)
 		}
