@@ -81,7 +81,7 @@ check: lint test verify ## run what a pull request needs
 
 ##@ Test (with services)
 
-.PHONY: e2e e2e-helm isolated report compat monitoring test-aws test-terraform services ci
+.PHONY: e2e e2e-helm isolated report compat monitoring test-aws test-terraform ci
 e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects an older Kubernetes
 	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
 
@@ -117,10 +117,15 @@ test-aws: ## test ECR's API and the doctor against an AWS emulator (python3 with
 test-terraform: ## test the Terraform module against the emulator (terraform; TF_PLUGINS=folder with the provider if its registry is out of reach)
 	go test -count=1 -v -timeout 20m -parallel 4 -tags aws ./test/aws/terraform # most of the time is waiting
 
-services: ## run e2e, test-aws and test-terraform side by side: each waits for its services most of the time
-	@$(MAKE) -j3 --output-sync=target e2e test-aws test-terraform
+# Pairs that wait for different things most of the time.
+.PHONY: e2e-and-terraform isolated-and-aws
+e2e-and-terraform: ## run e2e and test-terraform side by side
+	@$(MAKE) -j2 --output-sync=target e2e test-terraform
 
-CI_PARTS := build lint test verify race-concurrent services isolated report compat monitoring build-release
+isolated-and-aws: ## run isolated and test-aws side by side
+	@$(MAKE) -j3 --output-sync=target isolated-user isolated-webhook test-aws
+
+CI_PARTS := build lint test verify race-concurrent e2e-and-terraform isolated-and-aws report compat monitoring build-release
 ci: $(CI_PARTS) ## run everything
 
 .PHONY: ci-parts version
