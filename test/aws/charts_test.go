@@ -36,13 +36,14 @@ import (
 
 // charts is a bucket for a repository of charts, in which each version is kept.
 type charts struct {
-	url string // of the emulator
-	api *s3.Client
+	url      string // of the emulator
+	api      *s3.Client
+	archives string // a folder: each version is packed once, because an archive has the time of its packing
 }
 
 func newCharts(t *testing.T) *charts {
 	t.Helper()
-	c := &charts{url: emulator.StartForTest(t)}
+	c := &charts{url: emulator.StartForTest(t), archives: t.TempDir()}
 	c.api = s3Client(t, c.url)
 	_, err := c.api.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("charts")})
 	if err == nil {
@@ -55,20 +56,22 @@ func newCharts(t *testing.T) *charts {
 }
 
 // publish serves versions of a chart. It returns the URL of the repository.
-func publish(t *testing.T, versions ...string) string {
+func (c *charts) publish(t *testing.T, versions ...string) string {
 	t.Helper()
-	dir, index := t.TempDir(), "apiVersion: v1\nentries:\n  agent:\n"
+	index := "apiVersion: v1\nentries:\n  agent:\n"
 	for _, v := range versions {
-		file, err := chartutil.Save(&chartv2.Chart{Metadata: &chartv2.Metadata{APIVersion: "v2", Name: "agent", Version: v}}, dir)
-		if err != nil {
-			t.Fatal(err)
+		name := "agent-" + v + ".tgz"
+		if _, err := os.Stat(filepath.Join(c.archives, name)); err != nil {
+			if _, err := chartutil.Save(&chartv2.Chart{Metadata: &chartv2.Metadata{APIVersion: "v2", Name: "agent", Version: v}}, c.archives); err != nil {
+				t.Fatal(err)
+			}
 		}
-		index += fmt.Sprintf("  - {name: agent, version: %q, urls: [%q]}\n", v, strings.ReplaceAll(filepath.Base(file), "+", "%2B"))
+		index += fmt.Sprintf("  - {name: agent, version: %q, urls: [%q]}\n", v, strings.ReplaceAll(name, "+", "%2B"))
 	}
-	if err := os.WriteFile(filepath.Join(dir, "index.yaml"), []byte(index), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir(c.archives)))
+	mux.HandleFunc("/index.yaml", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, index) })
+	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.URL
 }
@@ -150,7 +153,7 @@ func (c *charts) written(t *testing.T, key string) (n int) {
 
 func TestChartsInS3(t *testing.T) {
 	c := newCharts(t)
-	first := publish(t, "0.9.0", "0.10.0", "1.0.0+build.7", "1.0.0+build.8")
+	first := c.publish(t, "0.9.0", "0.10.0", "1.0.0+build.7", "1.0.0+build.8")
 	if out, err := write(t.Context(), first, "a/b"); err != nil || !strings.Contains(out, "s3://charts/a/b: 4 versions of charts, 4 of them new") {
 		t.Fatal(out, err)
 	}
@@ -174,7 +177,7 @@ func TestChartsInS3(t *testing.T) {
 		}
 	})
 	t.Run("what the chart repository has lost stays", func(t *testing.T) {
-		if out, err := write(t.Context(), publish(t, "2.0.0"), "a/b"); err != nil || !strings.Contains(out, "5 versions of charts, 1 of them new") {
+		if out, err := write(t.Context(), c.publish(t, "2.0.0"), "a/b"); err != nil || !strings.Contains(out, "5 versions of charts, 1 of them new") {
 			t.Error(out, err)
 		}
 		c.check(t, "a/b", "2.0.0", "1.0.0+build.8", "1.0.0+build.7", "0.10.0", "0.9.0")
@@ -186,7 +189,7 @@ func TestChartsInS3(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out, err := write(t.Context(), publish(t, "1.0.0", "2.0.0"), "other"); err == nil || !strings.Contains(err.Error(), "s3://charts/other/agent-1.0.0.tgz: there is other content under this name") || !strings.Contains(out, "1 of them new") {
+		if out, err := write(t.Context(), c.publish(t, "1.0.0", "2.0.0"), "other"); err == nil || !strings.Contains(err.Error(), "s3://charts/other/agent-1.0.0.tgz: there is other content under this name") || !strings.Contains(out, "1 of them new") {
 			t.Error(out, err)
 		}
 		c.check(t, "other", "2.0.0")
@@ -210,7 +213,7 @@ func (c *charts) checkRunsAtATime(t *testing.T) {
 	t.Helper()
 	var all sync.WaitGroup
 	for n := range 6 {
-		repository := publish(t, "1.0.0", fmt.Sprintf("1.%d.0", n+1))
+		repository := c.publish(t, "1.0.0", fmt.Sprintf("1.%d.0", n+1))
 		all.Go(func() {
 			if _, err := write(t.Context(), repository, "parallel"); err != nil {
 				t.Error(err)
@@ -227,7 +230,7 @@ func (c *charts) checkRunsAtATime(t *testing.T) {
 // checkKilledRun ends a run when it is about to write the index.
 func (c *charts) checkKilledRun(t *testing.T) {
 	t.Helper()
-	if _, err := write(t.Context(), publish(t, "1.0.0"), "killed"); err != nil {
+	if _, err := write(t.Context(), c.publish(t, "1.0.0"), "killed"); err != nil {
 		t.Fatal(err)
 	}
 	target, err := url.Parse(c.url)
@@ -245,7 +248,7 @@ func (c *charts) checkKilledRun(t *testing.T) {
 		emulated.ServeHTTP(w, r)
 	}))
 	defer s.Close()
-	both := publish(t, "1.0.0", "2.0.0")
+	both := c.publish(t, "1.0.0", "2.0.0")
 	t.Setenv("AWS_ENDPOINT_URL", s.URL)
 	if out, err := write(ctx, both, "killed"); err == nil || !errors.Is(context.Cause(ctx), killed) {
 		t.Error(out, err)
