@@ -88,7 +88,7 @@ func (r *Redactor) Learn(text string) {
 	}
 }
 
-// AddHost makes a host known, or the bucket that it is of, unless everyone has it.
+// AddHost makes a host known, or the bucket that it is of, unless it is public.
 func (r *Redactor) AddHost(host string) {
 	_, err := netip.ParseAddr(host)
 	bucket := bucketHost.FindStringSubmatch(host)
