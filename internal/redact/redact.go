@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package redact replaces what identifies a customer in a report: accounts, ARNs, names,
-// hosts and buckets, IDs of resources in AWS and IP addresses. The same original always gets the same
-// placeholder, such as account-1, so that a report remains readable.
+// hosts and buckets, IDs of resources in AWS and IP addresses. The same original always
+// gets the same placeholder, such as account-1, so that a report remains readable.
 package redact
 
 import (
@@ -63,7 +63,7 @@ var (
 func (r *Redactor) Learn(text string) {
 	for _, m := range urls.FindAllStringSubmatch(text, -1) {
 		if strings.EqualFold(m[1], "s3") {
-			r.Add("bucket", m[2])
+			r.addBucket(m[2])
 		} else {
 			r.AddHost(m[2])
 		}
@@ -95,9 +95,17 @@ func (r *Redactor) AddHost(host string) {
 	switch {
 	case err == nil || !strings.Contains(host, "."): // an address has a form; a bare name may be any word
 	case bucket != nil:
-		r.Add("bucket", bucket[1])
+		r.addBucket(bucket[1])
 	case !isPublicHost(host):
 		r.Add("host", host)
+	}
+}
+
+// addBucket makes a bucket known, unless it is of AWS. A name of letters alone may be any
+// word, as BUCKET in a remedy.
+func (r *Redactor) addBucket(name string) {
+	if strings.ContainsAny(name, "-.0123456789") && !isPublic(name) {
+		r.Add("bucket", name)
 	}
 }
 

@@ -16,7 +16,7 @@ func TestText(t *testing.T) {
 	r.Add("context", "ab")
 	r.Learn("role arn:aws:iam::123456789012:role/platform/pull-only. and arn:aws:sts::123456789012:assumed-role/deployer/ci@example.com")
 	r.Learn("https://charts.bank.internal:8443/helm, http://user:word@proxy.bank.internal:3128, s3://bank-locks/a.yaml, https://bank-charts.s3.eu-central-1.amazonaws.com/x")
-	r.Learn("https://castai.github.io/helm-charts http://registry:5000 https://10.0.0.1 https://sts.eu-central-1.amazonaws.com https://charts.example.com")
+	r.Learn("https://castai.github.io/helm-charts http://registry:5000 https://10.0.0.1 https://sts.eu-central-1.amazonaws.com https://charts.example.com s3://BUCKET/KEY https://prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com")
 	r.AddHost("harbor.bank.internal")
 	for text, want := range map[string]string{
 		"account 123456789012, again 123456789012, not 1234567890123":                        "account account-1, again account-1, not 1234567890123",
@@ -37,6 +37,7 @@ func TestText(t *testing.T) {
 		"Z0123456789ABCDEF AKIAIOSFODNN7EXAMPLE":                                             "zone-1 key-1",
 		"charts.bank.internal:443 and through the proxy proxy.bank.internal:3128":            "host-1:443 and through the proxy host-2:3128",
 		"harbor.bank.internal/castai":                                                        "host-3/castai",
+		"name the bucket s3://BUCKET/KEY":                                                    "name the bucket s3://BUCKET/KEY",
 		"s3://bank-locks/b.yaml, bank-charts.s3.eu-central-1.amazonaws.com":                  "s3://bucket-1/b.yaml, bucket-2.s3.eu-central-1.amazonaws.com",
 		"castai.github.io, the registry, sts.eu-central-1.amazonaws.com, charts.example.com": "castai.github.io, the registry, sts.eu-central-1.amazonaws.com, charts.example.com",
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com/castai":                                "account-1.dkr.ecr.us-east-1.amazonaws.com/castai",
