@@ -208,25 +208,14 @@ func createForShow(ctx context.Context) {
 
 // ask returns the values of a label for which an expression has an answer.
 func (w *alertWatch) ask(ctx context.Context, expression string) ([]string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.address+"/api/v1/query?query="+url.QueryEscape(expression), nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
 	var answer struct {
-		Data struct {
-			Result []struct{ Metric map[string]string }
-		}
+		Result []struct{ Metric map[string]string }
 	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+	if err := prometheus.Get(ctx, w.address, "query", url.Values{"query": {expression}}, &answer); err != nil {
 		return nil, err
 	}
 	found := map[string]bool{}
-	for _, r := range answer.Data.Result {
+	for _, r := range answer.Result {
 		for _, value := range r.Metric {
 			found[value] = true
 		}

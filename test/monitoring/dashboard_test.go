@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
+	"github.com/castai/privatelink-webhook/internal/testutil/prometheus"
 	"github.com/castai/privatelink-webhook/test/monitoring/picture"
 )
 
@@ -161,23 +162,16 @@ var label = regexp.MustCompile(`\{\{(\w+)\}\}`)
 func (s *site) series(q picture.Query) (all []picture.Series) {
 	s.Helper()
 	expression := strings.ReplaceAll(q.Expr, "$__rate_interval", "4s") // Prometheus scrapes twice a second
-	response, err := http.Get(fmt.Sprintf("http://%s/api/v1/query_range?query=%s&start=%d&end=%d&step=1", s.query, url.QueryEscape(expression), s.began.Unix(), s.began.Add(drawn).Unix()))
-	s.must(err)
-	defer response.Body.Close()
 	var answer struct {
-		Error string
-		Data  struct {
-			Result []struct {
-				Metric map[string]string
-				Values [][2]any
-			}
+		Result []struct {
+			Metric map[string]string
+			Values [][2]any
 		}
 	}
-	s.must(json.NewDecoder(response.Body).Decode(&answer))
-	if answer.Error != "" {
-		s.Fatalf("%s: %s", expression, answer.Error)
-	}
-	for _, r := range answer.Data.Result {
+	s.must(prometheus.Get(s.Context(), s.query, "query_range", url.Values{
+		"query": {expression}, "start": {fmt.Sprint(s.began.Unix())}, "end": {fmt.Sprint(s.began.Add(drawn).Unix())}, "step": {"1"},
+	}, &answer))
+	for _, r := range answer.Result {
 		one := picture.Series{Legend: label.ReplaceAllStringFunc(q.Legend, func(l string) string { return r.Metric[label.FindStringSubmatch(l)[1]] })}
 		for _, v := range r.Values {
 			at, _ := v[0].(float64) // Prometheus' format: a number and a string

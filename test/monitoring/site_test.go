@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/testutil/prometheus"
 )
 
 // faster is how much faster time passes than with the shipped rules: 20 minutes are ten
@@ -168,23 +169,16 @@ func (s *site) must(err error) {
 // ask returns the values that Prometheus has for an expression, by the label alertname.
 func (s *site) ask(expression string) map[string]string {
 	var answer struct {
-		Data struct {
-			Result []struct {
-				Metric map[string]string
-				Value  [2]any
-			}
+		Result []struct {
+			Metric map[string]string
+			Value  [2]any
 		}
 	}
-	response, err := http.Get("http://" + s.query + "/api/v1/query?query=" + url.QueryEscape(expression))
-	if err != nil {
-		return nil
-	}
-	defer response.Body.Close()
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+	if err := prometheus.Get(s.Context(), s.query, "query", url.Values{"query": {expression}}, &answer); err != nil {
 		return nil
 	}
 	out := map[string]string{}
-	for _, r := range answer.Data.Result {
+	for _, r := range answer.Result {
 		out[r.Metric["alertname"]], _ = r.Value[1].(string)
 	}
 	return out
@@ -198,21 +192,14 @@ func (s *site) fired() []string {
 
 // texts returns the annotations of the alerts that fire.
 func (s *site) texts() string {
-	response, err := http.Get("http://" + s.query + "/api/v1/alerts")
-	if err != nil {
-		return err.Error()
-	}
-	defer response.Body.Close()
 	var answer struct {
-		Data struct {
-			Alerts []struct{ Annotations map[string]string }
-		}
+		Alerts []struct{ Annotations map[string]string }
 	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+	if err := prometheus.Get(s.Context(), s.query, "alerts", nil, &answer); err != nil {
 		return err.Error()
 	}
 	var out []string
-	for _, a := range answer.Data.Alerts {
+	for _, a := range answer.Alerts {
 		out = append(out, slices.Collect(maps.Values(a.Annotations))...)
 	}
 	return strings.Join(out, "\n")

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package prometheus finds the programs of the Prometheus project for tests, and reads the
-// rules that are shipped.
+// Package prometheus finds the programs of the Prometheus project for tests, reads the
+// rules that are shipped, and asks a server.
 package prometheus
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,4 +140,29 @@ func Table(alerts, faults []string, fires map[string][]string) string {
 		out.WriteString("\n")
 	}
 	return out.String()
+}
+
+// Get reads the data of an answer of Prometheus' HTTP API: of /api/v1/ and the path.
+// https://prometheus.io/docs/prometheus/latest/querying/api/
+func Get(ctx context.Context, address, path string, query url.Values, data any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/"+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	answer := struct {
+		Error string
+		Data  any
+	}{Data: data}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return err
+	}
+	if answer.Error != "" {
+		return fmt.Errorf("%s %v: %s", path, query, answer.Error)
+	}
+	return nil
 }
