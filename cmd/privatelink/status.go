@@ -33,7 +33,7 @@ is not asked at all.
 
 With --watch, this is repeated every --interval until Ctrl-C. On a terminal the screen is
 replaced. In a file or a pipe, the first round and each change are lines; with -o json
-or yaml, each change is a document. While the cluster cannot be read, a line says so
+or yaml, each change is a document. While the cluster cannot be read, a line says so, and
 since when. An image in the registry is looked up once a minute at most.
 
 The mirror's schedule is the CronJob castai-mirror/privatelink-mirror of the cluster, and

@@ -50,6 +50,8 @@ func (b *bucket) key(name string) string { return path.Join(b.prefix, name) }
 
 func (b *bucket) at(name string) string { return b.objects.Object(b.key(name)) }
 
+func (b *bucket) url() string { return b.objects.URL(b.prefix) }
+
 func (b *bucket) check(ctx context.Context) error { return b.objects.Check(ctx, b.key("*")) }
 
 func (b *bucket) lock(context.Context, func(string, ...any)) (unlock func() error, err error) {

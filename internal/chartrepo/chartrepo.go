@@ -69,6 +69,8 @@ type place interface {
 	at(name string) string
 	// check returns an error if the place cannot be used.
 	check(ctx context.Context) error
+	// url returns where the place is served, "" if only its user knows. It is for after check.
+	url() string
 	// lock keeps other runs away until unlock is called, if the place has such means.
 	lock(ctx context.Context, warnf func(string, ...any)) (unlock func() error, err error)
 	// readIndex returns fs.ErrNotExist if there is none.
@@ -109,9 +111,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := p.check(ctx); err != nil {
 		return err
 	}
-	if b, isBucket := p.(*bucket); isBucket && o.URL == "" {
-		o.URL = b.objects.URL(b.prefix)
-	}
+	o.URL = cmp.Or(o.URL, p.url())
 	t := track.Tracker{Rules: o.Rules, Charts: catalog.Charts(o.Sets), Options: o.Charts, Cache: o.Cache, Warnf: o.Warnf}
 	versions, err := t.Versions(ctx)
 	if err != nil {

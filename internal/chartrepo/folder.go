@@ -27,6 +27,8 @@ func (f folder) String() string { return string(f) }
 
 func (f folder) at(name string) string { return filepath.Join(string(f), name) }
 
+func (f folder) url() string { return "" }
+
 func (f folder) check(context.Context) error {
 	return exitcode.AsUsage(os.MkdirAll(string(f), 0o755))
 }

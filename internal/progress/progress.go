@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -117,14 +118,12 @@ func (r *Reporter) Start(ctx context.Context, p *mirror.Progress, waits func() [
 	}
 	begin := time.Now()
 	return every(ctx, logInterval, func() {
-		var line strings.Builder
-		line.WriteString(fmt.Sprintf("%s of %s, %d of %d images", FormatBytes(p.Done.Load()), FormatBytes(p.Total.Load()), p.ImagesDone.Load(), p.Images.Load()))
-		for _, part := range []string{speed(p.Done.Load(), p.Total.Load(), time.Since(begin)), describe(waits())} {
-			if part != "" {
-				line.WriteString(", " + part)
-			}
+		done, total := p.Done.Load(), p.Total.Load()
+		parts := []string{
+			fmt.Sprintf("%s of %s", FormatBytes(done), FormatBytes(total)), fmt.Sprintf("%d of %d images", p.ImagesDone.Load(), p.Images.Load()),
+			speed(done, total, time.Since(begin)), describe(waits()),
 		}
-		r.logf("%s", line.String())
+		r.logf("%s", strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", "))
 	})
 }
 
