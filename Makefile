@@ -44,7 +44,7 @@ clean: ## remove what was built, the cached control plane included
 
 ##@ Test (no root, no services)
 
-.PHONY: test race race-concurrent lint verify generate fuzz check
+.PHONY: test race race-concurrent lint verify generate fuzz mutation check
 test: ## run the unit, property and admission tests and the fuzz seeds
 	go test -timeout 20m ./...
 	cd test/integration/oracle && go test -timeout 20m ./...
@@ -62,7 +62,7 @@ lint: ## run vet, staticcheck, actionlint and the import rules
 	@test/lint.sh $(MODULES)
 
 verify: ## check generated files, module files, licenses and formatting
-	@test/verify.sh $(MODULES) internal/tools/lint
+	@test/verify.sh $(MODULES) internal/tools/lint internal/tools/gremlins
 
 .PHONY: verify-generated
 verify-generated:
@@ -76,6 +76,10 @@ generate: ## update generated files and golden files
 
 fuzz: ## run each fuzz target for FUZZTIME (default 30s)
 	@test/fuzz.sh $(or $(FUZZTIME),30s)
+
+MUTATE := certs webhook internal/manifest internal/mirror internal/podspec internal/registry internal/rewrite
+mutation: ## plant faults in MUTATE, packages of the last commit, and fail if their tests catch fewer than 90 % (hours)
+	@test/mutation.sh $(MUTATE)
 
 check: lint test verify ## run what a pull request needs
 
