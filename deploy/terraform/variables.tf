@@ -4,12 +4,14 @@ variable "name" {
   description = "Prefix of resource names and of Name tags."
   type        = string
   default     = "privatelink"
+  nullable    = false
 }
 
 variable "tags" {
   description = "Tags for all resources that support them."
   type        = map(string)
   default     = {}
+  nullable    = false
 }
 
 variable "vpc_id" {
@@ -22,18 +24,21 @@ variable "subnet_ids" {
   description = "IDs of the subnets of the existing VPC for the endpoints, at most one for each availability zone. Empty: one private subnet of each regular zone is found. Required if the VPC is in the same configuration."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "subnet_tags" {
   description = "Tags of the subnets to find, with subnet_ids empty. Values may have the wildcard *."
   type        = map(string)
   default     = {}
+  nullable    = false
 }
 
 variable "route_table_ids" {
   description = "IDs of the route tables of all subnets with nodes in the existing VPC, for the route to S3. Empty, with subnet_ids empty: all route tables of the VPC without a route to an internet gateway."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "vpc_cidr" {
@@ -51,12 +56,14 @@ variable "availability_zones" {
   description = "Availability zones of the new VPC, with one subnet each. EKS requires at least two. Empty: the first zone_count zones of the region."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "zone_count" {
   description = "Number of zones of the new VPC, if availability_zones is empty."
   type        = number
   default     = 3
+  nullable    = false
 
   validation {
     condition     = var.zone_count >= 2 && var.zone_count <= 8
@@ -68,36 +75,42 @@ variable "ipv6" {
   description = "Give the new VPC and its subnets IPv6 blocks of AWS."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "flow_logs" {
   description = "Write the flow logs of the new VPC to CloudWatch Logs."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "log_retention_days" {
   description = "Days to keep the flow logs."
   type        = number
   default     = 365
+  nullable    = false
 }
 
 variable "tag_subnets" {
   description = "Tag the subnets in subnet_ids cast.ai/routable=true. Set to false if another configuration manages their tags."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "create_castai_endpoints" {
   description = "Create the endpoints of CAST AI services."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "castai_services" {
   description = "Service names of CAST AI by short name (api, grpc, ...). They are added to those of the region in endpoints.json, and override them."
   type        = map(string)
   default     = {}
+  nullable    = false
 
   validation {
     condition     = alltrue([for s in values(var.castai_services) : can(regex("^com\\.amazonaws\\.vpce\\.[a-z0-9-]+\\.vpce-svc-[0-9a-f]+$", s))])
@@ -109,6 +122,7 @@ variable "create_aws_endpoints" {
   description = "Create the endpoints of AWS services."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "aws_services" {
@@ -121,24 +135,28 @@ variable "optional_services" {
   description = "AWS services to create endpoints for in addition: ssm and ssmmessages for Session Manager, kms for its encryption, ec2messages for SSM Agent before 3.3.40."
   type        = set(string)
   default     = []
+  nullable    = false
 }
 
 variable "dual_stack_services" {
   description = "Names of interface endpoints, as in the output endpoint_ids, that get IPv4 and IPv6 addresses. All their subnets need IPv6 blocks, and the service must support it."
   type        = set(string)
   default     = []
+  nullable    = false
 }
 
 variable "existing_endpoints" {
   description = "IDs of endpoints that the VPC has already, by name as in the output endpoint_ids, such as { s3 = \"vpce-0123456789abcdef0\" }. They are checked and not created."
   type        = map(string)
   default     = {}
+  nullable    = false
 }
 
 variable "find_existing_endpoints" {
   description = "Search an existing VPC for endpoints of the same services, and refuse the plan with their IDs. The VPC must exist before the plan, and depends_on must not name anything with changes."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "endpoint_policies" {
@@ -179,24 +197,28 @@ variable "ecr_add_on_repositories" {
   description = "Repositories of any account that may be read through the endpoints of ECR: those of EKS's add-ons and of Bottlerocket."
   type        = list(string)
   default     = ["eks/*", "eks-distro/*", "amazon-k8s-cni", "amazon-k8s-cni-init", "amazon/*", "bottlerocket-admin", "bottlerocket-control"]
+  nullable    = false
 }
 
 variable "s3_readable_objects" {
   description = "ARNs of S3 objects of others that may be read through the S3 gateway, without credentials as well, such as arn:aws:s3:::al2023-repos-us-east-1-de612dc2/*."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "create_chart_repository" {
   description = "Create a bucket for privatelink chart-repository. Its charts are read through the S3 gateway of the VPC, without credentials."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "chart_readers" {
   description = "IDs of the S3 gateways of other VPCs that may read the charts as well, such as vpce-0123456789abcdef0."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for id in var.chart_readers : can(regex("^vpce-[0-9a-f]+$", id))])
@@ -228,6 +250,7 @@ variable "create_repositories" {
   description = "Create the ECR repositories of the lock file and of the webhook."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "lock_file" {
@@ -240,6 +263,7 @@ variable "prefix" {
   description = "First part of the repository names, as in the registry ACCOUNT.dkr.ecr.REGION.amazonaws.com/PREFIX."
   type        = string
   default     = "castai"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z0-9]+([._/-][a-z0-9]+)*$", var.prefix))
@@ -251,6 +275,7 @@ variable "image_tag_mutability" {
   description = "MUTABLE, the default of privatelink mirror, or IMMUTABLE."
   type        = string
   default     = "MUTABLE"
+  nullable    = false
 
   validation {
     condition     = contains(["MUTABLE", "IMMUTABLE"], var.image_tag_mutability)
@@ -262,12 +287,14 @@ variable "scan_on_push" {
   description = "Scan images when they are pushed."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "create_kms_key" {
   description = "Create a KMS key for the repositories and the flow logs. A change replaces the repositories."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "kms_key_arn" {
@@ -291,10 +318,12 @@ variable "force_delete" {
   description = "Allow destroy to delete repositories that contain images, and the bucket of charts with its versions."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "create_repository_template" {
   description = "Create a repository creation template for the prefix, for repositories that ECR creates when it replicates images to this region."
   type        = bool
   default     = false
+  nullable    = false
 }

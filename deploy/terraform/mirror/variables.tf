@@ -4,6 +4,7 @@ variable "name" {
   description = "Name of the project and of the schedule, and prefix of the names of the other resources."
   type        = string
   default     = "privatelink-mirror"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,34}[a-z0-9]$", var.name))
@@ -15,11 +16,13 @@ variable "tags" {
   description = "Tags for all resources that support them."
   type        = map(string)
   default     = {}
+  nullable    = false
 }
 
 variable "config" {
   description = "Content of privatelink.yaml, such as file(\"privatelink.yaml\"). Its registry is where images are copied to: in ECR, in this account, with a prefix."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[0-9]{12}\\.dkr[.-]ecr(-fips)?\\.[a-z0-9-]+\\.[a-z0-9.-]+/[a-z0-9._/-]+$", yamldecode(var.config).registry))
@@ -33,6 +36,7 @@ variable "release" {
     version = string
     sha256  = string
   })
+  nullable = false
 
   validation {
     condition     = can(regex("^v[0-9]+\\.[0-9]+\\.[0-9]+(-[0-9A-Za-z.-]+)?$", var.release.version)) && can(regex("^[0-9a-f]{64}$", var.release.sha256))
@@ -44,6 +48,7 @@ variable "release_url" {
   description = "Folder with a folder for each release, such as v0.1.0."
   type        = string
   default     = "https://github.com/castai/privatelink-webhook/releases/download"
+  nullable    = false
 
   validation {
     condition     = can(regex("^https://[^ ?#]+[^ ?#/]$", var.release_url))
@@ -55,6 +60,7 @@ variable "arguments" {
   description = "Flags of privatelink mirror that select the images."
   type        = list(string)
   default     = ["--set=umbrella", "--track"]
+  nullable    = false
 
   validation {
     condition     = length(var.arguments) > 0 && alltrue([for a in var.arguments : can(regex("^--[a-z][a-z-]*(=[^[:space:]]+)?$", a))])
@@ -77,6 +83,7 @@ variable "schedule" {
   description = "When to run, as an expression of EventBridge Scheduler in UTC, such as rate(1 hour) or cron(17 * * * ? *)."
   type        = string
   default     = "rate(1 hour)"
+  nullable    = false
 
   validation {
     condition     = can(regex("^(rate|cron)\\(.+\\)$", var.schedule))
@@ -88,6 +95,7 @@ variable "alarm_after_hours" {
   description = "Hours without a successful run after which an alarm is sent. More than the time between two runs."
   type        = number
   default     = 3
+  nullable    = false
 
   validation {
     condition     = var.alarm_after_hours >= 1 && var.alarm_after_hours <= 168 && floor(var.alarm_after_hours) == var.alarm_after_hours
@@ -99,12 +107,14 @@ variable "log_retention_days" {
   description = "Days to keep the logs of runs."
   type        = number
   default     = 365
+  nullable    = false
 }
 
 variable "force_destroy" {
   description = "Allow destroy to delete the bucket with the lock and its versions."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "replicate_to" {
@@ -113,7 +123,8 @@ variable "replicate_to" {
     region     = string
     account_id = optional(string)
   }))
-  default = []
+  default  = []
+  nullable = false
 
   validation {
     condition     = length(var.replicate_to) <= 25 && alltrue([for d in var.replicate_to : can(regex("^[a-z]+(-[a-z0-9]+)+$", d.region)) && (d.account_id == null ? true : can(regex("^[0-9]{12}$", d.account_id)))])
@@ -125,4 +136,5 @@ variable "replaces_all_rules" {
   description = "A registry has one set of replication rules, and replicate_to replaces it. Set to true after: aws ecr describe-registry --query replicationConfiguration.rules"
   type        = bool
   default     = false
+  nullable    = false
 }

@@ -3,6 +3,7 @@
 variable "config" {
   description = "Content of privatelink.yaml, as for the module mirror. Its prefix and its settings of repositories apply here as well."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[^/]+/.+$", yamldecode(var.config).registry))
@@ -25,4 +26,5 @@ variable "replaces_registry_policy" {
   description = "A registry has one policy, and source_account_id replaces it. Set to true after: aws ecr get-registry-policy"
   type        = bool
   default     = false
+  nullable    = false
 }

@@ -4,28 +4,33 @@ variable "name" {
   description = "Name of the instance, and prefix of the names of its other resources."
   type        = string
   default     = "privatelink-bastion"
+  nullable    = false
 }
 
 variable "tags" {
   description = "Tags for all resources that support them."
   type        = map(string)
   default     = {}
+  nullable    = false
 }
 
 variable "vpc_id" {
   description = "ID of the VPC. It needs endpoints of ssm, ssmmessages, logs, kms and s3, and of eks and sts for aws eks update-kubeconfig."
   type        = string
+  nullable    = false
 }
 
 variable "subnet_id" {
   description = "ID of a private subnet: one that gives no public addresses, and has no route to an internet gateway."
   type        = string
+  nullable    = false
 }
 
 variable "instance_type" {
   description = "Type of the instance. Its architecture must be that of the AMI and of the tools."
   type        = string
   default     = "t3.micro"
+  nullable    = false
 }
 
 variable "ami_id" {
@@ -38,6 +43,7 @@ variable "disk_gb" {
   description = "Size of the disk in GB, at least that of the AMI's snapshot."
   type        = number
   default     = 20
+  nullable    = false
 }
 
 variable "tools" {
@@ -47,7 +53,8 @@ variable "tools" {
     key    = string
     sha256 = string
   }))
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = alltrue([for n, t in var.tools : can(regex("^[a-z0-9][a-z0-9._-]*$", n)) && can(regex("^[a-z0-9][a-z0-9.-]{2,62}$", t.bucket)) && can(regex("^[A-Za-z0-9!_.*()/+=-]+$", t.key)) && can(regex("^[0-9a-f]{64}$", t.sha256))])
@@ -68,6 +75,7 @@ variable "create_kms_key" {
   description = "Create a KMS key for the disk, the sessions and their log."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "kms_key_arn" {
@@ -80,12 +88,14 @@ variable "log_retention_days" {
   description = "Days to keep the log of the sessions."
   type        = number
   default     = 365
+  nullable    = false
 }
 
 variable "idle_minutes" {
   description = "Minutes without input after which a session ends."
   type        = number
   default     = 20
+  nullable    = false
 
   validation {
     condition     = var.idle_minutes >= 1 && var.idle_minutes <= 60
