@@ -61,8 +61,8 @@ func TestSlowBodiesDelayNoOthers(t *testing.T) {
 	cert, roots := identity(t)
 	for name, tc := range map[string]struct{ slow, number, review int }{
 		"small reviews pass many that announce a large body":  {aLarge, 100, 2000},
-		"medium reviews pass many that announce a large body": {aLarge, 100, aMedium},
-		"small reviews pass many that announce a medium body": {aMedium, 200, 2000},
+		"medium reviews pass many that announce a large body": {aLarge, 100, mediumBody},
+		"small reviews pass many that announce a medium body": {aMedium, 200, smallBody},
 		"small reviews pass many that announce a small one":   {smallBody, 200, 2000},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,9 +39,12 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Errorf("%d results are cached, want %d", n, maxCached)
 	}
 	c.results.Purge()
-	c.get(podspec.ImageField{Value: strings.Repeat("x", maxCachedBytes+1), EnvIndex: -1})
-	if n := c.results.Len(); n != 0 {
-		t.Error("a text of any length is cached")
+	for length, want := range map[int]bool{maxCachedBytes: true, maxCachedBytes + 1: false} {
+		text := strings.Repeat("x", length)
+		c.get(podspec.ImageField{Value: text, EnvIndex: -1})
+		if c.results.Contains(cacheKey{text, false}) != want {
+			t.Errorf("a text of %d bytes is cached: %t, want %t", length, !want, want)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/castai/privatelink-webhook/internal/catalog"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
@@ -145,7 +146,7 @@ func logged(t *testing.T, log *journal) (lines []logLine) {
 
 func TestLogLineOfAReview(t *testing.T) {
 	pod := []byte(`{"metadata":{"generateName":"agent-","labels":{"canary":"C1"}},"spec":{"containers":[{"name":"a","image":"busybox:1","args":["canary C2"],
-		"env":[{"name":"PASSWORD","value":"canary C3"},{"name":"SCANNERS_IMAGE","value":"canary-C4"},{"name":"JMX_EXPORTER_INIT_IMAGE","value":"ghcr.io/castai/images/jmx-exporter-init:1"}]},
+		"env":[{"name":"SCANNERS_IMAGE","value":"canary-C4"},{"name":"PASSWORD","value":"canary C3"},{"name":"JMX_EXPORTER_INIT_IMAGE","value":"ghcr.io/castai/images/jmx-exporter-init:1"}]},
 		{"name":"b","image":"canary::C5"},{"name":"c","image":"` + registry + `/c:1"}]}}`)
 	dry := createRequest("u-1", pod)
 	dry.DryRun = true
@@ -166,6 +167,9 @@ func TestLogLineOfAReview(t *testing.T) {
 		}},
 		"one line at Warn for a pod that was not understood": {createRequest("u-3", []byte(`{"spec":{"containers":[{"image":"canary C6","args":7,"args":8}]}}`)), logLine{
 			Level: "WARN", Msg: "images skipped", UID: "u-3", Namespace: "castai-agent", Reason: "pod/spec/containers/0/args: jsontext: duplicate object member name \"args\"",
+		}},
+		"one line at Warn for a static pod": {createRequest("u-4", []byte(`{"metadata":{"name":"proxy","annotations":{"`+podspec.MirrorPodAnnotation+`":"x"}},"spec":{}}`)), logLine{
+			Level: "WARN", Msg: "images skipped", UID: "u-4", Namespace: "castai-agent", Pod: "proxy", Reason: string(SkippedStaticPod),
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

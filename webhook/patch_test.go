@@ -72,6 +72,8 @@ func TestTheRecordOfOriginals(t *testing.T) {
 		return `{"annotations":{"other":"stays","` + OriginalImages + `":` + string(encoded(t, record)) + `}}`
 	}
 	public := container("new", "busybox")
+	room := maxAnnotations - len(OriginalImages+`:{"big":""}{"containers/new":"busybox"}`)
+	longest := strings.Repeat("n", maxRecord-len("containers/busybox")-8) // of the name; an entry takes 8 bytes more
 	for name, tc := range map[string]struct {
 		pod  string
 		want map[string]string // nil: no record
@@ -100,8 +102,10 @@ func TestTheRecordOfOriginals(t *testing.T) {
 		},
 		"a record that is no JSON is replaced":             {pod(annotated(`{"containers/new`), public), map[string]string{"containers/new": "busybox"}},
 		"a record of other types is replaced":              {pod(annotated(`{"containers/new":7}`), public), map[string]string{"containers/new": "busybox"}},
-		"a pod whose annotations are full goes without":    {pod(`{"annotations":{"big":"`+strings.Repeat("x", maxAnnotations-50)+`"}}`, public), nil},
-		"one whose annotations leave room has its record":  {pod(`{"annotations":{"big":"`+strings.Repeat("x", maxAnnotations-1000)+`"}}`, public), map[string]string{"containers/new": "busybox"}},
+		"annotations that just leave room get the record":  {pod(`{"annotations":{"big":"`+strings.Repeat("x", room)+`"}}`, public), map[string]string{"containers/new": "busybox"}},
+		"a pod without room for it goes without":           {pod(`{"annotations":{"big":"`+strings.Repeat("x", room+1)+`"}}`, public), nil},
+		"a record of the largest size is written":          {pod("{}", container(longest, "busybox")), map[string]string{"containers/" + longest: "busybox"}},
+		"of a longer one the number of entries is":         {pod("{}", container(longest+"x", "busybox")), map[string]string{"...": "1 more"}},
 		"names that JSON escapes are recorded as they are": {pod("{}", container("a\"<\n", "busybox")), map[string]string{"containers/a\"<\n": "busybox"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -308,8 +312,8 @@ func TestPodsBeyondTheLimitsAreNotPatched(t *testing.T) {
 		"as many images as allowed":  {within, ""},
 		"one image more":             {beyond, SkippedTooLarge},
 		"430,000 containers":         {`{"spec":{"containers":[` + strings.Repeat(`{"image":"a"},`, 430_000) + `{}]}}`, SkippedTooLarge},
-		"many fields":                {fields(maxFields - 10), ""},
-		"too many fields":            {fields(maxFields), SkippedTooLarge},
+		"as many fields as allowed":  {fields(maxFields - 5), ""},
+		"one field more":             {fields(maxFields - 4), SkippedTooLarge},
 		"a value of as many colons":  {`{"x":"` + strings.Repeat(":", maxFields) + `"}`, SkippedTooLarge},
 		"20,000 variables of a name": {`{"spec":{"containers":[{"env":[` + strings.Repeat(`{"name":"SCANNERS_IMAGE","value":"a/b"},`, 20_000) + `{}]}]}}`, SkippedTooLarge},
 	} {
