@@ -137,7 +137,7 @@ func bestMountSource(p *Plan, covered map[digest.Digest]bool) (best mountSource,
 					continue
 				}
 				cost += d.Size
-				if len(b.neededBy) > 1 && !covered[d.Digest] && !slices.Contains(s.blobs, b) {
+				if len(b.neededBy) > 1 && !covered[d.Digest] {
 					s.blobs = append(s.blobs, b)
 					saved += int64(len(b.neededBy)-1) * d.Size
 				}

@@ -4,6 +4,7 @@ package mirror_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -54,6 +55,64 @@ func TestCopy(t *testing.T) {
 			}
 			if got := len(p.source.FetchedBlobs()); got < distinctBlobs || got > tc.reads {
 				t.Errorf("%d blobs read", got)
+			}
+		})
+	}
+}
+
+// Mounts end when the target refuses those of blobs that this run has written: it does not
+// support them.
+func TestMountsEndAfterThreeRefusals(t *testing.T) {
+	const mounts = 4 * commonLayers // of five images
+	for name, tc := range map[string]struct {
+		accepted int  // mounts, before those that are refused
+		stored   bool // the target has the blobs, of an image that was deleted
+		denied   bool // no manifest is accepted
+		want     int  // mounts that are tried
+	}{
+		"all":                        {want: 3},
+		"all but the first":          {accepted: 1, want: mounts},
+		"of blobs from before":       {stored: true, want: mounts},
+		"of blobs that no image has": {denied: true, want: mounts},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, 5, 1000)
+			p.mirror.Parallel = 1
+			if tc.stored {
+				all := p.jobs
+				p.jobs = p.jobs[:1]
+				p.mustRun(t, mirror.StateCopied)
+				_, target := p.repositories()
+				for _, d := range append(fakeregistry.Children(t, target+":v1"), fakeregistry.Digest(t, target+":v1")) {
+					fakeregistry.Delete(t, target+"@"+d)
+				}
+				fakeregistry.Delete(t, target+":v1")
+				p.jobs = all
+			}
+			tried := 0 // one at a time
+			p.target.SetFault(func(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+				if r.URL.Query().Has("mount") {
+					if tried++; tried > tc.accepted {
+						r = r.Clone(r.Context())
+						r.URL.RawQuery = "" // an ordinary upload
+					}
+				}
+				if tc.denied && isManifestPut(r) {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				handler.ServeHTTP(w, r)
+			})
+			plan, err := p.run(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tried != tc.want {
+				t.Errorf("%d mounts were tried, want %d", tried, tc.want)
+			}
+			if failed := plan.Count(mirror.StateFailed); failed > 0 != tc.denied {
+				t.Errorf("%d images failed", failed)
 			}
 		})
 	}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/castai/privatelink-webhook/internal/registry"
+)
+
+const repository = "registry.example.com/a"
+
+// scripted is a target that answers writes with the errors, in order, and takes those after
+// them.
+type scripted struct {
+	Target
+	puts, uploads []error
+	found         map[string]digest.Digest // by tag
+	stored        map[digest.Digest]bool   // blobs
+	log           []string                 // of the writes
+}
+
+func next(errs *[]error) (err error) {
+	if len(*errs) > 0 {
+		err, *errs = (*errs)[0], (*errs)[1:]
+	}
+	return err
+}
+
+func (s *scripted) PutManifest(_ context.Context, _ string, d ocispec.Descriptor, _ []byte, tag string) error {
+	if tag == "" {
+		s.log = append(s.log, "put "+d.Annotations["name"])
+		return nil
+	}
+	s.log = append(s.log, "put "+tag)
+	return next(&s.puts)
+}
+
+func (s *scripted) Upload(_ context.Context, _ string, d ocispec.Descriptor, content io.Reader) error {
+	s.log = append(s.log, "upload "+d.Annotations["name"])
+	if _, err := io.Copy(io.Discard, content); err != nil {
+		return err
+	}
+	return next(&s.uploads)
+}
+
+func (s *scripted) HasBlob(_ context.Context, _ string, d ocispec.Descriptor) (bool, error) {
+	return s.stored[d.Digest], nil
+}
+
+func (s *scripted) Resolve(_ context.Context, _, tag string) (ocispec.Descriptor, error) {
+	if d, ok := s.found[tag]; ok {
+		return ocispec.Descriptor{Digest: d}, nil
+	}
+	return ocispec.Descriptor{}, registry.ErrNotFound
+}
+
+// scriptedRepositories is a target's repositories, all of which are missing or present.
+type scriptedRepositories struct {
+	Repositories
+	missing bool
+	refuse  error // of a creation
+	created int
+}
+
+func (s *scriptedRepositories) Missing(_ context.Context, names []string) ([]string, error) {
+	if s.missing {
+		return names, nil
+	}
+	return nil, nil
+}
+
+func (s *scriptedRepositories) Create(context.Context, string) error {
+	s.created++
+	return s.refuse
+}
+
+// named adds content with a name for the log of the target.
+func (s *memory) named(name string) ocispec.Descriptor {
+	d := s.add(ocispec.MediaTypeImageLayer, []byte("content of "+name))
+	d.Annotations = map[string]string{"name": name}
+	return d
+}
+
+func runOf(source Source, target Target, blobs ...ocispec.Descriptor) *run {
+	p := &Plan{blobs: map[digest.Digest]*blob{}}
+	for _, d := range blobs {
+		p.blobs[d.Digest] = &blob{desc: d, source: "example.com/a"}
+	}
+	return newRun(&Mirror{Source: source, Target: target}, p, &Progress{})
+}
+
+func TestManifestsAreWrittenAgain(t *testing.T) {
+	transient, unknown, immutable := registry.ErrTransient, registry.ErrIncomplete, registry.ErrImmutable
+	put := []string{"put v1"}
+	s := newMemory()
+	lost, kept, child := s.named("lost"), s.named("kept"), s.named("child")
+	n := &node{desc: s.manifest("amd64"), children: []*node{{desc: child}}, blobs: []ocispec.Descriptor{lost, kept}}
+	for name, tc := range map[string]struct {
+		answers []error
+		found   digest.Digest // under the tag
+		log     []string
+		want    error
+	}{
+		"no need to":                               {nil, "", put, nil},
+		"after a failure that may pass":            {[]error{transient}, "", slices.Repeat(put, 2), nil},
+		"five times at most":                       {slices.Repeat([]error{transient}, 9), "", slices.Repeat(put, 5), transient},
+		"not if it is not allowed":                 {[]error{registry.ErrDenied}, "", put, registry.ErrDenied},
+		"while its content becomes visible":        {slices.Repeat([]error{unknown}, 2), "", slices.Repeat(put, 3), nil},
+		"after its lost content":                   {slices.Repeat([]error{unknown}, 3), "", append(slices.Repeat(put, 3), "put child", "upload lost", "put v1"), nil},
+		"with its lost content once":               {slices.Repeat([]error{unknown}, 9), "", append(slices.Repeat(put, 3), "put child", "upload lost", "put v1", "put v1"), unknown},
+		"without its content after other failures": {slices.Repeat([]error{transient}, 3), "", slices.Repeat(put, 4), nil},
+		"not if an immutable tag has it":           {[]error{immutable}, n.desc.Digest, put, nil},
+		"not if an immutable tag has another":      {[]error{immutable}, child.Digest, put, immutable},
+		"not if an immutable tag is gone":          {[]error{immutable}, "", put, immutable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				target := &scripted{puts: tc.answers, stored: map[digest.Digest]bool{kept.Digest: true}, found: map[string]digest.Digest{}}
+				if tc.found != "" {
+					target.found["v1"] = tc.found
+				}
+				if err := runOf(s, target, lost, kept).pushTag(t.Context(), repository, n, "v1"); !errors.Is(err, tc.want) {
+					t.Errorf("error %v, want %v", err, tc.want)
+				}
+				if diff := cmp.Diff(tc.log, target.log); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+func TestBlobsAreUploadedAgain(t *testing.T) {
+	transient, corrupt, auth := registry.ErrTransient, registry.ErrCorrupt, registry.ErrAuth
+	notFound := func(repository string) error {
+		return &registry.Error{Operation: "writing", Repository: repository, Class: registry.ErrNotFound, Cause: errors.New("404")}
+	}
+	refused := &scriptedRepositories{missing: true, refuse: registry.ErrDenied}
+	s := newMemory()
+	content := s.named("content")
+	for name, tc := range map[string]struct {
+		answers      []error
+		stored       bool // in spite of the answer
+		repositories *scriptedRepositories
+		uploads      int
+		want         error
+		created      int
+	}{
+		"no need to":                              {uploads: 1},
+		"after a failure that may pass":           {answers: []error{transient}, uploads: 2},
+		"five times at most":                      {answers: slices.Repeat([]error{transient}, 9), uploads: 5, want: transient},
+		"not if it arrived":                       {answers: []error{transient}, stored: true, uploads: 1},
+		"not if it is not allowed":                {answers: []error{registry.ErrDenied}, uploads: 1, want: registry.ErrDenied},
+		"if it is corrupt once":                   {answers: []error{corrupt}, uploads: 2},
+		"not if it is corrupt twice":              {answers: []error{corrupt, corrupt}, uploads: 2, want: corrupt},
+		"if the token has expired":                {answers: []error{auth, auth}, uploads: 3},
+		"not if every token is refused":           {answers: []error{auth, auth, auth}, uploads: 3, want: auth},
+		"in a repository that was deleted":        {answers: []error{notFound(repository)}, repositories: &scriptedRepositories{}, uploads: 2, created: 1},
+		"not in one that is deleted twice":        {answers: []error{notFound(repository), notFound(repository)}, repositories: &scriptedRepositories{}, uploads: 2, created: 1, want: registry.ErrNotFound},
+		"not in one that cannot be created":       {answers: []error{notFound(repository)}, repositories: refused, uploads: 1, created: 1, want: registry.ErrNotFound},
+		"not if the source is gone":               {answers: []error{notFound("example.com/a")}, repositories: &scriptedRepositories{}, uploads: 1, want: registry.ErrNotFound},
+		"not in one that only its owner creates":  {answers: []error{notFound(repository)}, uploads: 1, want: registry.ErrNotFound},
+		"in one whose deletion cut the upload":    {answers: []error{transient}, repositories: &scriptedRepositories{missing: true}, uploads: 2, created: 1},
+		"without a creation in one that is there": {answers: []error{transient}, repositories: &scriptedRepositories{}, uploads: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				target := &scripted{uploads: tc.answers, stored: map[digest.Digest]bool{content.Digest: tc.stored}}
+				r := runOf(s, target, content)
+				if tc.repositories != nil {
+					r.m.Repositories = tc.repositories
+				}
+				err := r.uploadBlob(t.Context(), r.plan.blobs[content.Digest], []*task{{repository: repository}})[0]
+				if !errors.Is(err, tc.want) || len(target.log) != tc.uploads {
+					t.Errorf("%v after %d uploads, want %v after %d", err, len(target.log), tc.want, tc.uploads)
+				}
+				if tc.repositories != nil && tc.repositories.created != tc.created {
+					t.Errorf("the repository was created %d times, want %d", tc.repositories.created, tc.created)
+				}
+				if done := r.progress.Done.Load(); done != content.Size {
+					t.Errorf("%d bytes were counted, want each of %d once", done, content.Size)
+				}
+			})
+		})
+	}
+}
