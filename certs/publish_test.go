@@ -3,6 +3,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -133,6 +134,52 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// A CA that cannot be stored is never published: its key would be lost.
+func TestReplacementOfACA(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		set   func(*api, *publisher)
+		fails string
+	}{
+		"is stored and published": {set: func(*api, *publisher) {}},
+		"is repeated after another replica has written the Secret": {set: func(a *api, _ *publisher) {
+			var once sync.Once
+			a.onGot = func(resource string) {
+				if resource == "secrets" {
+					once.Do(func() { a.editSecret(func(s *corev1.Secret) { s.Labels = map[string]string{"a": "b"} }) })
+				}
+			}
+		}},
+		"fails if the Secret may not be updated": {
+			set:   func(a *api, _ *publisher) { a.forbid["PUT secrets"] = true },
+			fails: "apply the install bundle again: its RBAC allows",
+		},
+		"fails if no CA can be made": {
+			set: func(_ *api, p *publisher) {
+				p.makeCA = func() (cert, key []byte, err error) { return nil, nil, errors.New("no entropy") }
+			},
+			fails: "make a CA: no entropy",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			a.create("pods")
+			future := a.ahead(t, time.Hour)
+			p := a.publisher()
+			p.makeCA = func() (cert, key []byte, err error) { return newCA(time.Now(), CommonName, dnsName, year) }
+			tc.set(a, p)
+			_, err := p.publish(t.Context())
+			if tc.fails == "" && (err != nil || bytes.Equal(a.ca(), future) || !a.allHold(a.ca())) {
+				t.Errorf("error %v, or the new CA is not in the Secret and the configuration", err)
+			}
+			if tc.fails != "" && (err == nil || !strings.Contains(err.Error(), tc.fails) || !bytes.Equal(a.ca(), future) || len(a.patches) > 0) {
+				t.Errorf("error %v, want %q, and no other CA in the Secret or the configuration", err, tc.fails)
+			}
+		})
+	}
+}
+
 func TestRepairReadsOnceWhenNothingIsWrong(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -215,6 +262,7 @@ func TestSignUsesCurrentCA(t *testing.T) {
 	eventually(t, "ready", r.ready)
 	r.stop()
 	g := &signer{source: r.SelfManaged, ctx: t.Context()}
+	expired, expiredKey := testCA(t, "expired", -time.Hour)
 	template := func() *x509.Certificate {
 		return &x509.Certificate{PublicKey: r.leaf(t).PublicKey, DNSNames: []string{dnsName}}
 	}
@@ -240,8 +288,31 @@ func TestSignUsesCurrentCA(t *testing.T) {
 	if _, err := g.Sign(template()); err == nil || !strings.Contains(err.Error(), "private key does not match") {
 		t.Errorf("with the key of another CA: %v", err)
 	}
-	a.editSecret(func(s *corev1.Secret) { s.Data = nil })
-	if _, err := g.Sign(template()); !errors.Is(err, errNoCA) {
-		t.Errorf("without a CA: %v", err)
+	for name, tc := range map[string]struct {
+		set  func(*corev1.Secret)
+		want string
+	}{
+		"without a CA":                      {func(s *corev1.Secret) { s.Data = nil }, errNoCA.Error()},
+		"with a CA that expired before use": {func(s *corev1.Secret) { s.Data = nil; setCA(s, expired, expiredKey) }, "expired before it was published; check this node's clock"},
+	} {
+		a.editSecret(tc.set)
+		if _, err := g.Sign(template()); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	a.setCA(t, "last")
+	if _, err := g.Sign(&x509.Certificate{DNSNames: []string{dnsName}}); err == nil || !strings.Contains(err.Error(), "sign a leaf for "+dnsName) {
+		t.Errorf("a request without a key: %v", err)
+	}
+	reads = 0
+	a.onGet = func(resource string) {
+		if resource == "secrets" {
+			if reads++; reads == 2 {
+				a.set(func() { a.forbid["GET secrets"] = true })
+			}
+		}
+	}
+	if _, err := g.Sign(template()); err == nil || !strings.Contains(err.Error(), "apply the install bundle again") {
+		t.Errorf("a key that may not be read: %v", err)
 	}
 }

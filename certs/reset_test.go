@@ -219,6 +219,39 @@ func TestReset(t *testing.T) {
 			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["PUT secrets"] = true },
 			want: "nothing was changed", fails: true,
 		},
+		"reports that nothing was changed if the Secret may not be read": {
+			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["GET secrets"] = true },
+			want: "nothing was changed", fails: true,
+		},
+		"is repeated after a replica has written the Secret": {
+			set: func(_ *testing.T, a *api, _ context.CancelFunc) {
+				a.create("pods")
+				var once sync.Once
+				a.onGot = func(resource string) {
+					if resource == "secrets" {
+						once.Do(func() { a.editSecret(func(s *corev1.Secret) { s.Labels = map[string]string{"a": "b"} }) })
+					}
+				}
+			},
+			want: "trusts the new CA only",
+		},
+		"reports that the old CA is trusted if the new one may not be added": {
+			set: func(t *testing.T, a *api, _ context.CancelFunc) {
+				a.create("pods")
+				a.setCA(t, "leaked")
+				a.forbid["PATCH mutatingwebhookconfigurations"] = true
+			},
+			want: "the old CA may still be trusted, run the reset again", fails: true,
+		},
+		"reports that the old CA is trusted if it may not be removed": {
+			set: func(t *testing.T, a *api, _ context.CancelFunc) {
+				a.create("pods")
+				a.setCA(t, "leaked")
+				a.forbid["PATCH mutatingwebhookconfigurations"] = true
+			},
+			change: func(_ *testing.T, _ *api, _ context.CancelFunc, c *ResetConfig) { c.Now = true },
+			want:   "the old CA may still be trusted, run the reset again", fails: true,
+		},
 		"reports on interruption that the old CA may be trusted": {
 			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },
 			change: func(_ *testing.T, _ *api, cancel context.CancelFunc, c *ResetConfig) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 func TestReadErrorsNamePositionAndRemedy(t *testing.T) {
@@ -112,6 +114,24 @@ func TestReadErrorsNamePositionAndRemedy(t *testing.T) {
 				t.Errorf("output in addition to the error: %q, %v", out, found)
 			}
 		})
+	}
+}
+
+func TestTheLimitsOfAliasesAreReachedButNotPassed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		left limit
+		want bool
+	}{
+		"room":                   {limit{values: 2, bytes: 4}, true},
+		"the last value":         {limit{values: 1, bytes: 4}, true},
+		"the last bytes":         {limit{values: 2, bytes: 3}, true},
+		"one value too many":     {limit{values: 0, bytes: 4}, false},
+		"one byte too many":      {limit{values: 2, bytes: 2}, false},
+		"both limits are passed": {limit{}, false},
+	} {
+		if have := tc.left.add(&yaml.Node{Value: "abc"}); have != tc.want {
+			t.Errorf("%s: %v", name, have)
+		}
 	}
 }
 

@@ -35,6 +35,15 @@ func TestOtherValuesThatLookLikePublicImages(t *testing.T) {
 			"apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: w}\nspec: {templates: [{script: {image: kubectl}}, {container: {image: auto}}, {volumes: [{image: {reference: 'quay.io/a/b:1'}}]}]}\n",
 			[]string{"WorkflowTemplate w /spec/templates/0/script/image kubectl", "WorkflowTemplate w /spec/templates/2/volumes/0/image/reference quay.io/a/b:1"},
 		},
+		"a pod template, which has metadata and is no object of its own": {
+			"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: {metadata: {name: t}, spec: {containers: [{image: busybox, args: ['quay.io/acme/a:1']}]}}}\n",
+			[]string{"Deployment d /spec/template/spec/containers/0/args/0 quay.io/acme/a:1"},
+		},
+		"what stands behind the values that are skipped": {
+			"kind: ConfigMap\nmetadata: {name: c, annotations: {kubectl.kubernetes.io/last-applied-configuration: 'a.io/a:1', z: 'quay.io/acme/z:1'}}\nstatus: {x: 'a.io/a:1'}\nz: 'quay.io/acme/y:1'\n",
+			[]string{"ConfigMap c /metadata/annotations/z quay.io/acme/z:1", "ConfigMap c /z quay.io/acme/y:1"},
+		},
+		"a text in place of an object": {"quay.io/acme/a:1\n", []string{"   quay.io/acme/a:1"}},
 		"a field of a wrong case": {
 			pod("  - {name: a, Image: ghcr.io/castai/images/a:1}\n"),
 			[]string{"Pod  /spec/containers/0/Image ghcr.io/castai/images/a:1"},

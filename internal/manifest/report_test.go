@@ -28,6 +28,9 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if found.Workloads != 1 {
+		t.Errorf("%d workloads, want 1", found.Workloads)
+	}
 	for file, verbose := range map[string]bool{"problems.txt": false, "verbose.txt": true} {
 		t.Run(file, func(t *testing.T) {
 			var out bytes.Buffer

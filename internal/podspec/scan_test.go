@@ -145,7 +145,7 @@ func TestScanErrorsNameTheField(t *testing.T) {
 }
 
 func TestWithoutListedVariablesNoneIsRead(t *testing.T) {
-	pod, err := NewScanner(nil, nil).Scan([]byte(`{"metadata":{"annotations":{"` + key + `":"v"}},"spec":{"containers":[{"env":[{"name":"LISTED","value":"x"}]}]}}`))
+	pod, err := NewScanner(nil, nil).Scan([]byte(`{"metadata":{"annotations":{"` + key + `":"v"}},"spec":{"containers":[{"env":[7,{"name":"LISTED","value":"x"}]}]}}`))
 	if err != nil || len(pod.Images) > 0 || len(pod.Annotations) > 0 {
 		t.Errorf("%v, %v", pod, err)
 	}

@@ -95,6 +95,8 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		"a wrong type":                                {"registry: 5\n", []string{`f.yaml:1: registry: want text, have 5 (int)`}},
 		"a list that is none":                         {reg + "keep: quay.io\n", []string{"f.yaml:2: keep: want a list"}},
 		"a key twice":                                 {reg + reg, []string{"f.yaml:2: registry: the key stands twice"}},
+		"a host that is no text of a host":            {"registry: 'my registry.example.com/castai'\n", []string{"has no registry host"}},
+		"each source that stands twice":               {reg + "keep: [quay.io/a, quay.io/a, quay.io/b, quay.io/b]\n", []string{"keep[1]: \"quay.io/a\" has the same source as keep[0]", "keep[3]: \"quay.io/b\" has the same source as keep[2]"}},
 		"a second document":                           {reg + "---\n" + reg, []string{"a second document follows"}},
 		"an empty file":                               {"", []string{"f.yaml: the file is empty; write at least: registry:"}},
 		"not YAML":                                    {"{", []string{"f.yaml: not YAML"}},
@@ -166,5 +168,33 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A value of a wrong type is not reported as missing, too.
+func TestAFieldThatCannotBeReadIsReportedOnce(t *testing.T) {
+	_, err := rewrite.Load("f.yaml", []byte("registry: 5\nkeep: [acme]\n"))
+	const want = "f.yaml:1: registry: want text, have 5 (int); put the value in quotes if it is meant as text\n" +
+		"f.yaml:2: keep[0]: \"acme\" has no registry host; write it in full: Docker Hub images are docker.io/NAME/IMAGE or docker.io/library/IMAGE"
+	if err == nil || err.Error() != want {
+		t.Errorf("the faults\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestValuesAtTheLimitsAreTaken(t *testing.T) {
+	const reg = "registry: " + corpus.Registry + "\n"
+	for name, text := range map[string]string{
+		"the longest registry":                   "registry: " + ecr + "/" + strings.Repeat("a", 160-len(ecr)-1) + "\n",
+		"the most versions":                      reg + "track: {newest: 50}\n",
+		"one version":                            reg + "track: {newest: 1}\n",
+		"values while all charts are tracked":    reg + "track: {values: {castai-agent: {a: b}}}\n",
+		"a selector that requires a label":       reg + "namespaceSelector: {matchExpressions: [{key: a, operator: Exists}]}\n",
+		"a selector that requires a value":       reg + "namespaceSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}\n",
+		"a selector that also excludes a label":  reg + "namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: c, operator: DoesNotExist}]}\n",
+		"a selector of another one's, and yours": reg + "namespaceSelector: {matchLabels: {a.k8s.io/b: c, d: e}}\n",
+	} {
+		if _, err := rewrite.Load("f.yaml", []byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

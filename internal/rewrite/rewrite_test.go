@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
@@ -80,6 +82,13 @@ func TestRulesAndKeeps(t *testing.T) {
 				"ghcr.io/castai/images/agent2:1":               t0 + "/agent2:1",
 			},
 		},
+		"a rule for an alias itself holds for every spelling": {
+			rewrite.Config{Rules: []rewrite.Rule{{Source: "ghcr.io/castai/images", Target: "vendor"}}},
+			map[string]string{
+				"ghcr.io/castai/images/agent:1":                t0 + "/vendor/agent:1",
+				"us-docker.pkg.dev/castai-hub/library/agent:1": t0 + "/vendor/agent:1",
+			},
+		},
 		"a rule below one alias holds for every spelling, and no alias writes into its target": {
 			rewrite.Config{Rules: []rewrite.Rule{{Source: "ghcr.io/castai/images/prom", Target: "observability"}}},
 			map[string]string{
@@ -91,7 +100,10 @@ func TestRulesAndKeeps(t *testing.T) {
 		},
 		"a registry without a repository part, and ECR's shortest name": {
 			rewrite.Config{Registry: ecr},
-			map[string]string{"ghcr.io/castai/images/agent:1": ecr + "/agent:1", "ghcr.io/castai/images/w:v7": "ghcr.io/castai/images/w:v7"},
+			map[string]string{
+				"ghcr.io/castai/images/agent:1": ecr + "/agent:1",
+				"ghcr.io/castai/images/ww:v7":   ecr + "/ww:v7", "ghcr.io/castai/images/w:v7": "ghcr.io/castai/images/w:v7",
+			},
 		},
 		"a registry that is not ECR: its own host is private on any path": {
 			rewrite.Config{Registry: "registry.example.com:5000/castai"},
@@ -168,6 +180,7 @@ func TestTheRuleThatDecidedIsNamed(t *testing.T) {
 		"localhost:5000/x":              "node-local",
 		"auto":                          "placeholder",
 		corpus.Registry + "/ghcr.io/castai/images/agent:1": "global.registry",
+		corpus.Registry + "/registry.k8s.io/pause:3":       "already private: below", // not kept, though the public one is
 		"Not A Reference":                                      "not an image reference",
 		"[2001:db8::7]:5000/x":                                 "IPv6",
 		"Ghcr.io/castai/images/agent:1":                        "upper case",
@@ -206,6 +219,31 @@ func TestChart(t *testing.T) {
 		got := r.Chart(ref)
 		if want == "" && (got.Changed() || got.Target != ref || got.Reason == "") || want != "" && got.Target != want {
 			t.Errorf("%.60q: %+v, want %s", ref, got, want)
+		}
+	}
+}
+
+func TestEntriesAreInTheOrderOfMatching(t *testing.T) {
+	r := rules(t, rewrite.Config{
+		Rules: []rewrite.Rule{{Source: "quay.io/b", Target: "b"}, {Source: "quay.io/a", Target: "a"}, {Source: "quay.io/a/deep", Target: "d"}},
+		Keep:  []string{"quay.io/c", "ghcr.io/castai/images/x"},
+	})
+	want := []rewrite.Rule{
+		{Source: "us-docker.pkg.dev/castai-hub/library/x"}, {Source: "quay.io/a/deep", Target: "d"},
+		{Source: "quay.io/a", Target: "a"}, {Source: "quay.io/b", Target: "b"}, {Source: "quay.io/c"},
+	}
+	if diff := cmp.Diff(want, r.Entries()); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestReasonsThatTellOfTheRegistry(t *testing.T) {
+	for reason, want := range map[rewrite.Reason]bool{
+		"": false, rewrite.Unparsable: false, rewrite.NoHost: false,
+		rewrite.IPv6Host: true, rewrite.UppercaseHost: true, rewrite.TooLong: true, rewrite.TooShort: true, rewrite.NotECRLegal: true,
+	} {
+		if got := reason.Illegal(); got != want {
+			t.Errorf("%q: illegal in ECR: %v", reason, got)
 		}
 	}
 }

@@ -94,6 +94,7 @@ func FuzzLabelSelector(f *testing.F) {
 	for _, operator := range []string{"In", "NotIn", "Exists", "DoesNotExist"} {
 		f.Add("a", "b", "c", operator, "d", "c", "d")
 		f.Add("a", "b", "a", operator, "b", "a", "b")
+		f.Add("a", "b", "c", operator, "d", "c", "another")
 	}
 	f.Fuzz(func(t *testing.T, key, value, key2, operator, value2, labelKey, labelValue string) {
 		ours := rewrite.LabelSelector{MatchLabels: map[string]string{key: value}, MatchExpressions: []rewrite.LabelRequirement{{Key: key2, Operator: operator}}}
