@@ -145,10 +145,22 @@ func TestFilesReload(t *testing.T) {
 	never(t, "a removed file takes the certificate away", 100*time.Millisecond, func() bool { return src.Ready() != nil })
 }
 
+func TestFilesAreReadEveryTenSecondsByDefault(t *testing.T) {
+	t.Parallel()
+	f := folder(t.TempDir())
+	for given, want := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 10 * time.Second, time.Minute: time.Minute} {
+		src, err := NewFiles(FilesConfig{CertFile: f.cert(), KeyFile: f.key(), Interval: given})
+		if err != nil || src.cfg.Interval != want || src.source.UpdateInterval != want {
+			t.Errorf("interval %s: error %v, have %s", given, err, src.cfg.Interval)
+		}
+	}
+}
+
 func TestFilesCreatedLater(t *testing.T) {
 	t.Parallel()
 	f := folder(t.TempDir())
-	src, err := f.source(t)
+	// Files are served when they come, not an interval later.
+	src, err := NewFiles(FilesConfig{CertFile: f.cert(), KeyFile: f.key(), Interval: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
