@@ -176,7 +176,7 @@ release-inputs: image
 	go run ./internal/tools/release --version $(VERSION) $(if $(TAG),,--snapshot) CHANGELOG.md > $(INPUTS)/notes.md
 	$(INPUTS)/bin/privatelink install --registry registry.invalid > $(INPUTS)/install.yaml
 	sed 's|registry\.invalid|REGISTRY|g' $(INPUTS)/install.yaml > $(INPUTS)/files/install.yaml
-	$(INPUTS)/bin/privatelink chart --output $(INPUTS)/files/privatelink-webhook-$(VERSION:v%=%).tgz
+	$(INPUTS)/bin/privatelink chart --to $(INPUTS)/files/privatelink-webhook-$(VERSION:v%=%).tgz
 	cp internal/tools/release/install.sh $(INPUTS)/files/
 	cp dist/privatelink-webhook-$(VERSION).tar $(INPUTS)/files/privatelink-webhook_$(VERSION:v%=%)_image.tar
 	cp dist/privatelink-$(VERSION).tar $(INPUTS)/files/privatelink_$(VERSION:v%=%)_image.tar

@@ -108,5 +108,5 @@ func (f *ConfigFile) load(data []byte) error {
 
 func (f *ConfigFile) failed(err error) {
 	f.metrics.loadFailed()
-	f.log.Error("configuration refused, the last good one stays in force", "file", f.path, "error", err)
+	f.log.Error("configuration refused, the last valid one stays in use", "file", f.path, "error", err)
 }

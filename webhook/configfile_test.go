@@ -129,7 +129,7 @@ func TestFaultsNeverTakeEffect(t *testing.T) {
 				f.inForce(t, config(ecrA), false, 1, 1)
 				f.waitForRead()
 				f.inForce(t, config(ecrA), false, 1, 1) // logged once, not at each read
-				if n := strings.Count(f.log.String(), "level=ERROR"); n != 1 || !strings.Contains(f.log.String(), "last good one stays in force") {
+				if n := strings.Count(f.log.String(), "level=ERROR"); n != 1 || !strings.Contains(f.log.String(), "last valid one stays in use") {
 					t.Errorf("the log:\n%s", f.log)
 				}
 

@@ -43,19 +43,19 @@ func NewMetrics(version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		reviews:  counters("privatelink_reviews_total", "Admission reviews answered, by operation (create, update, ephemeral, other) and result (rewritten, unchanged, skipped, panic).", "operation", "result"),
-		images:   counters("privatelink_images_total", "Image references looked at, by outcome (rewritten, private, kept, unparsable, illegal).", "outcome"),
+		images:   counters("privatelink_images_total", "Image references in reviews, by outcome (rewritten, private, kept, unparsable, illegal).", "outcome"),
 		rejected: counters("privatelink_requests_rejected_total", "HTTP requests that were no admission review, or too many at once, by reason (method, content_type, too_large, busy, unreadable, malformed).", "reason"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "privatelink_review_duration_seconds", Help: "Time from the first byte of a review to its answer.",
+			Name: "privatelink_review_duration_seconds", Help: "Time from the first byte of a review to its response.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 3},
 		}),
 		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "privatelink_panics_total", Help: "Panics recovered; each is a bug, and its pod was allowed unchanged."}),
-		distrust:    prometheus.NewCounter(prometheus.CounterOpts{Name: "privatelink_tls_distrusted_total", Help: "TLS handshakes that the client broke off because it does not trust the serving certificate."}),
-		configInfo:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "privatelink_config_info", Help: "1 for the configuration in force, by the first 12 digits of its SHA-256."}, []string{"hash"}),
+		distrust:    prometheus.NewCounter(prometheus.CounterOpts{Name: "privatelink_tls_distrusted_total", Help: "TLS handshakes that the client ended because it does not trust the serving certificate."}),
+		configInfo:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "privatelink_config_info", Help: "1 for the configuration in use, by the first 12 digits of its SHA-256."}, []string{"hash"}),
 		configLoads: counters("privatelink_config_loads_total", "Configurations read after a change, by result (success, failure).", "result"),
-		configGood:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_successful", Help: "1 if the newest configuration is in force, 0 if it has faults and the last good one is kept."}),
-		configNew:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_ignored_keys", Help: "Keys of the configuration in force that this version does not know and ignores."}),
-		configTime:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_success_timestamp_seconds", Help: "When the configuration in force was loaded."}),
+		configGood:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_successful", Help: "1 if the newest configuration is in use, 0 if it has errors and the last valid one is kept."}),
+		configNew:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_ignored_keys", Help: "Keys of the configuration in use that this version does not know and ignores."}),
+		configTime:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_config_last_load_success_timestamp_seconds", Help: "When the configuration in use was loaded."}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "privatelink_build_info", Help: "1; the version is in the label.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)

@@ -26,14 +26,22 @@ type options struct {
 	version                        bool
 }
 
-const usage = `privatelink-webhook rewrites the public image references of pods to a private registry.
+const usage = `Rewrite the public image references of pods to a private registry, as an admission
+webhook. Certificates are self-managed, unless both TLS files are given.
 
-Certificates are self-managed, unless both TLS files are given. Each flag is also
-read from the environment: --log-level from PRIVATELINK_LOG_LEVEL, and so on.
+Every flag can also be set by an environment variable: --log-level by
+PRIVATELINK_LOG_LEVEL, and so on. A flag on the command line takes precedence.
 
-Usage: privatelink-webhook --config FILE [flags]
-       privatelink-webhook probe HOST:PORT...
+Exit codes:
+  0  stopped, after the reviews in progress
+  1  failed
+  2  invalid usage or configuration
 
+Usage:
+  privatelink-webhook --config FILE [flags]
+  privatelink-webhook probe HOST:PORT...
+
+Flags:
 `
 
 // parse reads flags, and the environment for those that were not given.
@@ -45,8 +53,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	f.StringVar(&o.config, "config", "", "configuration `FILE`, privatelink.yaml (required)")
 	f.StringVar(&o.listen, "listen", ":9443", "`ADDRESS` of /mutate, HTTPS")
 	f.StringVar(&o.metricsListen, "metrics-listen", ":8080", "`ADDRESS` of /metrics, /healthz and /readyz, HTTP")
-	f.StringVar(&o.certFile, "tls-cert-file", "", "serving certificate, PEM `FILE`; read again when it changes")
-	f.StringVar(&o.keyFile, "tls-private-key-file", "", "its private key, PEM `FILE`")
+	f.StringVar(&o.certFile, "tls-cert-file", "", "PEM `FILE` with the serving certificate, read again when it changes")
+	f.StringVar(&o.keyFile, "tls-private-key-file", "", "PEM `FILE` with its private key")
 	f.StringVar(&o.levelText, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` to reach the API server with, outside a cluster (self-managed certificates only)")
 	f.StringVar(&o.namespace, "namespace", "castai-privatelink", "`NAMESPACE` of the webhook's pod, Service and Secret")
@@ -59,7 +67,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 		if errors.Is(err, pflag.ErrHelp) {
 			return o, err
 		}
-		return o, usageError{fmt.Errorf("%w; see --help", err)}
+		return o, usageError{fmt.Errorf("%w: see --help", err)}
 	}
 	if err := flagenv.Set(f, getenv); err != nil {
 		return o, usageError{err}
@@ -73,15 +81,15 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 func (o *options) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
-		return usageError{fmt.Errorf("unexpected argument %q; see --help", rest[0])}
+		return usageError{fmt.Errorf("unexpected argument %q: see --help", rest[0])}
 	case o.config == "":
 		return usageError{errors.New("--config is required: the file privatelink.yaml, with at least a registry")}
 	case o.serviceAccount != "" && o.serviceAccount != o.service:
 		// RBAC, the policy that confines the account, and certificates name these
 		// objects in texts that kustomize does not change.
-		return usageError{fmt.Errorf("service account %q, want %q, the name of the Service: the objects of the bundle cannot be renamed; remove namePrefix and nameSuffix from the kustomization (namespace may be set)", o.serviceAccount, o.service)}
+		return usageError{fmt.Errorf("service account %q, want %q, the name of the Service: the objects of the bundle cannot be renamed: remove namePrefix and nameSuffix from the kustomization (namespace may be set)", o.serviceAccount, o.service)}
 	case (o.certFile == "") != (o.keyFile == ""):
-		return usageError{errors.New("--tls-cert-file and --tls-private-key-file go together; give both, or neither for self-managed certificates")}
+		return usageError{errors.New("--tls-cert-file and --tls-private-key-file go together: give both, or neither for self-managed certificates")}
 	}
 	if err := o.level.UnmarshalText([]byte(o.levelText)); err != nil {
 		return usageError{fmt.Errorf("--log-level %q: use debug, info, warn or error", o.levelText)}
@@ -100,7 +108,7 @@ func apiServer(kubeconfig string) (*rest.Config, error) {
 	}
 	c, err := rest.InClusterConfig()
 	if err != nil {
-		return nil, fmt.Errorf("self-managed certificates need the API server: %w; outside a cluster give --kubeconfig, or --tls-cert-file and --tls-private-key-file", err)
+		return nil, fmt.Errorf("self-managed certificates need the API server: %w: outside a cluster give --kubeconfig, or --tls-cert-file and --tls-private-key-file", err)
 	}
 	return c, nil
 }

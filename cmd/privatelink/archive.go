@@ -78,8 +78,9 @@ func newImport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Import images from an archive into the private registry",
-		Long: `Import images from an archive that privatelink export wrote into the private
-registry. No other registry is contacted.
+		Long: `Import images into the private registry, from an archive that privatelink export wrote.
+No other registry is contacted. The digests are written to the lock file, for privatelink
+check.
 
 Of a split archive, name any part or the whole; all parts must be in one folder. All
 content is verified by its digest, and an image is tagged only after all of it is
@@ -115,6 +116,6 @@ Exit codes:
 	addEventsFlag(c, &format)
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "show what would be copied, and exit with 3 if there is anything")
 	c.Flags().BoolVar(&o.Verify, "verify", false, "verify all digests of the archive before anything is copied")
-	c.Flags().StringVar(&o.LockFile, "lock", lock.DefaultFile, "lock `FILE` to write, for privatelink check")
+	c.Flags().StringVar(&o.LockFile, "lock", lock.DefaultFile, lockHelp)
 	return c
 }

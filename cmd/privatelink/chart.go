@@ -11,7 +11,6 @@ import (
 	"github.com/castai/privatelink-webhook/deploy/chart"
 	"github.com/castai/privatelink-webhook/internal/chartpush"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
-	"github.com/castai/privatelink-webhook/internal/flagenv"
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
@@ -22,14 +21,14 @@ func newChart() *cobra.Command {
 		push       chartpush.Options
 	)
 	c := &cobra.Command{
-		Use:   "chart (--output FOLDER|FILE.tgz | --push oci://PREFIX)",
+		Use:   "chart (--to FOLDER|FILE.tgz | --push oci://PREFIX)",
 		Short: "Write the Helm chart of the webhook, or push it to a registry",
 		Long: `Write the Helm chart of the webhook to a folder or an archive, or push it to a registry.
 The chart and this command have the same version.
 
 With --push, the name of the chart is appended to the prefix, as helm push does. On ECR,
-the repository is created if it is missing. Pushing the same chart again changes
-nothing. The command that pulls the chart is printed.
+the repository is created if it is missing, with the settings of --config. Pushing the
+same chart again changes nothing. The command that pulls the chart is printed.
 
 Exit codes:
   0  the chart was written, or is in the registry
@@ -39,11 +38,11 @@ Exit codes:
   privatelink chart --push oci://123456789012.dkr.ecr.us-east-1.amazonaws.com/charts
 
   # Write the chart to a folder, for review
-  privatelink chart --output privatelink-webhook`,
+  privatelink chart --to privatelink-webhook`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if (to == "") == (push.To == "") {
-				return exitcode.Usagef("give either --output FOLDER or --push oci://PREFIX")
+				return exitcode.Usagef("give either --to FOLDER or --push oci://PREFIX")
 			}
 			if to != "" {
 				return chart.Write(to)
@@ -58,13 +57,12 @@ Exit codes:
 			return chartpush.Run(c.Context(), push)
 		},
 	}
-	c.Flags().StringVar(&to, "output", "", "`FOLDER` to create with the chart, or archive if the name ends in .tgz")
-	flagenv.Exclude(c.Flags(), "output") // PRIVATELINK_OUTPUT is a format
+	c.Flags().StringVar(&to, "to", "", "archive `FILE` to write, or a folder unless the name ends in .tgz")
 	c.Flags().StringVar(&push.To, "push", "", "oci:// and the registry `PREFIX` to push the chart to")
-	c.Flags().BoolVar(&push.Overwrite, "overwrite", false, "with --push, replace another chart of the same version")
-	c.Flags().StringVar(&config, "config", "", "with --push, configuration `FILE` with the settings of ECR repositories")
-	c.Flags().StringVar(&push.Connect.Profile, "profile", "", "with --push, AWS `PROFILE` for ECR (default: as the AWS CLI)")
-	c.Flags().StringSliceVar(&push.Connect.PlainHTTP, "plain-http", nil, "with --push, `HOST` or http:// URL of a registry without TLS. Loopback hosts are implied")
+	c.Flags().BoolVar(&push.Overwrite, "overwrite", false, "with --push, "+overwriteHelp)
+	c.Flags().StringVar(&config, "config", "", "with --push, "+configHelp)
+	c.Flags().StringVar(&push.Connect.Profile, "profile", "", "with --push, "+profileHelp)
+	c.Flags().StringSliceVar(&push.Connect.PlainHTTP, "plain-http", nil, "with --push, "+plainHTTPHelp)
 	c.AddCommand(newChartValues(), newChartConfig())
 	return c
 }
@@ -138,7 +136,7 @@ Exit codes:
 			return err
 		},
 	}
-	c.Flags().StringVar(&file, "values", "", "`FILE` with values of the chart, - for standard input")
+	c.Flags().StringVar(&file, "values", "", "`FILE` with values of the webhook's Helm chart, - for standard input")
 	return c
 }
 

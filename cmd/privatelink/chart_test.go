@@ -14,7 +14,7 @@ import (
 func TestChartIsWrittenOrPushed(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	folder := filepath.Join(t.TempDir(), "chart")
-	if code, _, stderr := call(t, nil, "", "chart", "--output", folder); code != 0 {
+	if code, _, stderr := call(t, nil, "", "chart", "--to", folder); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if _, err := os.Stat(filepath.Join(folder, "templates", "_helpers.tpl")); err != nil {
@@ -26,9 +26,9 @@ func TestChartIsWrittenOrPushed(t *testing.T) {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 	for want, args := range map[string][]string{
-		"either --output":    {"chart"},
+		"either --to":        {"chart"},
 		"--push":             {"chart", "--push", "example.com/charts"},
-		"is not empty":       {"chart", "--output", folder},
+		"is not empty":       {"chart", "--to", folder},
 		"give --values":      {"chart", "config"},
 		"give --registry":    {"chart", "values"},
 		"values.schema.json": {"chart", "config", "--values", write(t, "values.yaml", "registry: "+ecr+"\nreplica: 3\n")},

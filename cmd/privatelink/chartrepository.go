@@ -3,11 +3,8 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
 
-	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/chartrepo"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
@@ -31,9 +28,10 @@ what fetches charts by HTTP and not from a registry, such as CAST AI's operator,
 its helmRepoURL. The operator needs --url: it does not resolve relative addresses in
 the index, as Helm does.
 
-The charts are those under track in the configuration, or else those of the sets.
+The charts are those under track in the configuration, or else those of --set.
 Archives are compared with the digests in the repository's index, and copied unchanged.
-With --lock, a version waits until its images are mirrored.
+With --lock, a version waits until privatelink mirror --track with that lock has copied
+its images.
 
 Other versions that are there stay. The same versions give the same index, which is
 replaced as a whole, after the archives. A version whose archive was replaced in the
@@ -67,10 +65,10 @@ Exit codes:
 		},
 	}
 	rules.add(c.Flags())
-	c.Flags().StringVar(&o.URL, "url", "", "`URL` at which PLACE is served, for absolute addresses of the archives in the index (default in S3: that of the bucket)")
-	c.Flags().StringSliceVar(&o.Sets, "set", nil, "`NAME` of a set of the embedded catalog whose charts are written, unless the configuration names charts: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
-	c.Flags().StringVar(&lock, "lock", "", "lock `FILE` of privatelink mirror --track, or configmap://NAMESPACE/NAME or s3://BUCKET/KEY: leave out versions whose images it has not copied")
-	c.Flags().StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for S3 (default: as the AWS CLI)")
+	c.Flags().StringVar(&o.URL, "url", "", "`URL` at which PLACE is served, for absolute addresses of the archives in the index (default: in S3 that of the bucket, elsewhere none)")
+	c.Flags().StringSliceVar(&o.Sets, "set", nil, setHelp())
+	c.Flags().StringVar(&lock, "lock", "", lockHelp+storesHelp)
+	c.Flags().StringVar(&o.Profile, "profile", "", profileHelp)
 	addClusterFlags(c.Flags(), &kube)
 	return c
 }

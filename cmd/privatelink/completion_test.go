@@ -114,7 +114,7 @@ func TestFlagsOfOneVariableHaveOneMeaning(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	code, _, stderr := call(t, map[string]string{"PRIVATELINK_OUTPUT": "json", "PRIVATELINK_HELP": "x"}, "", "chart")
-	if code != 2 || !strings.Contains(stderr, "give either --output FOLDER") {
+	if code != 2 || !strings.Contains(stderr, "give either --to FOLDER") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 }

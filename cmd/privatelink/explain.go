@@ -57,13 +57,14 @@ Exit codes:
 		RunE: func(c *cobra.Command, files []string) error { return f.run(c, append(files, f.files...)) },
 	}
 	f.rules.add(c.Flags())
-	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "manifest `FILE` or folder, - for standard input, like an argument; may be repeated")
-	c.Flags().StringVar(&f.engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook or policy")
-	c.Flags().StringVar(&f.guard, "guard", string(deploy.GuardWarn), "`GUARD` for pods that still have a public image: warn, deny or off")
-	c.Flags().StringVar(&f.failure, "failure-policy", "", "`POLICY` if an expression cannot be evaluated: Fail or Ignore (default: Fail for the webhook, Ignore for the policy)")
+	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, filenameHelp)
+	c.Flags().StringVar(&f.engine, "engine", string(deploy.Webhook), engineHelp)
+	c.Flags().StringVar(&f.guard, "guard", string(deploy.GuardWarn), guardHelp)
+	c.Flags().StringVar(&f.failure, "failure-policy", "", failureHelp)
 	c.Flags().StringVarP(&f.namespace.Name, "namespace", "n", "default", "`NAMESPACE` of objects that do not specify one")
 	flagenv.Exclude(c.Flags(), "namespace") // PRIVATELINK_NAMESPACE is that of the webhook
 	c.Flags().StringToStringVar(&f.namespace.Labels, "namespace-labels", nil, "`LABELS` of the pods' namespaces, as KEY=VALUE,..., for a configuration with namespaceSelector")
+	c.Flags().Lookup("namespace-labels").DefValue = "" // none, in place of []
 	output.AddFlag(c.Flags(), &f.format, "text", "with all details", output.JSON, output.YAML)
 	return c
 }

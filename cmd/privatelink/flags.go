@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
@@ -24,12 +25,36 @@ import (
 	"github.com/castai/privatelink-webhook/internal/webhookimage"
 )
 
+// Lines of help for flags that several commands have.
+const (
+	configHelp    = "configuration `FILE`, privatelink.yaml"
+	filenameHelp  = "manifest `FILE` or folder, - for standard input; may be repeated"
+	lockHelp      = "lock `FILE` with the digest of each image"
+	storesHelp    = ", or configmap://NAMESPACE/NAME or s3://BUCKET/KEY"
+	profileHelp   = "AWS `PROFILE` (default: as the AWS CLI)"
+	plainHTTPHelp = "`HOST` or http:// URL of a registry without TLS; may be repeated. Loopback hosts are implied"
+	overwriteHelp = "move tags of the private registry that refer to other content"
+	engineHelp    = "`ENGINE` that rewrites pods: webhook or policy"
+	guardHelp     = "`GUARD` for pods that still have a public image: warn, deny or off"
+	failureHelp   = "`POLICY` while the webhook cannot be reached, or if an expression cannot be evaluated: Fail refuses such pods, Ignore admits them unchanged (default: Fail for the webhook, Ignore for the policy)"
+	namespaceHelp = "`NAMESPACE` of the webhook (default: " + deploy.Namespace + ")"
+)
+
+// setHelp and overlayHelp list the names that they accept.
+func setHelp() string {
+	return "`NAME` of a set of the embedded catalog: " + strings.Join(catalog.Sets(), ", ") + "; may be repeated"
+}
+
+func overlayHelp() string {
+	return "`NAME` of a variant: " + strings.Join(deploy.Overlays(), ", ") + "; may be repeated"
+}
+
 // addSourceFlags adds the flags that select images.
 func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	s.ChartOptions.Command = renderCommand()
 	flags := c.Flags()
-	flags.StringSliceVar(&s.Sets, "set", nil, "`NAME` of a set of the embedded catalog: "+strings.Join(catalog.Sets(), ", ")+"; may be repeated")
-	flags.StringArrayVarP(&s.Files, "filename", "f", nil, "manifest `FILE` or folder with images, - for standard input; may be repeated")
+	flags.StringSliceVar(&s.Sets, "set", nil, setHelp())
+	flags.StringArrayVarP(&s.Files, "filename", "f", nil, filenameHelp)
 	flags.StringArrayVar(&s.Charts, "chart", nil, "Helm `CHART`: a name in CAST AI's repository, optionally as NAME@VERSION, a folder, an archive, a URL or oci://...; may be repeated")
 	flags.StringVar(&s.ChartOptions.Repo, "repo", "", "`URL` of the Helm repository of all charts (default: "+chart.DefaultRepo+")")
 	flags.StringVar(&s.ChartOptions.Version, "version", "", "`VERSION` of the chart, if only one is named (default: the newest)")
@@ -61,7 +86,7 @@ func (f *imageFlag) Type() string { return "string" }
 
 func (f *imageFlag) Set(text string) error {
 	if text == "" {
-		return errors.New("is empty; give an image reference, or leave the flag out")
+		return errors.New("is empty: give an image reference, or leave the flag out")
 	}
 	*f = imageFlag(text)
 	return nil
@@ -69,7 +94,7 @@ func (f *imageFlag) Set(text string) error {
 
 // addLockFlags adds the flags for the lock file of a run.
 func addLockFlags(flags *pflag.FlagSet, f *selection.LockFile) {
-	flags.StringVar(&f.Name, "lock", lock.DefaultFile, "lock `FILE` with the digest of each image, or configmap://NAMESPACE/NAME or s3://BUCKET/KEY")
+	flags.StringVar(&f.Name, "lock", lock.DefaultFile, lockHelp+storesHelp)
 	flags.BoolVar(&f.Update, "update", false, "resolve all tags at their source registries, and ignore the digests in the lock file")
 }
 
@@ -84,8 +109,8 @@ func addRegistryFlags(flags *pflag.FlagSet, o *transfer.Options) {
 	o.WebhookLayout = webhookimage.Layout()
 	flags.BoolVar(&o.NoReferrers, "no-referrers", false, "exclude signatures, attestations and SBOMs")
 	flags.IntVar(&o.Parallel, "parallel", 32, "`NUMBER` of transfers at a time")
-	flags.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
-	flags.StringSliceVar(&o.PlainHTTP, "plain-http", nil, "`HOST` or http:// URL of a registry without TLS; may be repeated. Loopback hosts are implied")
+	flags.StringVar(&o.Profile, "profile", "", profileHelp)
+	flags.StringSliceVar(&o.PlainHTTP, "plain-http", nil, plainHTTPHelp)
 }
 
 // addPlatformFlag adds the flag that selects platforms.
@@ -95,7 +120,7 @@ func addPlatformFlag(flags *pflag.FlagSet, o *transfer.Options) {
 
 // addPushFlags adds the flags for writes to the private registry.
 func addPushFlags(flags *pflag.FlagSet, o *transfer.Options) {
-	flags.BoolVar(&o.Overwrite, "overwrite", false, "move tags of the private registry that refer to another image")
+	flags.BoolVar(&o.Overwrite, "overwrite", false, overwriteHelp)
 	flags.Var(&o.ExpectRole, "expect-role", "copy nothing unless the AWS caller is a session of the IAM role with this `ARN`")
 	flags.BoolVar(&o.StrictReferrers, "strict-referrers", false, "fail an image whose signatures cannot be read or are refused, instead of a warning")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,12 +37,13 @@ registry, too. If there is a lock file that lists it, the bundle names it by tag
 digest, so that a moved tag cannot change what runs. Otherwise it is named by tag.
 
 With --engine policy there is no webhook: a MutatingAdmissionPolicy rewrites the pods
-in the API server, by the same rules.
+in the API server, by the same rules. It requires Kubernetes 1.36 or newer.
 
-With --values, all settings but the namespace come from a file of values of the Helm
-chart, and the objects are those that the chart renders. See privatelink chart.
+With --values, all settings come from a file of values of the Helm chart, and the objects
+are those that the chart renders. Only --namespace can be given in addition. See
+privatelink chart.
 
-In both cases the bundle contains a guard, a ValidatingAdmissionPolicy that warns if a
+With each engine, the bundle contains a guard, a ValidatingAdmissionPolicy that warns if a
 pod would be stored with a public image.
 
 The expressions are compiled with the API server's CEL libraries before they are
@@ -106,14 +106,14 @@ Exit codes:
 	rules.add(c.Flags())
 	pin.add(c.Flags())
 	configfile.Alternative(c.Flags(), "values")
-	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, "`NAME` of a variant: "+strings.Join(deploy.Overlays(), ", ")+"; may be repeated")
+	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, overlayHelp())
 	c.Flags().StringVar(&o.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
-	c.Flags().StringVar(&o.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
-	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that rewrites pods: webhook, or policy for CEL in the API server (Kubernetes 1.36 or newer)")
-	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` for pods that still have a public image: warn, deny or off")
-	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", "`POLICY` while the webhook cannot be reached, or if the policy cannot be evaluated: Fail refuses such pods, Ignore admits them unchanged (default: Fail for the webhook, Ignore for the policy)")
-	c.Flags().StringVar(&values, "values", "", "`FILE` with values of the Helm chart, - for standard input, in place of all other flags but --namespace")
-	c.Flags().IntVar(&o.Replicas, "replicas", 0, "`NUMBER` of webhook pods (default 2)")
+	c.Flags().StringVar(&o.Namespace, "namespace", "", namespaceHelp)
+	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), engineHelp)
+	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), guardHelp)
+	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", failureHelp)
+	c.Flags().StringVar(&values, "values", "", "`FILE` with values of the webhook's Helm chart, - for standard input")
+	c.Flags().IntVar(&o.Replicas, "replicas", 0, "`NUMBER` of webhook pods (default: 2)")
 	return c
 }
 

@@ -59,8 +59,8 @@ func newRoot(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
 		Use:     "privatelink",
 		Version: buildinfo.Read(version).Version,
-		Short:   "Run CAST AI from a private registry",
-		Long: `Run CAST AI on clusters that have no route to public registries.
+		Short:   "Run CAST AI on EKS clusters that have no route to the internet",
+		Long: `Run CAST AI on Amazon EKS clusters that have no route to the internet.
 
 Every flag can also be set by an environment variable: --registry by
 PRIVATELINK_REGISTRY, and so on. A flag on the command line takes precedence.
@@ -87,11 +87,11 @@ Exit codes:
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return exitcode.Usagef("%w%s; see %s --help", err, suggestFlags(c, err), c.CommandPath())
+		return exitcode.Usagef("%w%s: see %s --help", err, suggestFlags(c, err), c.CommandPath())
 	})
-	addGroup(root, "Images", newImages(), newMirror(), newCheck(), newExport(), newImport(), newChartRepository(), newPrune(), newRewrite())
+	addGroup(root, "Image", newImages(), newMirror(), newCheck(), newExport(), newImport(), newChartRepository(), newPrune(), newRewrite())
 	addGroup(root, "Cluster", newInstall(), newUninstall(), newChart(), newStatus(), newCerts())
-	addGroup(root, "Diagnose", newDoctor(), newExplain())
+	addGroup(root, "Diagnostic", newDoctor(), newExplain())
 	root.AddCommand(newVersion(), newRenderChart(), newMan())
 	root.Flags().Bool("version", false, "print the version")
 	root.SetVersionTemplate("{{.DisplayName}} {{.Version}}\n")
@@ -101,7 +101,7 @@ Exit codes:
 }
 
 func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
-	root.AddGroup(&cobra.Group{ID: title, Title: title + " commands:"})
+	root.AddGroup(&cobra.Group{ID: title, Title: title + " Commands:"})
 	for _, c := range commands {
 		c.GroupID = title
 	}
@@ -113,7 +113,7 @@ func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return exitcode.Usagef("%w%s; see %s --help", err, suggestCommands(c, args), c.CommandPath())
+				return exitcode.Usagef("%w%s: see %s --help", err, suggestCommands(c, args), c.CommandPath())
 			}
 			return nil
 		}

@@ -110,7 +110,7 @@ func TestMirrorWronglyUsed(t *testing.T) {
 		"a lock of another place": {[]string{"mirror", "--registry", ecr, "--lock", foreign}, "is for the registry registry.example.com/x"},
 		"too parallel":            {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--parallel", "1000"}, "use 1 to 256"},
 		"settings that cannot be": {[]string{"mirror", "--config", bad, "--set", "phase1", "--lock", missing}, "repositories.tagMutability"},
-		"no webhook image":        {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--webhook-image", ""}, "is empty; give an image reference"},
+		"no webhook image":        {[]string{"mirror", "--registry", ecr, "--set", "phase1", "--lock", missing, "--webhook-image", ""}, "is empty: give an image reference"},
 		"two webhook images":      {[]string{"check", "--registry", ecr, "--set", "phase1", "--lock", missing, "--webhook-image", "quay.io/x/y", "--no-webhook-image"}, "exclude each other"},
 		"prune without a rule":    {[]string{"prune", "--registry", ecr}, "nothing selects the images to keep"},
 		"prune by a foreign lock": {[]string{"prune", "--registry", ecr, "--not-in", foreign}, "all images would be deleted"},

@@ -23,7 +23,7 @@ type pinFlags struct {
 }
 
 func (f *pinFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.lock.Name, "lock", lock.DefaultFile, "lock `FILE` with the digest of the webhook's image")
+	flags.StringVar(&f.lock.Name, "lock", lock.DefaultFile, lockHelp)
 	flags.BoolVar(&f.digest, "digest", false, "require the digest of the lock file; --digest=false names the image by tag only (default: the digest, if the lock file has it)")
 }
 

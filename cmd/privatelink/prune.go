@@ -65,7 +65,7 @@ Exit codes:
 	}
 	rules.add(c.Flags())
 	addClusterFlags(c.Flags(), &o.Cluster)
-	c.Flags().StringVar(&o.Connect.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
+	c.Flags().StringVar(&o.Connect.Profile, "profile", "", profileHelp)
 	c.Flags().IntVar(&o.KeepNewest, "keep", 0, "`NUMBER` of images to keep in each repository, the newest")
 	c.Flags().StringSliceVar(&o.LockFiles, "not-in", nil, "`LOCK` file whose images are kept; may be repeated, for several clusters")
 	c.Flags().BoolVar(&o.Delete, "yes", false, "delete the images instead of listing them")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
@@ -51,5 +52,42 @@ func writeHelp(t *testing.T, page *strings.Builder, c *cobra.Command) {
 		if sub.IsAvailableCommand() && c.Name() != "completion" {
 			writeHelp(t, page, sub)
 		}
+	}
+}
+
+// A flag of one name has one meaning in all commands, and one line of help. A line may say
+// for which flag it counts, where a lock can also be kept, and the default of its command.
+func TestFlagsOfOneNameHaveOneLineOfHelp(t *testing.T) {
+	others := map[string]string{ // flag and command: why the line is another
+		"values of privatelink install":      "of the webhook's own chart",
+		"values of privatelink chart config": "of the webhook's own chart",
+		"namespace of privatelink explain":   "of the manifests, as kubectl's",
+		"timeout of privatelink doctor":      "of one check, not of all requests",
+		"yes of privatelink prune":           "without it, images are listed",
+		"to of privatelink chart":            "a folder, or an archive of another kind",
+	}
+	const prefix, stores = "with --push, ", ", or configmap://NAMESPACE/NAME or s3://BUCKET/KEY"
+	lines := map[string]string{}
+	for _, c := range commands(newRoot(func(string) string { return "" })) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			line, _, _ := strings.Cut(f.Usage, " (default: ")
+			line = strings.TrimSuffix(strings.TrimPrefix(line, prefix), stores)
+			id := f.Name + " of " + c.CommandPath()
+			switch first, known := lines[f.Name]; {
+			case others[id] != "":
+				delete(others, id)
+			case f.Name == "output": // its formats differ
+			case !known:
+				lines[f.Name] = line
+			case line != first:
+				t.Errorf("--%s: %q, and %q in other commands", id, line, first)
+			}
+			if strings.Contains(f.Usage, "(default ") || f.Value.Type() == "stringToString" && f.DefValue != "" {
+				t.Errorf("--%s: %q, default %q: a default that is no word is (default: text)", id, f.Usage, f.DefValue)
+			}
+		})
+	}
+	for id := range others {
+		t.Errorf("there is no --%s", id)
 	}
 }

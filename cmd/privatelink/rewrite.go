@@ -58,7 +58,7 @@ Exit codes:
 		RunE: func(c *cobra.Command, images []string) error { return f.run(c, images) },
 	}
 	f.rules.add(c.Flags())
-	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "manifest `FILE` or folder to rewrite, - for standard input; may be repeated")
+	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, filenameHelp)
 	c.Flags().BoolVar(&f.explain, "explain", false, "also print the rule that decided; with -f, list the images on standard error")
 	output.AddFlag(c.Flags(), &f.format, "lines, or the manifests", "a list with all details of each image", output.JSON, output.YAML)
 	c.ValidArgsFunction = cobra.NoFileCompletions

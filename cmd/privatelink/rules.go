@@ -16,7 +16,7 @@ type ruleFlags struct{ registry, config string }
 
 func (f *ruleFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.registry, "registry", "", "private registry `PREFIX`, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai")
-	flags.StringVar(&f.config, "config", "", "configuration `FILE`, privatelink.yaml")
+	flags.StringVar(&f.config, "config", "", configHelp)
 }
 
 // rules returns the rules, and the text of the configuration file, nil if there

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/status"
 )
@@ -21,7 +22,7 @@ func newStatus() *cobra.Command {
 		Short: "Show the state of the webhook, its images and its certificates",
 		Long: `Show the webhook's replicas, the images that they have rewritten since they started,
 images that are missing from the private registry, pods that wait for an image, when
-the mirror last ran, the expiry of the certificates and the configuration in force.
+the mirror last ran, the expiry of the certificates and the configuration in use.
 
 Metrics are read from each replica through the API server. This requires permission to
 get pods/proxy in the namespace of the webhook. On EKS, the security group of the
@@ -66,10 +67,10 @@ Exit codes:
 	}
 	f := c.Flags()
 	cluster.add(f)
-	f.StringVar(&o.LockFile, "lock", "", "`FILE` with the images to look up in the registry, or configmap://NAMESPACE/NAME or s3://BUCKET/KEY (default privatelink.lock.yaml, if it exists)")
+	f.StringVar(&o.LockFile, "lock", "", lockHelp+storesHelp+" (default: "+lock.DefaultFile+", if it exists)")
 	f.DurationVar(&o.MirrorMaxAge, "mirror-max-age", 3*time.Hour, "`DURATION` after which it is an error that the scheduled mirror has not succeeded, or its lock in S3 was not written; 0 for never")
 	f.BoolVar(&o.SkipRegistry, "no-registry", false, "do not check the private registry")
-	f.StringVar(&o.Profile, "profile", "", "AWS `PROFILE` for ECR (default: as the AWS CLI)")
+	f.StringVar(&o.Profile, "profile", "", profileHelp)
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "`DURATION` after which pending requests are given up")
 	f.BoolVarP(&watch, "watch", "w", false, "repeat until Ctrl-C, and show changes")
 	f.DurationVar(&o.Interval, "interval", 10*time.Second, "`DURATION` between two rounds of --watch, at least 1s")

@@ -34,7 +34,7 @@ func suggestFlags(c *cobra.Command, err error) string {
 	}
 	name := unknown.GetSpecifiedName()
 	if c.Name() == "install" && name == "wait" { // as helm install has it
-		return "; install prints the bundle: " + waitHint(c)
+		return " (install prints the bundle: " + waitHint(c) + ")"
 	}
 	best, distance := "", maxTypos+1
 	c.Flags().VisitAll(func(f *pflag.Flag) {
@@ -60,5 +60,5 @@ func didYouMean(names []string) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %s?", strings.Join(names, " or "))
+	return fmt.Sprintf(" (did you mean %s?)", strings.Join(names, " or "))
 }

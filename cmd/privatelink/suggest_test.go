@@ -12,11 +12,11 @@ func TestSuggestions(t *testing.T) {
 		args      []string
 		want, not string
 	}{
-		"a command":              {[]string{"mirorr"}, `unknown command "mirorr" for "privatelink"; did you mean mirror?; see privatelink --help`, ""},
+		"a command":              {[]string{"mirorr"}, `unknown command "mirorr" for "privatelink" (did you mean mirror?): see privatelink --help`, ""},
 		"a part of a command":    {[]string{"imag"}, "did you mean images?", ""},
 		"another word":           {[]string{"frobnicate"}, `unknown command "frobnicate"`, "did you mean"},
-		"a command of a command": {[]string{"certs", "rest"}, "did you mean reset?; see privatelink certs --help", ""},
-		"a flag":                 {[]string{"mirror", "--regstry", "x"}, "unknown flag: --regstry; did you mean --registry?; see privatelink mirror --help", ""},
+		"a command of a command": {[]string{"certs", "rest"}, "did you mean reset?): see privatelink certs --help", ""},
+		"a flag":                 {[]string{"mirror", "--regstry", "x"}, "unknown flag: --regstry (did you mean --registry?): see privatelink mirror --help", ""},
 		"a flag with a value":    {[]string{"mirror", "--dryrun=true"}, "did you mean --dry-run?", ""},
 		"another flag":           {[]string{"mirror", "--frobnicate"}, "unknown flag: --frobnicate", "did you mean"},
 		"a short flag":           {[]string{"mirror", "-x"}, "unknown shorthand flag: 'x'", "did you mean"},

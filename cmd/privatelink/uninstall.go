@@ -4,7 +4,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +20,9 @@ func newUninstall() *cobra.Command {
 		Use:   "uninstall",
 		Short: "Print the objects of the install bundle for kubectl delete",
 		Long: `Print the objects of the install bundle for kubectl delete, in an order that refuses no
-pod: what calls the webhook is deleted before the webhook. The configuration and the
-registry do not matter. Objects that another overlay left behind are included.
+pod: what calls the webhook is deleted before the webhook. Give the flags that it was
+installed with; the configuration and the registry do not matter. With --guard off, the
+guard stays. Objects that another overlay left behind are included.
 
 Running pods keep their private images. New pods get the images of their manifests. If
 the guard denies pods, change it to warn with 'privatelink install' first.
@@ -59,10 +59,10 @@ Exit codes:
 			return err
 		},
 	}
-	c.Flags().StringSliceVar(&r.Overlays, "overlay", nil, "`NAME` of a variant that was installed: "+strings.Join(deploy.Overlays(), ", ")+"; may be repeated")
-	c.Flags().StringVar(&r.Namespace, "namespace", "", "`NAMESPACE` of the webhook (default "+deploy.Namespace+")")
-	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), "`ENGINE` that was installed: webhook or policy")
-	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), "`GUARD` that was installed: warn, deny, or off to keep it")
+	c.Flags().StringSliceVar(&r.Overlays, "overlay", nil, overlayHelp())
+	c.Flags().StringVar(&r.Namespace, "namespace", "", namespaceHelp)
+	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), engineHelp)
+	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), guardHelp)
 	for flag, values := range map[string][]string{"overlay": deploy.Overlays(), "engine": {"webhook", "policy"}, "guard": {"warn", "deny", "off"}} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}

@@ -42,8 +42,8 @@ const page = `# Values of the Helm chart
 
 <!-- generated: go test ./deploy/chart -update -->
 
-` + "`privatelink chart --output FOLDER`" + ` writes the chart that this version of the command carries. ` + "`privatelink chart --push oci://PREFIX`" + ` pushes it to
-your registry and prints the command that pulls it.
+` + "`privatelink chart --to FOLDER`" + ` writes the chart that this version of the command carries. ` + "`privatelink chart --push oci://PREFIX`" + ` pushes it to
+your registry and prints the command that pulls it. Its [README](../../deploy/chart/privatelink-webhook/README.md) is part of it.
 
 The chart is generated from the kustomize tree in ` + "`deploy/`" + `. With the same values, ` + "`helm install`" + ` and ` + "`privatelink install --values FILE`" + ` create the same
 objects, apart from the namespace, which Helm creates with ` + "`--create-namespace`" + `.

@@ -60,8 +60,15 @@ func anchors(text string) map[string]bool {
 	return out
 }
 
-// brokenLinks lists the relative links of a page that lead nowhere.
-func brokenLinks(root, page string) (broken []string, err error) {
+// link is a relative link of a page.
+type link struct {
+	text     string // as it is written
+	file     string // the file that it leads to, from the root of the repository
+	fragment string
+}
+
+// links returns the relative links of a page.
+func links(root, page string) (out []link, err error) {
 	text, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {
 		return nil, err
@@ -76,24 +83,54 @@ func brokenLinks(root, page string) (broken []string, err error) {
 			if target != "" {
 				file = path.Join(path.Dir(page), target)
 			}
-			linked, err := os.Stat(filepath.Join(root, file))
-			switch {
-			case err != nil:
-				broken = append(broken, fmt.Sprintf("%s: %s does not exist", page, m[1]))
-			case fragment != "" && (linked.IsDir() || !strings.HasSuffix(file, ".md")):
-				broken = append(broken, fmt.Sprintf("%s: %s: only pages have anchors", page, m[1]))
-			case fragment != "":
-				text, err := os.ReadFile(filepath.Join(root, file))
-				if err != nil {
-					return nil, err
-				}
-				if !anchors(string(text))[fragment] {
-					broken = append(broken, fmt.Sprintf("%s: %s has no heading #%s", page, file, fragment))
-				}
+			out = append(out, link{m[1], file, fragment})
+		}
+	}
+	return out, nil
+}
+
+// brokenLinks lists the relative links of a page that lead nowhere.
+func brokenLinks(root, page string) (broken []string, err error) {
+	all, err := links(root, page)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range all {
+		linked, err := os.Stat(filepath.Join(root, l.file))
+		switch {
+		case err != nil:
+			broken = append(broken, fmt.Sprintf("%s: %s does not exist", page, l.text))
+		case l.fragment != "" && (linked.IsDir() || !strings.HasSuffix(l.file, ".md")):
+			broken = append(broken, fmt.Sprintf("%s: %s: only pages have anchors", page, l.text))
+		case l.fragment != "":
+			text, err := os.ReadFile(filepath.Join(root, l.file))
+			if err != nil {
+				return nil, err
+			}
+			if !anchors(string(text))[l.fragment] {
+				broken = append(broken, fmt.Sprintf("%s: %s has no heading #%s", page, l.file, l.fragment))
 			}
 		}
 	}
 	return broken, nil
+}
+
+// reached returns the pages that links lead to from a page, with the page itself.
+func reached(root, from string) (map[string]bool, error) {
+	seen := map[string]bool{from: true}
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		all, err := links(root, queue[0])
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range all {
+			if strings.HasSuffix(l.file, ".md") && !seen[l.file] {
+				seen[l.file] = true
+				queue = append(queue, l.file)
+			}
+		}
+	}
+	return seen, nil
 }
 
 func TestLinks(t *testing.T) {
@@ -132,6 +169,37 @@ func TestBrokenLinksAreFound(t *testing.T) {
 		if !strings.Contains(broken[i], w) {
 			t.Errorf("%q, want %q", broken[i], w)
 		}
+	}
+}
+
+func TestEveryPageIsReachedFromTheREADME(t *testing.T) {
+	seen, err := reached(repository, "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages(t) {
+		if !seen[page] && !strings.HasPrefix(page, ".github/") { // GitHub shows these itself
+			t.Errorf("no page that README.md leads to has a link to %s", page)
+		}
+	}
+}
+
+func TestPagesWithoutALinkAreFound(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"a.md": "[1](b.md#x) [2](https://example.com/lost.md) `[3](lost.md)`\n",
+		"b.md": "[back](a.md) [on](c.md)\n", "c.md": "", "lost.md": "[1](a.md)\n",
+	} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, err := reached(root, "a.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !seen["a.md"] || !seen["b.md"] || !seen["c.md"] || seen["lost.md"] {
+		t.Errorf("%v", seen)
 	}
 }
 
