@@ -105,7 +105,7 @@ func TestCAWithoutConstraintsIsKeptUntilReset(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods", "ephemeral")
-	cert, key := issue(t, nil, nil, &x509.Certificate{Subject: pkix.Name{CommonName: CommonName}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	cert, key := issue(t, nil, nil, &x509.Certificate{Subject: pkix.Name{CommonName: commonName}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestCAOfAnotherServiceIsReported(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create("pods")
-	ca, key, err := newCA(time.Now(), CommonName, serviceName(service, "team-x"), year)
+	ca, key, err := newCA(time.Now(), commonName, serviceName(service, "team-x"), year)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,14 +115,14 @@ func (f *Files) Ready() error {
 }
 
 // Expiry implements Source. The expiry of the CA is not known.
-func (f *Files) Expiry() Expiry {
-	cert, err := f.GetCertificate(nil)
+func (f *Files) Expiry() (leaf, ca time.Time) {
+	pair, err := f.GetCertificate(nil)
 	if err != nil {
-		return Expiry{}
+		return leaf, ca
 	}
-	leaf, err := leafOf(cert)
+	cert, err := leafOf(pair)
 	if err != nil {
-		return Expiry{}
+		return leaf, ca
 	}
-	return Expiry{Leaf: leaf.NotAfter}
+	return cert.NotAfter, ca
 }

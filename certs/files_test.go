@@ -91,7 +91,7 @@ func TestFilesAtStart(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = src.Ready()
-			if tc.unready == "" && (err != nil || subject(src) != "one" || src.Expiry().Leaf.IsZero()) {
+			if leafEnd, _ := src.Expiry(); tc.unready == "" && (err != nil || subject(src) != "one" || leafEnd.IsZero()) {
 				t.Errorf("not ready at once: %v", err)
 			}
 			if tc.unready != "" && (err == nil || !strings.Contains(err.Error(), tc.unready)) {
@@ -120,11 +120,11 @@ func TestFilesReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	started(t, src)
-	before := src.Expiry()
+	before, _ := src.Expiry()
 	f.write(t, next, nextKey)
 	eventually(t, "the new pair is served", func() bool { return subject(src) == "two" })
-	if !src.Expiry().Leaf.After(before.Leaf) || !src.Expiry().CA.IsZero() {
-		t.Errorf("expiry %v, before %v", src.Expiry(), before)
+	if leafEnd, caEnd := src.Expiry(); !leafEnd.After(before) || !caEnd.IsZero() {
+		t.Errorf("expiry of the leaf %v, before %v; of the CA %v, which is not known", leafEnd, before, caEnd)
 	}
 
 	// A source of cert-manager gives up after twelve failures; this is far more.

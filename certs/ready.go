@@ -43,18 +43,16 @@ func (s *SelfManaged) Ready() error {
 }
 
 // Expiry implements Source.
-func (s *SelfManaged) Expiry() Expiry {
-	var e Expiry
-	if cert, err := s.GetCertificate(nil); err == nil {
-		if leaf, err := leafOf(cert); err == nil {
-			e.Leaf = leaf.NotAfter
+func (s *SelfManaged) Expiry() (leaf, ca time.Time) {
+	if pair, err := s.GetCertificate(nil); err == nil {
+		if cert, err := leafOf(pair); err == nil {
+			leaf = cert.NotAfter
 		}
 	}
-	for _, ca := range parse(s.pub.last().ca) {
-		e.CA = ca.NotAfter
-		break
+	if all := parse(s.pub.last().ca); len(all) > 0 {
+		ca = all[0].NotAfter
 	}
-	return e
+	return leaf, ca
 }
 
 func (s *SelfManaged) note(where *error, err error) {

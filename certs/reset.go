@@ -26,7 +26,6 @@ type ResetConfig struct {
 	ConfigurationName string
 	ServiceName       string // the CA is for <ServiceName>.<Namespace>.svc alone
 
-	CommonName string        // subject of the new CA; default CommonName
 	CADuration time.Duration // default 365 days
 	Settle     time.Duration // as configured for the replicas; default 5s
 	Now        bool          // distrust the old CA at once, see Reset
@@ -69,9 +68,6 @@ func Reset(ctx context.Context, cfg ResetConfig) error {
 }
 
 func (cfg ResetConfig) withDefaults() ResetConfig {
-	if cfg.CommonName == "" {
-		cfg.CommonName = CommonName
-	}
 	if cfg.CADuration <= 0 {
 		cfg.CADuration = defaultCADuration
 	}
@@ -132,7 +128,7 @@ func (cfg ResetConfig) distrustOthers(ctx context.Context, ca []byte) error {
 // replaceSecret writes a new CA in the form that cert-manager's authority keeps it.
 func (cfg ResetConfig) replaceSecret(ctx context.Context) (ca []byte, _ error) {
 	p := cfg.publisher()
-	ca, key, err := newCA(time.Now(), cfg.CommonName, serviceName(cfg.ServiceName, cfg.Namespace), cfg.CADuration)
+	ca, key, err := newCA(time.Now(), commonName, serviceName(cfg.ServiceName, cfg.Namespace), cfg.CADuration)
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}

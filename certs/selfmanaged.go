@@ -17,9 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// CommonName is the default subject of the CA, by which it can be recognized in a
-// caBundle.
-const CommonName = "privatelink-webhook-ca"
+// commonName is the subject of the CA, by which it can be recognized in a caBundle.
+const commonName = "privatelink-webhook-ca"
 
 // SelfManagedConfig configures SelfManaged. The first five fields are required.
 type SelfManagedConfig struct {
@@ -29,7 +28,6 @@ type SelfManagedConfig struct {
 	ConfigurationName string // the MutatingWebhookConfiguration; it may come later
 	ServiceName       string // the leaf is for <ServiceName>.<Namespace>.svc
 
-	CommonName   string        // subject of the CA; default CommonName
 	CADuration   time.Duration // default 365 days; renewed at two thirds
 	LeafDuration time.Duration // default 7 days; renewed at two thirds
 
@@ -99,7 +97,7 @@ func NewSelfManaged(cfg SelfManagedConfig) (*SelfManaged, error) {
 			client: client, namespace: cfg.Namespace, secret: cfg.SecretName,
 			configuration: cfg.ConfigurationName, log: cfg.Log,
 			makeCA: func() (cert, key []byte, err error) {
-				return newCA(time.Now(), cfg.CommonName, serviceName(cfg.ServiceName, cfg.Namespace), cfg.CADuration)
+				return newCA(time.Now(), commonName, serviceName(cfg.ServiceName, cfg.Namespace), cfg.CADuration)
 			},
 		},
 	}
@@ -127,9 +125,6 @@ func (cfg SelfManagedConfig) withDefaults() SelfManagedConfig {
 	def(&cfg.Settle, defaultSettle)
 	def(&cfg.RepairInterval, 2*time.Second)
 	def(&cfg.ConfigurationWait, 10*time.Second)
-	if cfg.CommonName == "" {
-		cfg.CommonName = CommonName
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -146,7 +141,7 @@ func (s *SelfManaged) Start(ctx context.Context) error {
 	wg.Go(func() { s.repair(ctx) })
 	s.source.Authority = &signer{ctx: ctx, source: s, Authority: &authority.DynamicAuthority{
 		SecretNamespace: s.cfg.Namespace, SecretName: s.cfg.SecretName, RESTConfig: s.cfg.RESTConfig,
-		CommonName: s.cfg.CommonName, CADuration: s.cfg.CADuration,
+		CommonName: commonName, CADuration: s.cfg.CADuration,
 	}}
 	const least, most = time.Second, time.Minute
 	for delay := least; ; delay = min(2*delay, most) {

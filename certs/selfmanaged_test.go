@@ -72,10 +72,10 @@ func TestConfigurationCreatedLater(t *testing.T) {
 	}
 	eventually(t, "ready without a configuration", r.ready)
 	leaf := r.leaf(t)
-	if e := r.Expiry(); !e.Leaf.Equal(leaf.NotAfter) || time.Until(e.Leaf) > 7*24*time.Hour || time.Until(e.CA) < 364*24*time.Hour {
-		t.Errorf("expiry %v", e)
+	if leafEnd, caEnd := r.Expiry(); !leafEnd.Equal(leaf.NotAfter) || time.Until(leafEnd) > 7*24*time.Hour || time.Until(caEnd) < 364*24*time.Hour {
+		t.Errorf("expiry of the leaf %v, of the CA %v", leafEnd, caEnd)
 	}
-	if ca := parse(a.ca())[0]; ca.Subject.CommonName != CommonName {
+	if ca := parse(a.ca())[0]; ca.Subject.CommonName != commonName {
 		t.Errorf("the CA is called %s", ca.Subject)
 	}
 

@@ -33,13 +33,10 @@ type Source interface {
 	// Ready returns nil if there is a certificate that the API server can trust,
 	// and the obstacle otherwise. It makes no network calls.
 	Ready() error
-	// Expiry returns when the current certificates expire.
-	Expiry() Expiry
+	// Expiry returns the NotAfter times of the current leaf and of its CA. A zero
+	// time is not known.
+	Expiry() (leaf, ca time.Time)
 }
-
-// Expiry has the NotAfter times of the serving certificate and of its CA. A zero
-// time is not known.
-type Expiry struct{ Leaf, CA time.Time }
 
 // leafOf returns the parsed leaf of a pair.
 func leafOf(c *tls.Certificate) (*x509.Certificate, error) {

@@ -123,7 +123,7 @@ func TestTooManyLargeBodiesAreToldToComeBack(t *testing.T) {
 		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") != "1" || time.Since(start) != slotWait {
 			t.Errorf("HTTP %d after %v, Retry-After %q", response.StatusCode, time.Since(start), response.Header.Get("Retry-After"))
 		}
-		expectMetrics(t, r.Metrics, map[string]float64{`privatelink_requests_rejected_total{reason="busy"}`: 1})
+		expectMetrics(t, r.config.Metrics, map[string]float64{`privatelink_requests_rejected_total{reason="busy"}`: 1})
 		close(release)
 		if response := <-first; response.StatusCode != http.StatusOK {
 			t.Errorf("the first: HTTP %d", response.StatusCode)

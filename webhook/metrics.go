@@ -91,13 +91,9 @@ func (m *Metrics) startAtZero() {
 	}
 }
 
-// Expiry has the NotAfter times of the serving certificate and of its CA. A zero
-// time is not known.
-type Expiry struct{ Leaf, CA time.Time }
-
-// WatchCertificate exports the expiry of the serving certificate and its CA. It
-// calls expiry at every scrape, and exports a zero time as 0.
-func (m *Metrics) WatchCertificate(expiry func() Expiry) {
+// WatchCertificate exports the NotAfter times of the serving certificate and of its
+// CA. It calls expiry at every scrape, and exports a zero time, which is not known, as 0.
+func (m *Metrics) WatchCertificate(expiry func() (leaf, ca time.Time)) {
 	gauge := func(which string, at func() time.Time) prometheus.GaugeFunc {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "privatelink_certificate_not_after_seconds", Help: "When the certificate expires, in Unix time; 0 if unknown.",
@@ -110,8 +106,8 @@ func (m *Metrics) WatchCertificate(expiry func() Expiry) {
 		})
 	}
 	m.registry.MustRegister(
-		gauge("leaf", func() time.Time { return expiry().Leaf }),
-		gauge("ca", func() time.Time { return expiry().CA }),
+		gauge("leaf", func() time.Time { leaf, _ := expiry(); return leaf }),
+		gauge("ca", func() time.Time { _, ca := expiry(); return ca }),
 	)
 }
 

@@ -208,8 +208,9 @@ func TestALogLineIsBounded(t *testing.T) {
 }
 
 func TestTheExpiryOfCertificatesIsExported(t *testing.T) {
-	m, now := NewMetrics("test"), Expiry{}
-	m.WatchCertificate(func() Expiry { return now })
+	m := NewMetrics("test")
+	var leafEnd, caEnd time.Time
+	m.WatchCertificate(func() (leaf, ca time.Time) { return leafEnd, caEnd })
 	expect := func(leaf, ca float64) {
 		t.Helper()
 		expectMetrics(t, m, map[string]float64{
@@ -217,6 +218,6 @@ func TestTheExpiryOfCertificatesIsExported(t *testing.T) {
 		})
 	}
 	expect(0, 0) // unknown
-	now = Expiry{Leaf: time.Unix(1000, 0), CA: time.Unix(2000, 0)}
+	leafEnd, caEnd = time.Unix(1000, 0), time.Unix(2000, 0)
 	expect(1000, 2000)
 }

@@ -13,12 +13,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
-// OriginalImages is the annotation that records the original image references of
-// a pod: a JSON object that maps a location, as of [Change.Location], to a
-// reference. Pods in which nothing was rewritten do not have it.
-const OriginalImages = podspec.OriginalImages
-
-// maxRecord bounds the value of OriginalImages in bytes, maxAnnotations all
+// maxRecord bounds the value of podspec.OriginalImages in bytes, maxAnnotations all
 // annotations of a pod: the API server rejects a pod that has more.
 const (
 	maxRecord      = 32 << 10
@@ -35,15 +30,12 @@ type Change struct {
 	rewrite.Result
 }
 
-// SkipReason says why the images of a review were not examined.
-type SkipReason string
-
-// The reasons. Each is a text for the log.
+// The values of Report.Skipped.
 const (
-	SkippedStaticPod SkipReason = "a static pod: change its manifest on the node"
-	SkippedOperation SkipReason = "only the creation and the update of pods and of their ephemeral containers are handled; check the rules of the webhook configuration"
-	SkippedTooLarge  SkipReason = "too many images or fields"
-	SkippedInvalid   SkipReason = "invalid pod" // Report.Err says why
+	skippedStaticPod = "a static pod: change its manifest on the node"
+	skippedOperation = "only the creation and the update of pods and of their ephemeral containers are handled; check the rules of the webhook configuration"
+	skippedTooLarge  = "too many images or fields"
+	skippedInvalid   = "invalid pod" // Report.Err says why
 )
 
 // Report describes what a patch does, for logs, metrics and warnings.
@@ -52,10 +44,9 @@ type Report struct {
 	Pod string
 	// Images are all references that were examined, rewritten or not.
 	Images []Change
-	// Skipped says why no references were examined. It is empty if they were.
-	Skipped SkipReason
-	// Err says why the pod was not examined if Skipped is SkippedInvalid or
-	// SkippedTooLarge.
+	// Skipped says why no references were examined, for the log. It is empty if they were.
+	Skipped string
+	// Err is the error in a pod that was skipped because it is invalid or too large.
 	Err error
 }
 
@@ -83,7 +74,7 @@ type Patcher struct {
 
 // NewPatcher returns a Patcher for the rules.
 func NewPatcher(rules *rewrite.Rules) *Patcher {
-	scanner := podspec.NewScanner(rules.EnvVars(), []string{OriginalImages, podspec.MirrorPodAnnotation})
+	scanner := podspec.NewScanner(rules.EnvVars(), []string{podspec.OriginalImages, podspec.MirrorPodAnnotation})
 	scanner.MaxImages = maxImages
 	return &Patcher{cache: newResultCache(rules), scanner: scanner}
 }
@@ -110,14 +101,14 @@ func (p *Patcher) scan(pod []byte) (podspec.Pod, error) {
 // unread is the report of a pod that could not be scanned.
 func unread(err error) Report {
 	if errors.Is(err, errTooManyFields) || errors.Is(err, podspec.ErrTooManyImages) {
-		return Report{Skipped: SkippedTooLarge, Err: err}
+		return Report{Skipped: skippedTooLarge, Err: err}
 	}
-	return Report{Skipped: SkippedInvalid, Err: err}
+	return Report{Skipped: skippedInvalid, Err: err}
 }
 
 // Create returns the JSON patch (RFC 6902) for a pod, as JSON, that is being
 // created: its image references, the environment values of the configured names,
-// and the annotation OriginalImages. It never returns an error: an invalid pod and
+// and the annotation podspec.OriginalImages. It never returns an error: an invalid pod and
 // references that cannot be mapped are not changed and are reported. The patch
 // that changes nothing is [].
 func (p *Patcher) Create(pod []byte) ([]byte, Report) {
@@ -127,7 +118,7 @@ func (p *Patcher) Create(pod []byte) ([]byte, Report) {
 	}
 	report := Report{Pod: podName(seen)}
 	if isStatic(seen) {
-		report.Skipped = SkippedStaticPod
+		report.Skipped = skippedStaticPod
 		return noPatch, report
 	}
 	patch := p.replace(seen.Images, &report, func(i podspec.ImageField) bool { return i.List != ephemeral })
@@ -186,7 +177,7 @@ func (p *Patcher) update(pod, old []byte, compare func(before []podspec.ImageFie
 	}
 	report := Report{Pod: podName(seen)}
 	if isStatic(seen) {
-		report.Skipped = SkippedStaticPod
+		report.Skipped = skippedStaticPod
 		return noPatch, report
 	}
 	patch := p.replace(seen.Images, &report, compare(before.Images))
@@ -256,11 +247,11 @@ func (p *Patcher) record(pod podspec.Pod, report Report, patch *jsonpatch.Builde
 	}
 	value := string(jsonpatch.AppendObject(make([]byte, 0, size+16), originals))
 	switch {
-	case pod.AnnotationsSize+len(OriginalImages)+len(value) > maxAnnotations:
+	case pod.AnnotationsSize+len(podspec.OriginalImages)+len(value) > maxAnnotations:
 	case !pod.HasAnnotations:
-		patch.AddObject("/metadata/annotations", map[string]string{OriginalImages: value})
+		patch.AddObject("/metadata/annotations", map[string]string{podspec.OriginalImages: value})
 	default:
-		patch.Add("/metadata/annotations/"+jsonpatch.Escape(OriginalImages), value)
+		patch.Add("/metadata/annotations/"+jsonpatch.Escape(podspec.OriginalImages), value)
 	}
 }
 
@@ -277,9 +268,9 @@ func podName(p podspec.Pod) string {
 // cut warnings at 256 characters.
 func (r Report) Warning() string {
 	switch r.Skipped {
-	case SkippedTooLarge:
+	case skippedTooLarge:
 		return fmt.Sprintf("privatelink: more than %d images or %d fields, images not rewritten", maxImages, maxFields)
-	case SkippedInvalid:
+	case skippedInvalid:
 		return "privatelink: pod not understood, images not rewritten; see the log of privatelink-webhook"
 	}
 	unmapped, first := 0, Change{}

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
 )
@@ -69,10 +70,10 @@ func TestTheRecordOfOriginals(t *testing.T) {
 		return `{"metadata":` + metadata + `,"spec":{"containers":[` + strings.Join(containers, ",") + `]}}`
 	}
 	annotated := func(record string) string {
-		return `{"annotations":{"other":"stays","` + OriginalImages + `":` + string(encoded(t, record)) + `}}`
+		return `{"annotations":{"other":"stays","` + podspec.OriginalImages + `":` + string(encoded(t, record)) + `}}`
 	}
 	public := container("new", "busybox")
-	room := maxAnnotations - len(OriginalImages+`:{"big":""}{"containers/new":"busybox"}`)
+	room := maxAnnotations - len(podspec.OriginalImages+`:{"big":""}{"containers/new":"busybox"}`)
 	longest := strings.Repeat("n", maxRecord-len("containers/busybox")-8) // of the name; an entry takes 8 bytes more
 	for name, tc := range map[string]struct {
 		pod  string
@@ -236,7 +237,7 @@ func TestUpdatesOfPods(t *testing.T) {
 		"a long name is compared to its end":                               {pod(containers(strings.Repeat("a", 5000)+"b", agent)), pod(containers(strings.Repeat("a", 5000)+"c", agent)), replace("containers/0/image", ours)},
 		"the old image is compared as text: another spelling is a change":  {pod(containers("a", "busybox")), pod(containers("a", "docker.io/library/busybox")), replace("containers/0/image", registry+"/docker.io/library/busybox")},
 		"a variable that had its value from elsewhere has a value now":     {env("SCANNERS_IMAGE", agent), pod(`{"name":"a","image":"` + ours + `","env":[{"name":"SCANNERS_IMAGE","valueFrom":{}}]}`), replace("containers/0/env/0/value", ours)},
-		"the record of the creation stays":                                 {strings.Replace(pod(containers("a", agent2)), `"metadata":{}`, `"metadata":{"annotations":{"`+OriginalImages+`":"{}"}}`, 1), pod(containers("a", ours)), replace("containers/0/image", ours2)},
+		"the record of the creation stays":                                 {strings.Replace(pod(containers("a", agent2)), `"metadata":{}`, `"metadata":{"annotations":{"`+podspec.OriginalImages+`":"{}"}}`, 1), pod(containers("a", ours)), replace("containers/0/image", ours2)},
 		"a pod that terminates loses its finalizers, and nothing is done":  {`{"metadata":{"deletionTimestamp":"x"},"spec":{"containers":[` + containers("a", agent) + `]}}`, pod(containers("a", agent)), ""},
 		"an unmapped image stays, and is reported":                         {pod(containers("a", "a:b:c")), pod(containers("a", ours)), ""},
 		"an image that becomes empty stays: the API server sets the error": {pod(containers("a", "")), pod(containers("a", ours)), ""},
@@ -246,7 +247,7 @@ func TestUpdatesOfPods(t *testing.T) {
 			if want := "[" + tc.ops + "]"; string(patch) != want {
 				t.Errorf("patch %s\nwant  %s", patch, want)
 			}
-			if skipped := report.Skipped == SkippedInvalid; skipped != strings.Contains(name, "touched") {
+			if skipped := report.Skipped == skippedInvalid; skipped != strings.Contains(name, "touched") {
 				t.Errorf("skipped: %q, %v", report.Skipped, report.Err)
 			}
 			if reported := report.Warning() != "" && report.Skipped == ""; reported != strings.Contains(name, "is reported") {
@@ -275,7 +276,7 @@ func TestInvalidPodsAreNotPatched(t *testing.T) {
 		"containers that are an object":     `{"spec":{"containers":{"name":"a","image":"busybox"}}}`,
 		"a container that is a text":        `{"spec":{"containers":["busybox"]}}`,
 		"annotations that are a list":       `{"metadata":{"annotations":[]},` + spec + `}`,
-		"a record that is a number":         `{"metadata":{"annotations":{"` + OriginalImages + `":1}},` + spec + `}`,
+		"a record that is a number":         `{"metadata":{"annotations":{"` + podspec.OriginalImages + `":1}},` + spec + `}`,
 		"metadata that is true":             `{"metadata":true,` + spec + `}`,
 		"a name that is an object":          `{"metadata":{"name":{}},` + spec + `}`,
 		"nesting without end":               strings.Repeat(`{"x":`, 20_000) + "1" + strings.Repeat("}", 20_000),
@@ -286,7 +287,7 @@ func TestInvalidPodsAreNotPatched(t *testing.T) {
 			if string(patch) != "[]" {
 				t.Errorf("patch %s", patch)
 			}
-			if report.Skipped != SkippedInvalid || report.Err == nil || !strings.HasPrefix(report.Err.Error(), "pod") {
+			if report.Skipped != skippedInvalid || report.Err == nil || !strings.HasPrefix(report.Err.Error(), "pod") {
 				t.Errorf("skipped: %q, %.400v", report.Skipped, report.Err)
 			}
 			if w := report.Warning(); !strings.Contains(w, "not understood") {
@@ -307,15 +308,15 @@ func TestPodsBeyondTheLimitsAreNotPatched(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		pod     string
-		skipped SkipReason
+		skipped string
 	}{
 		"as many images as allowed":  {within, ""},
-		"one image more":             {beyond, SkippedTooLarge},
-		"430,000 containers":         {`{"spec":{"containers":[` + strings.Repeat(`{"image":"a"},`, 430_000) + `{}]}}`, SkippedTooLarge},
+		"one image more":             {beyond, skippedTooLarge},
+		"430,000 containers":         {`{"spec":{"containers":[` + strings.Repeat(`{"image":"a"},`, 430_000) + `{}]}}`, skippedTooLarge},
 		"as many fields as allowed":  {fields(maxFields - 5), ""},
-		"one field more":             {fields(maxFields - 4), SkippedTooLarge},
-		"a value of as many colons":  {`{"x":"` + strings.Repeat(":", maxFields) + `"}`, SkippedTooLarge},
-		"20,000 variables of a name": {`{"spec":{"containers":[{"env":[` + strings.Repeat(`{"name":"SCANNERS_IMAGE","value":"a/b"},`, 20_000) + `{}]}]}}`, SkippedTooLarge},
+		"one field more":             {fields(maxFields - 4), skippedTooLarge},
+		"a value of as many colons":  {`{"x":"` + strings.Repeat(":", maxFields) + `"}`, skippedTooLarge},
+		"20,000 variables of a name": {`{"spec":{"containers":[{"env":[` + strings.Repeat(`{"name":"SCANNERS_IMAGE","value":"a/b"},`, 20_000) + `{}]}]}}`, skippedTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := testPatcher(t)
@@ -365,7 +366,7 @@ func TestWarnings(t *testing.T) {
 
 func TestStaticPodsAreNotPatched(t *testing.T) {
 	patch, report := testPatcher(t).Create(corpus.Pods()["mirror-pod"])
-	if string(patch) != "[]" || report.Skipped != SkippedStaticPod || report.Warning() != "" {
+	if string(patch) != "[]" || report.Skipped != skippedStaticPod || report.Warning() != "" {
 		t.Errorf("patch %s, skipped %q, warning %q", patch, report.Skipped, report.Warning())
 	}
 }

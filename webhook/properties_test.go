@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
 )
 
@@ -123,7 +124,7 @@ func (g *generator) pod() any {
 		g.maybe(m, "annotations", func() any {
 			a := map[string]any{}
 			g.maybe(a, "x/y", g.one("1"))
-			g.maybe(a, OriginalImages, g.one(g.record))
+			g.maybe(a, podspec.OriginalImages, g.one(g.record))
 			return a
 		})
 		return m
@@ -344,18 +345,18 @@ func checkAnnotations(t *testing.T, before, after any, changed bool) {
 	had, old := metadata(before)
 	_, now := metadata(after)
 	for key, value := range old {
-		if key != OriginalImages && now[key] != value {
+		if key != podspec.OriginalImages && now[key] != value {
 			t.Fatalf("annotation %q was %v and is %v", key, value, now[key])
 		}
 	}
 	for key := range now {
-		if _, ok := old[key]; !ok && key != OriginalImages {
+		if _, ok := old[key]; !ok && key != podspec.OriginalImages {
 			t.Fatalf("annotation %q came from nowhere", key)
 		}
 	}
-	record, there := now[OriginalImages]
+	record, there := now[podspec.OriginalImages]
 	if !changed {
-		if record != old[OriginalImages] {
+		if record != old[podspec.OriginalImages] {
 			t.Fatalf("a record was written without a change: %v", record)
 		}
 		return

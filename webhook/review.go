@@ -60,7 +60,7 @@ func (m mutator) review(r *admissionv1.AdmissionRequest, ar model.AdmissionRevie
 		patch, report = m.patcher().UpdateEphemeral(ar.NewObjectRaw, ar.OldObjectRaw)
 		return "ephemeral", patch, report
 	}
-	return "other", noPatch, Report{Skipped: SkippedOperation}
+	return "other", noPatch, Report{Skipped: skippedOperation}
 }
 
 func (m mutator) observe(operation string, report Report) (result string) {
@@ -100,7 +100,7 @@ func (m mutator) write(ctx context.Context, ar model.AdmissionReview, result str
 	case report.Err != nil:
 		attrs = append(attrs, slog.String("reason", cut(report.Err.Error(), 300))) // it may quote long keys
 	case report.Skipped != "":
-		attrs = append(attrs, slog.String("reason", string(report.Skipped)))
+		attrs = append(attrs, slog.String("reason", report.Skipped))
 	}
 	m.log.LogAttrs(ctx, level, "images "+result, append(attrs, slog.Any("images", lines))...)
 }

@@ -40,7 +40,7 @@ type ServerConfig struct {
 
 // Server serves admission reviews over HTTPS, and probes and metrics over HTTP.
 type Server struct {
-	ServerConfig
+	config           ServerConfig
 	draining         atomic.Bool
 	connections      *connections
 	limited          *slog.Logger // of lines that every client can cause
@@ -69,7 +69,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 	if c.Grace == 0 {
 		c.Grace = 25 * time.Second
 	}
-	s := &Server{ServerConfig: c, connections: newConnections(maxReviews), limited: limitRate(c.Log, clientLinesPerSecond, clientLinesBurst)}
+	s := &Server{config: c, connections: newConnections(maxReviews), limited: limitRate(c.Log, clientLinesPerSecond, clientLinesBurst)}
 	var err error
 	if s.reviews, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("--listen: %w; choose a free address and port", err)
@@ -94,12 +94,12 @@ func (s *Server) MetricsAddr() string { return s.metrics.Addr().String() }
 // requests that are being sent.
 func (s *Server) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.Handle("/mutate", s.Handler)
+	mux.Handle("/mutate", s.config.Handler)
 	reviews := s.httpServer(s.closing(mux), s.connections)
-	reviews.TLSConfig = &tls.Config{GetCertificate: s.GetCertificate, MinVersion: tls.VersionTLS12, CipherSuites: authenticated()}
-	reviews.ErrorLog = log.New(&tlsErrors{s.limited, s.Metrics}, "", 0)
+	reviews.TLSConfig = &tls.Config{GetCertificate: s.config.GetCertificate, MinVersion: tls.VersionTLS12, CipherSuites: authenticated()}
+	reviews.ErrorLog = log.New(&tlsErrors{s.limited, s.config.Metrics}, "", 0)
 	probes := s.httpServer(s.probes(), newConnections(maxProbes))
-	probes.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
+	probes.ErrorLog = slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug)
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.served(reviews.ServeTLS(s.reviews, "", "")) })
 	group.Go(func() error { return s.served(probes.Serve(s.metrics)) })
@@ -112,7 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return probes.Close()
 	})
-	s.Log.Info("serving", "reviews", s.ReviewAddr(), "metrics", s.MetricsAddr())
+	s.config.Log.Info("serving", "reviews", s.ReviewAddr(), "metrics", s.MetricsAddr())
 	return group.Wait()
 }
 
@@ -150,19 +150,19 @@ func authenticated() []uint16 {
 
 func (s *Server) drain(failed context.Context, reviews *http.Server) {
 	s.draining.Store(true)
-	s.Log.Info("draining", "for", s.Drain.String())
+	s.config.Log.Info("draining", "for", s.config.Drain.String())
 	select {
-	case <-time.After(s.Drain):
+	case <-time.After(s.config.Drain):
 	case <-failed.Done():
 	}
 	// Not http.Server.Shutdown: it leaves connections that were not used yet open
 	// for five seconds, and drops the requests that arrive on them unanswered.
 	_ = s.reviews.Close()
-	if n := s.connections.waitForActive(s.Grace); n > 0 {
-		s.Log.Warn("some reviews were cut off", "count", n)
+	if n := s.connections.waitForActive(s.config.Grace); n > 0 {
+		s.config.Log.Warn("some reviews were cut off", "count", n)
 	}
 	_ = reviews.Close()
-	s.Log.Info("stopped")
+	s.config.Log.Info("stopped")
 }
 
 // closing sets "Connection: close" while draining, so that clients open a new
@@ -178,12 +178,12 @@ func (s *Server) closing(next http.Handler) http.Handler {
 
 func (s *Server) probes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.Metrics.Handler())
+	mux.Handle("GET /metrics", s.config.Metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n")) // the process answers; nothing else may restart it
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		switch err := s.Ready(); {
+		switch err := s.config.Ready(); {
 		case s.draining.Load():
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		case err != nil:

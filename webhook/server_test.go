@@ -23,15 +23,10 @@ import (
 )
 
 // network is a listener whose connections stay inside the process, so that a
-
 // bubble of testing/synctest can own the server: its clock then jumps over the
-
 // ten seconds of a drain, and a goroutine that outlives the server fails the
-
 // test. Its connections have no buffer: where both sides say goodbye at once,
-
 // TLS gives up after five seconds.
-
 type network struct {
 	conns chan net.Conn
 	done  chan struct{}

@@ -72,7 +72,7 @@ func TestClientsThatDistrustTheCertificateAreCounted(t *testing.T) {
 				}
 				_ = c.Close()
 				synctest.Wait()
-				expectMetrics(t, r.Metrics, map[string]float64{"privatelink_tls_distrusted_total": tc.counts})
+				expectMetrics(t, r.config.Metrics, map[string]float64{"privatelink_tls_distrusted_total": tc.counts})
 				if warned := strings.Contains(r.log.String(), "does not trust the serving certificate"); warned != (tc.counts == 1) {
 					t.Errorf("the log:\n%s", r.log)
 				}

@@ -10,6 +10,7 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -96,7 +97,7 @@ func forget(pod any) {
 	root, _ := pod.(map[string]any)
 	metadata, _ := root["metadata"].(map[string]any)
 	annotations, _ := metadata["annotations"].(map[string]any)
-	delete(annotations, OriginalImages)
+	delete(annotations, podspec.OriginalImages)
 	if len(annotations) == 0 {
 		delete(metadata, "annotations")
 	}
@@ -106,7 +107,7 @@ func recorded(pod any) (record map[string]string) {
 	root, _ := pod.(map[string]any)
 	metadata, _ := root["metadata"].(map[string]any)
 	annotations, _ := metadata["annotations"].(map[string]any)
-	value, _ := annotations[OriginalImages].(string)
+	value, _ := annotations[podspec.OriginalImages].(string)
 	if err := json.Unmarshal([]byte(value), &record); err != nil {
 		return nil
 	}

@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	metrics.WatchCertificate(func() webhook.Expiry { return webhook.Expiry(source.Expiry()) })
+	metrics.WatchCertificate(source.Expiry)
 	handler, err := webhook.NewHandler(webhook.HandlerConfig{Patcher: config.Patcher, Metrics: metrics, Log: log})
 	if err != nil {
 		return err

@@ -46,7 +46,8 @@ func Lists() []List {
 const MirrorPodAnnotation = "kubernetes.io/config.mirror"
 
 // OriginalImages is the annotation in which the webhook records the original image
-// references of a pod: a JSON object that maps a location to a reference.
+// references of a pod: a JSON object that maps a location, as of ImageField.Location,
+// to a reference. A pod in which nothing was rewritten does not have it.
 const OriginalImages = "privatelink.cast.ai/original-images"
 
 // Template returns the path from an object of the kind to its pod spec, nil for a

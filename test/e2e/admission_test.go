@@ -19,9 +19,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/testutil/golden"
-	"github.com/castai/privatelink-webhook/webhook"
 )
 
 // plain is a namespace that gets the same workloads and no webhook.
@@ -115,9 +115,9 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 				maps.DeleteFunc(recorded, func(field, _ string) bool { return strings.HasPrefix(field, "volumes/") })
 			}
 			if d := cmp.Diff(originals, recorded); d != "" {
-				t.Errorf("annotation %s of %s (-want +have):\n%s", webhook.OriginalImages, name, d)
+				t.Errorf("annotation %s of %s (-want +have):\n%s", podspec.OriginalImages, name, d)
 			}
-			if delete(annotations, webhook.OriginalImages); len(annotations) == 0 {
+			if delete(annotations, podspec.OriginalImages); len(annotations) == 0 {
 				delete(metadata, "annotations")
 			}
 			if d := cmp.Diff(want["metadata"], p["metadata"]); d != "" {
@@ -152,7 +152,7 @@ func TestAnOnboardingRunsFromThePrivateRegistry(t *testing.T) {
 	t.Run("another namespace is not touched", func(t *testing.T) {
 		for name, p := range pods(t, plain) {
 			annotations, _ := p["metadata"].(map[string]any)["annotations"].(map[string]any)
-			if annotations[webhook.OriginalImages] != nil {
+			if annotations[podspec.OriginalImages] != nil {
 				t.Errorf("%s has the annotation", name)
 			}
 		}

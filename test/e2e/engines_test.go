@@ -21,8 +21,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/castai/privatelink-webhook/deploy"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/testutil/corpus"
-	"github.com/castai/privatelink-webhook/webhook"
 )
 
 // policyNamespace is where the policy rewrites; the webhook does so in Namespace.
@@ -158,7 +158,7 @@ func TestNoPodIsLostWhenTheEngineIsChanged(t *testing.T) {
 func isRecorded(want bool) func() error {
 	return func() error {
 		p, _, err := shown(Namespace, pod("", public))
-		if err == nil && (p.Annotations[webhook.OriginalImages] != "") != want {
+		if err == nil && (p.Annotations[podspec.OriginalImages] != "") != want {
 			err = fmt.Errorf("annotations %v", p.Annotations)
 		}
 		return err

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/castai/privatelink-webhook/webhook"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
 // pods returns the pods of a namespace by what they are to their workload, and
@@ -112,12 +112,12 @@ func visit(p map[string]any, f func(field, reference string, set func(string))) 
 func record(t *testing.T, annotations map[string]any) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	if text, ok := annotations[webhook.OriginalImages].(string); ok {
+	if text, ok := annotations[podspec.OriginalImages].(string); ok {
 		if err := json.Unmarshal([]byte(text), &out); err != nil {
-			t.Errorf("annotation %s: %v", webhook.OriginalImages, err)
+			t.Errorf("annotation %s: %v", podspec.OriginalImages, err)
 		}
 		if len(out) == 0 {
-			t.Errorf("annotation %s is empty", webhook.OriginalImages)
+			t.Errorf("annotation %s is empty", podspec.OriginalImages)
 		}
 	}
 	return out

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/privatelink-webhook/deploy"
-	"github.com/castai/privatelink-webhook/webhook"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
 // manifest is a bare pod with a public image in every field that an update of a pod may
@@ -72,13 +72,13 @@ func updatesOfPods(t *testing.T, namespace string) {
 		if got := stored(); got != want {
 			t.Fatalf("created with %s, want %s", got, want)
 		}
-		spec, originals := jsonpath("{.spec}"), jsonpath("{.metadata.annotations."+strings.ReplaceAll(webhook.OriginalImages, ".", "\\.")+"}")
+		spec, originals := jsonpath("{.spec}"), jsonpath("{.metadata.annotations."+strings.ReplaceAll(podspec.OriginalImages, ".", "\\.")+"}")
 		for range 2 {
 			kubectl(t, []byte(manifest), in("apply", "-f", "-")...)
 			if got := jsonpath("{.spec}"); got != spec {
 				t.Errorf("the spec is now %s, was %s", got, spec)
 			}
-			if got := jsonpath("{.metadata.annotations." + strings.ReplaceAll(webhook.OriginalImages, ".", "\\.") + "}"); got != originals {
+			if got := jsonpath("{.metadata.annotations." + strings.ReplaceAll(podspec.OriginalImages, ".", "\\.") + "}"); got != originals {
 				t.Errorf("the annotation is now %s, was %s", got, originals)
 			}
 		}
@@ -107,7 +107,7 @@ func updatesOfPods(t *testing.T, namespace string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.Spec.Containers[0].Image; got != public || p.Annotations[webhook.OriginalImages] != "" {
+		if got := p.Spec.Containers[0].Image; got != public || p.Annotations[podspec.OriginalImages] != "" {
 			t.Errorf("the image is %s, annotations %v", got, p.Annotations)
 		}
 		// Another image is a change by the user, and goes to the private registry.

@@ -13,7 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/castai/privatelink-webhook/webhook"
+	"github.com/castai/privatelink-webhook/internal/podspec"
 )
 
 const (
@@ -69,7 +69,7 @@ func updateBarePods(options ...string) func(*testing.T) {
 				t.Errorf("after updates that set no image: %+v, was %+v", after, before)
 			}
 		}
-		if p := get(t, "old"); p.Annotations[webhook.OriginalImages] != "" {
+		if p := get(t, "old"); p.Annotations[podspec.OriginalImages] != "" {
 			t.Errorf("the pod that is older than the engine has the annotations %v", p.Annotations)
 		}
 

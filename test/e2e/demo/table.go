@@ -14,7 +14,6 @@ import (
 	"github.com/castai/privatelink-webhook/internal/podspec"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/test/e2e"
-	"github.com/castai/privatelink-webhook/webhook"
 )
 
 var errPublic = errors.New("there are images that this cluster could not pull")
@@ -22,7 +21,7 @@ var errPublic = errors.New("there are images that this cluster could not pull")
 // report prints a line for each image reference of the pods, and a last one
 // with the sums. It fails if one is public.
 func report(w io.Writer, rules *rewrite.Rules, pods []json.RawMessage) error {
-	scanner := podspec.NewScanner(rules.EnvVars(), []string{webhook.OriginalImages})
+	scanner := podspec.NewScanner(rules.EnvVars(), []string{podspec.OriginalImages})
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "POD\tCONTAINER\tSOURCE\tECR TARGET")
 	images, public := map[string]bool{}, 0

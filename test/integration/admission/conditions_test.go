@@ -204,7 +204,7 @@ func TestScopeAndOutage(t *testing.T) {
 	static.Annotations = map[string]string{podspec.MirrorPodAnnotation: "x"}
 
 	got, called, err := a.create("castai-agent", public)
-	if err != nil || !called || got.Spec.Containers[0].Image != corpus.Registry+"/agent:v1" || !strings.Contains(got.Annotations[webhook.OriginalImages], "ghcr.io/castai/images/agent:v1") {
+	if err != nil || !called || got.Spec.Containers[0].Image != corpus.Registry+"/agent:v1" || !strings.Contains(got.Annotations[podspec.OriginalImages], "ghcr.io/castai/images/agent:v1") {
 		t.Fatalf("a public image: called %v, %v, %+v", called, err, got)
 	}
 	for name, tc := range map[string]struct {

@@ -156,7 +156,7 @@ func apply(t *testing.T, raw, patch []byte) *corev1.Pod {
 func withoutRecord(t *testing.T, pod corev1.Pod) string {
 	t.Helper()
 	pod.TypeMeta, pod.Annotations = metav1.TypeMeta{}, maps.Clone(pod.Annotations)
-	if delete(pod.Annotations, webhook.OriginalImages); len(pod.Annotations) == 0 {
+	if delete(pod.Annotations, podspec.OriginalImages); len(pod.Annotations) == 0 {
 		pod.Annotations = nil
 	}
 	out, err := json.Marshal(pod)
