@@ -37,7 +37,7 @@ func scrape(t *testing.T, m *webhook.Metrics) io.Reader {
 func TestReadParsesTheWebhooksMetrics(t *testing.T) {
 	m := webhook.NewMetrics("v1.2.3")
 	leaf, ca := now.Add(time.Hour), now.Add(48*time.Hour)
-	m.WatchCertificate(func() webhook.Expiry { return webhook.Expiry{Leaf: leaf, CA: ca} })
+	m.WatchCertificate(func() (_, _ time.Time) { return leaf, ca })
 	file := filepath.Join(t.TempDir(), "privatelink.yaml")
 	if err := os.WriteFile(file, []byte("registry: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/castai\naNewSetting: 1\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func served(t *testing.T) map[string]bool {
 	if _, err := webhook.NewConfigFile(webhook.ConfigFileConfig{Path: file, Metrics: metrics}); err != nil {
 		t.Fatal(err)
 	}
-	metrics.WatchCertificate(func() webhook.Expiry { return webhook.Expiry{Leaf: time.Now()} })
+	metrics.WatchCertificate(func() (leaf, ca time.Time) { return time.Now(), ca })
 	response := httptest.NewRecorder()
 	metrics.Handler().ServeHTTP(response, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	names := map[string]bool{}

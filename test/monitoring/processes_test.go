@@ -73,7 +73,7 @@ func runBroken(s settings) error {
 	if err != nil {
 		return err
 	}
-	metrics.WatchCertificate(func() webhook.Expiry { return webhook.Expiry{Leaf: time.Now().Add(90 * 24 * time.Hour)} })
+	metrics.WatchCertificate(func() (leaf, ca time.Time) { return time.Now().Add(90 * 24 * time.Hour), ca })
 	handler, err := webhook.NewHandler(webhook.HandlerConfig{Metrics: metrics, Patcher: func() *webhook.Patcher {
 		if s.Role == rolePanics {
 			panic("a bug")
