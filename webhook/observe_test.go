@@ -169,7 +169,7 @@ func TestLogLineOfAReview(t *testing.T) {
 			Level: "WARN", Msg: "images skipped", UID: "u-3", Namespace: "castai-agent", Reason: "pod/spec/containers/0/args: jsontext: duplicate object member name \"args\"",
 		}},
 		"one line at Warn for a static pod": {createRequest("u-4", []byte(`{"metadata":{"name":"proxy","annotations":{"`+podspec.MirrorPodAnnotation+`":"x"}},"spec":{}}`)), logLine{
-			Level: "WARN", Msg: "images skipped", UID: "u-4", Namespace: "castai-agent", Pod: "proxy", Reason: string(SkippedStaticPod),
+			Level: "WARN", Msg: "images skipped", UID: "u-4", Namespace: "castai-agent", Pod: "proxy", Reason: string(skippedStaticPod),
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
