@@ -14,12 +14,15 @@ import (
 // blobs are blobs with their sizes in bytes.
 type blobs map[string]int64
 
-// planOf returns the plan to copy images, and the name of each blob. Blobs in present are in
-// the repository "old" of the target.
-func planOf(images []struct {
+// image is an image for a repository of the target.
+type image struct {
 	repository string
 	blobs      blobs
-}, present ...string) (*Plan, map[digest.Digest]string) {
+}
+
+// planOf returns the plan to copy images, and the name of each blob. Blobs in present are in
+// the repository "old" of the target.
+func planOf(images []image, present ...string) (*Plan, map[digest.Digest]string) {
 	p, names := &Plan{}, map[digest.Digest]string{}
 	for n, i := range images {
 		root := &node{desc: ocispec.Descriptor{Digest: digest.FromString(fmt.Sprint("manifest ", n))}}
@@ -38,10 +41,7 @@ func planOf(images []struct {
 }
 
 func TestMountSources(t *testing.T) {
-	type images []struct {
-		repository string
-		blobs      blobs
-	}
+	type images []image
 	type sources []map[string]string // the repository of each blob that others mount, in the order of choice
 	for name, tc := range map[string]struct {
 		images  images

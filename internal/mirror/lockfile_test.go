@@ -72,3 +72,72 @@ func TestTheLockHasNoDigestThatWasNotCopied(t *testing.T) {
 		t.Errorf("%+v", without)
 	}
 }
+
+// Without --platforms, a run uses the digests of the lock file, whose images may be reduced: the
+// next lock file says so as well.
+func TestTheLockKeepsThePlatforms(t *testing.T) {
+	for name, platforms := range map[string][]string{"of reduced images": {"linux/arm64"}, "not of whole images": nil} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, 2, 1000)
+			p.mirror.Platforms = platforms
+			old := p.mirror.BuildLock(p.target.Host, p.mustRun(t, mirror.StateCopied), nil)
+			p.jobs[0].Locked = &mirror.Locked{Digest: old.Images[0].Digest, SourceDigest: old.Images[0].SourceDigest}
+			p.mirror.Platforms = nil
+			old.Platforms = []string{"linux/arm64"}
+			p.jobs = p.jobs[:1]
+			l := p.mirror.BuildLock(p.target.Host, p.mustRun(t, mirror.StatePresent), old)
+			if fmt.Sprint(l.Platforms) != fmt.Sprint(platforms) {
+				t.Errorf("platforms %v, want %v", l.Platforms, platforms)
+			}
+			if l.Images[0].SourceDigest != old.Images[0].SourceDigest {
+				t.Errorf("%+v, want %+v", l.Images[0], old.Images[0])
+			}
+		})
+	}
+}
+
+// An archive has the reduced image, and only its lock file the digest that the publisher gave it.
+func TestTheLockKeepsTheSourceDigest(t *testing.T) {
+	for name, isSame := range map[string]bool{"of the same image": true, "not of another": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, 1, 1000)
+			p.mirror.Platforms = []string{"linux/arm64"}
+			old := p.mirror.BuildLock(p.target.Host, p.mustRun(t, mirror.StateCopied), nil)
+			var want digest.Digest
+			if isSame {
+				want = old.Images[0].SourceDigest
+			} else {
+				old.Images[0].Digest = digest.FromString("another")
+			}
+			p.mirror.Platforms = nil
+			p.jobs[0].Source, old.Images[0].Source = p.jobs[0].Target, p.jobs[0].Target
+			l := p.mirror.BuildLock(p.target.Host, p.mustRun(t, mirror.StatePresent), old)
+			if got := l.Images[0].SourceDigest; got != want {
+				t.Errorf("source digest %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestIsDone(t *testing.T) {
+	refused := errors.New("no rule maps it")
+	for name, tc := range map[string]struct {
+		item mirror.Item
+		want bool
+	}{
+		"copied":                {mirror.Item{State: mirror.StateCopied}, true},
+		"present":               {mirror.Item{State: mirror.StatePresent}, true},
+		"read for an archive":   {mirror.Item{}, true},
+		"missing":               {mirror.Item{State: mirror.StateMissing}, false},
+		"failed":                {mirror.Item{State: mirror.StateFailed, Err: refused}, false},
+		"failed, of an archive": {mirror.Item{Err: refused}, false},
+		"refused":               {mirror.Item{Job: mirror.Job{Refused: refused}, State: mirror.StateFailed, Err: refused}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := mirror.Plan{Items: []*mirror.Item{{State: mirror.StateCopied}, &tc.item}}
+			if got := plan.IsDone(); got != tc.want {
+				t.Errorf("done %t", got)
+			}
+		})
+	}
+}

@@ -157,6 +157,44 @@ func TestHostileTrees(t *testing.T) {
 	}
 }
 
+func TestDocuments(t *testing.T) {
+	d := func(name, mediaType string, size int64) ocispec.Descriptor {
+		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(name), Size: size}
+	}
+	const manifest, layer, index = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageIndex
+	var many []ocispec.Descriptor
+	for n := range maxReferences {
+		many = append(many, d(fmt.Sprint(n), layer, 1))
+	}
+	for name, tc := range map[string]struct {
+		mediaType       string
+		text            any
+		children, blobs []ocispec.Descriptor
+	}{
+		"what an index names are children":         {index, ocispec.Index{Manifests: []ocispec.Descriptor{d("a", manifest, 1), d("b", index, 2)}}, []ocispec.Descriptor{d("a", manifest, 1), d("b", index, 2)}, nil},
+		"but for what is no manifest":              {index, ocispec.Index{Manifests: []ocispec.Descriptor{d("a", manifest, 1), d("b", layer, 2)}}, []ocispec.Descriptor{d("a", manifest, 1)}, []ocispec.Descriptor{d("b", layer, 2)}},
+		"each child once":                          {index, ocispec.Index{Manifests: []ocispec.Descriptor{d("a", manifest, 1), d("a", manifest, 1)}}, []ocispec.Descriptor{d("a", manifest, 1)}, nil},
+		"a child of the largest size":              {index, ocispec.Index{Manifests: []ocispec.Descriptor{d("a", manifest, maxManifestSize)}}, []ocispec.Descriptor{d("a", manifest, maxManifestSize)}, nil},
+		"the blobs are layers and configuration":   {manifest, map[string]any{"config": d("c", layer, 1), "layers": []ocispec.Descriptor{d("a", layer, 2), d("a", layer, 2)}}, nil, []ocispec.Descriptor{d("a", layer, 2), d("c", layer, 1)}},
+		"a layer that is empty, and a largest one": {manifest, map[string]any{"layers": []ocispec.Descriptor{d("a", layer, 0), d("b", layer, maxBlobSize)}}, nil, []ocispec.Descriptor{d("a", layer, 0), d("b", layer, maxBlobSize)}},
+		"as many layers as allowed":                {manifest, map[string]any{"layers": many}, nil, many},
+		"the blobs of an artifact":                 {ociArtifact, map[string]any{"blobs": many[:2]}, nil, many[:2]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc, err := parseDocument(tc.mediaType, marshal(tc.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.children, doc.children()); diff != "" {
+				t.Errorf("children: %s", diff)
+			}
+			if diff := cmp.Diff(tc.blobs, doc.blobs()); diff != "" {
+				t.Errorf("blobs: %s", diff)
+			}
+		})
+	}
+}
+
 // A manifest that several indexes name is read once, so that the number of paths to it
 // does not matter.
 func TestManifestsAreReadOnce(t *testing.T) {
@@ -186,6 +224,11 @@ func TestManifestsAreReadOnce(t *testing.T) {
 func TestPlatformFilter(t *testing.T) {
 	s := newMemory()
 	amd64, arm64, armv6, armv7 := s.manifest("amd64"), s.manifest("arm64"), s.manifest("arm"), s.manifest("arm7")
+	configured := func(size int) ocispec.Descriptor { // an image for linux/arm64, with a configuration of the size
+		config := s.add(ocispec.MediaTypeImageConfig, fmt.Appendf(nil, "%-*s", size, `{"os":"linux","architecture":"arm64"}`))
+		return s.add(ocispec.MediaTypeImageManifest, marshal(ocispec.Manifest{Config: config}))
+	}
+	artifact := s.add(ocispec.MediaTypeImageManifest, marshal(ocispec.Manifest{Config: s.add("text/plain", []byte("no JSON"))}))
 	attestAMD64, attestARM64 := s.manifest("attestation-1"), s.manifest("attestation-2")
 	for name, tc := range map[string]struct {
 		platforms []string
@@ -210,6 +253,12 @@ func TestPlatformFilter(t *testing.T) {
 			index: s.index(s.index(on(amd64, "linux/amd64")), s.index(on(armv7, "linux/arm/v7"), on(arm64, "linux/arm64"))), want: []ocispec.Descriptor{arm64}},
 		"an entry without a platform has that of its configuration": {platforms: []string{"linux/arm64"},
 			index: s.index(amd64, arm64), want: []ocispec.Descriptor{arm64}},
+		"artifacts have no platform": {platforms: []string{"linux/arm64"}, index: s.index(artifact), want: []ocispec.Descriptor{artifact}},
+		"and are not the image":      {platforms: []string{"linux/arm64"}, index: s.index(on(amd64, "linux/amd64"), artifact), wantErr: "only linux/amd64"},
+		"nor is one whose configuration is not read for its size": {platforms: []string{"linux/arm64"},
+			index: s.index(configured(maxConfigSize+1), on(amd64, "linux/amd64")), wantErr: "only linux/amd64"},
+		"the largest configuration that is read": {platforms: []string{"linux/arm64"},
+			index: s.index(configured(maxConfigSize), on(amd64, "linux/amd64")), want: []ocispec.Descriptor{configured(maxConfigSize)}},
 		"all platforms": {platforms: []string{"linux/arm64", "linux/amd64"},
 			index: s.index(on(amd64, "linux/amd64"), on(arm64, "linux/arm64")), want: []ocispec.Descriptor{amd64, arm64}},
 		"none": {platforms: []string{"linux/s390x"},
@@ -284,6 +333,16 @@ func TestParsePlatform(t *testing.T) {
 		if got, err := ParsePlatform(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %q %v, want %q", text, got, err, want)
 		}
+	}
+}
+
+func TestParsePlatforms(t *testing.T) {
+	got, err := ParsePlatforms([]string{"linux/arm64/v8", "linux/amd64", "linux/arm64"})
+	if want := []string{"linux/arm64", "linux/amd64"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v %v, want %v", got, err, want)
+	}
+	if got, err := ParsePlatforms([]string{"linux/amd64", "arm64"}); err == nil {
+		t.Errorf("no error for a platform without a system: %v", got)
 	}
 }
 
