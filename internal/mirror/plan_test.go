@@ -85,3 +85,22 @@ func TestDescribeLacks(t *testing.T) {
 		}
 	}
 }
+
+func TestEmptyLayersForECR(t *testing.T) {
+	for name, tc := range map[string]struct {
+		host   string
+		size   int64
+		refuse bool
+	}{
+		"an empty layer":              {"123456789012.dkr.ecr.eu-west-1.amazonaws.com", 0, true},
+		"a layer of one byte":         {"123456789012.dkr.ecr.eu-west-1.amazonaws.com", 1, false},
+		"an empty layer for a Harbor": {"harbor.example.com", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := planOf([]image{{tc.host + "/a", blobs{"x": tc.size}}})
+			if err := checkECRLimits(p.toCopy[0]); (err != nil) != tc.refuse {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}

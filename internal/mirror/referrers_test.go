@@ -35,6 +35,20 @@ func TestReferrersAndSignatures(t *testing.T) {
 	}
 }
 
+func TestWithoutReferrers(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	p.mirror.Referrers = false
+	tag := fakeregistry.PushSignature(t, p.jobs[0].Source, artifact(t, 1))
+	p.source.ResetLog()
+	p.mustRun(t, mirror.StateCopied)
+	if n := p.source.Count("", tag) + p.source.Count("", "/referrers/"); n > 0 {
+		t.Errorf("the source was asked for referrers: %v", p.source.Log())
+	}
+	if i := p.compare(t); i.State != mirror.StatePresent {
+		t.Errorf("afterwards: %s, lacks %v", i.State, i.Lacks)
+	}
+}
+
 func TestRefusedReferrers(t *testing.T) {
 	for name, strict := range map[string]bool{"a warning": false, "an error if strict": true} {
 		t.Run(name, func(t *testing.T) {

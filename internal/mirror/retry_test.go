@@ -3,11 +3,14 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
@@ -191,6 +194,50 @@ func TestBlobsAreUploadedAgain(t *testing.T) {
 					t.Errorf("%d bytes were counted, want each of %d once", done, content.Size)
 				}
 			})
+		})
+	}
+}
+
+// Uploads of several chunks from one source do not stop one another.
+func TestCopyToAll(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789"), chunkSize/4)
+	failure := errors.New("the connection is gone")
+	for name, tc := range map[string]struct {
+		reads  []int // bytes that each reader takes before it fails
+		source error // at the end
+		left   bool  // some of the source is not read
+	}{
+		"all take all":          {reads: []int{len(content), len(content)}},
+		"one takes a part":      {reads: []int{10, len(content)}},
+		"each takes a part":     {reads: []int{10, chunkSize + 1}, left: true},
+		"the source ends early": {reads: []int{len(content), len(content)}, source: failure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rest := bytes.NewReader(content)
+			var source io.Reader = rest
+			if tc.source != nil {
+				source = io.MultiReader(rest, iotest.ErrReader(tc.source))
+			}
+			var readers sync.WaitGroup
+			var pipes []*io.PipeWriter
+			for _, n := range tc.reads {
+				r, w := io.Pipe()
+				pipes = append(pipes, w)
+				readers.Go(func() {
+					got := make([]byte, n)
+					if _, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, content[:n]) {
+						t.Errorf("%d bytes: %v", n, err)
+					}
+					_ = r.CloseWithError(failure)
+				})
+			}
+			if err := copyToAll(pipes, source); !errors.Is(err, tc.source) {
+				t.Errorf("error %v, want %v", err, tc.source)
+			}
+			readers.Wait()
+			if left := rest.Len() > 0; left != tc.left {
+				t.Errorf("%d bytes were not read", rest.Len())
+			}
 		})
 	}
 }

@@ -225,7 +225,8 @@ func TestPlatformFilter(t *testing.T) {
 	s := newMemory()
 	amd64, arm64, armv6, armv7 := s.manifest("amd64"), s.manifest("arm64"), s.manifest("arm"), s.manifest("arm7")
 	configured := func(size int) ocispec.Descriptor { // an image for linux/arm64, with a configuration of the size
-		config := s.add(ocispec.MediaTypeImageConfig, fmt.Appendf(nil, "%-*s", size, `{"os":"linux","architecture":"arm64"}`))
+		text := `{"os":"linux","architecture":"arm64"}`
+		config := s.add(ocispec.MediaTypeImageConfig, []byte(text+strings.Repeat(" ", size-len(text))))
 		return s.add(ocispec.MediaTypeImageManifest, marshal(ocispec.Manifest{Config: config}))
 	}
 	artifact := s.add(ocispec.MediaTypeImageManifest, marshal(ocispec.Manifest{Config: s.add("text/plain", []byte("no JSON"))}))
@@ -314,6 +315,34 @@ func checkNode(t *testing.T, n *node) {
 	}
 	if diff := cmp.Diff(named, children); diff != "" {
 		t.Errorf("%s: %s", n.raw, diff)
+	}
+}
+
+// A layer is left out if its type and a URL say that it may be elsewhere, and the source lacks it.
+func TestExternalLayers(t *testing.T) {
+	const foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+	s := newMemory()
+	stored := s.add(foreign, []byte("stored"))
+	stored.URLs = []string{"https://example.com/layer"}
+	absent := func(mediaType string, urls ...string) ocispec.Descriptor {
+		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString("absent"), Size: 9, URLs: urls}
+	}
+	for name, tc := range map[string]struct {
+		layer    ocispec.Descriptor
+		external bool
+	}{
+		"elsewhere":             {absent(foreign, "https://example.com/layer"), true},
+		"of the OCI":            {absent("application/vnd.oci.image.layer.nondistributable.v1.tar", "https://example.com/layer"), true},
+		"in the source":         {stored, false},
+		"without a URL":         {absent(foreign), false},
+		"of a type that is not": {absent(ocispec.MediaTypeImageLayer, "https://example.com/layer"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, out, err := newTreeReader(s, "example.com/image", nil).splitBlobs(t.Context(), []ocispec.Descriptor{tc.layer})
+			if err != nil || len(in)+len(out) != 1 || (len(out) == 1) != tc.external {
+				t.Errorf("stored %v, external %v, %v", in, out, err)
+			}
+		})
 	}
 }
 
