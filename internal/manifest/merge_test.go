@@ -24,6 +24,7 @@ func TestMergeKeysAreReadAsKubectlDoes(t *testing.T) {
 		"x: {a: own, !!merge <<: {a: merged}}":                     "merged",
 		"x: {a: own, ! <<: {a: merged}}":                           "merged",
 		"x: {a: own, &m <<: {a: merged}}":                          "merged",
+		"x: {a: first, ! a: own}":                                  "own",
 		"b: &m <<\nx: {a: own, *m : {a: none}}":                    "own",
 		"b: &b {a: merged}\nx: {a: own, <<: *b}":                   "merged",
 		"x: {<<: {<<: {a: deep}, a: merged}}":                      "merged",
@@ -74,6 +75,7 @@ func TestDocuments(t *testing.T) {
 		"---\n---\na: 1\n":                        `[{"Number":1,"Object":null},{"Number":2,"Object":{"a":1}}]`,
 		"{\"a\":1}{\"b\":1.50}\n":                 `[{"Number":1,"Object":{"a":1}},{"Number":2,"Object":{"b":1.50}}]`,
 		"{\"a\":1}\n---\nb: c\n---\n{\"d\": e}\n": `[{"Number":1,"Object":{"a":1}},{"Number":2,"Object":{"b":"c"}},{"Number":3,"Object":{"d":"e"}}]`,
+		"{\"a\":1}\n  b: c\n  d: e\n":             `[{"Number":1,"Object":{"a":1}},{"Number":2,"Object":{"b":"c","d":"e"}}]`,
 		"{\"a\":1} ---\nb: c\n":                   `[{"Number":1,"Object":{"a":1}},{"Number":2,"Object":{"b":"c"}}]`,
 		"{a: b}\n--- # c\n{\"c\":\"d\"}":          `[{"Number":1,"Object":{"a":"b"}},{"Number":2,"Object":{"c":"d"}}]`,
 		"\ufeffa: b\r\n---\r\nc: d\r\n":           `[{"Number":1,"Object":{"a":"b"}},{"Number":2,"Object":{"c":"d"}}]`,
@@ -108,6 +110,21 @@ func TestJSONThenYAMLIsRewritten(t *testing.T) {
 	}
 	if lines := []int{found.Changes[0].Line, found.Changes[1].Line}; lines[0] != 1 || lines[1] != 6 {
 		t.Errorf("lines %v", lines)
+	}
+}
+
+func TestLinesOfAStreamOfJSON(t *testing.T) {
+	const object = "{\"kind\": \"Pod\",\n \"spec\": {\"containers\": [\n  {\"image\": \"busybox\"}]}}\n"
+	m, err := Parse("in", []byte(object+"\n"+object+object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []int
+	for _, c := range m.Find(rules(t)).Changes {
+		lines = append(lines, c.Line)
+	}
+	if diff := cmp.Diff([]int{3, 7, 10}, lines); diff != "" {
+		t.Errorf("-want +have\n%s", diff)
 	}
 }
 

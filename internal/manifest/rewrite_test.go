@@ -74,6 +74,10 @@ var notations = map[string]struct{ in, want string }{
 		"{kind: Pod, spec: {containers: [{image: ghcr.io/castai/images/agent:v1,name: a},{image: busybox}]}}",
 		"{kind: Pod, spec: {containers: [{image: ECR/agent:v1,name: a},{image: ECR/docker.io/library/busybox}]}}",
 	},
+	"flow style with a value at the start of a line": {
+		"{kind: Pod, spec: {containers: [{image:\nbusybox}]}}\n",
+		"{kind: Pod, spec: {containers: [{image:\nECR/docker.io/library/busybox}]}}\n",
+	},
 	"characters of several bytes before the value on its line": {
 		pod("  - {name: \"größe 🚢 ʼ\", image: busybox} # 🚢\n"),
 		pod("  - {name: \"größe 🚢 ʼ\", image: ECR/docker.io/library/busybox} # 🚢\n"),
@@ -134,9 +138,17 @@ var anchors = map[string]struct{ in, want string }{
 		pod("  - image: &img ghcr.io/castai/images/agent:1\n    args: [*img, -x,*img]\n    name: *img\n"),
 		pod("  - image: &img ECR/agent:1\n    args: [ghcr.io/castai/images/agent:1, -x,ghcr.io/castai/images/agent:1]\n    name: ghcr.io/castai/images/agent:1\n"),
 	},
+	"an alias elsewhere, and an image behind it on the same line": {
+		"{kind: Pod, spec: {containers: [{image: &img ghcr.io/x/y:1, args: [*img]}, {image: ghcr.io/x/z:1}]}}\n",
+		"{kind: Pod, spec: {containers: [{image: &img ECR/ghcr.io/x/y:1, args: [ghcr.io/x/y:1]}, {image: ECR/ghcr.io/x/z:1}]}}\n",
+	},
 	"a text that needs quotes gets them": {
 		pod("  - image: &img !!str 123\n    args: [*img]\n"),
 		pod("  - image: &img !!str ECR/docker.io/library/123\n    args: [\"123\"]\n"),
+	},
+	"a text that would read as a number gets quotes": {
+		pod("  - image: &img !!str 1.5\n    args: [*img]\n"),
+		pod("  - image: &img !!str ECR/docker.io/library/1.5\n    args: [\"1.5\"]\n"),
 	},
 	"an alias as a key becomes the old text": {
 		pod("  - image: &img ghcr.io/x/y:1\n    resources: {*img : 1, *img: 2}\n"),
