@@ -25,6 +25,7 @@ func TestMergeKeysAreReadAsKubectlDoes(t *testing.T) {
 		"x: {a: own, ! <<: {a: merged}}":                           "merged",
 		"x: {a: own, &m <<: {a: merged}}":                          "merged",
 		"x: {a: first, ! a: own}":                                  "own",
+		"x: {a: first, !!merge a: own}":                            "own",
 		"b: &m <<\nx: {a: own, *m : {a: none}}":                    "own",
 		"b: &b {a: merged}\nx: {a: own, <<: *b}":                   "merged",
 		"x: {<<: {<<: {a: deep}, a: merged}}":                      "merged",
