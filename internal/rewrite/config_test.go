@@ -145,6 +145,8 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		"a setting of no repository":                  {reg + "repositories: {mutable: true}\n", []string{"repositories.mutable: unknown key"}},
 		"settings that are none":                      {reg + "repositories: IMMUTABLE\n", []string{`repositories: want keys and values, have "IMMUTABLE"`}},
 		"a truth that is text":                        {reg + "repositories: {scanOnPush: 'yes'}\n", []string{`repositories.scanOnPush: want true or false, have "yes"`}},
+		"a truth that only its tag makes one":         {reg + "repositories: {scanOnPush: !!bool maybe}\n", []string{"repositories.scanOnPush: want true or false, have maybe (bool)"}},
+		"a number that only its tag makes one":        {reg + "track: {newest: !!int many}\n", []string{"track.newest: want a number from 1, have many (int)"}},
 		"tags that are a list":                        {reg + "repositories: {tags: [a]}\n", []string{"repositories.tags: want keys and values, have a list"}},
 		"a tag that is a number":                      {reg + "repositories: {tags: {a: 1}}\n", []string{"repositories.tags.a: want text, have 1 (int)"}},
 		"a tag twice":                                 {reg + "repositories: {tags: {a: x, a: y}}\n", []string{"repositories.tags.a: the key stands twice"}},
