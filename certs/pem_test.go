@@ -4,6 +4,7 @@ package certs
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"slices"
@@ -101,6 +102,24 @@ func TestFirstCertificate(t *testing.T) {
 		if got := firstCertificate(tc.in); !bytes.Equal(got, tc.want) {
 			t.Errorf("%s: have %q", name, got)
 		}
+	}
+}
+
+// With GODEBUG=x509keypairleaf=0 a pair is loaded without its parsed leaf.
+func TestLeafOfAPair(t *testing.T) {
+	t.Parallel()
+	cert, key := testCA(t, "a", time.Hour)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*tls.Certificate{"parsed": {Leaf: pair.Leaf}, "not parsed": {Certificate: pair.Certificate}} {
+		if leaf, err := leafOf(c); err != nil || !leaf.Equal(pair.Leaf) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := leafOf(&tls.Certificate{}); err == nil || err.Error() != "the pair holds no certificate" {
+		t.Errorf("an empty pair: %v", err)
 	}
 }
 

@@ -167,7 +167,7 @@ func TestReplacementOfACA(t *testing.T) {
 			a.create("pods")
 			future := a.ahead(t, time.Hour)
 			p := a.publisher()
-			p.makeCA = func() (cert, key []byte, err error) { return newCA(time.Now(), CommonName, dnsName, year) }
+			p.makeCA = func() (cert, key []byte, err error) { return newCA(time.Now(), commonName, dnsName, year) }
 			tc.set(a, p)
 			_, err := p.publish(t.Context())
 			if tc.fails == "" && (err != nil || bytes.Equal(a.ca(), future) || !a.allHold(a.ca())) {
@@ -209,7 +209,7 @@ func TestSettling(t *testing.T) {
 	written := func(ago time.Duration, bundles ...[]byte) *arv1.MutatingWebhookConfiguration {
 		at := metav1.NewTime(now.Add(-ago))
 		cfg := &arv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{
-			{Manager: "kubectl", Time: &metav1.Time{Time: now.Add(-24 * time.Hour)}}, {Manager: fieldManager, Time: &at},
+			{Manager: "kubectl", Time: &metav1.Time{Time: now.Add(-24 * time.Hour)}}, {Manager: fieldManager, Time: &at}, {Manager: "without a time"},
 		}}}
 		for _, b := range bundles {
 			cfg.Webhooks = append(cfg.Webhooks, arv1.MutatingWebhook{ClientConfig: arv1.WebhookClientConfig{CABundle: b}})

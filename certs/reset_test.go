@@ -219,6 +219,10 @@ func TestReset(t *testing.T) {
 			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["PUT secrets"] = true },
 			want: "nothing was changed", fails: true,
 		},
+		"waits for the replicas": {
+			set:  func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },
+			want: "waiting 30ms for the replicas", // three times Settle
+		},
 		"reports that nothing was changed if the Secret may not be read": {
 			set:  func(_ *testing.T, a *api, _ context.CancelFunc) { a.forbid["GET secrets"] = true },
 			want: "nothing was changed", fails: true,

@@ -30,6 +30,7 @@ func TestNewSelfManagedValidatesConfig(t *testing.T) {
 		"a configuration":                    {func(c *SelfManagedConfig) { c.ConfigurationName = "" }, "ConfigurationName is required"},
 		"a Service":                          {func(c *SelfManagedConfig) { c.ServiceName = "" }, "ServiceName is required"},
 		"a leaf that its CA outlives":        {func(c *SelfManagedConfig) { c.CADuration = time.Hour }, "LeafDuration 168h0m0s must be shorter than CADuration 1h0m0s"},
+		"a leaf that does not end with it":   {func(c *SelfManagedConfig) { c.CADuration = 7 * 24 * time.Hour }, "LeafDuration 168h0m0s must be shorter than CADuration 168h0m0s"},
 		"all faults to be reported together": {func(c *SelfManagedConfig) { c.Namespace, c.ServiceName = "", "" }, "Namespace is required\nself-managed certificates: ServiceName is required"},
 		"a REST configuration that works":    {func(c *SelfManagedConfig) { c.RESTConfig = &rest.Config{Host: "::"} }, "client: "},
 	} {
@@ -44,6 +45,30 @@ func TestNewSelfManagedValidatesConfig(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	source, err := NewSelfManaged(SelfManagedConfig{RESTConfig: &rest.Config{}, Namespace: "n", SecretName: "s", ConfigurationName: "c", ServiceName: "w", Settle: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset := ResetConfig{Settle: -1}.withDefaults()
+	for name, d := range map[string]struct{ have, want time.Duration }{
+		"CADuration":                    {source.cfg.CADuration, 365 * day},
+		"LeafDuration":                  {source.cfg.LeafDuration, 7 * day},
+		"Settle":                        {source.cfg.Settle, 5 * time.Second},
+		"RepairInterval":                {source.cfg.RepairInterval, 2 * time.Second},
+		"ConfigurationWait":             {source.cfg.ConfigurationWait, 10 * time.Second},
+		"CADuration of a reset":         {reset.CADuration, 365 * day},
+		"Settle of a reset":             {reset.Settle, 5 * time.Second},
+		"Settle of a reset without one": {ResetConfig{}.withDefaults().Settle, 5 * time.Second},
+	} {
+		if d.have != d.want {
+			t.Errorf("%s is %s, want %s", name, d.have, d.want)
+		}
 	}
 }
 
