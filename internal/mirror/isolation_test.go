@@ -112,6 +112,11 @@ func TestErrorsFailTheImage(t *testing.T) {
 			fakeregistry.PushSignature(t, p.jobs[0].Source, artifact(t, 1))
 			copied(t, p)
 		}},
+		"a platform that the target lacks is refused": {target: fakeregistry.When(isManifestPut, deny), want: "not allowed", prepare: func(t *testing.T, p *pair) {
+			copied(t, p)
+			_, target := p.repositories()
+			fakeregistry.Delete(t, target+"@"+fakeregistry.Children(t, target+":v1")[0])
+		}},
 		"referrers of an image that is present cannot be read, and must be": {source: fakeregistry.When(read("/referrers/"), deny), want: "not allowed", prepare: func(t *testing.T, p *pair) {
 			copied(t, p)
 			p.mirror.StrictReferrers = true

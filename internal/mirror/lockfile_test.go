@@ -80,7 +80,10 @@ func TestTheLockKeepsThePlatforms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPair(t, 2, 1000)
 			p.mirror.Platforms = platforms
-			old := p.mirror.BuildLock(p.target.Host, p.mustRun(t, mirror.StateCopied), nil)
+			old := p.mirror.BuildLock(p.target.Host, p.mustRun(t, mirror.StateCopied), &lock.Lock{Platforms: []string{"linux/s390x"}})
+			if fmt.Sprint(old.Platforms) != fmt.Sprint(platforms) {
+				t.Errorf("with --platforms: %v", old.Platforms)
+			}
 			p.jobs[0].Locked = &mirror.Locked{Digest: old.Images[0].Digest, SourceDigest: old.Images[0].SourceDigest}
 			p.mirror.Platforms = nil
 			old.Platforms = []string{"linux/arm64"}

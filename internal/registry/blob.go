@@ -146,9 +146,6 @@ func (b *resumingReader) readOnce(p []byte) (int, error) {
 	if err != nil {
 		err = b.readError(err)
 	}
-	if b.offset+int64(n) > b.d.Size {
-		return 0, ErrCorrupt
-	}
 	return n, err
 }
 

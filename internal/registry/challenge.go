@@ -144,18 +144,16 @@ func cutValue(text string) (value, rest string, ok bool) {
 	return b.String(), "", true // without an end
 }
 
+// token68 has the characters of a token68, before the padding.
+const token68 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
+
 // skipToken68 skips the token68 that follows a scheme, such as that of Negotiate.
 func skipToken68(text string) string {
-	trimmed := strings.TrimLeft(text, " \t")
-	end := strings.IndexFunc(trimmed, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~+/", r))
-	})
-	if end < 0 {
-		return ""
-	}
-	after := strings.TrimLeft(strings.TrimLeft(trimmed[end:], "="), " \t")
-	if end > 0 && (after == "" || after[0] == ',') {
+	text = strings.TrimLeft(text, " \t")
+	rest := strings.TrimLeft(text, token68)
+	after := strings.TrimLeft(strings.TrimLeft(rest, "="), " \t")
+	if rest != text && (after == "" || after[0] == ',') {
 		return after
 	}
-	return trimmed
+	return text
 }

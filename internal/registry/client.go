@@ -40,7 +40,7 @@ type Options struct {
 	Limits func(host string) Limits
 	// Transport sends the requests. Default: NewTransport.
 	Transport http.RoundTripper
-	// UserAgent is the User-Agent header. Default: that of oras-go.
+	// UserAgent is the User-Agent header. Default: that of net/http.
 	UserAgent string
 	// StallTimeout is how long a download may receive no data, and how long the body
 	// of a manifest or a list may take. Default: 60 seconds.
@@ -170,7 +170,7 @@ func ParsePlainHTTP(text string) (string, error) {
 	if strings.HasPrefix(text, "https://") {
 		return "", fmt.Errorf("%q is a URL with TLS: write it without https:// if the registry is accessed without TLS", text)
 	}
-	if r := (registry.Reference{Registry: name}); name == "" || strings.Contains(name, "@") || r.ValidateRegistry() != nil {
+	if r := (registry.Reference{Registry: name}); r.ValidateRegistry() != nil {
 		return "", fmt.Errorf("%q is not the host of a registry: write it like registry.example:5000", withoutURLSecrets(text))
 	}
 	return name, nil

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,7 @@ import (
 func TestParsePlainHTTP(t *testing.T) {
 	for text, want := range map[string]string{
 		"r.example:5000": "r.example:5000", "http://r.example:5000/": "r.example:5000", "http://r.example": "r.example", "10.0.0.1": "10.0.0.1",
-		"": "", "https://r.example": "", "r.example/path": "", "http://user:secret@r.example": "", "ftp://r.example": "",
+		"": "", "https://r.example": "", "r.example/path": "", "http://user:secret@r.example": "", "ftp://r.example": "", "user@r.example": "",
 	} {
 		got, err := ParsePlainHTTP(text)
 		if got != want || (err == nil) != (want != "") || strings.Contains(fmt.Sprint(err), "secret") {
@@ -524,6 +525,42 @@ func TestForPush(t *testing.T) {
 		if found || tc.want == ErrNotFound && err != nil || tc.want == ErrAuth && !errors.Is(err, ErrAuth) {
 			t.Errorf("%s: HasBlob() = %t, %v", name, found, err)
 		}
+	}
+}
+
+// Only a refusal to read may conceal that something is missing, and only of a client that logged
+// in.
+func TestConcealedRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		method, scheme string
+		status         int
+		want           bool
+	}{
+		{"GET", "Bearer", 401, true}, {"HEAD", "Bearer", 403, true}, {"GET", "Basic", 403, true},
+		{"GET", "Basic", 401, false}, {"PUT", "Bearer", 403, false}, {"GET", "", 403, false}, {"GET", "Bearer", 500, false},
+	} {
+		err := fmt.Errorf("reading: %w", &ResponseError{Method: tc.method, StatusCode: tc.status, authScheme: tc.scheme})
+		if got := isConcealed(err); got != tc.want {
+			t.Errorf("%+v: %t", tc, got)
+		}
+	}
+	if isConcealed(io.EOF) {
+		t.Error("a connection that broke was taken for a refusal")
+	}
+}
+
+func TestUserAgent(t *testing.T) {
+	const agent = "product/1"
+	var got []string
+	repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.UserAgent())
+		w.WriteHeader(http.StatusNotFound)
+	})
+	if _, err := New(Options{UserAgent: agent}).Resolve(t.Context(), repository, "v1"); !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	if len(got) == 0 || slices.ContainsFunc(got, func(s string) bool { return s != agent }) {
+		t.Errorf("%q, want %q", got, agent)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -184,6 +185,42 @@ func TestBlobFailsAfterMaxAttempts(t *testing.T) {
 	}
 }
 
+// A connection that delivers much before it breaks does not count as a failure: a large blob may
+// need any number of them.
+func TestDownloadsThatGoOnAreRetried(t *testing.T) {
+	broken := io.ErrUnexpectedEOF
+	for name, tc := range map[string]struct {
+		err      error
+		progress int64 // with each connection
+		want     int   // connections
+	}{
+		"none delivers anything":         {broken, 0, maxAttempts},
+		"each delivers too little":       {broken, minProgress - 1, maxAttempts},
+		"each delivers enough":           {broken, minProgress, 100},
+		"the range is not the requested": {errWrongRange, 0, maxAttempts},
+		"the registry is overloaded":     {ErrTransient, 0, maxAttempts},
+		"the registry denies it":         {ErrDenied, minProgress, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := New(Options{})
+				r, err := c.blobRepository("registry.example.com/a", descriptorOf("x"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := &resumingReader{ctx: t.Context(), client: c, repository: r, d: descriptorOf("x")}
+				connections := 1
+				for b.offset = tc.progress; connections < 100 && b.waitForRetry(tc.err); b.offset += tc.progress {
+					connections++
+				}
+				if connections != tc.want {
+					t.Errorf("%d connections, want %d", connections, tc.want)
+				}
+			})
+		})
+	}
+}
+
 func TestStalledDownloadIsRestarted(t *testing.T) {
 	t.Parallel()
 	s, content := serveBlob(t, 1000)
@@ -308,6 +345,39 @@ func TestErrorClasses(t *testing.T) {
 		err := c.PutManifest(t.Context(), s.Host+"/a", d, manifest, "v1")
 		if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%d %s: %v, want %v", tc.status, tc.body, err, tc.want)
+		}
+	}
+}
+
+func TestStatusClasses(t *testing.T) {
+	for status, want := range map[int]error{
+		401: ErrAuth, 403: ErrDenied, 404: ErrNotFound, 405: ErrUnsupported, 429: ErrThrottled, 408: ErrTransient, 416: ErrTransient, 500: ErrTransient, 503: ErrTransient,
+		400: nil, 409: nil, 501: nil, 507: nil,
+	} {
+		if got := classify(&ResponseError{StatusCode: status}); got != want {
+			t.Errorf("%d: %v, want %v", status, got, want)
+		}
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	const ecr, other = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a", "registry.example.com/a"
+	for _, tc := range []struct {
+		repository, name string
+		class            error
+		want             string
+	}{
+		{other, "", nil, "reading " + other + ": cause"},
+		{other, "v1", nil, "reading " + other + ":v1: cause"},
+		{other, "sha256:0", nil, "reading " + other + "@sha256:0: cause"},
+		{ecr, "v1", ErrNotFound, "not found: cause"},
+		{ecr, "v1", ErrAuth, "aws sts get-caller-identity"}, {other, "v1", ErrAuth, "log in with `docker login registry.example.com`"},
+		{ecr, "v1", ErrDenied, "IAM action"}, {other, "v1", ErrDenied, "a private image requires `docker login registry.example.com`"},
+		{ecr, "v1", ErrThrottled, "request a higher quota"}, {other, "v1", ErrThrottled, "run `docker login registry.example.com` for a higher quota"},
+	} {
+		err := &Error{Operation: "reading", Repository: tc.repository, Name: tc.name, Class: tc.class, Cause: errors.New("cause")}
+		if got := err.Error(); !strings.Contains(got, tc.want) || tc.class == nil && got != tc.want {
+			t.Errorf("%q, want %q", got, tc.want)
 		}
 	}
 }
