@@ -71,25 +71,30 @@ func TestFallbacks(t *testing.T) {
 			defer mu.Unlock()
 			ran[name]++
 		}
-		didFallback := make(chan struct{})
-		add := func(name string, run func(), needs ...*task) *task {
-			return s.add(&task{work: work{run: func(context.Context) error {
+		didFallbacks := make(chan struct{})
+		add := func(name string, rank rank, run func(), needs ...*task) *task {
+			return s.add(&task{work: work{rank: rank, run: func(context.Context) error {
 				run()
 				done(name)
 				return nil
-			}}, fallback: &work{run: func(context.Context) error {
+			}}, fallback: &work{rank: rankManifest, run: func(context.Context) error {
 				done(name + ", by its fallback")
-				close(didFallback)
+				didFallbacks <- struct{}{}
 				return nil
 			}}}, needs)
 		}
-		before := add("before", func() {})
-		slow := add("slow", func() { <-didFallback })
-		waits := add("waits", func() {}, slow)
+		before := add("before", rankManifest, func() {})
+		slow := add("slow", rankSource, func() {
+			<-didFallbacks
+			<-didFallbacks
+		})
+		waits := add("waits", rankMount, func() {}, slow)
+		queued := add("queued", rankBlob, func() {}) // ready, while two others run
 		withoutFallback := &task{}
-		add("decides", func() { s.useFallbacks([]*task{withoutFallback, before, waits}) }, before)
+		add("decides", rankMount, func() { s.useFallbacks([]*task{withoutFallback, before, waits, queued}) }, before)
 		s.run(t.Context(), 2)
-		if diff := cmp.Diff(map[string]int{"before": 1, "decides": 1, "slow": 1, "waits, by its fallback": 1}, ran); diff != "" {
+		want := map[string]int{"before": 1, "decides": 1, "slow": 1, "waits, by its fallback": 1, "queued, by its fallback": 1}
+		if diff := cmp.Diff(want, ran); diff != "" {
 			t.Error(diff)
 		}
 	})

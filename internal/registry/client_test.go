@@ -477,6 +477,8 @@ func TestMediaTypeOf(t *testing.T) {
 	for _, tc := range [][3]string{
 		{ocispec.MediaTypeImageIndex + "; charset=utf-8", `{}`, ocispec.MediaTypeImageIndex},
 		{ocispec.MediaTypeImageIndex, `{"mediaType":"` + docker + `"}`, docker},
+		{docker, `{"manifests":[]}`, docker},
+		{"application/json", `{"manifests":[],"mediaType":1}`, "application/json"},
 		{"application/json", `{"manifests":[]}`, ocispec.MediaTypeImageIndex},
 		{"", `{"layers":[]}`, ocispec.MediaTypeImageManifest},
 		{"application/json", `{}`, "application/json"},
@@ -524,6 +526,72 @@ func TestForPush(t *testing.T) {
 		found, err := c.HasBlob(t.Context(), repository, descriptorOf("x"))
 		if found || tc.want == ErrNotFound && err != nil || tc.want == ErrAuth && !errors.Is(err, ErrAuth) {
 			t.Errorf("%s: HasBlob() = %t, %v", name, found, err)
+		}
+	}
+}
+
+// HEAD takes the place of GET where it tells all. A registry without HEAD answers it with 404.
+func TestRequestsOfResolve(t *testing.T) {
+	const manifest = `{"schemaVersion":2}`
+	d := digest.FromString(manifest)
+	for name, tc := range map[string]struct {
+		name      string // tag or digest
+		head, get int    // status
+		digest    digest.Digest
+		size      string
+		want      string // requests of two calls
+	}{
+		"a tag":                           {"v1", 200, 200, d, "19", "HEAD HEAD"},
+		"a digest":                        {d.String(), 200, 200, d, "19", "HEAD HEAD"},
+		"a digest that the header denies": {d.String(), 200, 200, digest.FromString("other"), "19", "HEAD GET HEAD GET"},
+		"no size":                         {"v1", 200, 200, d, "0", "HEAD GET HEAD GET"},
+		"no digest":                       {"v1", 200, 200, "", "19", "HEAD GET HEAD GET"},
+		"no HEAD":                         {"v1", 404, 200, "", "", "HEAD GET HEAD GET"},
+		"nothing":                         {"v1", 404, 404, "", "", "HEAD GET HEAD"}, // GET confirmed the first
+		"nothing that may be read":        {"v1", 404, 403, "", "", "HEAD GET HEAD GET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log []string
+			repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				log = append(log, r.Method)
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+				if r.Method == http.MethodHead {
+					w.Header().Set("Docker-Content-Digest", tc.digest.String())
+					if tc.size != "" {
+						w.Header().Set("Content-Length", tc.size)
+					}
+					w.WriteHeader(tc.head)
+					return
+				}
+				w.WriteHeader(tc.get)
+				_, _ = io.WriteString(w, manifest)
+			})
+			c := New(Options{})
+			for range 2 {
+				if got, err := c.Resolve(t.Context(), repository, tc.name); (err == nil) != (tc.get == 200) || err == nil && got.Digest != d {
+					t.Errorf("%s, %v", got.Digest, err)
+				}
+			}
+			if got := strings.Join(log, " "); got != tc.want {
+				t.Errorf("requests %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// A manifest is accepted under the type that its descriptor has.
+func TestAcceptedTypes(t *testing.T) {
+	const text, known, custom = `{"schemaVersion":2}`, ocispec.MediaTypeImageManifest, "application/vnd.example+json"
+	var accept string
+	repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		accept = r.Header.Get("Accept")
+		_, _ = io.WriteString(w, text)
+	})
+	for mediaType, want := range map[string]string{"": strings.Join(manifestTypes, ", "), known: strings.Join(manifestTypes, ", "), custom: custom + ", " + strings.Join(manifestTypes, ", ")} {
+		d := descriptorOf(text)
+		d.MediaType = mediaType
+		if _, err := New(Options{}).Manifest(t.Context(), repository, d); err != nil || accept != want {
+			t.Errorf("%q: accepts %s, want %s (%v)", mediaType, accept, want, err)
 		}
 	}
 }
