@@ -27,6 +27,7 @@ const repository = "registry.example.com/a"
 type scripted struct {
 	Target
 	puts, uploads []error
+	children      []error                  // answers to manifests without a tag
 	found         map[string]digest.Digest // by tag
 	stored        map[digest.Digest]bool   // blobs
 	log           []string                 // of the writes
@@ -42,7 +43,7 @@ func next(errs *[]error) (err error) {
 func (s *scripted) PutManifest(_ context.Context, _ string, d ocispec.Descriptor, _ []byte, tag string) error {
 	if tag == "" {
 		s.log = append(s.log, "put "+d.Annotations["name"])
-		return nil
+		return next(&s.children)
 	}
 	s.log = append(s.log, "put "+tag)
 	return next(&s.puts)
@@ -103,36 +104,38 @@ func runOf(source Source, target Target, blobs ...ocispec.Descriptor) *run {
 }
 
 func TestManifestsAreWrittenAgain(t *testing.T) {
-	transient, unknown, immutable := registry.ErrTransient, registry.ErrIncomplete, registry.ErrImmutable
-	put := []string{"put v1"}
+	transient, unknown, immutable, denied := registry.ErrTransient, registry.ErrIncomplete, registry.ErrImmutable, registry.ErrDenied
+	put, restored := []string{"put v1"}, []string{"put v1", "put v1", "put v1", "put child", "upload lost", "upload gone"}
 	s := newMemory()
-	lost, kept, child := s.named("lost"), s.named("kept"), s.named("child")
-	n := &node{desc: s.manifest("amd64"), children: []*node{{desc: child}}, blobs: []ocispec.Descriptor{lost, kept}}
+	lost, kept, gone, child := s.named("lost"), s.named("kept"), s.named("gone"), s.named("child")
+	n := &node{desc: s.manifest("amd64"), children: []*node{{desc: child}}, blobs: []ocispec.Descriptor{lost, kept, gone}}
 	for name, tc := range map[string]struct {
-		answers []error
-		found   digest.Digest // under the tag
-		log     []string
-		want    error
+		answers, uploads, children []error
+		found                      digest.Digest // under the tag
+		log                        []string
+		want                       error
 	}{
-		"no need to":                               {nil, "", put, nil},
-		"after a failure that may pass":            {[]error{transient}, "", slices.Repeat(put, 2), nil},
-		"five times at most":                       {slices.Repeat([]error{transient}, 9), "", slices.Repeat(put, 5), transient},
-		"not if it is not allowed":                 {[]error{registry.ErrDenied}, "", put, registry.ErrDenied},
-		"while its content becomes visible":        {slices.Repeat([]error{unknown}, 2), "", slices.Repeat(put, 3), nil},
-		"after its lost content":                   {slices.Repeat([]error{unknown}, 3), "", append(slices.Repeat(put, 3), "put child", "upload lost", "put v1"), nil},
-		"with its lost content once":               {slices.Repeat([]error{unknown}, 9), "", append(slices.Repeat(put, 3), "put child", "upload lost", "put v1", "put v1"), unknown},
-		"without its content after other failures": {slices.Repeat([]error{transient}, 3), "", slices.Repeat(put, 4), nil},
-		"not if an immutable tag has it":           {[]error{immutable}, n.desc.Digest, put, nil},
-		"not if an immutable tag has another":      {[]error{immutable}, child.Digest, put, immutable},
-		"not if an immutable tag is gone":          {[]error{immutable}, "", put, immutable},
+		"no need to":                               {log: put},
+		"after a failure that may pass":            {answers: []error{transient}, log: slices.Repeat(put, 2)},
+		"five times at most":                       {answers: slices.Repeat([]error{transient}, 9), log: slices.Repeat(put, 5), want: transient},
+		"not if it is not allowed":                 {answers: []error{denied}, log: put, want: denied},
+		"while its content becomes visible":        {answers: slices.Repeat([]error{unknown}, 2), log: slices.Repeat(put, 3)},
+		"after its lost content":                   {answers: slices.Repeat([]error{unknown}, 3), log: slices.Concat(restored, put)},
+		"with its lost content once":               {answers: slices.Repeat([]error{unknown}, 9), log: slices.Concat(restored, put, put), want: unknown},
+		"not if a child is refused":                {answers: slices.Repeat([]error{unknown}, 3), children: []error{denied}, log: restored[:4], want: denied},
+		"not if a blob is refused":                 {answers: slices.Repeat([]error{unknown}, 3), uploads: []error{denied}, log: restored[:5], want: denied},
+		"without its content after other failures": {answers: slices.Repeat([]error{transient}, 3), log: slices.Repeat(put, 4)},
+		"not if an immutable tag has it":           {answers: []error{immutable}, found: n.desc.Digest, log: put},
+		"not if an immutable tag has another":      {answers: []error{immutable}, found: child.Digest, log: put, want: immutable},
+		"not if an immutable tag is gone":          {answers: []error{immutable}, log: put, want: immutable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				target := &scripted{puts: tc.answers, stored: map[digest.Digest]bool{kept.Digest: true}, found: map[string]digest.Digest{}}
+				target := &scripted{puts: tc.answers, uploads: tc.uploads, children: tc.children, stored: map[digest.Digest]bool{kept.Digest: true}, found: map[string]digest.Digest{}}
 				if tc.found != "" {
 					target.found["v1"] = tc.found
 				}
-				if err := runOf(s, target, lost, kept).pushTag(t.Context(), repository, n, "v1"); !errors.Is(err, tc.want) {
+				if err := runOf(s, target, lost, kept, gone).pushTag(t.Context(), repository, n, "v1"); !errors.Is(err, tc.want) {
 					t.Errorf("error %v, want %v", err, tc.want)
 				}
 				if diff := cmp.Diff(tc.log, target.log); diff != "" {

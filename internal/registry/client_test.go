@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -114,19 +116,26 @@ func TestExpectPulls(t *testing.T) {
 		w.Header().Set("RateLimit-Remaining", "2;w=21600")
 		next.ServeHTTP(w, r)
 	})
-	for count, want := range map[int]int{2: 0, 3: 1} {
+	manifest := descriptorOf("")
+	manifest.Digest = digest.Digest(fakeregistry.Digest(t, s.Host+"/a:v1"))
+	for _, tc := range []struct{ count, read, want int }{{2, 0, 0}, {3, 0, 1}, {3, 1, 0}, {4, 1, 1}} {
 		var messages []string
 		c := New(Options{Warn: func(m string) { messages = append(messages, m) }})
-		for range count {
+		for range tc.count {
 			c.ExpectPulls([]string{s.Host + "/a"})
+		}
+		for range tc.read {
+			if _, err := c.Manifest(t.Context(), s.Host+"/a", manifest); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for range 2 {
 			if _, err := c.Resolve(t.Context(), s.Host+"/a", "v1"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if len(messages) != want || want > 0 && !strings.Contains(messages[0], "allows 2 more pulls for now, and 3 images are to be read: run `docker login") {
-			t.Errorf("%d images: %q", count, messages)
+		if text := fmt.Sprintf("allows 2 more pulls for now, and %d images are to be read: run `docker login", tc.count); len(messages) != tc.want || tc.want > 0 && !strings.Contains(messages[0], text) {
+			t.Errorf("%d images, of which %d are read: %q", tc.count, tc.read, messages)
 		}
 	}
 }
@@ -141,6 +150,46 @@ func FuzzRetryAfter(f *testing.F) {
 			t.Errorf("%q: %s", value, got)
 		}
 	})
+}
+
+// A request fails after as many attempts as one blob; what they repeat, nothing else repeats.
+func TestManifestFailsAfterMaxAttempts(t *testing.T) {
+	for name, answer := range map[string]func() (*http.Response, error){
+		"no answer": func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+		"an answer that breaks off": func() (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))}, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				requests := 0
+				c := New(Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+					requests++
+					return answer()
+				})})
+				if _, err := c.Manifest(t.Context(), "r.example.com/a", descriptorOf("x")); !errors.Is(err, ErrTransient) || requests != maxAttempts {
+					t.Errorf("%d requests, error %v", requests, err)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLargestDocument(t *testing.T) {
+	for name, announced := range map[string]bool{"with length": true, "without length": false} {
+		for _, more := range []int{0, 1} {
+			text := strings.Repeat("x", MaxManifestSize+more)
+			repository := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				if announced {
+					w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+				}
+				_, _ = io.WriteString(w, text)
+			})
+			if _, err := New(Options{}).Manifest(t.Context(), repository, descriptorOf(text)); errors.Is(err, ErrTooLarge) != (more > 0) || more == 0 && err != nil {
+				t.Errorf("%s, %d bytes: %v", name, len(text), err)
+			}
+		}
+	}
 }
 
 func TestLargeDocuments(t *testing.T) {
@@ -649,6 +698,51 @@ func TestHeadForbidden(t *testing.T) {
 	}
 	if _, err := c.ForPush().Resolve(t.Context(), repository, "v1"); !errors.Is(err, ErrDenied) {
 		t.Errorf("target: %v, want %v", err, ErrDenied)
+	}
+}
+
+// Without the referrers API, a tag has the index of them. Some registries take it for the digest
+// of the image.
+func TestReferrersByTag(t *testing.T) {
+	subject := descriptorOf("image")
+	index := func(n int) string {
+		i := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
+		for n := range n {
+			i.Manifests = append(i.Manifests, descriptorOf(fmt.Sprint(n)))
+		}
+		text, err := json.Marshal(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for name, tc := range map[string]struct {
+		subject   ocispec.Descriptor
+		mediaType string
+		text      string
+		want      int
+		wantErr   error
+	}{
+		"an index":                     {subject, ocispec.MediaTypeImageIndex, index(2), 2, nil},
+		"the image, which is an index": {descriptorOf(index(2)), ocispec.MediaTypeImageIndex, index(2), 0, nil},
+		"a list that is no OCI index":  {subject, "application/vnd.docker.distribution.manifest.list.v2+json", `{"manifests":[{},{}]}`, 0, nil},
+		"no JSON":                      {subject, ocispec.MediaTypeImageIndex, "<html>", 0, nil},
+		"as many as are read":          {subject, ocispec.MediaTypeImageIndex, index(maxReferrers), maxReferrers, nil},
+		"more":                         {subject, ocispec.MediaTypeImageIndex, index(maxReferrers + 1), maxReferrers, ErrTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "/referrers/") {
+					w.WriteHeader(http.StatusNotFound)
+					return
+				}
+				w.Header().Set("Content-Type", tc.mediaType)
+				_, _ = io.WriteString(w, tc.text)
+			})
+			if got, err := New(Options{}).Referrers(t.Context(), repository, tc.subject); len(got) != tc.want || !errors.Is(err, tc.wantErr) {
+				t.Errorf("%d referrers, %v; want %d, %v", len(got), err, tc.want, tc.wantErr)
+			}
+		})
 	}
 }
 

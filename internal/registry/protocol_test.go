@@ -3,12 +3,15 @@
 package registry
 
 import (
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -72,6 +75,63 @@ func TestResponsesThatAreChanged(t *testing.T) {
 				t.Errorf("status %d, %d bytes, %d reads; want %d, %d, %d", resp.StatusCode, resp.ContentLength, reads, tc.wantStatus, tc.wantSize, tc.reads)
 			}
 		})
+	}
+}
+
+// A manifest that the registry may have taken is read until it is there.
+func TestWritesThatAreConfirmedLater(t *testing.T) {
+	const content = "content"
+	ok := func(status int, text string) func() (*http.Response, error) {
+		return func() (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}, nil
+		}
+	}
+	fails := func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+	for name, tc := range map[string]struct {
+		read  func() (*http.Response, error) // the answers before there is the manifest
+		count int                            // of them
+		reads int
+		want  error
+	}{
+		"at once":                              {ok(404, ""), 0, 1, nil},
+		"after a while":                        {ok(404, ""), 2, 3, nil},
+		"after errors":                         {fails, 4, 5, nil},
+		"never":                                {ok(404, ""), 9, 5, errNotStored},
+		"never, but another":                   {ok(200, "other"), 9, 5, errNotStored},
+		"never, but an error of the same text": {ok(404, content), 9, 5, errNotStored},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reads := -1 // but for the write
+				transport := &protocolTransport{secrets: &secrets{}, base: roundTripper(func(*http.Request) (*http.Response, error) {
+					switch reads++; {
+					case reads == 0:
+						return ok(202, "")()
+					case reads <= tc.count:
+						return tc.read()
+					default:
+						return ok(200, content)()
+					}
+				})}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://r.example.com/v2/a/manifests/v1", strings.NewReader(content))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := transport.RoundTrip(req); !errors.Is(err, tc.want) || reads != tc.reads {
+					t.Errorf("%v after %d reads, want %v after %d", err, reads, tc.want, tc.reads)
+				}
+			})
+		})
+	}
+}
+
+func TestContentThatIsNotCompressedAsItSays(t *testing.T) {
+	repository := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = io.WriteString(w, "this is not compressed")
+	})
+	if _, _, err := New(Options{}).Fetch(t.Context(), repository, "v1"); !errors.Is(err, gzip.ErrHeader) {
+		t.Errorf("error %v", err)
 	}
 }
 

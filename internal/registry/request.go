@@ -36,7 +36,7 @@ func (c *Client) send(ctx context.Context, r *repository, method, url string, he
 func (c *Client) fetch(ctx context.Context, r *repository, url string, header http.Header) (resp *http.Response, body []byte, err error) {
 	for attempt := 1; ; attempt++ {
 		resp, body, err = c.fetchOnce(ctx, r, url, header)
-		if resp == nil || err == nil || !isTransient(err) || attempt == maxAttempts {
+		if resp == nil || !isTransient(err) || attempt == maxAttempts {
 			return resp, body, err
 		}
 		if err := Sleep(ctx, Backoff(attempt)); err != nil {

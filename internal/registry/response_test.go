@@ -9,12 +9,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
 )
@@ -62,6 +64,28 @@ func FuzzParseErrorBody(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTextsOfErrorResponses(t *testing.T) {
+	address, err := url.Parse("https://user:secret@r.example.com/v2/a?token=secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		response errcode.ErrorResponse
+		want     string
+	}{
+		"a code and a message": {errcode.ErrorResponse{Method: "GET", URL: address, StatusCode: 404, Errors: errcode.Errors{{Code: "NAME_UNKNOWN", Message: "no such"}}}, "GET https://r.example.com/v2/a: status 404 Not Found: NAME_UNKNOWN: no such"},
+		"a message":            {errcode.ErrorResponse{Method: "GET", URL: address, StatusCode: 403, Errors: errcode.Errors{{Message: "no"}, {Message: "never"}}}, "GET https://r.example.com/v2/a: status 403 Forbidden: no: never"},
+		"neither":              {errcode.ErrorResponse{Method: "PUT", StatusCode: 500}, "PUT : status 500 Internal Server Error"},
+	} {
+		if got := fromORAS(fmt.Errorf("oras: %w", &tc.response)).Error(); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+	if got := fromORAS(io.EOF); got != io.EOF {
+		t.Errorf("an error without a response: %v", got)
+	}
 }
 
 func TestWithoutURLSecrets(t *testing.T) {
