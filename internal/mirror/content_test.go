@@ -3,6 +3,7 @@
 package mirror_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -35,6 +36,11 @@ func TestReadContent(t *testing.T) {
 	if n := p.target.Count("", ""); n != 0 {
 		t.Errorf("%d requests to the target", n)
 	}
+	p.jobs[0].Refused = errors.New("no rule maps it")
+	if c, err := p.mirror.ReadContent(t.Context(), p.jobs, p.target.Host, nil); err != nil || len(c.Failed) != 1 || c.Failed[0].Err != p.jobs[0].Refused {
+		t.Errorf("an image that is refused: %+v, %v", c, err)
+	}
+	p.jobs[0].Refused = nil
 	p.jobs[0].Source += "-missing"
 	c, err = p.mirror.ReadContent(t.Context(), p.jobs, p.target.Host, nil)
 	if err != nil || len(c.Failed) != 1 || c.Failed[0].Source != p.jobs[0].Source || c.Failed[0].Err == nil {

@@ -163,6 +163,17 @@ func TestLockedDigest(t *testing.T) {
 	fakeregistry.Verify(t, p.jobs[0].Target)
 }
 
+// A name without a tag has the tag latest.
+func TestTargetsWithoutATag(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	_, target := p.repositories()
+	p.jobs[0].Target = target
+	p.mustRun(t, mirror.StateCopied)
+	if got, want := fakeregistry.Digest(t, target+":latest"), fakeregistry.Digest(t, p.jobs[0].Source); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestCompareOnly(t *testing.T) {
 	p := newPair(t, 1, 1000)
 	p.mirror.CompareOnly = true

@@ -124,6 +124,9 @@ func TestErrorsFailTheImage(t *testing.T) {
 		"the target alone is asked, and denies it": {target: deny, want: "not allowed", prepare: func(_ *testing.T, p *pair) {
 			p.mirror.CompareOnly, p.mirror.WithoutSource = true, true
 		}},
+		"the repository cannot be looked up": {want: "not allowed", prepare: func(_ *testing.T, p *pair) {
+			p.mirror.Repositories = fakeRepositories{denyLookup: "/image-0"}
+		}},
 		"the locked digest is gone": {prepare: locked(func(digest.Digest) mirror.Locked { return mirror.Locked{Digest: digest.FromString("gone")} }), want: "the locked digest of"},
 		"the lock is of other platforms": {prepare: locked(func(d digest.Digest) mirror.Locked {
 			return mirror.Locked{Digest: digest.FromString("other platforms"), SourceDigest: d}

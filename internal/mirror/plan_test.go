@@ -98,7 +98,7 @@ func TestEmptyLayersForECR(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := planOf([]image{{tc.host + "/a", blobs{"x": tc.size}}})
-			if err := checkECRLimits(p.toCopy[0]); (err != nil) != tc.refuse {
+			if err := (&Mirror{}).readImage(t.Context(), p.toCopy[0]); (err != nil) != tc.refuse {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -162,6 +162,25 @@ func TestAddedSignaturesAreKept(t *testing.T) {
 	}
 }
 
+// Signatures in the target that cannot be read are not replaced either.
+func TestUnreadableSignaturesAreKept(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	source, target := p.repositories()
+	tag := fakeregistry.PushSignature(t, source+":v1", artifact(t, 3))
+	p.mustRun(t, mirror.StateCopied)
+	kept := fakeregistry.Digest(t, target+":"+tag)
+	fakeregistry.PushSignature(t, source+":v1", artifact(t, 3, 4))
+	for name, fault := range map[string]fakeregistry.Fault{"denied": fakeregistry.Respond(http.StatusForbidden, ""), "corrupt": replaceBody} {
+		p.target.SetFault(fakeregistry.When(func(r *http.Request) bool {
+			return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/manifests/"+kept)
+		}, fault))
+		p.mustRun(t, mirror.StatePresent)
+		if got := fakeregistry.Digest(t, target+":"+tag); got != kept {
+			t.Errorf("%s: the signature is %s, not %s", name, got, kept)
+		}
+	}
+}
+
 func isWarning(text string) func(mirror.Event) bool {
 	return func(e mirror.Event) bool { return e.Kind == mirror.EventWarning && strings.Contains(e.Message, text) }
 }
@@ -205,6 +224,9 @@ func TestSignaturesOfPlatforms(t *testing.T) {
 // or content is corrupt.
 func TestUnreadableReferrers(t *testing.T) {
 	ghost := digest.FromString("deleted").String()
+	unlessPut := func(path string, f fakeregistry.Fault) fakeregistry.Fault {
+		return fakeregistry.When(func(r *http.Request) bool { return r.Method != http.MethodPut && strings.Contains(r.URL.Path, path) }, f)
+	}
 	on := func(method, path string, f fakeregistry.Fault) fakeregistry.Fault {
 		return fakeregistry.When(func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, path) }, f)
 	}
@@ -220,6 +242,9 @@ func TestUnreadableReferrers(t *testing.T) {
 		"a listed referrer is gone": {fault: on(http.MethodGet, "/referrers/", list), want: ghost},
 		"the API is denied":         {fault: on(http.MethodGet, "/referrers/", fakeregistry.Respond(http.StatusForbidden, "")), want: "may be missing"},
 		"the API fails":             {fault: on(http.MethodGet, "/referrers/", fakeregistry.Respond(http.StatusBadGateway, "")), want: "may be missing"},
+		"a tag cannot be looked up": {fault: unlessPut(".sig", fakeregistry.Respond(http.StatusForbidden, "")), want: "may be missing"},
+		"several cannot":            {fault: unlessPut("/manifests/sha256-", fakeregistry.Respond(http.StatusForbidden, "")), want: "similar errors"},
+		"a signature is gone":       {fault: on(http.MethodGet, "/manifests/SIGNATURE", fakeregistry.Respond(http.StatusNotFound, "")), want: "is not copied"},
 		"a referrer is corrupt":     {fault: on(http.MethodGet, "/manifests/REFERRER", replaceBody), isCorrupt: true},
 	} {
 		for _, strict := range []bool{false, true} {
@@ -229,9 +254,13 @@ func TestUnreadableReferrers(t *testing.T) {
 				p.mirror.StrictReferrers = strict
 				source, _ := p.repositories()
 				referrer := fakeregistry.PushReferrer(t, source+":v1", artifact(t, 1))
+				signature := fakeregistry.Digest(t, source+":"+fakeregistry.PushSignature(t, source+":v1", artifact(t, 2)))
 				fault := tc.fault
-				if tc.isCorrupt {
+				switch name {
+				case "a referrer is corrupt":
 					fault = on(http.MethodGet, "/manifests/"+referrer, replaceBody)
+				case "a signature is gone":
+					fault = on(http.MethodGet, "/manifests/"+signature, fakeregistry.Respond(http.StatusNotFound, ""))
 				}
 				p.source.SetFault(fault)
 				plan, err := p.run(t.Context(), nil)

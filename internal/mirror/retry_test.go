@@ -28,6 +28,7 @@ type scripted struct {
 	Target
 	puts, uploads []error
 	children      []error                  // answers to manifests without a tag
+	lookups       []error                  // answers to requests for blobs
 	found         map[string]digest.Digest // by tag
 	stored        map[digest.Digest]bool   // blobs
 	log           []string                 // of the writes
@@ -58,7 +59,7 @@ func (s *scripted) Upload(_ context.Context, _ string, d ocispec.Descriptor, con
 }
 
 func (s *scripted) HasBlob(_ context.Context, _ string, d ocispec.Descriptor) (bool, error) {
-	return s.stored[d.Digest], nil
+	return s.stored[d.Digest], next(&s.lookups)
 }
 
 func (s *scripted) Resolve(_ context.Context, _, tag string) (ocispec.Descriptor, error) {
@@ -110,10 +111,10 @@ func TestManifestsAreWrittenAgain(t *testing.T) {
 	lost, kept, gone, child := s.named("lost"), s.named("kept"), s.named("gone"), s.named("child")
 	n := &node{desc: s.manifest("amd64"), children: []*node{{desc: child}}, blobs: []ocispec.Descriptor{lost, kept, gone}}
 	for name, tc := range map[string]struct {
-		answers, uploads, children []error
-		found                      digest.Digest // under the tag
-		log                        []string
-		want                       error
+		answers, uploads, children, lookups []error
+		found                               digest.Digest // under the tag
+		log                                 []string
+		want                                error
 	}{
 		"no need to":                               {log: put},
 		"after a failure that may pass":            {answers: []error{transient}, log: slices.Repeat(put, 2)},
@@ -123,6 +124,7 @@ func TestManifestsAreWrittenAgain(t *testing.T) {
 		"after its lost content":                   {answers: slices.Repeat([]error{unknown}, 3), log: slices.Concat(restored, put)},
 		"with its lost content once":               {answers: slices.Repeat([]error{unknown}, 9), log: slices.Concat(restored, put, put), want: unknown},
 		"not if a child is refused":                {answers: slices.Repeat([]error{unknown}, 3), children: []error{denied}, log: restored[:4], want: denied},
+		"not if a blob cannot be looked up":        {answers: slices.Repeat([]error{unknown}, 3), lookups: []error{denied}, log: restored[:4], want: denied},
 		"not if a blob is refused":                 {answers: slices.Repeat([]error{unknown}, 3), uploads: []error{denied}, log: restored[:5], want: denied},
 		"without its content after other failures": {answers: slices.Repeat([]error{transient}, 3), log: slices.Repeat(put, 4)},
 		"not if an immutable tag has it":           {answers: []error{immutable}, found: n.desc.Digest, log: put},
@@ -131,7 +133,7 @@ func TestManifestsAreWrittenAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				target := &scripted{puts: tc.answers, uploads: tc.uploads, children: tc.children, stored: map[digest.Digest]bool{kept.Digest: true}, found: map[string]digest.Digest{}}
+				target := &scripted{puts: tc.answers, uploads: tc.uploads, children: tc.children, lookups: tc.lookups, stored: map[digest.Digest]bool{kept.Digest: true}, found: map[string]digest.Digest{}}
 				if tc.found != "" {
 					target.found["v1"] = tc.found
 				}

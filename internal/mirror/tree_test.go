@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -343,6 +344,28 @@ func TestExternalLayers(t *testing.T) {
 				t.Errorf("stored %v, external %v, %v", in, out, err)
 			}
 		})
+	}
+}
+
+// lookupFails is a source that does not tell whether it has a blob.
+type lookupFails struct {
+	*memory
+	err error
+}
+
+func (s lookupFails) HasBlob(context.Context, string, ocispec.Descriptor) (bool, error) {
+	return false, s.err
+}
+
+func TestExternalLayersThatCannotBeLookedUp(t *testing.T) {
+	s := newMemory()
+	layer := ocispec.Descriptor{MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest: digest.FromString("absent"), Size: 9, URLs: []string{"https://example.com/layer"}}
+	image := s.add(ocispec.MediaTypeImageManifest, marshal(ocispec.Manifest{Config: s.add(ocispec.MediaTypeImageConfig, []byte("{}")), Layers: []ocispec.Descriptor{layer}}))
+	for failure, want := range map[error]error{registry.ErrTransient: registry.ErrTransient, registry.ErrDenied: nil} {
+		n, err := newTreeReader(lookupFails{s, failure}, "example.com/image", nil).read(t.Context(), image, 0)
+		if !errors.Is(err, want) || err == nil && len(n.external) != 1 {
+			t.Errorf("%v: %v, want %v", failure, err, want)
+		}
 	}
 }
 

@@ -81,22 +81,35 @@ func TestLongWaitFailsAtOnce(t *testing.T) {
 }
 
 func TestWaitIsReported(t *testing.T) {
-	repository := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "30")
-		w.WriteHeader(http.StatusTooManyRequests)
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var messages []string
-	c := New(Options{Warn: func(message string) {
-		messages = append(messages, message)
-		cancel() // the test does not wait
-	}})
-	if _, err := c.Resolve(ctx, repository, "v1"); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-	if len(messages) != 1 || !strings.Contains(messages[0], "asks to wait until 20") {
-		t.Errorf("messages %q", messages)
+	for wait, want := range map[string]int{"30": 1, "5": 1, "4": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			var messages []string
+			var requests atomic.Int64
+			var first sync.WaitGroup // two requests, which are told the same
+			first.Add(2)
+			c := New(Options{Warn: func(message string) { messages = append(messages, message) }, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+				resp := &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: http.NoBody}
+				if requests.Add(1) <= 2 {
+					first.Done()
+					first.Wait()
+					resp.StatusCode = http.StatusTooManyRequests
+					resp.Header.Set("Retry-After", wait)
+				}
+				return resp, nil
+			})})
+			var both sync.WaitGroup
+			for range 2 {
+				both.Go(func() {
+					if _, err := c.Manifest(t.Context(), "r.example.com/a", descriptorOf("x")); !errors.Is(err, ErrNotFound) {
+						t.Error(err)
+					}
+				})
+			}
+			both.Wait()
+			if len(messages) != want || want > 0 && !strings.Contains(messages[0], "asks to wait until 20") {
+				t.Errorf("Retry-After %s: messages %q", wait, messages)
+			}
+		})
 	}
 }
 

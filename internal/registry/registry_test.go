@@ -349,6 +349,16 @@ func TestErrorClasses(t *testing.T) {
 	}
 }
 
+func TestBackoff(t *testing.T) {
+	for failures, want := range map[int]time.Duration{1: 200 * time.Millisecond, 2: 400 * time.Millisecond, 6: 6400 * time.Millisecond, 7: 10 * time.Second, 1000: 10 * time.Second} {
+		for range 100 {
+			if got := Backoff(failures); got < want/2 || got >= want/2+want {
+				t.Errorf("after %d failures %s, want %s and up to half less or more", failures, got, want)
+			}
+		}
+	}
+}
+
 func TestStatusClasses(t *testing.T) {
 	for status, want := range map[int]error{
 		401: ErrAuth, 403: ErrDenied, 404: ErrNotFound, 405: ErrUnsupported, 429: ErrThrottled, 408: ErrTransient, 416: ErrTransient, 500: ErrTransient, 503: ErrTransient,
@@ -387,7 +397,7 @@ func TestIsTransient(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{io.ErrUnexpectedEOF, true}, {context.Canceled, false}, {errStalled, true}, {errors.New("x509: unknown authority"), false},
+		{nil, false}, {context.DeadlineExceeded, false}, {io.ErrUnexpectedEOF, true}, {context.Canceled, false}, {errStalled, true}, {errors.New("x509: unknown authority"), false},
 		{&net.DNSError{IsNotFound: true}, false}, {&net.DNSError{IsTemporary: true}, true}, {fmt.Errorf("x: %w", net.ErrClosed), false},
 	} {
 		if got := isTransient(tc.err); got != tc.want {
