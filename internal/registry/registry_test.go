@@ -117,7 +117,7 @@ func TestRetryAfter(t *testing.T) {
 		" 3 ": 3 * time.Second, "1.5": 2 * time.Second,
 		"Sat, 28 Nov 2026 12:01:00 GMT": time.Minute, "Mon, 02 Jan 2006 15:04:05 GMT": 0, "Fri, 31 Dec 2100 23:59:59 GMT": maxRetryAfter,
 		fmt.Sprint(now.Unix() + 60): time.Minute, fmt.Sprint(now.Unix() - 60): 0, "999999999": maxRetryAfter,
-		"9223372036": maxRetryAfter, "9223372036854775807": maxRetryAfter, "99999999999999999999999": maxRetryAfter,
+		fmt.Sprint(minUnixTime): 0, "9223372036": maxRetryAfter, "9223372036854775807": maxRetryAfter, "99999999999999999999999": maxRetryAfter,
 	} {
 		if got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, now, 7*time.Second); got != want {
 			t.Errorf("%q: %s, want %s", value, got, want)
@@ -242,6 +242,38 @@ func TestStalledDownloadIsRestarted(t *testing.T) {
 	t.Cleanup(func() { close(done) })
 	if got, err := readBlob(t, s, content); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes, error %v", len(got), err)
+	}
+}
+
+// A stream of HTTP/2 ends with another error than a connection.
+func TestStalledStreamIsRestarted(t *testing.T) {
+	t.Parallel()
+	const content = "content"
+	done := make(chan struct{})
+	var requests atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) > 1 {
+			_, _ = io.WriteString(w, content)
+			return
+		}
+		_, _ = io.WriteString(w, content[:3])
+		_ = http.NewResponseController(w).Flush()
+		<-done
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(done) })
+	c := New(Options{StallTimeout: 300 * time.Millisecond, Transport: server.Client().Transport, PlainHTTP: func(string) bool { return false }})
+	blob, err := c.Blob(t.Context(), strings.TrimPrefix(server.URL, "https://")+"/a", descriptorOf(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(blob); err != nil || string(got) != content {
+		t.Errorf("%q, error %v", got, err)
+	}
+	if err := blob.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -66,6 +66,45 @@ func FuzzParseErrorBody(f *testing.F) {
 	})
 }
 
+func TestOneLine(t *testing.T) {
+	longest := strings.Repeat("é", maxErrorMessage)
+	for text, want := range map[string]string{"a\r\n\tb\x1b[0m": "a b [0m", longest: longest, longest + "x": longest + "…"} {
+		if got := oneLine(text); got != want {
+			t.Errorf("%.20q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// What is not secret is not replaced, because a short text may be anywhere.
+func TestRedact(t *testing.T) {
+	for name, tc := range map[string]struct {
+		url, authorization string
+		password           string
+		text, want         string
+	}{
+		"the password":              {"https://r.example.com/v2/a", "", "pass", "a pass", "a REDACTED"},
+		"a password of three":       {"https://r.example.com/v2/a", "", "pas", "a pas", "a pas"},
+		"the token of the request":  {"https://r.example.com/v2/a", "Bearer tokn", "", "a tokn", "a REDACTED"},
+		"a token of three":          {"https://r.example.com/v2/a", "Bearer tok", "", "a tok", "a tok"},
+		"the signature of a URL":    {"https://s.example.com/a?sig=sign", "", "", "a sign", "a REDACTED"},
+		"a signature of three":      {"https://s.example.com/a?sig=sig", "", "", "a sig", "a sig"},
+		"the service of a token":    {"https://r.example.com/token?service=registry", "", "", "a registry", "a registry"},
+		"the scope of a token":      {"https://r.example.com/token?scope=pull", "", "", "a pull", "a pull"},
+		"the query of the registry": {"https://r.example.com/v2/a?from=library", "", "", "a library", "a library"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tc.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", tc.authorization)
+		s := &secrets{}
+		s.add(tc.password)
+		if got := s.redact(tc.text, req); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
 func TestTextsOfErrorResponses(t *testing.T) {
 	address, err := url.Parse("https://user:secret@r.example.com/v2/a?token=secret")
 	if err != nil {

@@ -132,7 +132,7 @@ func isTransientStatus(status int) bool {
 
 // isTransient reports whether an error of the network may disappear with a retry.
 func isTransient(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) || err == context.DeadlineExceeded {
+	if errors.Is(err, context.Canceled) || err == context.DeadlineExceeded {
 		return false
 	}
 	var network net.Error
