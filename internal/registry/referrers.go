@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -51,8 +52,13 @@ func (c *Client) Referrers(ctx context.Context, repository string, d ocispec.Des
 		}
 	}
 	tagged, tagErr := c.referrersByTag(ctx, r, d)
+	known := map[digest.Digest]bool{}
+	for _, l := range listed {
+		known[l.Digest] = true
+	}
 	for _, t := range tagged {
-		if !slices.ContainsFunc(listed, func(l ocispec.Descriptor) bool { return l.Digest == t.Digest }) {
+		if !known[t.Digest] {
+			known[t.Digest] = true
 			listed = append(listed, t)
 		}
 	}
