@@ -3,7 +3,7 @@
 package main
 
 import (
-	"slices"
+	"cmp"
 
 	"github.com/spf13/cobra"
 
@@ -87,8 +87,5 @@ func (f *explainFlags) run(c *cobra.Command, files []string) error {
 	} else {
 		err = output.Write(document(c), f.format, reports)
 	}
-	if err == nil && slices.ContainsFunc(reports, explain.Report.NeedsAction) {
-		err = exitcode.ActionNeededf("a pod would be refused or stored with a public image, or has unknown fields")
-	}
-	return err
+	return cmp.Or(err, explain.Outcome(reports))
 }

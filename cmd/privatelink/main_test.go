@@ -219,8 +219,10 @@ func TestExplainCommand(t *testing.T) {
 		"the namespace by a flag":        {strings.Replace(public, ", namespace: castai-agent", "", 1), []string{"-n", "castai-agent", "-"}, 0, []string{"castai-agent is selected"}, ""},
 		"fields in another case":         {strings.Replace(public, "image:", "Image:", 1), []string{"-"}, 3, []string{`unknown field "spec.containers[0].Image": kubectl refuses it`}, ""},
 		"a file by a flag":               {public, []string{"-f", "-"}, 0, []string{"busybox -> "}, ""},
-		"no file":                        {"", nil, 2, nil, "--help"},
-		"an unknown engine":              {public, []string{"--engine", "x", "-"}, 2, nil, "there are only webhook and policy"},
+		"other containers, and a pod": {"{apiVersion: acme.example/v1, kind: Own, spec: {containers: [{name: c, image: {name: x}}]}}\n---\n" + public, []string{"-"}, 1,
+			[]string{"Own default/\n  error  the containers are not those of a pod: ", "busybox -> "}, "Own default/, document 1: the containers are not those of a pod"},
+		"no file":           {"", nil, 2, nil, "--help"},
+		"an unknown engine": {public, []string{"--engine", "x", "-"}, 2, nil, "there are only webhook and policy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, nil, tc.stdin, append([]string{"explain", "--registry", ecr}, tc.args...)...)

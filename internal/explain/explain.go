@@ -80,9 +80,12 @@ func (r Report) NeedsAction() bool {
 	return r.Refused || len(r.Unselected) > 0 || len(r.Warnings) > 0 || slices.Contains([]string{"warns", "denies", "error"}, r.Guard.Verdict)
 }
 
-// Explain evaluates the rules for the pod.
+// Explain evaluates the rules for the pod, unless it has a fault.
 func (b *Bundle) Explain(ctx context.Context, p Pod) (Report, error) {
-	r := Report{Pod: p, Engine: b.engine, Selected: b.rules.Selects(p.Namespace, p.NamespaceLabels), Patch: json.RawMessage("[]")}
+	r := Report{Pod: p, Engine: b.engine, Selected: b.rules.Selects(p.Namespace, p.NamespaceLabels), Images: []ImageField{}, Patch: json.RawMessage("[]")}
+	if p.Fault != "" {
+		return r, nil
+	}
 	raw, err := json.Marshal(p.Object)
 	if err != nil {
 		return r, err

@@ -127,6 +127,30 @@ func TestInvalidManifestsAreErrorsWithTheirPosition(t *testing.T) {
 	}
 }
 
+// A custom resource may have containers of a schema of its own. It is named, and the other
+// pods are evaluated. https://github.com/cloudoperators/greenhouse/pull/2002
+func TestOtherContainersOfACustomResourceDoNotStopTheOthers(t *testing.T) {
+	const own = "apiVersion: acme.example/v1\nkind: Custom\nmetadata: {name: own, namespace: castai-agent}\nspec: {containers: [{name: c, image: {name: quay.io/a/b, tag: v1}}]}\n"
+	b := newBundle(t, deploy.Options{})
+	reports, err := b.ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(own+"---"+manifests), Namespace{Name: "castai-agent"})
+	if err != nil || len(reports) != 4 {
+		t.Fatal(reports, err)
+	}
+	if r := reports[0]; !strings.HasPrefix(r.Fault, "the containers are not those of a pod: ") || len(r.Images) != 0 || r.NeedsAction() {
+		t.Errorf("%+v", r)
+	}
+	if r := reports[1]; r.Name != "nightly" || r.Fault != "" || r.Guard.Verdict != "passes" {
+		t.Errorf("%+v", r)
+	}
+	if err := Outcome(reports); err == nil || !strings.HasPrefix(err.Error(), "Custom castai-agent/own, document 1: the containers") {
+		t.Error(err)
+	}
+	var printed strings.Builder
+	if err := Print(&printed, reports[:1], b.rules); err != nil || !strings.HasPrefix(printed.String(), "Custom castai-agent/own\n  error  the containers") || strings.Count(printed.String(), "\n") != 2 {
+		t.Errorf("%v\n%s", err, printed.String())
+	}
+}
+
 func TestAPodOfPrivateImagesNeedsNoActionInAnyNamespace(t *testing.T) {
 	text := "{kind: Pod, apiVersion: v1, metadata: {name: p}, spec: {containers: [{name: c, image: " + registry + "/agent:1, env: [{name: SCANNERS_IMAGE, value: v1.2.3}]}]}}"
 	reports, err := newBundle(t, deploy.Options{}).ExplainFiles(t.Context(), []string{"-"}, strings.NewReader(text), Namespace{Name: "default"})

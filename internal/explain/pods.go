@@ -25,8 +25,11 @@ type Pod struct {
 	Namespace string `json:"namespace"`
 	// Warnings are the fields that the API server would not decode: unknown ones,
 	// such as those whose name has another case, and repeated ones.
-	Warnings []string    `json:"warnings,omitempty"`
-	Object   *corev1.Pod `json:"-"`
+	Warnings []string `json:"warnings,omitempty"`
+	// Fault is why the pod of a custom resource is not evaluated: the resource has
+	// containers of a schema of its own.
+	Fault  string      `json:"fault,omitempty"`
+	Object *corev1.Pod `json:"-"`
 	// NamespaceLabels are the labels of the namespace, as far as they are known.
 	NamespaceLabels map[string]string `json:"-"`
 
@@ -63,7 +66,7 @@ func Pods(name string, text []byte, namespace Namespace) (out []Pod, err error) 
 
 // newPod decodes the pod of a workload as the API server does: the names of fields
 // are case-sensitive. Unknown and repeated fields become warnings, except in custom
-// resources, whose schema is not known.
+// resources, whose schema is not known: there, a pod that cannot be decoded is no error.
 func newPod(w podspec.Workload, namespace Namespace) (Pod, error) {
 	p := Pod{Kind: w.Kind, Name: w.Name, Namespace: w.Namespace, Object: &corev1.Pod{}, NamespaceLabels: namespace.Labels}
 	if p.namesNoNamespace = p.Namespace == ""; p.namesNoNamespace {
@@ -83,6 +86,10 @@ func newPod(w podspec.Workload, namespace Namespace) (Pod, error) {
 		if isBuiltIn(w.APIVersion) {
 			p.Warnings = locate(strict.Errors(), w.Path)
 		}
+	}
+	if err != nil && !isBuiltIn(w.APIVersion) {
+		p.Fault = fmt.Sprintf("the containers are not those of a pod: %v", err)
+		return p, nil
 	}
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", w.Kind, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -50,6 +51,20 @@ func (b *Bundle) explainText(ctx context.Context, name string, text []byte, name
 	return reports, nil
 }
 
+// Outcome is the error that ends a run with these reports: a pod was not evaluated, or
+// needs action.
+func Outcome(reports []Report) error {
+	for _, r := range reports {
+		if r.Fault != "" {
+			return fmt.Errorf("%s, document %d: %s", r.Pod, r.Document, r.Fault)
+		}
+	}
+	if slices.ContainsFunc(reports, Report.NeedsAction) {
+		return exitcode.ActionNeededf("a pod would be refused or stored with a public image, or has unknown fields")
+	}
+	return nil
+}
+
 // Print writes the reports as text.
 func Print(w io.Writer, reports []Report, rules *rewrite.Rules) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -64,6 +79,10 @@ func Print(w io.Writer, reports []Report, rules *rewrite.Rules) error {
 
 func (r Report) print(w io.Writer, rules *rewrite.Rules) {
 	fmt.Fprintln(w, r.Pod)
+	if r.Fault != "" {
+		fmt.Fprintf(w, "  error\t%s\n", r.Fault)
+		return
+	}
 	if r.Selected {
 		fmt.Fprintf(w, "  namespace\t%s is selected\n", r.Namespace)
 	} else {
