@@ -125,7 +125,7 @@ func push(ctx context.Context, client *registry.Client, repositories Repositorie
 	if err != nil {
 		return pushed{}, err
 	}
-	has, err := client.Resolve(ctx, repository, p.tag) // a successful PUT is no proof
+	has, err := registry.ResolveWritten(ctx, client, repository, p.tag) // a successful PUT is no proof
 	if err == nil && has.Digest != p.digest {
 		err = fmt.Errorf("%s:%s is %s and not %s after the push: check whether something else pushes to it, and push again", repository, p.tag, has.Digest, p.digest)
 	}

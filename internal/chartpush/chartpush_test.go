@@ -83,6 +83,17 @@ func connect(t *testing.T, s *fakeecr.Server, prefix string, settings awsecr.Set
 	return registry.New(registry.Options{Credential: login.Credential, Transport: login.Transport(transport), PlainHTTP: func(string) bool { return true }}), ecr
 }
 
+// GHCR was seen not to find a manifest right after it was written.
+// https://github.com/Infomaniak/cert-manager-webhook-infomaniak/pull/29
+func TestTheChartIsReadAgainUntilItIsThere(t *testing.T) {
+	server := fakeregistry.Start(t)
+	server.SetFault(fakeregistry.AppearLate(2))
+	var out bytes.Buffer
+	if err := Run(t.Context(), Options{To: "oci://" + server.Host + "/charts", Out: &out}); err != nil || !strings.Contains(out.String(), " pushed\n") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 func TestTheRepositoryIsCreatedInECR(t *testing.T) {
 	s := fakeecr.New(fakeecr.Options{})
 	s.StartTest(t)

@@ -89,6 +89,7 @@ func TestTransientFaults(t *testing.T) {
 		"target: uploads are cut off":           {target: every(4, isUploadPut, cutRequest)},
 		"target: responses to uploads are lost": {target: every(4, hasMethod("PUT"), loseResponse)},
 		"target: blobs are visible late":        {target: every(3, isManifestPut, respond(400, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`))},
+		"target: manifests are visible late":    {target: fakeregistry.AppearLate(2)}, // https://github.com/Infomaniak/cert-manager-webhook-infomaniak/pull/29
 		"target: uploads start again":           {target: every(4, isUploadPut, respond(416, `{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}`))},
 	} {
 		t.Run(name, func(t *testing.T) {

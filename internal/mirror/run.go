@@ -100,7 +100,7 @@ func (m *Mirror) createRepositories(ctx context.Context, p *Plan) {
 // proof that the tag refers to the image.
 func (r *run) verifyTarget(ctx context.Context, i *Item) error {
 	target := i.target()
-	d, err := r.m.Target.Resolve(ctx, target.Repository, target.Identifier())
+	d, err := registry.ResolveWritten(ctx, r.m.Target, target.Repository, target.Identifier())
 	if err != nil {
 		return err
 	}

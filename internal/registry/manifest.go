@@ -56,6 +56,22 @@ func (c *Client) Resolve(ctx context.Context, repository, tagOrDigest string) (o
 	return d, nil
 }
 
+// A Resolver is a Client, or what stands for one.
+type Resolver interface {
+	Resolve(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, error)
+}
+
+// ResolveWritten is Resolve for a tag that was just written: a registry that is
+// eventually consistent may not find it at once.
+func ResolveWritten(ctx context.Context, r Resolver, repository, tag string) (ocispec.Descriptor, error) {
+	for attempt := 1; ; attempt++ {
+		d, err := r.Resolve(ctx, repository, tag)
+		if !errors.Is(err, ErrNotFound) || attempt == maxAttempts || Sleep(ctx, Backoff(attempt)) != nil {
+			return d, err
+		}
+	}
+}
+
 // referencedRepository returns a repository for a tag or digest that is valid.
 func (c *Client) referencedRepository(name, tagOrDigest string) (*repository, error) {
 	r, err := c.repository(name)

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -63,4 +65,23 @@ func CutAfter(n int) Fault {
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// AppearLate has manifests stored, and answers the next n reads of each by the name that
+// it was written under as if they were not.
+func AppearLate(n int) Fault {
+	var mu sync.Mutex
+	hidden := map[string]int{} // reads left, by path
+	isHidden := func(r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") {
+			hidden[r.URL.Path] = n
+			return false
+		}
+		left := hidden[r.URL.Path]
+		hidden[r.URL.Path] = max(left-1, 0)
+		return left > 0
+	}
+	return When(isHidden, Respond(http.StatusNotFound, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`))
 }
