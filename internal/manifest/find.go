@@ -129,7 +129,8 @@ type Other struct {
 }
 
 // others returns the values that look like public images: that name their registry and
-// a tag or digest, or have the key image in a custom resource. The rules map them.
+// a tag or digest, that name their registry in a field for an image without its tag, or
+// that have the key image in a custom resource. The rules map them.
 func (d *document) others(isImage map[string]bool, rules *rewrite.Rules) []Other {
 	s := scanner{isImage: isImage, rules: rules, at: Other{Document: d.Number}}
 	s.value(nil, d.Object)
@@ -181,7 +182,11 @@ func (s *scanner) object(path []string, o map[string]any) {
 }
 
 func (s *scanner) text(path []string, text string) {
-	images := s.images(text, len(path) > 0 && path[len(path)-1] == "image")
+	key := ""
+	if len(path) > 0 {
+		key = path[len(path)-1]
+	}
+	images := s.images(text, key)
 	if len(images) == 0 || s.isImage[podspec.Pointer(path)] {
 		return
 	}
@@ -192,13 +197,16 @@ func (s *scanner) text(path []string, text string) {
 	}
 }
 
-// images returns what looks like images in a text.
-func (s *scanner) images(text string, isField bool) (images []string) {
-	if isField && s.isCustom {
+// images returns what looks like images in the text of a field.
+func (s *scanner) images(text, key string) (images []string) {
+	if key == "image" && s.isCustom {
 		if s.rules.Image(text).Changed() {
 			images = append(images, text)
 		}
 		return images
+	}
+	if isTagless(key) && s.rules.EnvValue(text).Changed() {
+		return []string{text}
 	}
 	if !strings.Contains(text, "/") {
 		return nil
@@ -210,6 +218,10 @@ func (s *scanner) images(text string, isField bool) (images []string) {
 	}
 	return images
 }
+
+// isTagless reports whether a field of this name holds an image whose tag stands in
+// another one: in the values of a chart, and in a Kustomization.
+func isTagless(key string) bool { return key == "repository" || key == "newName" }
 
 // isDelimiter reports whether a character cannot be part of a reference.
 func isDelimiter(r rune) bool {

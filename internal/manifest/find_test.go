@@ -35,6 +35,13 @@ func TestOtherValuesThatLookLikePublicImages(t *testing.T) {
 			"apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: w}\nspec: {templates: [{script: {image: kubectl}}, {container: {image: auto}}, {volumes: [{image: {reference: 'quay.io/a/b:1'}}]}]}\n",
 			[]string{"WorkflowTemplate w /spec/templates/0/script/image kubectl", "WorkflowTemplate w /spec/templates/2/volumes/0/image/reference quay.io/a/b:1"},
 		},
+		// https://github.com/pact-foundation/pact-broker-chart/pull/243
+		// https://github.com/codeready-toolchain/claw-operator/pull/157
+		"fields whose tag stands in another one": {
+			"apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: r}\nspec: {values: {image: {repository: quay.io/acme/a, tag: v1}, git: {repository: 'https://github.com/acme/a'}, short: {repository: acme/a}, own: {repository: '" + ecr + "/a'}}}\n" +
+				"---\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages: [{name: a, newName: quay.io/acme/b, newTag: '9075807'}]\n",
+			[]string{"HelmRelease r /spec/values/image/repository quay.io/acme/a", "Kustomization  /images/0/newName quay.io/acme/b"},
+		},
 		"a pod template, which has metadata and is no object of its own": {
 			"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: {metadata: {name: t}, spec: {containers: [{image: busybox, args: ['quay.io/acme/a:1']}]}}}\n",
 			[]string{"Deployment d /spec/template/spec/containers/0/args/0 quay.io/acme/a:1"},
