@@ -27,6 +27,9 @@ type promCase struct {
 
 const refused = `apiserver_admission_webhook_rejection_count{name="pods.privatelink.cast.ai",error_type="calling_webhook_error",instance="api",job="apiserver"}`
 
+// open counts what was admitted unchanged, with the failure policy Ignore.
+const open = `apiserver_admission_webhook_fail_open_count{name="pods.privatelink.cast.ai",type="admit",instance="api",job="apiserver"}`
+
 // healthy has two pods that are scraped twice, by the PodMonitor and by their
 // annotations, and an API server. It lasts for ten hours.
 func healthy() map[string]string {
@@ -129,6 +132,9 @@ func cases() map[string]promCase {
 		"a first refusal":                                             {map[string]string{refused: "_x60 1x600"}, 67, []string{"PrivatelinkPodsRefused"}},
 		"a second refusal":                                            {map[string]string{refused: "1x60 2x600"}, 67, []string{"PrivatelinkPodsRefused"}},
 		"refusals from before Prometheus":                             {join(map[string]string{refused: "_x60 5x600"}, map[string]string{`up{instance="api",job="apiserver"}`: "_x60 1x600"}), 67, nil},
+		"a first pod is admitted unchanged":                           {map[string]string{open: "_x60 1x600"}, 62, []string{"PrivatelinkPodsAdmittedUnchanged"}}, // https://github.com/JiRaska/open-bank-oss/pull/1259
+		"the same, an hour ago":                                       {map[string]string{open: "_x60 1x600"}, 120, nil},
+		"another webhook fails open":                                  {map[string]string{strings.Replace(open, "pods.privatelink.cast.ai", "other.example.com", 1): "_x60 1+1x600"}, 67, nil},
 		"another webhook refuses":                                     {map[string]string{strings.Replace(refused, "pods.privatelink.cast.ai", "other.example.com", 1): "_x60 1+1x600"}, 67, nil},
 		"a policy of the webhook refuses":                             {map[string]string{strings.Replace(refused, "calling_webhook_error", "no_error", 1): "_x60 1+1x600"}, 67, nil},
 		"refusals, without a label job":                               {map[string]string{strings.Replace(refused, `,job="apiserver"`, "", 1): "_x60 1x600", `up{instance="api"}`: "1x600"}, 67, []string{"PrivatelinkPodsRefused"}},
@@ -180,7 +186,7 @@ func cases() map[string]promCase {
 func subjects() map[string]string {
 	return map[string]string{
 		"PrivatelinkWebhookDown": "no webhook pod for a minute", "PrivatelinkWebhookNotRedundant": "one pod for ten minutes",
-		"PrivatelinkPodsRefused": "a first refusal, long ago", "PrivatelinkCertificateDistrusted": "a scanner distrusts it",
+		"PrivatelinkPodsRefused": "a first refusal, long ago", "PrivatelinkPodsAdmittedUnchanged": "the same, an hour ago", "PrivatelinkCertificateDistrusted": "a scanner distrusts it",
 		"PrivatelinkCertificateExpires": "a leaf is renewed half an hour late", "PrivatelinkConfigRefused": "a configuration is corrected",
 		"PrivatelinkConfigDiffers": "a configuration is rolled out", "PrivatelinkImagesNotRewritten": "the same, two hours ago",
 		"PrivatelinkPanic": "a panic, two hours ago", "PrivatelinkSlow": "reviews were slow for five minutes",

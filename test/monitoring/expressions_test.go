@@ -50,7 +50,7 @@ func TestTheExpressionsOfTheDashboardParse(t *testing.T) {
 // https://github.com/kubernetes/kube-state-metrics/tree/main/docs/metrics
 func foreign() []string {
 	return []string{
-		"apiserver_admission_webhook_rejection_count",
+		"apiserver_admission_webhook_rejection_count", "apiserver_admission_webhook_fail_open_count",
 		"kube_pod_container_status_waiting_reason", "kube_pod_init_container_status_waiting_reason",
 		"kube_cronjob_status_last_successful_time", "kube_cronjob_created", "kube_mutatingwebhookconfiguration_info", "up",
 	}

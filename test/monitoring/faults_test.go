@@ -58,6 +58,7 @@ func faults() []fault {
 			s.must(s.control(control{State: new(strings.Replace(state("", time.Now()), configuration, "", 1))}))
 		}, fires: []string{"PrivatelinkConfigurationDeleted"}},
 		{name: "the API server cannot connect", inject: func(s *site) { s.must(s.control(control{IsBlocked: new(true)})) }, fires: []string{"PrivatelinkPodsRefused"}},
+		{name: "the same, and the failure policy is Ignore", inject: func(s *site) { s.must(s.control(control{Ignore: true, IsBlocked: new(true)})) }, fires: []string{"PrivatelinkPodsAdmittedUnchanged"}},
 		{name: "caBundle is of another CA", inject: func(s *site) { s.must(s.control(control{CA: s.otherCA})) }, fires: []string{"PrivatelinkCertificateDistrusted", "PrivatelinkPodsRefused"}},
 		{name: "the configuration has an error", inject: func(s *site) {
 			for _, file := range s.configs {

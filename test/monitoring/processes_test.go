@@ -109,6 +109,7 @@ type apiServer struct {
 // control changes an apiServer. Fields that are nil stay as they are.
 type control struct {
 	CA        []byte
+	Ignore    bool // sets the failure policy
 	IsBlocked *bool
 	State     *string
 	Images    []string
@@ -141,10 +142,16 @@ func runAPIServer(s settings) error {
 }
 
 func (a *apiServer) change(ctx context.Context, c control) error {
-	if c.CA != nil {
+	if c.CA != nil || c.Ignore {
 		changed := a.configuration.DeepCopy()
 		for i := range changed.Webhooks {
-			changed.Webhooks[i].ClientConfig.CABundle = c.CA
+			w := &changed.Webhooks[i]
+			if c.CA != nil {
+				w.ClientConfig.CABundle = c.CA
+			}
+			if c.Ignore {
+				w.FailurePolicy = new(admissionregv1.Ignore)
+			}
 		}
 		if _, err := a.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
 			return err
