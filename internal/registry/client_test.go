@@ -677,6 +677,24 @@ func TestConcealedRefusals(t *testing.T) {
 	if isConcealed(io.EOF) {
 		t.Error("a connection that broke was taken for a refusal")
 	}
+	denied := &ResponseError{Method: "GET", StatusCode: 403, authScheme: "Bearer"}
+	for _, tc := range []struct {
+		client     *Client
+		repository string
+		want       error
+	}{
+		{New(Options{}).ForPush(), "r.example.com/a", ErrNotFound},
+		{New(Options{}), "r.example.com/a", ErrDenied},
+		{New(Options{}).ForPush(), "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a", ErrDenied}, // it tells what is missing
+	} {
+		r, err := tc.client.repository(tc.repository)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tc.client.wrapError(denied, "reading", r, "v1"); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.repository, err, tc.want)
+		}
+	}
 }
 
 func TestUserAgent(t *testing.T) {

@@ -136,7 +136,7 @@ func parseErrorBody(contentType string, body []byte) (details []ErrorDetail) {
 
 // appendDetails walks the values under which servers put their errors.
 func appendDetails(all []ErrorDetail, v any, depth int) []ErrorDetail {
-	if depth > 3 || len(all) >= maxErrorDetails {
+	if depth > 3 {
 		return all
 	}
 	switch v := v.(type) {
