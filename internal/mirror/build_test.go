@@ -4,6 +4,8 @@ package mirror
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,10 +28,10 @@ func planOf(images []image, present ...string) (*Plan, map[digest.Digest]string)
 	p, names := &Plan{}, map[digest.Digest]string{}
 	for n, i := range images {
 		root := &node{desc: ocispec.Descriptor{Digest: digest.FromString(fmt.Sprint("manifest ", n))}}
-		for name, size := range i.blobs {
+		for _, name := range slices.Sorted(maps.Keys(i.blobs)) {
 			d := digest.FromString(name)
 			names[d] = name
-			root.blobs = append(root.blobs, ocispec.Descriptor{Digest: d, Size: size})
+			root.blobs = append(root.blobs, ocispec.Descriptor{Digest: d, Size: i.blobs[name]})
 		}
 		p.toCopy = append(p.toCopy, &Item{Job: Job{Source: "example.com/a:1", Target: i.repository + ":1"}, root: root})
 	}
@@ -53,7 +55,7 @@ func TestMountSources(t *testing.T) {
 		"none for what the target has":             {images{{"a", blobs{"x": 100}}, {"b", blobs{"x": 100}}}, []string{"x"}, nil},
 		"of equals the first":                      {images{{"a", blobs{"x": 100}}, {"b", blobs{"x": 100}}}, nil, sources{{"x": "a"}}},
 		"the image with less of its own":           {images{{"a", blobs{"x": 100, "y": 900}}, {"b", blobs{"x": 100, "z": 90}}}, nil, sources{{"x": "b"}}},
-		"what the target has costs no upload":      {images{{"a", blobs{"x": 100, "z": 90}}, {"b", blobs{"x": 100, "y": 900}}}, []string{"y"}, sources{{"x": "b"}}},
+		"what the target has costs no upload":      {images{{"a", blobs{"x": 100, "z": 90}}, {"b", blobs{"old": 900, "x": 100}}}, []string{"old"}, sources{{"x": "b"}}},
 		"the image that others share more with":    {images{{"a", blobs{"x": 100, "p": 100}}, {"b", blobs{"y": 100, "q": 100}}, {"c", blobs{"x": 100, "y": 100, "r": 100}}}, nil, sources{{"x": "c", "y": "c"}}},
 		"each blob from one image":                 {images{{"a", blobs{"x": 100, "y": 100}}, {"b", blobs{"x": 100, "z": 100}}, {"c", blobs{"y": 100, "z": 100}}}, nil, sources{{"x": "a", "y": "a"}, {"z": "b"}}},
 		"bytes are saved once for each repository": {images{{"a", blobs{"x": 300, "p": 100}}, {"b", blobs{"x": 300, "q": 900}}, {"c", blobs{"y": 120, "r": 280}}, {"d", blobs{"y": 120, "s": 900}}, {"e", blobs{"y": 120, "t": 900}}, {"f", blobs{"y": 120, "u": 900}}}, nil, sources{{"y": "c"}, {"x": "a"}}},
