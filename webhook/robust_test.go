@@ -154,6 +154,22 @@ func TestAClientThatDisconnects(t *testing.T) {
 	})
 }
 
+// unsent is a response whose client has gone.
+type unsent struct{ *httptest.ResponseRecorder }
+
+func (unsent) Write([]byte) (int, error) { return 0, errors.New("the connection is gone") }
+
+func TestAnAnswerThatCannotBeSentIsLogged(t *testing.T) {
+	m, log := NewMetrics("test"), &journal{}
+	h := newHandler(mutator{fixed(testPatcher(t)), m, slog.New(slog.DiscardHandler)}, m, slog.New(slog.NewTextHandler(log, nil)))
+	r := httptest.NewRequest(http.MethodPost, "/mutate", bytes.NewReader(createReview("1", podOf(1, "busybox"))))
+	r.Header.Set("Content-Type", "application/json")
+	h.ServeHTTP(unsent{httptest.NewRecorder()}, r)
+	if text := log.String(); !strings.Contains(text, "the response could not be sent") || !strings.Contains(text, "the connection is gone") {
+		t.Errorf("the log: %s", text)
+	}
+}
+
 func TestReviewsAtOnceDoNotMixUp(t *testing.T) {
 	e, p := endpointOf(t, nil), testPatcher(t)
 	transport := e.Client().Transport.(*http.Transport)

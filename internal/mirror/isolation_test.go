@@ -117,6 +117,11 @@ func TestErrorsFailTheImage(t *testing.T) {
 			_, target := p.repositories()
 			fakeregistry.Delete(t, target+"@"+fakeregistry.Children(t, target+":v1")[0])
 		}},
+		"it cannot be looked up, and nothing is to be copied": {target: fakeregistry.When(read(".sig"), deny), want: "not allowed", prepare: func(t *testing.T, p *pair) {
+			fakeregistry.PushSignature(t, p.jobs[0].Source, artifact(t, 1))
+			copied(t, p)
+			p.mirror.CompareOnly = true
+		}},
 		"referrers of an image that is present cannot be read, and must be": {source: fakeregistry.When(read("/referrers/"), deny), want: "not allowed", prepare: func(t *testing.T, p *pair) {
 			copied(t, p)
 			p.mirror.StrictReferrers = true

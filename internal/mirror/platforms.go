@@ -129,7 +129,7 @@ type filter struct {
 	*treeReader
 	depth   int
 	offered []string               // platforms in the index
-	matches int                    // entries for the platforms of the reader
+	matches bool                   // whether an entry is for a platform of the reader
 	images  map[digest.Digest]bool // original digests of the entries that are kept
 }
 
@@ -151,7 +151,7 @@ func (r *treeReader) filter(ctx context.Context, index *node, doc document, dept
 			f.images[d.Digest] = true
 		}
 	}
-	if f.matches == 0 && (len(f.offered) > 0 || len(f.images) == 0) {
+	if !f.matches && (len(f.offered) > 0 || len(f.images) == 0) {
 		return nil, document{}, &noPlatformError{r.platforms, f.offered}
 	}
 	for i, d := range doc.manifests {
@@ -191,7 +191,7 @@ func (f *filter) match(platform string) bool {
 		return platform == want || strings.HasPrefix(platform, want+"/")
 	})
 	if isWanted {
-		f.matches++
+		f.matches = true
 	}
 	return isWanted
 }
@@ -207,7 +207,7 @@ func (f *filter) reduceIndex(ctx context.Context, d ocispec.Descriptor) (*ocispe
 	if err != nil {
 		return nil, err
 	}
-	f.matches++
+	f.matches = true
 	d.Digest, d.Size = n.desc.Digest, n.desc.Size
 	return &d, nil
 }

@@ -372,7 +372,7 @@ func TestExternalLayersThatCannotBeLookedUp(t *testing.T) {
 func TestParsePlatform(t *testing.T) {
 	for text, want := range map[string]string{
 		"linux/amd64": "linux/amd64", "linux/arm64/v8": "linux/arm64", "Linux/ARM64": "linux/arm64", "linux/aarch64": "linux/arm64", "linux/amd64/v1": "linux/amd64",
-		"linux/amd64/v3": "linux/amd64/v3", "linux/arm": "linux/arm", "linux/arm/7": "linux/arm/v7", "linux/armhf": "linux/arm/v7", "linux/arm64/v9.0": "linux/arm64/v9", "windows/x86_64": "windows/amd64",
+		"linux/amd64/v3": "linux/amd64/v3", "linux/arm": "linux/arm", "linux/arm/7": "linux/arm/v7", "linux/arm/0": "linux/arm/v0", "linux/arm/9": "linux/arm/v9", "linux/armhf": "linux/arm/v7", "linux/arm64/v9.0": "linux/arm64/v9", "windows/x86_64": "windows/amd64",
 	} {
 		if got, err := ParsePlatform(text); err != nil || got != want {
 			t.Errorf("%s: %q %v, want %q", text, got, err, want)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -345,6 +346,10 @@ func TestVerified(t *testing.T) {
 		if want != nil && len(got) >= int(d.Size) {
 			t.Errorf("%q: all %d bytes were returned", content, len(got))
 		}
+	}
+	// A reader may tell the end together with the last bytes.
+	if got, err := io.ReadAll(Verified(io.NopCloser(iotest.DataErrReader(strings.NewReader("content"))), d)); err != nil || string(got) != "content" {
+		t.Errorf("%q, error %v", got, err)
 	}
 	empty := ocispec.Descriptor{Digest: digest.FromString("x")}
 	if _, err := io.ReadAll(Verified(io.NopCloser(strings.NewReader("")), empty)); !errors.Is(err, ErrCorrupt) {

@@ -112,6 +112,16 @@ func TestAnswersToMounts(t *testing.T) {
 	}
 }
 
+func TestSizesOfBlobs(t *testing.T) {
+	for size, valid := range map[int64]bool{-1: false, 0: true, 1: true} {
+		d := descriptorOf("content")
+		d.Size = size
+		if _, err := New(Options{}).blobRepository("r.example.com/a", d); (err == nil) != valid {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestIsSameHost(t *testing.T) {
 	for _, tc := range []struct {
 		origin, location string
