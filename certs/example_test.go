@@ -25,7 +25,7 @@ func ExampleNewFiles() {
 	}
 	fmt.Println(source.Ready())
 	// Output:
-	// no certificate: absent/tls.crt and absent/tls.key do not exist, or are not a valid pair; mount the Secret, or write both files
+	// no certificate: absent/tls.crt and absent/tls.key do not exist, or are not a valid pair: mount the Secret, or write both files
 }
 
 // The replicas of a webhook share the CA in the Secret. Start reads or creates it, and

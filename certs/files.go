@@ -57,7 +57,7 @@ func NewFiles(cfg FilesConfig) (*Files, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return nil, fmt.Errorf("certificate file %s and key file %s: %w; write a PEM certificate and the private key that belongs to it, both from the same issue", cfg.CertFile, cfg.KeyFile, err)
+		return nil, fmt.Errorf("certificate file %s and key file %s: %w: write a PEM certificate and the private key that belongs to it, both from the same issue", cfg.CertFile, cfg.KeyFile, err)
 	default:
 		f.first = &pair
 	}
@@ -102,14 +102,14 @@ func (f *Files) GetCertificate(h *tls.ClientHelloInfo) (*tls.Certificate, error)
 func (f *Files) Ready() error {
 	cert, err := f.GetCertificate(nil)
 	if err != nil {
-		return fmt.Errorf("no certificate: %s and %s do not exist, or are not a valid pair; mount the Secret, or write both files", f.cfg.CertFile, f.cfg.KeyFile)
+		return fmt.Errorf("no certificate: %s and %s do not exist, or are not a valid pair: mount the Secret, or write both files", f.cfg.CertFile, f.cfg.KeyFile)
 	}
 	leaf, err := leafOf(cert)
 	if err != nil {
 		return fmt.Errorf("certificate file %s: %w", f.cfg.CertFile, err)
 	}
 	if time.Now().After(leaf.NotAfter) {
-		return fmt.Errorf("the certificate of file %s expired at %s; renew it", f.cfg.CertFile, leaf.NotAfter)
+		return fmt.Errorf("the certificate of file %s expired at %s: renew it", f.cfg.CertFile, leaf.NotAfter)
 	}
 	return nil
 }

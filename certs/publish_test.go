@@ -293,7 +293,7 @@ func TestSignUsesCurrentCA(t *testing.T) {
 		want string
 	}{
 		"without a CA":                      {func(s *corev1.Secret) { s.Data = nil }, errNoCA.Error()},
-		"with a CA that expired before use": {func(s *corev1.Secret) { s.Data = nil; setCA(s, expired, expiredKey) }, "expired before it was published; check this node's clock"},
+		"with a CA that expired before use": {func(s *corev1.Secret) { s.Data = nil; setCA(s, expired, expiredKey) }, "expired before it was published: check this node's clock"},
 	} {
 		a.editSecret(tc.set)
 		if _, err := g.Sign(template()); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -62,7 +62,7 @@ func Reset(ctx context.Context, cfg ResetConfig) error {
 		err = cfg.distrustOthers(ctx, ca)
 	}
 	if err != nil {
-		return fmt.Errorf("reset certificates: %w; the old CA may still be trusted, run the reset again", err)
+		return fmt.Errorf("reset certificates: %w: the old CA may still be trusted: run the reset again", err)
 	}
 	return nil
 }

@@ -245,7 +245,7 @@ func TestReset(t *testing.T) {
 				a.setCA(t, "leaked")
 				a.forbid["PATCH mutatingwebhookconfigurations"] = true
 			},
-			want: "the old CA may still be trusted, run the reset again", fails: true,
+			want: "the old CA may still be trusted: run the reset again", fails: true,
 		},
 		"reports that the old CA is trusted if it may not be removed": {
 			set: func(t *testing.T, a *api, _ context.CancelFunc) {
@@ -254,7 +254,7 @@ func TestReset(t *testing.T) {
 				a.forbid["PATCH mutatingwebhookconfigurations"] = true
 			},
 			change: func(_ *testing.T, _ *api, _ context.CancelFunc, c *ResetConfig) { c.Now = true },
-			want:   "the old CA may still be trusted, run the reset again", fails: true,
+			want:   "the old CA may still be trusted: run the reset again", fails: true,
 		},
 		"reports on interruption that the old CA may be trusted": {
 			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },
@@ -265,7 +265,7 @@ func TestReset(t *testing.T) {
 					}
 				}
 			},
-			want: "the old CA may still be trusted, run the reset again", fails: true,
+			want: "the old CA may still be trusted: run the reset again", fails: true,
 		},
 		"detects that the leaked CA was restored": {
 			set: func(t *testing.T, a *api, _ context.CancelFunc) { a.create("pods"); a.setCA(t, "leaked") },

@@ -63,7 +63,7 @@ func (s *signer) sign(template *x509.Certificate) (*x509.Certificate, error) {
 			return nil, fmt.Errorf("publish the CA: %w", err)
 		}
 		if !v.published() {
-			return nil, fmt.Errorf("the CA of %s expired before it was published; check this node's clock", s.source.pub.secretName())
+			return nil, fmt.Errorf("the CA of %s expired before it was published: check this node's clock", s.source.pub.secretName())
 		}
 		wait := v.settled(s.source.cfg.Settle)
 		if wait == 0 || !s.inUse(v) {
@@ -92,7 +92,7 @@ func (s *signer) leaf(template *x509.Certificate, ca []byte) (*x509.Certificate,
 	}
 	issuer, now := parse(ca)[0], time.Now()
 	if !mayIssue(issuer, s.source.name) {
-		return nil, fmt.Errorf("the CA of %s is limited to %s and cannot sign for %s; replace it: privatelink certs reset", s.source.pub.secretName(), issuer.PermittedDNSDomains[0], s.source.name)
+		return nil, fmt.Errorf("the CA of %s is limited to %s and cannot sign for %s: replace it with privatelink certs reset", s.source.pub.secretName(), issuer.PermittedDNSDomains[0], s.source.name)
 	}
 	template.BasicConstraintsValid = true
 	template.NotBefore, template.NotAfter = notBefore(now, s.source.cfg.LeafDuration), now.Add(s.source.cfg.LeafDuration)

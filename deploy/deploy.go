@@ -307,7 +307,7 @@ const MaxReplicas = 100
 func (o Options) check() error {
 	if o.Image != "" {
 		if _, err := rewrite.ParseReference(o.Image); err != nil {
-			return fmt.Errorf("image %q: %w; give it as REPOSITORY:TAG or REPOSITORY@DIGEST, without a scheme", o.Image, err)
+			return fmt.Errorf("image %q: %w: give it as REPOSITORY:TAG or REPOSITORY@DIGEST, without a scheme", o.Image, err)
 		}
 	}
 	switch {
@@ -322,7 +322,7 @@ func (o Options) check() error {
 	case o.Replicas < 0 || o.Replicas > MaxReplicas:
 		return fmt.Errorf("replicas %d: use 1 to %d", o.Replicas, MaxReplicas)
 	case slices.Contains(o.Rules.Namespaces(), cmp.Or(o.Namespace, Namespace)):
-		return fmt.Errorf("namespace %q: the webhook would be called for its own pods; choose a namespace that the configuration does not list", o.Namespace)
+		return fmt.Errorf("namespace %q: the webhook would be called for its own pods: choose a namespace that the configuration does not list", o.Namespace)
 	}
 	return nil
 }

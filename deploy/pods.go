@@ -63,22 +63,22 @@ func (p *Pods) check() error {
 	for _, key := range ReservedLabels() {
 		_, isCommon := p.CommonLabels[key]
 		if _, isOfMonitoring := p.MonitoringLabels[key]; isCommon || isOfMonitoring || p.Labels[key] != nil {
-			return fmt.Errorf("label %q: selectors of the bundle need its own value; use another key", key)
+			return fmt.Errorf("label %q: selectors of the bundle need its own value: use another key", key)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
 		if _, ok := p.CommonLabels[key]; ok {
-			return fmt.Errorf("label %q: is a label of pods and of all objects; set it once", key)
+			return fmt.Errorf("label %q: is a label of pods and of all objects: set it once", key)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.MonitoringLabels)) {
 		if _, ok := p.CommonLabels[key]; ok {
-			return fmt.Errorf("label %q: is a label of monitoring and of all objects; set it once", key)
+			return fmt.Errorf("label %q: is a label of monitoring and of all objects: set it once", key)
 		}
 	}
 	for _, key := range ReservedAnnotations() {
 		if p.Annotations[key] != nil {
-			return fmt.Errorf("annotation %q: the bundle sets it; use another key", key)
+			return fmt.Errorf("annotation %q: the bundle sets it: use another key", key)
 		}
 	}
 	return nil

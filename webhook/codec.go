@@ -74,7 +74,7 @@ func decodeReview(readers *jsonscan.Pool, body []byte) (*admissionv1.AdmissionRe
 	case err != nil:
 		return nil, fmt.Errorf("not an AdmissionReview: %s", cut(err.Error(), 300))
 	case r.Kind != "AdmissionReview" || r.APIVersion != reviewVersion:
-		return nil, fmt.Errorf("have %.80q of %.80q, want AdmissionReview of %s; set admissionReviewVersions to [v1]", r.Kind, r.APIVersion, reviewVersion)
+		return nil, fmt.Errorf("have %.80q of %.80q, want AdmissionReview of %s: set admissionReviewVersions to [v1]", r.Kind, r.APIVersion, reviewVersion)
 	case r.Request == nil:
 		return nil, errors.New("the AdmissionReview has no request")
 	case r.Request.UID == "":

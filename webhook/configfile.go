@@ -53,7 +53,7 @@ func NewConfigFile(c ConfigFileConfig) (*ConfigFile, error) {
 	f := &ConfigFile{path: c.Path, interval: c.Interval, metrics: c.Metrics, log: c.Log}
 	data, err := os.ReadFile(c.Path)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w; mount the ConfigMap privatelink-webhook, or name another file with --config", err)
+		return nil, fmt.Errorf("configuration: %w: mount the ConfigMap privatelink-webhook, or name another file with --config", err)
 	}
 	return f, f.load(data)
 }

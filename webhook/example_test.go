@@ -149,7 +149,7 @@ func ExampleNewConfigFile() {
 	fmt.Println(strings.ReplaceAll(err.Error(), folder+"/", ""))
 	// Output:
 	// registry.example.com/castai/docker.io/library/busybox
-	// privatelink.yaml:1: registry: is missing; write it like 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai
+	// privatelink.yaml:1: registry: is missing: write it like 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai
 }
 
 func ExampleMetrics_Handler() {

@@ -115,7 +115,7 @@ func (h *handler) answer(ctx context.Context, body []byte) (answer []byte, refus
 			h.metrics.reviewed("other", "panic")
 			h.log.Error("panic recovered, pod allowed unchanged; please report this", "uid", uid, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			answer, refused = encodeResponse(&model.MutatingAdmissionResponse{ID: uid, JSONPatchPatch: noPatch,
-				Warnings: []string{"privatelink: internal error, images not rewritten; see the log of privatelink-webhook"}}), nil
+				Warnings: []string{"privatelink: internal error, images not rewritten: see the log of privatelink-webhook"}}), nil
 		}
 	}()
 	review, err := decodeReview(&h.readers, body)

@@ -33,7 +33,7 @@ type Change struct {
 // The values of Report.Skipped.
 const (
 	skippedStaticPod = "a static pod: change its manifest on the node"
-	skippedOperation = "only the creation and the update of pods and of their ephemeral containers are handled; check the rules of the webhook configuration"
+	skippedOperation = "only the creation and the update of pods and of their ephemeral containers are handled: check the rules of the webhook configuration"
 	skippedTooLarge  = "too many images or fields"
 	skippedInvalid   = "invalid pod" // Report.Err says why
 )
@@ -271,7 +271,7 @@ func (r Report) Warning() string {
 	case skippedTooLarge:
 		return fmt.Sprintf("privatelink: more than %d images or %d fields, images not rewritten", maxImages, maxFields)
 	case skippedInvalid:
-		return "privatelink: pod not understood, images not rewritten; see the log of privatelink-webhook"
+		return "privatelink: pod not understood, images not rewritten: see the log of privatelink-webhook"
 	}
 	unmapped, first := 0, Change{}
 	for _, c := range r.Images {

@@ -72,11 +72,11 @@ func NewServer(c ServerConfig) (*Server, error) {
 	s := &Server{config: c, connections: newConnections(maxReviews), limited: limitRate(c.Log, clientLinesPerSecond, clientLinesBurst)}
 	var err error
 	if s.reviews, err = net.Listen("tcp", c.Listen); err != nil {
-		return nil, fmt.Errorf("--listen: %w; choose a free address and port", err)
+		return nil, fmt.Errorf("--listen: %w: choose a free address and port", err)
 	}
 	if s.metrics, err = net.Listen("tcp", c.MetricsListen); err != nil {
 		_ = s.reviews.Close()
-		return nil, fmt.Errorf("--metrics-listen: %w; choose a free address and port", err)
+		return nil, fmt.Errorf("--metrics-listen: %w: choose a free address and port", err)
 	}
 	return s, nil
 }

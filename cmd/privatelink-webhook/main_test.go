@@ -71,7 +71,7 @@ func TestUsageErrors(t *testing.T) {
 		"no configuration":             {nil, nil, "--config is required"},
 		"an unknown flag":              {nil, []string{"--confg", "x"}, "see --help"},
 		"an argument":                  {nil, []string{"--config", config, "x"}, `unexpected argument "x"`},
-		"a configuration with a typo":  {nil, append([]string{"--config", write(t, "t.yaml", []byte(registry+"keeps: []\n"))}, tls...), "t.yaml:2: keeps: unknown key; did you mean keep?"},
+		"a configuration with a typo":  {nil, append([]string{"--config", write(t, "t.yaml", []byte(registry+"keeps: []\n"))}, tls...), "t.yaml:2: keeps: unknown key: did you mean keep?"},
 		"a wrong prefix":               {nil, append([]string{"--config", write(t, "t.yaml", []byte("registry: https://x/y\n"))}, tls...), "begins with a scheme"},
 		"a duplicate rule":             {nil, append([]string{"--config", write(t, "t.yaml", []byte(registry+"rules: [{source: quay.io, target: p}, {source: quay.io, target: q}]\n"))}, tls...), "rules[1].source"},
 		"no such configuration":        {nil, append([]string{"--config", "/does/not/exist"}, tls...), "no such file"},

@@ -77,7 +77,7 @@ Exit codes:
 			case c.Flags().Changed("replicas") && (o.Replicas < 1 || o.Replicas > deploy.MaxReplicas):
 				return exitcode.Usagef("--replicas %d: give a number from 1 to %d", o.Replicas, deploy.MaxReplicas)
 			case c.Flags().Changed("image") && o.Image == "":
-				return exitcode.Usagef("--image: is empty; give an image reference, or leave the flag out")
+				return exitcode.Usagef("--image: is empty: give an image reference, or leave the flag out")
 			}
 			if values != "" {
 				o, err = optionsFromValues(c, values, rules.registry, o.Namespace)
@@ -134,7 +134,7 @@ func optionsFromValues(c *cobra.Command, file, registry, namespace string) (depl
 		return deploy.Options{}, exitcode.AsUsage(err)
 	}
 	if registry != "" && registry != o.Rules.Registry() {
-		return deploy.Options{}, exitcode.Usagef("--registry %s and the registry of %s, %s, differ; give one of them", registry, name, o.Rules.Registry())
+		return deploy.Options{}, exitcode.Usagef("--registry %s and the registry of %s, %s, differ: give one of them", registry, name, o.Rules.Registry())
 	}
 	o.Namespace = namespace
 	return o, nil

@@ -171,7 +171,7 @@ func TestInstall(t *testing.T) {
 		"an unknown guard":                     {args: []string{"--registry", ecr, "--guard", "x"}, code: 2, stderr: "use warn, deny or off"},
 		"an overlay of the webhook's":          {args: []string{"--registry", ecr, "--engine", "policy", "--overlay", "host-network"}, code: 2, stderr: "engine policy has no pods"},
 		"an unknown overlay":                   {args: []string{"--registry", ecr, "--overlay", "x"}, code: 2, stderr: "there are only cert-manager, host-network, monitoring"},
-		"an image with white space":            {args: []string{"--registry", ecr, "--image", ecr + "/w:v1 "}, code: 2, stderr: "invalid reference format; give it as REPOSITORY:TAG"},
+		"an image with white space":            {args: []string{"--registry", ecr, "--image", ecr + "/w:v1 "}, code: 2, stderr: "invalid reference format: give it as REPOSITORY:TAG"},
 		"an image with a scheme":               {args: []string{"--registry", ecr, "--image", "https://" + ecr + "/w:v1"}, code: 2, stderr: "without a scheme"},
 		"an empty image":                       {args: []string{"--registry", ecr, "--image", ""}, code: 2, stderr: "--image: is empty"},
 		"an image by digest":                   {args: []string{"--registry", ecr, "--image", ecr + "/w@sha256:" + strings.Repeat("ab", 32)}, want: []string{"image: " + ecr + "/w@sha256:abab"}},

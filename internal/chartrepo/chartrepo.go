@@ -289,7 +289,7 @@ func (i *index) has(e entry, p place) (bool, error) {
 		return false, nil
 	}
 	if has := text(known[at], "digest"); has != e.digest {
-		return true, fmt.Errorf("chart %s %s: the repository has replaced the archive of this version: it was %s and is %s; ask its publisher, and to take the new one, remove the version from %s",
+		return true, fmt.Errorf("chart %s %s: the repository has replaced the archive of this version: it was %s and is %s: ask its publisher, and to take the new one, remove the version from %s",
 			e.of.Chart, e.of.Version, has, e.digest, p.at(indexFile))
 	}
 	return true, nil

@@ -44,7 +44,7 @@ func Find(flags *pflag.FlagSet, report func(string)) error {
 	}
 	if config.Changed {
 		if config.Value.String() == "" {
-			return errors.New("--config: is empty; name a file, or leave the flag out")
+			return errors.New("--config: is empty: name a file, or leave the flag out")
 		}
 		return nil
 	}
@@ -52,7 +52,7 @@ func Find(flags *pflag.FlagSet, report func(string)) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("the configuration in the current folder: %w; read another one with --config, or set --registry", err)
+		return fmt.Errorf("the configuration in the current folder: %w: read another one with --config, or set --registry", err)
 	case !info.Mode().IsRegular():
 		return nil
 	}

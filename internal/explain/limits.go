@@ -54,9 +54,9 @@ func CheckLimits(ctx context.Context, o deploy.Options) error {
 	case err != nil:
 		return err
 	case r.Error != "":
-		return fmt.Errorf("%s: a pod of %d containers costs too much to evaluate: %s; use prefixes of fewer different depths", describe(o.Rules), supportedContainers, r.Error)
+		return fmt.Errorf("%s: a pod of %d containers costs too much to evaluate: %s: use prefixes of fewer different depths", describe(o.Rules), supportedContainers, r.Error)
 	case r.Guard.Verdict == "error":
-		return fmt.Errorf("%s: a pod of %d containers costs the guard too much to evaluate: %s; use prefixes of fewer different depths", describe(o.Rules), supportedContainers, r.Guard.Message)
+		return fmt.Errorf("%s: a pod of %d containers costs the guard too much to evaluate: %s: use prefixes of fewer different depths", describe(o.Rules), supportedContainers, r.Guard.Message)
 	}
 	return nil
 }
@@ -74,7 +74,7 @@ func checkSize(o runtime.Object, rules *rewrite.Rules) error {
 	name := o.GetObjectKind().GroupVersionKind().Kind + " " + accessor.GetName()
 	for _, text := range expressions(o) {
 		if n := utf8.RuneCountInString(text); n > maxExpression {
-			return fmt.Errorf("%s: %s make an expression of %d characters, and the API server accepts %d; use fewer or shorter prefixes", name, describe(rules), n, maxExpression)
+			return fmt.Errorf("%s: %s make an expression of %d characters, and the API server accepts %d: use fewer or shorter prefixes", name, describe(rules), n, maxExpression)
 		}
 	}
 	text, err := json.Marshal(o)
@@ -82,7 +82,7 @@ func checkSize(o runtime.Object, rules *rewrite.Rules) error {
 		return err
 	}
 	if len(text) > maxObject {
-		return fmt.Errorf("%s: %s make an object of %d bytes, and kubectl apply accepts %d; use fewer or shorter prefixes", name, describe(rules), len(text), maxObject)
+		return fmt.Errorf("%s: %s make an object of %d bytes, and kubectl apply accepts %d: use fewer or shorter prefixes", name, describe(rules), len(text), maxObject)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func TestCheckLimits(t *testing.T) {
 	}{
 		"no rules":               {rewrite.Config{Registry: registry}, nil},
 		"1000 rules":             {manyRules(1000, 8), nil},
-		"an expression too long": {manyRules(1000, 60), map[deploy.Engine]string{deploy.Webhook: "1000 rules and 0 kept prefixes make an expression of", deploy.Policy: "the API server accepts 100000; use fewer"}},
+		"an expression too long": {manyRules(1000, 60), map[deploy.Engine]string{deploy.Webhook: "1000 rules and 0 kept prefixes make an expression of", deploy.Policy: "the API server accepts 100000: use fewer"}},
 		"an object too large":    {byLabel, map[deploy.Engine]string{deploy.Webhook: "2500 rules and 0 kept prefixes make an"}},
 		"prefixes of 110 depths": {depths, map[deploy.Engine]string{deploy.Webhook: "0 rules and 110 kept prefixes: a pod of 200 containers costs", deploy.Policy: "fewer different depths"}},
 	} {

@@ -129,7 +129,7 @@ func (r Report) namespaceRemedy(rules *rewrite.Rules) string {
 	case r.namesNoNamespace:
 		return "; the manifest names none: if the pod is created in another one, use -n NAMESPACE"
 	case !rules.Config().NamespaceSelector.IsEmpty() && len(r.NamespaceLabels) == 0:
-		return "; give the labels of the namespace with --namespace-labels"
+		return ": give the labels of the namespace with --namespace-labels"
 	}
 	return ""
 }

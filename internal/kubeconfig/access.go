@@ -24,7 +24,7 @@ type AccessError struct {
 	Err             error
 }
 
-func (e *AccessError) Error() string { return e.Problem + "; " + e.Remedy }
+func (e *AccessError) Error() string { return e.Problem + ": " + e.Remedy }
 
 // Unwrap returns the error of the request.
 func (e *AccessError) Unwrap() error { return e.Err }

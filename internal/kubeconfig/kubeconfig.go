@@ -29,7 +29,7 @@ func (o Options) Client() (kubernetes.Interface, error) {
 func (o Options) Connect() (kubernetes.Interface, *rest.Config, error) {
 	config, err := o.loader().ClientConfig()
 	if err != nil {
-		return nil, nil, exitcode.Usagef("no cluster to talk to: %w; see --kubeconfig and --context", err)
+		return nil, nil, exitcode.Usagef("no cluster to talk to: %w: see --kubeconfig and --context", err)
 	}
 	// The limits of client-go are those of a controller: a command with some dozens of
 	// requests would wait for seconds.

@@ -73,7 +73,7 @@ func (d *document) field(w podspec.Workload, l podspec.Location, rules *rewrite.
 	case l.Fault != "":
 		f.Result = noReference(d.source(f.token), l.Fault)
 	case n != nil && n.ShortTag() == "!!timestamp":
-		f.Result = noReference(l.Text, "a timestamp in place of text; write it in quotes") // kubectl reads text, other readers do not
+		f.Result = noReference(l.Text, "a timestamp in place of text: write it in quotes") // kubectl reads text, other readers do not
 	case l.Env != "":
 		f.Result = rules.EnvValue(l.Text)
 	default:

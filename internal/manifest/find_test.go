@@ -85,7 +85,7 @@ func TestTheNoteNamesTheFirstValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `4 other values look like public images: ConfigMap c\n\x1b[1m /data/a a.io/a:1, ConfigMap c\n\x1b[1m /data/b b.io/b:1, ConfigMap c\n\x1b[1m /data/c c.io/c:1, …; list environment variables in envVars, and change other values by hand`
+	want := `4 other values look like public images: ConfigMap c\n\x1b[1m /data/a a.io/a:1, ConfigMap c\n\x1b[1m /data/b b.io/b:1, ConfigMap c\n\x1b[1m /data/c c.io/c:1, …: list environment variables in envVars, and change other values by hand`
 	if have := m.Find(rules(t)).NoteOthers(); have != want {
 		t.Errorf("have %s\nwant %s", have, want)
 	}

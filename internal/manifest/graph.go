@@ -242,11 +242,11 @@ func plainKey(text string) string {
 }
 
 func (g *graph) endless(n *yaml.Node) error {
-	return g.d.errorf(n.Line, "an anchor contains an alias of itself; remove the alias")
+	return g.d.errorf(n.Line, "an anchor contains an alias of itself: remove the alias")
 }
 
 func (g *graph) excessive(n *yaml.Node) error {
-	return g.d.errorf(n.Line, "aliases stand for more than %d values or %d MiB; write fewer aliases inside of anchors", maxExpansion, maxExpansionSize>>20)
+	return g.d.errorf(n.Line, "aliases stand for more than %d values or %d MiB: write fewer aliases inside of anchors", maxExpansion, maxExpansionSize>>20)
 }
 
 func resolve(n *yaml.Node) *yaml.Node {

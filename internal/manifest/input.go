@@ -48,7 +48,7 @@ func ReadFiles(names []string, stdin io.Reader) ([]Input, error) {
 // expand returns the files that a name stands for.
 func expand(name string) ([]string, error) {
 	if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
-		return nil, fmt.Errorf("%s: URLs are not read; download the manifest with curl and use -f -", name)
+		return nil, fmt.Errorf("%s: URLs are not read: download the manifest with curl and use -f -", name)
 	}
 	if info, err := os.Stat(name); err != nil || !info.IsDir() {
 		return []string{name}, nil

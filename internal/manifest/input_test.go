@@ -35,7 +35,7 @@ func TestReadFiles(t *testing.T) {
 		"a folder, without others in it": {[]string{"."}, "a.json=a.json b.yaml=b.yaml c.yml=c.yml", ""},
 		"a folder without manifests":     {[]string{"a.json", "empty"}, "", "empty: no .json, .yaml or .yml file in this folder; subfolders are not read"},
 		"standard input twice":           {[]string{"-", "a.json", "-"}, "", ErrStdinTwice.Error()},
-		"a URL":                          {[]string{"https://example.com/a.yaml"}, "", "https://example.com/a.yaml: URLs are not read; download the manifest with curl and use -f -"},
+		"a URL":                          {[]string{"https://example.com/a.yaml"}, "", "https://example.com/a.yaml: URLs are not read: download the manifest with curl and use -f -"},
 		"none":                           {nil, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

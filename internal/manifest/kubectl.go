@@ -56,7 +56,7 @@ func (m *Manifest) notRead(index int, fault error) error {
 	}
 	d := m.documents[index]
 	line, message := splitLine(fault)
-	return d.errorf(max(line, 1), "kubectl cannot read this document: %s; %s", message, remedy(d.text))
+	return d.errorf(max(line, 1), "kubectl cannot read this document: %s: %s", message, remedy(d.text))
 }
 
 // part is the text of one document of a stream.
@@ -84,7 +84,7 @@ func (m *Manifest) split() ([]part, error) {
 		length := breaks(m.text[at:end])
 		if after, ok := bytes.CutPrefix(m.text[at:end], []byte("---")); ok {
 			if after = bytes.TrimSpace(after); len(after) > 0 && after[0] != '#' {
-				return nil, fmt.Errorf("%s:%d: kubectl accepts nothing but a comment after ---; move the rest of this line to the next one", m.name, line)
+				return nil, fmt.Errorf("%s:%d: kubectl accepts nothing but a comment after ---: move the rest of this line to the next one", m.name, line)
 			}
 			if begin.start < at { // else the line belongs to the document that it begins
 				begin.end = at

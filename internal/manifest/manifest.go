@@ -157,7 +157,7 @@ func Join(texts [][]byte) ([]byte, error) {
 	have, err := decode(joined)
 	isNull := func(object any) bool { return object == nil }
 	if err != nil || !reflect.DeepEqual(slices.DeleteFunc(want, isNull), slices.DeleteFunc(have, isNull)) {
-		return nil, fmt.Errorf("kubectl cannot read these files as one text, because some are JSON and some are YAML; rewrite them one at a time")
+		return nil, fmt.Errorf("kubectl cannot read these files as one text, because some are JSON and some are YAML: rewrite them one at a time")
 	}
 	return joined, nil
 }

@@ -74,7 +74,7 @@ func (p *planner) goal(token *yaml.Node) string {
 	case c == nil:
 		return now
 	case c.target != now && p.readsOf(token) != len(c.fields):
-		p.obstruct(token, "an anchor shares this text with a field that holds no image; write the image out where it is one")
+		p.obstruct(token, "an anchor shares this text with a field that holds no image: write the image out where it is one")
 		return now
 	}
 	return c.target
@@ -93,7 +93,7 @@ func (p *planner) scalar(token *yaml.Node) {
 	}
 	at, err := p.locate(token)
 	if err != nil {
-		p.obstruct(token, err.Error()+"; change it by hand")
+		p.obstruct(token, err.Error()+": change it by hand")
 		return
 	}
 	p.final[token] = goal
@@ -116,7 +116,7 @@ func (p *planner) alias(token *yaml.Node) error {
 	}
 	at, err := p.locate(token)
 	if err != nil {
-		return p.errorf(token.Line, "alias *%s: %w; write its value out by hand", token.Value, err)
+		return p.errorf(token.Line, "alias *%s: %w: write its value out by hand", token.Value, err)
 	}
 	p.edits = append(p.edits, edit{span: at, token: token, value: goal, text: encode(at.style, goal)})
 	return nil

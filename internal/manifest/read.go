@@ -75,7 +75,7 @@ func Parse(name string, text []byte) (*Manifest, error) {
 		return nil, m.notRead(len(objects), err)
 	}
 	if len(objects) != len(m.documents) {
-		return nil, fmt.Errorf("%s: kubectl reads %d documents, but there are %d; write --- between documents", name, len(objects), len(m.documents))
+		return nil, fmt.Errorf("%s: kubectl reads %d documents, but there are %d: write --- between documents", name, len(objects), len(m.documents))
 	}
 	m.number(objects)
 	return m, nil
@@ -127,7 +127,7 @@ func (d *document) parse(isJSON bool) error {
 	case err != nil:
 		return d.notYAML(err)
 	default:
-		return d.errorf(second.Content[0].Line, "kubectl does not read a document that follows without a line ---; add the line")
+		return d.errorf(second.Content[0].Line, "kubectl does not read a document that follows without a line ---: add the line")
 	}
 }
 
@@ -152,12 +152,12 @@ func (d *document) errorf(line int, format string, args ...any) error {
 // and UTF-16, which the YAML parser would read but kubectl would not.
 func (m *Manifest) checkEncoding() error {
 	if bytes.HasPrefix(m.text, []byte("\xff\xfe")) || bytes.HasPrefix(m.text, []byte("\xfe\xff")) {
-		return fmt.Errorf("%s:1: the text is UTF-16, as PowerShell's > writes it; save it as UTF-8", m.name)
+		return fmt.Errorf("%s:1: the text is UTF-16, as PowerShell's > writes it: save it as UTF-8", m.name)
 	}
 	for i := 0; i < len(m.text); {
 		r, n := utf8.DecodeRune(m.text[i:])
 		if r == utf8.RuneError && n == 1 {
-			return fmt.Errorf("%s:%d: byte 0x%02x is not UTF-8; save the text as UTF-8", m.name, 1+bytes.Count(m.text[:i], []byte("\n")), m.text[i])
+			return fmt.Errorf("%s:%d: byte 0x%02x is not UTF-8: save the text as UTF-8", m.name, 1+bytes.Count(m.text[:i], []byte("\n")), m.text[i])
 		}
 		i += n
 	}
@@ -168,7 +168,7 @@ func (m *Manifest) checkEncoding() error {
 // behind it.
 func (d *document) notYAML(fault error) error {
 	_, message := splitLine(fault) // the line is where the collection around the fault begins
-	return d.errorf(d.faultLine(), "not YAML: %s; %s", message, remedy(d.text))
+	return d.errorf(d.faultLine(), "not YAML: %s: %s", message, remedy(d.text))
 }
 
 // splitLine splits the line number off a message of the YAML parsers, 0 if it has none.

@@ -18,7 +18,7 @@ func (c Change) Problem() string {
 	case c.Result.Outcome != rewrite.Unmapped:
 		return c.Obstacle
 	case strings.Contains(c.Result.Source, "{{"):
-		return c.Result.Rule + "; " + renderFirst
+		return c.Result.Rule + ": " + renderFirst
 	}
 	return c.Result.Rule
 }
@@ -65,5 +65,5 @@ func (f Found) NoteOthers() string {
 	if len(f.Others) == 1 {
 		what = "other value looks like a public image"
 	}
-	return fmt.Sprintf("%d %s: %s; list environment variables in envVars, and change other values by hand", len(f.Others), what, strings.Join(named, ", "))
+	return fmt.Sprintf("%d %s: %s: list environment variables in envVars, and change other values by hand", len(f.Others), what, strings.Join(named, ", "))
 }

@@ -44,12 +44,12 @@ func TestReport(t *testing.T) {
 
 func TestReportNamesTemplatesAndFilesWithoutWorkloads(t *testing.T) {
 	for in, want := range map[string]string{
-		pod("  - image: '{{ .Values.image }}'\n"): "privatelink: in:4: Pod: \"{{ .Values.image }}\": not rewritten: not an image reference; " + renderFirst + "\n",
+		pod("  - image: '{{ .Values.image }}'\n"): "privatelink: in:4: Pod: \"{{ .Values.image }}\": not rewritten: not an image reference: " + renderFirst + "\n",
 		pod("  - image: 5\n"):                     "privatelink: in:4: Pod: \"5\": not rewritten: a number in place of text\n",
 		pod("  - image: auto\n"):                  "",
 		"kind: ConfigMap\n":                       "privatelink: in: no pod and no object with a pod template in it\n",
 		"# nothing\n":                             "privatelink: in: no pod and no object with a pod template in it\n",
-		"kind: ConfigMap\nimage: a.io/b:1\n":      "privatelink: in: no pod and no object with a pod template in it\nprivatelink: in: 1 other value looks like a public image: ConfigMap /image a.io/b:1; list environment variables in envVars, and change other values by hand\n",
+		"kind: ConfigMap\nimage: a.io/b:1\n":      "privatelink: in: no pod and no object with a pod template in it\nprivatelink: in: 1 other value looks like a public image: ConfigMap /image a.io/b:1: list environment variables in envVars, and change other values by hand\n",
 	} {
 		m, err := Parse("in", []byte(in))
 		if err != nil {

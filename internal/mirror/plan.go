@@ -255,7 +255,7 @@ func conflictError(a, b *Item) error {
 		return fmt.Errorf("%s (%s) and %s (%s) both belong at %s, and one of them is a Helm chart: give the image another place with a rule of the configuration, or leave the charts out",
 			a.Source, a.desc.Digest, b.Source, b.desc.Digest, a.Target)
 	}
-	return fmt.Errorf("%s (%s) and %s (%s) both belong at %s: they are published under one tag and differ; leave one out, or pin it by digest",
+	return fmt.Errorf("%s (%s) and %s (%s) both belong at %s: they are published under one tag and differ: leave one out, or pin it by digest",
 		a.Source, a.desc.Digest, b.Source, b.desc.Digest, a.Target)
 }
 

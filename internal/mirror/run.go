@@ -53,9 +53,9 @@ func (m *Mirror) failRun(i *Item, err error) {
 	response, isResponse := errors.AsType[*registry.ResponseError](err)
 	switch {
 	case errors.Is(err, registry.ErrImmutable):
-		err = fmt.Errorf("%w; to replace it, delete it in the registry first", err)
+		err = fmt.Errorf("%w: to replace it, delete it in the registry first", err)
 	case isResponse && i.Chart != nil && (response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusUnsupportedMediaType):
-		err = fmt.Errorf("%w; it may be a registry that takes images alone, and no Helm charts: leave out --charts, or use a registry for OCI artifacts", err)
+		err = fmt.Errorf("%w: it may be a registry that takes images alone, and no Helm charts: leave out --charts, or use a registry for OCI artifacts", err)
 	}
 	i.fail(err)
 	m.emit(Event{Kind: EventFailed, Source: i.Source, Target: i.Target, Digest: i.desc.Digest.String(), Message: err.Error()})

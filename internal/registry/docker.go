@@ -41,7 +41,7 @@ func ReadDockerLogins() (*DockerLogins, error) {
 	for _, path := range loginFiles() {
 		helpers, err := credentials.NewStore(path, credentials.StoreOptions{})
 		if err != nil {
-			return nil, fmt.Errorf("reading the Docker configuration: %w; correct the file, or name another by REGISTRY_AUTH_FILE or DOCKER_CONFIG", err)
+			return nil, fmt.Errorf("reading the Docker configuration: %w: correct the file, or name another by REGISTRY_AUTH_FILE or DOCKER_CONFIG", err)
 		}
 		plain, err := credentials.NewFileStore(path)
 		if err != nil {

@@ -55,7 +55,7 @@ func (e *Error) Error() string {
 	}
 	s += cause
 	if r := e.remedy(); r != "" {
-		s += "; " + r
+		s += ": " + r
 	}
 	return s
 }

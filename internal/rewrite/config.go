@@ -79,7 +79,7 @@ func (f Fault) Error() string {
 	if f.Field != "" {
 		b.WriteString(f.Field + ": ")
 	}
-	return b.String() + f.What + "; " + f.Fix
+	return b.String() + f.What + ": " + f.Fix
 }
 
 // Faults are all the faults of one configuration.

@@ -89,19 +89,19 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		text string
 		want []string // each must occur
 	}{
-		"a typing error in a key":                     {reg + "rule: []\n", []string{"f.yaml:2: rule: unknown key; did you mean rules?"}},
-		"an unknown key":                              {reg + "zzz: 1\n", []string{"f.yaml:2: zzz: unknown key; the keys here are apiVersion, envVars, keep"}},
-		"an unknown key in a rule":                    {reg + "rules:\n- source: quay.io/acme\n  targets: p\n", []string{"f.yaml:4: rules[0].targets: unknown key; did you mean target?", ""}},
+		"a typing error in a key":                     {reg + "rule: []\n", []string{"f.yaml:2: rule: unknown key: did you mean rules?"}},
+		"an unknown key":                              {reg + "zzz: 1\n", []string{"f.yaml:2: zzz: unknown key: the keys here are apiVersion, envVars, keep"}},
+		"an unknown key in a rule":                    {reg + "rules:\n- source: quay.io/acme\n  targets: p\n", []string{"f.yaml:4: rules[0].targets: unknown key: did you mean target?", ""}},
 		"a wrong type":                                {"registry: 5\n", []string{`f.yaml:1: registry: want text, have 5 (int)`}},
 		"a list that is none":                         {reg + "keep: quay.io\n", []string{"f.yaml:2: keep: want a list"}},
 		"a key twice":                                 {reg + reg, []string{"f.yaml:2: registry: the key stands twice"}},
 		"a host that is no text of a host":            {"registry: 'my registry.example.com/castai'\n", []string{"has no registry host"}},
 		"each source that stands twice":               {reg + "keep: [quay.io/a, quay.io/a, quay.io/b, quay.io/b]\n", []string{"keep[1]: \"quay.io/a\" has the same source as keep[0]", "keep[3]: \"quay.io/b\" has the same source as keep[2]"}},
 		"a second document":                           {reg + "---\n" + reg, []string{"a second document follows"}},
-		"an empty file":                               {"", []string{"f.yaml: the file is empty; write at least: registry:"}},
+		"an empty file":                               {"", []string{"f.yaml: the file is empty: write at least: registry:"}},
 		"not YAML":                                    {"{", []string{"f.yaml: not YAML"}},
 		"another kind":                                {reg + "kind: Deployment\n", []string{`kind: want "Config"`}},
-		"no registry":                                 {"keep: []\n", []string{"registry: is missing; write it like 1234"}},
+		"no registry":                                 {"keep: []\n", []string{"registry: is missing: write it like 1234"}},
 		"a scheme":                                    {"registry: https://" + ecr + "/castai\n", []string{"begins with a scheme"}},
 		"a trailing slash":                            {"registry: " + ecr + "/castai/\n", []string{"empty path part"}},
 		"a tag":                                       {"registry: " + ecr + "/castai:v1\n", []string{"has a tag or digest"}},
@@ -134,7 +134,7 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		"the webhook's own namespace":                 {reg + "namespaces: [castai-privatelink]\n", []string{"own namespace"}},
 		"no namespace at all":                         {reg + "namespaces: []\n", []string{"no pod would be rewritten"}},
 		"an env variable that is a pattern":           {reg + "envVars: ['*_IMAGE']\n", []string{"envVars[0]", "exact names"}},
-		"a registry to track":                         {reg + "track: {repository: 'oci://registry.example.com/charts'}\n", []string{`track.repository: "oci://registry.example.com/charts" is no URL of a chart repository; write it like https://castai.github.io/helm-charts; registries (oci://) have no index`}},
+		"a registry to track":                         {reg + "track: {repository: 'oci://registry.example.com/charts'}\n", []string{`track.repository: "oci://registry.example.com/charts" is no URL of a chart repository: write it like https://castai.github.io/helm-charts; registries (oci://) have no index`}},
 		"a password in the repository":                {reg + "track: {repository: 'https://a:b@example.com'}\n", []string{"track.repository: has a user name or password"}},
 		"a path as a chart":                           {reg + "track: {charts: [../x]}\n", []string{`track.charts[0]: "../x" is no name of a chart`}},
 		"no version to track":                         {reg + "track: {newest: 0}\n", []string{"track.newest: want a number from 1, have 0 (int)"}},
@@ -176,8 +176,8 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 // A value of a wrong type is not reported as missing, too.
 func TestAFieldThatCannotBeReadIsReportedOnce(t *testing.T) {
 	_, err := rewrite.Load("f.yaml", []byte("registry: 5\nkeep: [acme]\n"))
-	const want = "f.yaml:1: registry: want text, have 5 (int); put the value in quotes if it is meant as text\n" +
-		"f.yaml:2: keep[0]: \"acme\" has no registry host; write it in full: Docker Hub images are docker.io/NAME/IMAGE or docker.io/library/IMAGE"
+	const want = "f.yaml:1: registry: want text, have 5 (int): put the value in quotes if it is meant as text\n" +
+		"f.yaml:2: keep[0]: \"acme\" has no registry host: write it in full: Docker Hub images are docker.io/NAME/IMAGE or docker.io/library/IMAGE"
 	if err == nil || err.Error() != want {
 		t.Errorf("the faults\n%v\nwant\n%s", err, want)
 	}

@@ -98,14 +98,14 @@ func resemblesECR(host string) bool { return ecrShape.MatchString(host) || awsDo
 // Warnings lists what is unusual about the host and may be a mistake.
 func (h ECRHost) Warnings() (all []string) {
 	if !awsRegion.MatchString(h.Region) {
-		all = append(all, fmt.Sprintf("%s: region %q is not known to this version; check the spelling, unless the region is new", h.Name, h.Region))
+		all = append(all, fmt.Sprintf("%s: region %q is not known to this version: check the spelling, unless the region is new", h.Name, h.Region))
 	}
 	if h.FIPS && !fipsRegion.MatchString(h.Region) {
 		all = append(all, fmt.Sprintf("%s: AWS lists no FIPS endpoint of ECR for region %s", h.Name, h.Region))
 	}
 	if h.DualStack {
 		// The AWS documentation is inconsistent on this point.
-		all = append(all, h.Name+": dual-stack names may not resolve to VPC endpoints; check that the nodes can reach the host")
+		all = append(all, h.Name+": dual-stack names may not resolve to VPC endpoints: check that the nodes can reach the host")
 	}
 	return all
 }

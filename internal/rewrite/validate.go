@@ -59,7 +59,7 @@ func (v *validator) registry(s string) {
 	case strings.Contains(path, "@") || strings.Contains(path, ":"):
 		v.fault(field, fmt.Sprintf("%q has a tag or digest", s), "give the prefix only; each image keeps its own tag and digest")
 	case s != strings.ToLower(s):
-		v.fault(field, fmt.Sprintf("%q has upper case", s), "ECR names are lower-case; replace placeholders such as ACCOUNT or REGION by yours")
+		v.fault(field, fmt.Sprintf("%q has upper case", s), "ECR names are lower-case: replace placeholders such as ACCOUNT or REGION by yours")
 	case !isRepository(s + "/x"):
 		v.fault(field, fmt.Sprintf("%q is not a legal registry prefix", s), example)
 	case strings.Contains(s, "-controller"):

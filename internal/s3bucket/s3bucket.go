@@ -194,5 +194,5 @@ func (b *Bucket) wrapError(key string, err error) error {
 	if remedy == "" {
 		return fmt.Errorf("%s: %w", b.Object(key), err)
 	}
-	return fmt.Errorf("%s: %w; %s", b.Object(key), err, remedy)
+	return fmt.Errorf("%s: %w: %s", b.Object(key), err, remedy)
 }

@@ -60,5 +60,5 @@ func refuseReplaced(j mirror.Job, e lock.Entry) error {
 	if j.Chart == nil || e.Chart == nil || j.Chart.Digest == e.Chart.Digest {
 		return nil
 	}
-	return fmt.Errorf("%s: the chart repository has replaced the archive of this version: it was %s and is %s; ask its publisher, and take the new one with --update --overwrite", j.Source, e.Chart.Digest, j.Chart.Digest)
+	return fmt.Errorf("%s: the chart repository has replaced the archive of this version: it was %s and is %s: ask its publisher, and take the new one with --update --overwrite", j.Source, e.Chart.Digest, j.Chart.Digest)
 }

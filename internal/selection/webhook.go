@@ -32,7 +32,7 @@ func (s Sources) webhook(rules *rewrite.Rules) (source, target string, err error
 	ref, err := rewrite.ParseReference(s.Webhook)
 	switch {
 	case err != nil:
-		return "", "", exitcode.Usagef("--webhook-image %q: %w; give it as REPOSITORY:TAG or REPOSITORY@DIGEST, without a scheme", s.Webhook, err)
+		return "", "", exitcode.Usagef("--webhook-image %q: %w: give it as REPOSITORY:TAG or REPOSITORY@DIGEST, without a scheme", s.Webhook, err)
 	case isWebhook(ref.Repository, rules.Registry()):
 		return "", "", exitcode.Usagef("--webhook-image %s: the image is copied to this repository: name another one, or leave the image out with --no-webhook-image", s.Webhook)
 	case ref.Tag == "" && ref.Digest == "":

@@ -71,7 +71,7 @@ func TestInvalidWebhookImages(t *testing.T) {
 		sources selection.Sources
 		want    string
 	}{
-		"not a reference":       {selection.Sources{Webhook: "https://quay.io/acme/webhook:v1"}, "--webhook-image \"https://quay.io/acme/webhook:v1\": invalid reference format; give it as REPOSITORY:TAG"},
+		"not a reference":       {selection.Sources{Webhook: "https://quay.io/acme/webhook:v1"}, "--webhook-image \"https://quay.io/acme/webhook:v1\": invalid reference format: give it as REPOSITORY:TAG"},
 		"where it is copied to": {selection.Sources{Webhook: registry + "/privatelink-webhook:v9"}, "the image is copied to this repository"},
 		"excluded as well":      {selection.Sources{Webhook: "quay.io/acme/webhook:v1", WithoutWebhook: true}, "exclude each other"},
 	} {

@@ -32,7 +32,7 @@ func (s *Status) Evaluate(now time.Time) (f Findings) {
 		f.Errors = append(f.Errors, r.evaluate(s.ConfigHash, now)...)
 	}
 	if s.Unbound {
-		f.Errors = append(f.Errors, "the policy "+s.Policy+" has no binding: no pod is rewritten; install it again")
+		f.Errors = append(f.Errors, "the policy "+s.Policy+" has no binding: no pod is rewritten: install it again")
 	}
 	if s.Policy == "" && (ready < s.Wanted || ready == 0) {
 		f.Errors = append(f.Errors, fmt.Sprintf("%d of %d replicas are ready", ready, s.Wanted))

@@ -148,7 +148,7 @@ func (s *Status) gatherRegistry(ctx context.Context, o Options, private *resolve
 	l, err := store.Read(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && o.LockFile == "":
-		s.Registry = Registry{NotChecked: "there is no lock file " + file + "; set --lock"}
+		s.Registry = Registry{NotChecked: "there is no lock file " + file + ": set --lock"}
 		return nil
 	case err != nil:
 		return exitcode.AsUsage(err)

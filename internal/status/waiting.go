@@ -78,9 +78,9 @@ func (w Waiting) String() string {
 func (w Waiting) evaluate() (errs []string) {
 	switch {
 	case len(w.Missing) > 0:
-		return []string{fmt.Sprintf("pods wait for images that the registry lacks (%s); copy them: privatelink mirror --config privatelink.yaml --missing", doctor.List(w.Missing, 3))}
+		return []string{fmt.Sprintf("pods wait for images that the registry lacks (%s): copy them: privatelink mirror --config privatelink.yaml --missing", doctor.List(w.Missing, 3))}
 	case w.Pods > 0:
-		return []string{fmt.Sprintf("%d pods wait for images; see why: privatelink doctor", w.Pods)}
+		return []string{fmt.Sprintf("%d pods wait for images: see why: privatelink doctor", w.Pods)}
 	}
 	return nil
 }

@@ -295,7 +295,7 @@ func (o Options) writeLock(ctx context.Context, s lockstore.Store, l, known *loc
 		return nil
 	}
 	if removed := l.RemovedSince(known); len(removed) > 0 {
-		o.Reporter.Warnf("%s lists the images of this run, and no longer %d others, such as %s; name all that belong together in one run", s, len(removed), removed[0])
+		o.Reporter.Warnf("%s lists the images of this run, and no longer %d others, such as %s: name all that belong together in one run", s, len(removed), removed[0])
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockTimeout)
 	defer cancel()

@@ -97,7 +97,7 @@ func notFound(ctx context.Context, store *oci.ReadOnlyStore, repository, tagOrDi
 	if strings.Contains(tagOrDigest, ":") {
 		separator = "@"
 	}
-	return fmt.Errorf("%s%s%s: %w: this privatelink carries %s; use the privatelink that wrote the lock file, or take this image with --update",
+	return fmt.Errorf("%s%s%s: %w: this privatelink carries %s: use the privatelink that wrote the lock file, or take this image with --update",
 		repository, separator, tagOrDigest, registry.ErrNotFound, strings.Join(carried, " and "))
 }
 

@@ -82,7 +82,7 @@ func TestResolve(t *testing.T) {
 	}
 	other := digest.FromString("other").String()
 	for name, tc := range map[string]struct{ repository, name, want string }{
-		"another version":    {Repository, "v0.2.0", Repository + ":v0.2.0: not found: this privatelink carries " + Repository + ":" + version + ", which is " + image.String() + "; use the privatelink that wrote the lock file, or take this image with --update"},
+		"another version":    {Repository, "v0.2.0", Repository + ":v0.2.0: not found: this privatelink carries " + Repository + ":" + version + ", which is " + image.String() + ": use the privatelink that wrote the lock file, or take this image with --update"},
 		"another image":      {Repository, other, Repository + "@" + other + ": not found"},
 		"another repository": {Host + "/agent", version, Host + "/agent:" + version + ": not found"},
 	} {

@@ -51,7 +51,7 @@ func (a Archive) ReadMetadata() (Metadata, error) {
 	case err != nil:
 		return Metadata{}, fmt.Errorf("chart %s %s: %w", a.Chart, a.Version.Version, err)
 	case m.Name != a.Chart || m.Version != a.Version.Version:
-		return Metadata{}, fmt.Errorf("chart %s %s: its Chart.yaml says %s %s: the index and the archive are of different charts; ask its publisher", a.Chart, a.Version.Version, m.Name, m.Version)
+		return Metadata{}, fmt.Errorf("chart %s %s: its Chart.yaml says %s %s: the index and the archive are of different charts: ask its publisher", a.Chart, a.Version.Version, m.Name, m.Version)
 	}
 	return m, nil
 }

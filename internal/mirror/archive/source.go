@@ -143,7 +143,7 @@ func (a *Archive) Verify(ctx context.Context) error {
 			got, err := sum(ctx, f)
 			want := listed[filepath.Base(a.parts.names[i])]
 			if err == nil && got != want {
-				err = fmt.Errorf("%s has the digest %q and should have %q by %s: %w; copy it again", a.parts.names[i], got, want, a.parts.stem+sumsSuffix, registry.ErrCorrupt)
+				err = fmt.Errorf("%s has the digest %q and should have %q by %s: %w: copy it again", a.parts.names[i], got, want, a.parts.stem+sumsSuffix, registry.ErrCorrupt)
 			}
 			errs[i] = err
 			return nil

@@ -161,7 +161,7 @@ func (p pruner) run(ctx context.Context, prefix string, del bool) error {
 		return err // nothing is deleted unseen
 	}
 	if !del {
-		fmt.Fprintln(p.out, "nothing was deleted; add --yes for that")
+		fmt.Fprintln(p.out, "nothing was deleted: add --yes to delete")
 		return nil
 	}
 	if p.confirm != nil {

@@ -101,7 +101,7 @@ func TestRunListsAndThenDeletes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		prefix + "/agent@" + v1.String() + "  v1  pushed 20", "1 images of 1 repositories can be deleted, 1 are kept; at most 2.0 KiB\n", "nothing was deleted; add --yes for that\n",
+		prefix + "/agent@" + v1.String() + "  v1  pushed 20", "1 images of 1 repositories can be deleted, 1 are kept; at most 2.0 KiB\n", "nothing was deleted: add --yes to delete\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output lacks %q:\n%s", want, out.String())

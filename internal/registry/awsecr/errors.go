@@ -35,7 +35,7 @@ func (e *Error) Error() string {
 		s += e.Cause.Error()
 	}
 	if e.Fix != "" {
-		s += "; " + e.Fix
+		s += ": " + e.Fix
 	}
 	return s
 }
@@ -48,7 +48,7 @@ func (e *Error) Unwrap() []error { return []error{e.Class, e.Cause} }
 type ConfigurationError struct{ Err error }
 
 func (e *ConfigurationError) Error() string {
-	return "reading the AWS configuration: " + e.Err.Error() + "; check ~/.aws/config, AWS_PROFILE and --profile"
+	return "reading the AWS configuration: " + e.Err.Error() + ": check ~/.aws/config, AWS_PROFILE and --profile"
 }
 
 // Unwrap returns the error of the SDK.

@@ -107,7 +107,7 @@ func (l *Login) fromDocker(ctx context.Context, host string) (auth.Credential, e
 	case ctx.Err() != nil:
 		return auth.EmptyCredential, context.Cause(ctx)
 	}
-	l.warnOnce(fmt.Sprintf("%s is accessed anonymously: %v; run `docker login %s` if credentials are required", host, err, host))
+	l.warnOnce(fmt.Sprintf("%s is accessed anonymously: %v: run `docker login %s` if credentials are required", host, err, host))
 	return auth.EmptyCredential, nil
 }
 

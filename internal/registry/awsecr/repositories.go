@@ -146,7 +146,7 @@ func (r *Registry) setPolicies(ctx context.Context, path string, s Settings) err
 		errs = append(errs, r.wrapError(err, "SetRepositoryPolicy", path))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("repository %s was created without all of its settings, and later runs do not change it; correct the cause, delete the repository and run again: %w", path, err)
+		return fmt.Errorf("repository %s was created without all of its settings, and later runs do not change it: correct the cause, delete the repository and run again: %w", path, err)
 	}
 	return nil
 }

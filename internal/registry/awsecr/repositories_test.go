@@ -115,7 +115,7 @@ func TestCreateErrors(t *testing.T) {
 		},
 		"an exhausted quota is not retried, although the SDK classifies it as throttling": {
 			fault: fakeecr.Fault{Match: fakeecr.On("CreateRepository"), Status: 400, Code: "LimitExceededException", Message: "100000 repositories"},
-			texts: []string{"LimitExceededException: 100000 repositories; delete what is not needed, or request a higher quota"}, requests: 1,
+			texts: []string{"LimitExceededException: 100000 repositories: delete what is not needed, or request a higher quota"}, requests: 1,
 		},
 		"a rejected name requires a rule": {
 			path: "castai/a__b", texts: []string{`"castai/a__b"`, "a rule in privatelink.yaml", "InvalidParameterException"}, requests: 1,

@@ -79,7 +79,7 @@ func checkRole(ctx context.Context, role Role, caller func(context.Context) (str
 	}
 	got, err := arn.Parse(text)
 	if err != nil || !isSessionOf(got, role) {
-		return fmt.Errorf("the AWS caller is %s, and must be a session of the role %s: nothing was written; check the pod identity association, the annotation of the service account, or the profile", text, &role)
+		return fmt.Errorf("the AWS caller is %s, and must be a session of the role %s: nothing was written: check the pod identity association, the annotation of the service account, or the profile", text, &role)
 	}
 	return nil
 }
