@@ -269,6 +269,10 @@ func TestSignUsesCurrentCA(t *testing.T) {
 	if leaf, err := g.Sign(template()); err != nil || a.asOf(time.Now()).trusts(leaf, dnsName) != nil {
 		t.Errorf("a leaf of the current CA: %v", err)
 	}
+	other, _ := testCA(t, "other", time.Hour)
+	if !g.inUse(a.asOf(time.Now())) || g.inUse(view{entries: []entry{{"pods", other}}}) {
+		t.Error("a leaf counts as in use exactly if the configuration trusts it")
+	}
 	// The second read of the Secret is that of the key.
 	reads := 0
 	a.onGet = func(resource string) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,6 +242,39 @@ func TestMissingRBAC(t *testing.T) {
 			a.set(func() { clear(a.forbid) })
 			eventually(t, "ready once RBAC is applied", r.ready)
 		})
+	}
+}
+
+// A failure that lasts is logged once, and so is its end.
+func TestRepairLogsTheBeginningAndTheEndOfAFailure(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create("pods")
+	var reads atomic.Int64
+	a.onGet = func(resource string) {
+		if resource == "mutatingwebhookconfigurations" {
+			reads.Add(1)
+		}
+	}
+	r := start(t, a, func(c *SelfManagedConfig) { c.RepairInterval = 5 * time.Millisecond })
+	logged := func(when string, failures, ends int) {
+		t.Helper()
+		before := reads.Load()
+		eventually(t, "more repairs "+when, func() bool { return reads.Load() > before+3 })
+		logs := r.logs.String()
+		if n, m := strings.Count(logs, "cannot verify that the CA is published"), strings.Count(logs, "can be read and repaired again"); n != failures || m != ends {
+			t.Errorf("%s: %d failures and %d ends are logged, want %d and %d", when, n, m, failures, ends)
+		}
+	}
+	eventually(t, "ready", r.ready)
+	logged("at first", 0, 0)
+	a.set(func() { a.forbid["GET mutatingwebhookconfigurations"] = true })
+	logged("while it may not read", 1, 0)
+	a.set(func() { clear(a.forbid) })
+	logged("when it may read again", 1, 1)
+	r.stop()
+	if strings.Count(r.logs.String(), "cannot verify") != 1 {
+		t.Error("the end of the replica is logged as a failure")
 	}
 }
 
