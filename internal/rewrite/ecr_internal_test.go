@@ -34,3 +34,21 @@ func TestECRPatternHasTheDomainsOfThePartitions(t *testing.T) {
 		t.Errorf("the pattern has the domains %q, the partitions have %q", got, want)
 	}
 }
+
+// Rules and hosts that are taken make legal names; this guards against one that does not.
+func TestAComposedTargetMustReadAsItself(t *testing.T) {
+	for _, tc := range []struct {
+		registry, path, tag string
+		want                Reason
+	}{
+		{"registry.example.com/castai", "quay.io/acme/w", "v1", ""},
+		{"registry.example.com/castai", "quay.io/Acme/w", "v1", NotECRLegal},
+		{"registry.example.com/castai", "quay.io/acme/w", "v 1", NotECRLegal},
+		{"index.docker.io/castai", "quay.io/acme/w", "v1", NotECRLegal}, // reads as docker.io/castai
+	} {
+		target, _, reason := (&Rules{registry: tc.registry}).compose(tc.path, Reference{Tag: tc.tag}, decision{})
+		if reason != tc.want || (target == "") != (reason != "") {
+			t.Errorf("%s/%s:%s: target %q, reason %q, want %q", tc.registry, tc.path, tc.tag, target, reason, tc.want)
+		}
+	}
+}
