@@ -100,6 +100,26 @@ func TestFallbacks(t *testing.T) {
 	})
 }
 
+func TestEachDependentIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // it ends with an error if all tasks wait
+		s := newSchedule()
+		var order []string
+		add := func(name string, rank rank, needs ...*task) *task {
+			return s.add(&task{work: work{rank: rank, run: func(context.Context) error {
+				order = append(order, name)
+				return nil
+			}}}, needs)
+		}
+		first, second := add("first", rankManifest), add("second", rankBlob)
+		add("needs both", rankMount, first, second)
+		add("needs the first", rankMount, first)
+		s.run(t.Context(), 1)
+		if want := []string{"first", "needs the first", "second", "needs both"}; !slices.Equal(order, want) {
+			t.Errorf("%v, want %v", order, want)
+		}
+	})
+}
+
 func TestATaskWhoseNeedFailedFails(t *testing.T) {
 	s, failure := newSchedule(), errors.New("no")
 	ran := map[string]bool{}
