@@ -158,6 +158,27 @@ func TestHostileTrees(t *testing.T) {
 	}
 }
 
+func TestSizesOfTrees(t *testing.T) {
+	for name, tc := range map[string]struct {
+		sizes []int64
+		ok    bool
+	}{
+		"a manifest of the largest size": {[]int64{maxManifestSize}, true},
+		"a larger one":                   {[]int64{maxManifestSize + 1}, false},
+		"manifests of the largest size":  {slices.Repeat([]int64{maxManifestSize}, maxTreeSize/maxManifestSize), true},
+		"and one byte more":              {append(slices.Repeat([]int64{maxManifestSize}, maxTreeSize/maxManifestSize), 1), false},
+	} {
+		r := newTreeReader(newMemory(), "example.com/image", nil)
+		var err error
+		for _, size := range tc.sizes {
+			err = r.addSize(size)
+		}
+		if (err == nil) != tc.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestDocuments(t *testing.T) {
 	d := func(name, mediaType string, size int64) ocispec.Descriptor {
 		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(name), Size: size}
