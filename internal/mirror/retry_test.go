@@ -31,6 +31,7 @@ type scripted struct {
 	lookups       []error                  // answers to requests for blobs
 	found         map[string]digest.Digest // by tag
 	stored        map[digest.Digest]bool   // blobs
+	knows         bool                     // it has the content of uploads, and does not read it
 	log           []string                 // of the writes
 }
 
@@ -52,6 +53,9 @@ func (s *scripted) PutManifest(_ context.Context, _ string, d ocispec.Descriptor
 
 func (s *scripted) Upload(_ context.Context, _ string, d ocispec.Descriptor, content io.Reader) error {
 	s.log = append(s.log, "upload "+d.Annotations["name"])
+	if s.knows {
+		return nil
+	}
 	if _, err := io.Copy(io.Discard, content); err != nil {
 		return err
 	}
@@ -159,12 +163,14 @@ func TestBlobsAreUploadedAgain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answers      []error
 		stored       bool // in spite of the answer
+		knows        bool
 		repositories *scriptedRepositories
 		uploads      int
 		want         error
 		created      int
 	}{
 		"no need to":                              {uploads: 1},
+		"no need to read it":                      {knows: true, uploads: 1},
 		"after a failure that may pass":           {answers: []error{transient}, uploads: 2},
 		"five times at most":                      {answers: slices.Repeat([]error{transient}, 9), uploads: 5, want: transient},
 		"not if it arrived":                       {answers: []error{transient}, stored: true, uploads: 1},
@@ -183,7 +189,8 @@ func TestBlobsAreUploadedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				target := &scripted{uploads: tc.answers, stored: map[digest.Digest]bool{content.Digest: tc.stored}}
+				s.reads = nil
+				target := &scripted{uploads: tc.answers, knows: tc.knows, stored: map[digest.Digest]bool{content.Digest: tc.stored}}
 				r := runOf(s, target, content)
 				if tc.repositories != nil {
 					r.m.Repositories = tc.repositories
@@ -191,6 +198,9 @@ func TestBlobsAreUploadedAgain(t *testing.T) {
 				err := r.uploadBlob(t.Context(), r.plan.blobs[content.Digest], []*task{{repository: repository}})[0]
 				if !errors.Is(err, tc.want) || len(target.log) != tc.uploads {
 					t.Errorf("%v after %d uploads, want %v after %d", err, len(target.log), tc.want, tc.uploads)
+				}
+				if len(s.reads) != tc.uploads {
+					t.Errorf("the source was read %d times for %d uploads", len(s.reads), tc.uploads)
 				}
 				if tc.repositories != nil && tc.repositories.created != tc.created {
 					t.Errorf("the repository was created %d times, want %d", tc.repositories.created, tc.created)
