@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
@@ -57,7 +58,7 @@ func (s *scripted) Upload(_ context.Context, _ string, d ocispec.Descriptor, con
 		return nil
 	}
 	if _, err := io.Copy(io.Discard, content); err != nil {
-		return err
+		return errors.New("the request was canceled") // as clients of HTTP may say
 	}
 	return next(&s.uploads)
 }
@@ -190,6 +191,7 @@ func TestBlobsAreUploadedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s.reads = nil
+				start := time.Now()
 				target := &scripted{uploads: tc.answers, knows: tc.knows, stored: map[digest.Digest]bool{content.Digest: tc.stored}}
 				r := runOf(s, target, content)
 				if tc.repositories != nil {
@@ -198,6 +200,9 @@ func TestBlobsAreUploadedAgain(t *testing.T) {
 				err := r.uploadBlob(t.Context(), r.plan.blobs[content.Digest], []*task{{repository: repository}})[0]
 				if !errors.Is(err, tc.want) || len(target.log) != tc.uploads {
 					t.Errorf("%v after %d uploads, want %v after %d", err, len(target.log), tc.want, tc.uploads)
+				}
+				if waited := time.Since(start) > 0; waited != (tc.uploads > 1 || tc.stored) {
+					t.Errorf("waited %t, for %d uploads", waited, tc.uploads)
 				}
 				if len(s.reads) != tc.uploads {
 					t.Errorf("the source was read %d times for %d uploads", len(s.reads), tc.uploads)
@@ -210,6 +215,22 @@ func TestBlobsAreUploadedAgain(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// brokenSource has blobs that cannot be read.
+type brokenSource struct{ *memory }
+
+func (brokenSource) Blob(context.Context, string, ocispec.Descriptor) (io.ReadCloser, error) {
+	return io.NopCloser(iotest.ErrReader(registry.ErrDenied)), nil
+}
+
+func TestTheErrorOfTheSourceIsReported(t *testing.T) {
+	s := newMemory()
+	content := s.named("content")
+	r := runOf(brokenSource{s}, &scripted{}, content)
+	if err := r.uploadBlob(t.Context(), r.plan.blobs[content.Digest], []*task{{repository: repository}})[0]; !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("error %v, want that of the source", err)
 	}
 }
 
