@@ -355,6 +355,9 @@ func TestVerified(t *testing.T) {
 	if _, err := io.ReadAll(Verified(io.NopCloser(strings.NewReader("")), empty)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("empty content with another digest: %v", err)
 	}
+	if got, err := io.ReadAll(Verified(io.NopCloser(strings.NewReader("")), descriptorOf(""))); err != nil || len(got) > 0 {
+		t.Errorf("empty content: %q, %v", got, err)
+	}
 }
 
 func TestErrorClasses(t *testing.T) {
