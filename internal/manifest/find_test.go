@@ -90,7 +90,7 @@ func TestTheNoteNamesTheFirstValues(t *testing.T) {
 		t.Errorf("have %s\nwant %s", have, want)
 	}
 	three := Found{Others: []Other{{Kind: "A", Path: "/a", Image: "a.io/a:1"}, {Kind: "A", Path: "/b", Image: "a.io/b:1"}, {Kind: "A", Path: "/c", Image: "a.io/c:1"}}}
-	want = "3 other values look like public images: A /a a.io/a:1, A /b a.io/b:1, A /c a.io/c:1; list environment variables in envVars, and change other values by hand"
+	want = "3 other values look like public images: A /a a.io/a:1, A /b a.io/b:1, A /c a.io/c:1: list environment variables in envVars, and change other values by hand"
 	if have := three.NoteOthers(); have != want {
 		t.Errorf("have %s\nwant %s", have, want)
 	}
