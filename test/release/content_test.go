@@ -26,6 +26,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/castai/privatelink-webhook/test/release/snapshot"
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 )
@@ -115,7 +116,7 @@ func (b built) testArchives(t *testing.T) {
 		if strings.Contains(name, "_windows_") {
 			program += ".exe"
 		}
-		for _, want := range []string{program, "LICENSE", "THIRD_PARTY_LICENSES", "completions/privatelink.bash", "completions/privatelink.zsh", "completions/privatelink.fish", "completions/privatelink.powershell", "completions/kubectl_complete-privatelink", "man/man1/privatelink.1", "man/man1/privatelink-mirror.1"} {
+		for _, want := range []string{program, "LICENSE", "THIRD_PARTY_LICENSES", "completions/privatelink.bash", "completions/privatelink.zsh", "completions/privatelink.fish", "completions/privatelink.powershell", "completions/kubectl_complete-privatelink", "man/man1/privatelink.1", "man/man1/privatelink-mirror.1", "terraform/vpc.tf", "terraform/mirror/role.tf", "terraform/examples/scheduled-mirror/.terraform.lock.hcl"} {
 			if len(entries[want].data) == 0 {
 				t.Errorf("%s: %s is missing or empty", name, want)
 			}
@@ -138,7 +139,7 @@ func (b built) testArchives(t *testing.T) {
 func (b built) unpacked(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	entries := unpack(t, b.file(t, "privatelink_"+b.number+"_"+runtime.GOOS+"_"+runtime.GOARCH+".tar.gz"))
+	entries := unpack(t, snapshot.Archive(b.dir, b.version))
 	if err := os.WriteFile(filepath.Join(dir, "privatelink"), entries["privatelink"].data, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/castai/privatelink-webhook/test/release/snapshot"
 )
 
 const root = "../.."
@@ -88,61 +88,33 @@ func output(t *testing.T, dir string, env []string, name string, args ...string)
 	return string(out)
 }
 
-// goreleaser compiles the pinned program.
-func goreleaser(t *testing.T) string {
+// build builds a release in dir.
+func build(t *testing.T, b *snapshot.Builder, dir, umask string, env ...string) built {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "goreleaser")
 	begin := time.Now()
-	output(t, root, nil, "go", "build", "-modfile=internal/tools/goreleaser/go.mod", "-o", file, "github.com/goreleaser/goreleaser/v2")
-	t.Logf("goreleaser compiled in %s", time.Since(begin).Round(time.Second))
-	return file
-}
-
-// onePlatform writes the configuration with this machine's platform alone. It is outside
-// of the checkout, which must stay unmodified.
-func onePlatform(t *testing.T) string {
-	t.Helper()
-	var config map[string]any
-	if err := yaml.Unmarshal(read(t, filepath.Join(root, ".goreleaser.yaml")), &config); err != nil {
+	if err := b.Build(t.Context(), dir, umask, env...); err != nil {
 		t.Fatal(err)
 	}
-	build := config["builds"].([]any)[0].(map[string]any)
-	build["targets"] = []string{runtime.GOOS + "_" + runtime.GOARCH}
-	text, err := yaml.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "goreleaser.yaml")
-	if err := os.WriteFile(file, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// build clones the commit into a folder and builds a release there.
-func build(t *testing.T, dir, goreleaser, config, umask string, env ...string) built {
-	t.Helper()
-	output(t, root, nil, "git", "clone", "--quiet", ".", dir)
-	begin := time.Now()
-	script := "umask " + umask + ` && exec make release-snapshot GORELEASER="$1" RELEASE_FLAGS="--config=$2" ARCHITECTURES="$3"`
-	output(t, dir, env, "sh", "-c", script, "sh", goreleaser, config, runtime.GOARCH)
 	t.Logf("release built in %s", time.Since(begin).Round(time.Second))
-	b := built{dir: dir, version: strings.TrimSpace(output(t, dir, nil, "make", "-s", "version")), commit: strings.TrimSpace(output(t, dir, nil, "git", "rev-parse", "HEAD"))}
-	b.number = strings.TrimPrefix(b.version, "v")
+	r := built{dir: dir, version: strings.TrimSpace(output(t, dir, nil, "make", "-s", "version")), commit: strings.TrimSpace(output(t, dir, nil, "git", "rev-parse", "HEAD"))}
+	r.number = strings.TrimPrefix(r.version, "v")
 	at, err := time.Parse(time.RFC3339, strings.TrimSpace(output(t, dir, nil, "git", "log", "-1", "--format=%cI")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.time = at
-	return b
+	r.time = at
+	return r
 }
 
 func TestRelease(t *testing.T) {
 	if out := output(t, root, nil, "git", "status", "--porcelain"); out != "" {
 		t.Fatalf("the release is built from the commit: commit or remove these changes first\n%s", out)
 	}
-	tool, config := goreleaser(t), onePlatform(t)
-	first := build(t, filepath.Join(t.TempDir(), "a"), tool, config, "022")
+	builder, err := snapshot.NewBuilder(t.Context(), root, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := build(t, builder, filepath.Join(t.TempDir(), "a"), "022")
 
 	t.Run("the archive has all files, with the time of the commit", first.testArchives)
 	t.Run("programs record the commit, and nothing is modified", first.testPrograms)
@@ -161,7 +133,7 @@ func TestRelease(t *testing.T) {
 		downloads := filepath.Join(strings.TrimSpace(output(t, root, nil, "go", "env", "GOMODCACHE")), "cache", "download")
 		modules := filepath.Join(cache, "modules")
 		defer output(t, root, []string{"GOMODCACHE=" + modules}, "go", "clean", "-modcache") // its files are read-only; in a cleanup the test's context has ended
-		second := build(t, filepath.Join(t.TempDir(), "another", "folder"), tool, config, "077",
+		second := build(t, builder, filepath.Join(t.TempDir(), "another", "folder"), "077",
 			"GOCACHE="+filepath.Join(cache, "go"), "GOMODCACHE="+modules, "GOPROXY=file://"+filepath.ToSlash(downloads), "GONOSUMDB=*", "GOSUMDB=off",
 			"TZ=Pacific/Auckland", "LC_ALL=C", "HOME="+t.TempDir(), "USER=somebody")
 		for _, name := range []string{"checksums.txt", filepath.Join("krew", "privatelink.yaml")} {
