@@ -173,7 +173,7 @@ release-inputs: image
 	for shell in bash zsh fish powershell; do $(INPUTS)/bin/privatelink completion $$shell > $(INPUTS)/completions/privatelink.$$shell || exit; done
 	$(INPUTS)/bin/privatelink completion kubectl > $(INPUTS)/completions/kubectl_complete-privatelink
 	$(INPUTS)/bin/privatelink man $(INPUTS)/man
-	git archive HEAD deploy/terraform | tar -x -C $(INPUTS) # no file that Terraform or an editor left there
+	git archive HEAD -- deploy ':(exclude)*.go' ':(exclude)deploy/chart' | tar -x -C $(INPUTS) # what the pages apply, and no file that a tool left there
 	go run ./internal/tools/release --version $(VERSION) $(if $(TAG),,--snapshot) CHANGELOG.md > $(INPUTS)/notes.md
 	$(INPUTS)/bin/privatelink install --registry registry.invalid > $(INPUTS)/install.yaml
 	sed 's|registry\.invalid|REGISTRY|g' $(INPUTS)/install.yaml > $(INPUTS)/files/install.yaml

@@ -116,7 +116,7 @@ func (b built) testArchives(t *testing.T) {
 		if strings.Contains(name, "_windows_") {
 			program += ".exe"
 		}
-		for _, want := range []string{program, "LICENSE", "THIRD_PARTY_LICENSES", "completions/privatelink.bash", "completions/privatelink.zsh", "completions/privatelink.fish", "completions/privatelink.powershell", "completions/kubectl_complete-privatelink", "man/man1/privatelink.1", "man/man1/privatelink-mirror.1", "terraform/vpc.tf", "terraform/mirror/role.tf", "terraform/examples/scheduled-mirror/.terraform.lock.hcl"} {
+		for _, want := range []string{program, "LICENSE", "THIRD_PARTY_LICENSES", "completions/privatelink.bash", "completions/privatelink.zsh", "completions/privatelink.fish", "completions/privatelink.powershell", "completions/kubectl_complete-privatelink", "man/man1/privatelink.1", "man/man1/privatelink-mirror.1", "deploy/kustomization.yaml", "deploy/mirror/cronjob.yaml", "deploy/terraform/vpc.tf", "deploy/terraform/examples/scheduled-mirror/.terraform.lock.hcl"} {
 			if len(entries[want].data) == 0 {
 				t.Errorf("%s: %s is missing or empty", name, want)
 			}
