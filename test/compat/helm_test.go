@@ -68,7 +68,7 @@ type helmClient struct {
 
 func helmClients(t *testing.T) (clients []helmClient) {
 	t.Helper()
-	if err := helm.Build(t.Context(), root, t.Output()); err != nil {
+	if err := helm.Build(t.Context(), root, t.Output(), helm.Majors()...); err != nil {
 		t.Fatal(err)
 	}
 	for _, major := range helm.Majors() {

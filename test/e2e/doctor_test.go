@@ -19,6 +19,7 @@ import (
 
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/testutil/remedy"
 )
 
 // noNode are the checks that need a kubelet, for port-forwards, or more than one node.
@@ -117,30 +118,6 @@ type fault struct {
 	others []string
 }
 
-// commands returns the commands in a remedy, which follow words or are lines of their own.
-func commands(remedy string) string {
-	var out []string
-	isDocument := false
-	for line := range strings.Lines(remedy) {
-		line = strings.TrimRight(line, "\n")
-		start := -1
-		for _, program := range []string{"kubectl ", "privatelink "} {
-			if i := strings.Index(line, program); i >= 0 && (start < 0 || i < start) {
-				start = i
-			}
-		}
-		switch {
-		case isDocument:
-			out = append(out, line)
-			isDocument = line != "EOF"
-		case start >= 0:
-			out = append(out, line[start:])
-			isDocument = strings.HasSuffix(line, "<<EOF")
-		}
-	}
-	return strings.Join(out, "\n")
-}
-
 // try causes the fault, requires that its check alone finds it, does what the remedy
 // says, and requires that all checks are OK.
 func (o *operator) try(t *testing.T, args string, f fault) {
@@ -176,13 +153,13 @@ func (o *operator) try(t *testing.T, args string, f fault) {
 		return errors.Join(errs...)
 	})
 	seen := time.Since(begin)
-	remedy := found.Remedy
+	advice := found.Remedy
 	if f.then != nil {
-		remedy = f.then(o, remedy)
+		advice = f.then(o, advice)
 	}
-	command := commands(remedy)
+	command := remedy.Commands(advice)
 	if command == "" {
-		t.Fatalf("no command in the remedy %q", remedy)
+		t.Fatalf("no command in the remedy %q", advice)
 	}
 	if out, _, err := o.sh(command); err != nil {
 		t.Fatalf("the remedy failed: %v\n%s\n%s", err, command, out)

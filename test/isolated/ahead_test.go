@@ -63,7 +63,7 @@ func (i *internet) release(t *testing.T, name, version, image string) {
 	t.Helper()
 	chart := &chartv2.Chart{
 		Metadata:  &chartv2.Metadata{APIVersion: "v2", Name: name, Version: version},
-		Templates: []*common.File{{Name: "templates/pod.yaml", Data: []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: agent}\nspec: {containers: [{name: agent, image: \"" + image + "\"}]}\n")}},
+		Templates: []*common.File{{Name: "templates/deployment.yaml", Data: []byte(deploymentOf(name, image))}},
 	}
 	archive, err := chartutil.Save(chart, i.files)
 	if err != nil {

@@ -145,18 +145,22 @@ func guideFences(t *testing.T, fences []docs.Fence, account *emulator.Customer, 
 func umbrella(images []string) string {
 	var text strings.Builder
 	for i, image := range images {
-		fmt.Fprintf(&text, `apiVersion: apps/v1
-kind: Deployment
-metadata: {name: castai-%[1]d, namespace: castai-agent}
-spec:
-  selector: {matchLabels: {app: castai-%[1]d}}
-  template:
-    metadata: {labels: {app: castai-%[1]d}}
-    spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: %[2]q}]}
----
-`, i, image)
+		text.WriteString(deploymentOf(fmt.Sprintf("castai-%d", i), image) + "---\n")
 	}
 	return text.String()
+}
+
+// deploymentOf is a Deployment with an image in the namespace of CAST AI.
+func deploymentOf(name, image string) string {
+	return fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s, namespace: castai-agent}
+spec:
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: %[2]q}]}
+`, name, image)
 }
 
 // addAuthorities adds authorities to those that the workstation trusts.

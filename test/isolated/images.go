@@ -116,24 +116,31 @@ func (n *Node) pushAll(ctx context.Context, images map[string]behavior) error {
 
 // pushOwn pushes the webhook's image, and the one whose clock is wrong.
 func (n *Node) pushOwn(ctx context.Context) error {
-	config, err := json.Marshal(map[string]any{"auths": map[string]any{
-		Host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(ecr.User + ":" + n.ECR.Password()))},
-	}})
-	if err != nil {
-		return err
-	}
-	if err := write(map[string]string{filepath.Join(n.dir, "docker", "config.json"): string(config)}); err != nil {
-		return err
-	}
-	env := []string{"SSL_CERT_FILE=" + n.caFile(), "DOCKER_CONFIG=" + filepath.Join(n.dir, "docker"), "HOME=" + n.dir}
-	push := func(version string, binaries map[string]string) error {
-		return n.ociimage(ctx, env, version, binaries, "--push", Registry+"/"+deploy.Image+":"+version)
-	}
 	binaries := map[string]string{}
 	for _, arch := range Architectures() {
 		binaries[arch] = n.of(arch, "privatelink-webhook")
 	}
+	push := func(version string, binaries map[string]string) error {
+		return n.push(ctx, Host, n.ECR.Password(), Registry+"/"+deploy.Image, version, binaries)
+	}
 	return errors.Join(push(n.Version, binaries), push(n.WrongClock(), map[string]string{runtime.GOARCH: n.clock("privatelink-webhook")}))
+}
+
+// push packs programs as the webhook's image of a version, and pushes it to a host with its
+// password.
+func (n *Node) push(ctx context.Context, host, password, repository, version string, binaries map[string]string) error {
+	config, err := json.Marshal(map[string]any{"auths": map[string]any{
+		host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(ecr.User + ":" + password))},
+	}})
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(n.dir, "docker")
+	if err := write(map[string]string{filepath.Join(folder, "config.json"): string(config)}); err != nil {
+		return err
+	}
+	env := []string{"SSL_CERT_FILE=" + n.caFile(), "DOCKER_CONFIG=" + folder, "HOME=" + n.dir}
+	return n.ociimage(ctx, env, version, binaries, "--push", repository+":"+version)
 }
 
 // standIn makes an index of one image for each architecture. All share a layer;

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,14 +160,24 @@ type workstation struct {
 	// root is the root folder of a machine with the commands alone, whose home is dir; ""
 	// is this machine.
 	root string
+	more []string // environment of the commands, in addition
 }
 
 // bareWorkstation returns a machine that has the commands, files in its home, and nothing
 // else. It is not connected to the internet yet.
 func bareWorkstation(t *testing.T, files map[string]string) *workstation {
 	t.Helper()
+	return workstationWith(t, map[string]string{"bin/privatelink": n.CLI(), "bin/kubectl": n.KubectlPath}, files)
+}
+
+// workstationWith returns a machine that has these programs, files in its home, and nothing
+// else. It is not connected to the internet yet.
+func workstationWith(t *testing.T, programs, files map[string]string) *workstation {
+	t.Helper()
 	w := &workstation{dir: "/home", root: t.TempDir()}
-	for name, from := range map[string]string{"bin/privatelink": n.CLI(), "bin/kubectl": n.KubectlPath, "etc/hosts": machine.Hosts} {
+	programs = maps.Clone(programs)
+	programs["etc/hosts"] = machine.Hosts
+	for name, from := range programs {
 		content, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)
@@ -224,7 +235,7 @@ func (w workstation) env() []string {
 	if w.root != "" {
 		env = append(env, "KUBECONFIG=/home/kubeconfig", "SSL_CERT_FILE=/home/ca.crt")
 	}
-	return env
+	return append(env, w.more...)
 }
 
 // command returns a command of the workstation, which runs in the home of a bare one.

@@ -22,12 +22,16 @@ import (
 // container runtime is not among them: what distributions have is too old for
 // images as volumes.
 func packages() map[string]string {
-	return map[string]string{
+	needed := map[string]string{
 		"containernetworking-plugins": networkPlugins + "/bridge",
 		"iproute2":                    "ip",
 		"nftables":                    "nft",
 		"runc":                        "runc",
 	}
+	if withStory {
+		needed["busybox-static"] = "busybox" // the shell of an empty machine
+	}
+	return needed
 }
 
 const networkPlugins = "/usr/lib/cni"

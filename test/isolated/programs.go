@@ -103,6 +103,11 @@ func Build(ctx context.Context, dir string, log io.Writer) (p Programs, err erro
 	if err := p.buildCLI(ctx, trimmed); err != nil {
 		return p, err
 	}
+	if withStory {
+		if err := p.buildStory(ctx, log); err != nil {
+			return p, err
+		}
+	}
 	fmt.Fprintf(log, "containerd, cert-manager, the programs of images and of this repository built in %s\n", time.Since(begin).Round(100*time.Millisecond))
 	return p, nil
 }

@@ -98,16 +98,36 @@ func (c *Customer) CreateCluster(ctx context.Context, endpoint string, ca []byte
 
 // ListEndpoints lists the VPC endpoints of the account.
 func (c *Customer) ListEndpoints(ctx context.Context) (ids []string, err error) {
+	endpoints, err := c.describeEndpoints(ctx)
+	for _, e := range endpoints {
+		ids = append(ids, *e.VpcEndpointId)
+	}
+	return ids, err
+}
+
+// AdoptEndpoints makes the endpoints of AWS that something else has created known, so that
+// faults can be injected into them.
+func (c *Customer) AdoptEndpoints(ctx context.Context) error {
+	endpoints, err := c.describeEndpoints(ctx)
+	for _, e := range endpoints {
+		if name, isAWS := strings.CutPrefix(*e.ServiceName, "com.amazonaws."+c.Region+"."); isAWS {
+			c.Endpoints[name] = *e.VpcEndpointId
+		}
+	}
+	return err
+}
+
+func (c *Customer) describeEndpoints(ctx context.Context) (endpoints []ec2types.VpcEndpoint, err error) {
 	out, err := c.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{})
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range out.VpcEndpoints {
 		if !strings.EqualFold(string(e.State), string(ec2types.StateDeleted)) { // AWS writes it in lower case as well
-			ids = append(ids, *e.VpcEndpointId)
+			endpoints = append(endpoints, e)
 		}
 	}
-	return ids, nil
+	return endpoints, nil
 }
 
 func (c *Customer) createCluster(ctx context.Context) error {

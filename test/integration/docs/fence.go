@@ -24,6 +24,7 @@ const (
 	Helm    = "helm"    // on the same, once with each major version of Helm
 	Guide   = "guide"   // in order, from an empty AWS account to running pods
 	Release = "release" // in a folder with the files of a release, by the release workflow
+	Story   = "story"   // the page is the transcript of the commands, by make story
 )
 
 // Marks are all marks of a shell fence, with what its commands need.
@@ -33,6 +34,7 @@ var Marks = map[string]string{
 	Helm:      "a Kubernetes control plane and Helm",
 	Guide:     "an AWS account, and a cluster with a node",
 	Release:   "a folder with the files of a release, cosign, and the internet",
+	Story:     "a release, an AWS account, and a cluster with a node",
 	"node":    "nodes with a container runtime, or more than the end-to-end cluster has",
 	"aws":     "an AWS account or a private registry",
 	"castai":  "a CAST AI account, or the public registries and charts",
@@ -138,7 +140,7 @@ func (f *Fence) setInfo(fields []string) error {
 		f.Mark = fields[1]
 	}
 	if _, known := Marks[f.Mark]; !known {
-		return fmt.Errorf("%s: mark %q: use one of local, e2e, helm, guide, release, node, aws, castai, example", f, f.Mark)
+		return fmt.Errorf("%s: mark %q: use one of local, e2e, helm, guide, release, story, node, aws, castai, example", f, f.Mark)
 	}
 	for _, option := range fields[min(2, len(fields)):] {
 		name, value, _ := strings.Cut(option, "=")

@@ -99,7 +99,7 @@ func build(ctx context.Context, log io.Writer) (p Programs, err error) {
 		return p, err
 	}
 	if withHelm {
-		if err := helm.Build(ctx, p.Root, log); err != nil {
+		if err := helm.Build(ctx, p.Root, log, helm.Majors()...); err != nil {
 			return p, err
 		}
 	}

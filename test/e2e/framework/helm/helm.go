@@ -27,10 +27,10 @@ func Majors() []int { return []int{3, 4} }
 // program is Helm of a major version.
 type program struct{ major int }
 
-// Build compiles both versions into .cache/helm below root, unless they are there already.
-// With cold caches it takes several minutes on two cores.
-func Build(ctx context.Context, root string, log io.Writer) error {
-	for _, major := range Majors() {
+// Build compiles these major versions into .cache/helm below root, unless they are there
+// already. With cold caches it takes several minutes on two cores.
+func Build(ctx context.Context, root string, log io.Writer, majors ...int) error {
+	for _, major := range majors {
 		if err := (program{major}).build(ctx, root, log); err != nil {
 			return fmt.Errorf("building Helm %d: %w", major, err)
 		}
