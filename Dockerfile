@@ -1,7 +1,7 @@
 # The images of the server and of the command: one static binary each.
 #
-#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.1.0 -t "$REGISTRY/privatelink-webhook:v0.1.0" --push .
-#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.1.0 --target privatelink -t "$REGISTRY/privatelink:v0.1.0" --push .
+#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.2.0 -t "$REGISTRY/privatelink-webhook:v0.2.0" --push .
+#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.2.0 --target privatelink -t "$REGISTRY/privatelink:v0.2.0" --push .
 #
 # `make image` makes the same without Docker.
 FROM --platform=$BUILDPLATFORM golang:1.26.8 AS source

@@ -85,7 +85,7 @@ check: lint test verify ## run what a pull request needs
 
 ##@ Test (with services)
 
-.PHONY: e2e e2e-helm isolated report compat monitoring test-aws test-terraform ci
+.PHONY: e2e e2e-helm isolated story report compat monitoring test-aws test-terraform ci
 e2e: ## test the bundle on a real control plane; K8S=1.34, 1.35 or 1.36 selects an older Kubernetes
 	K8S=$(K8S) go test -count=1 -timeout 30m -tags e2e ./test/e2e/...
 
@@ -105,6 +105,10 @@ isolated-user:
 	$(NODE) -run '$(USER_TESTS)' ./test/isolated
 isolated-webhook:
 	$(NODE) -skip '$(USER_TESTS)' ./test/isolated/...
+
+# Not a part of ci: it compiles GoReleaser and Helm. The release is that of the last commit.
+story: ## tell the whole story with a release of the last commit, from a download to an empty account (root on Debian or Ubuntu); UPDATE=1 writes its page
+	$(NODE),story -run '^TestStory$$' ./test/isolated $(if $(UPDATE),-update)
 
 report: ## open the HTML reports of a healthy customer and of faults in Chromium (root on Debian, or chromium installed); UPDATE_SCREENSHOTS=1 updates the documentation
 	go test -count=1 -tags report ./test/report

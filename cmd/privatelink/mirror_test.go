@@ -134,7 +134,7 @@ func TestMirrorWithoutTheWebhooksImage(t *testing.T) {
 	if code != 0 || !strings.Contains(stdout, "1 images: 1 copied, 0 present before") {
 		t.Errorf("code %d\n%s", code, stdout)
 	}
-	for _, want := range []string{"privatelink.cast.ai/privatelink-webhook:v0.1.0 is left out", "this privatelink was built without the webhook's image", "make build-release", "--webhook-image", "--no-webhook-image"} {
+	for _, want := range []string{"privatelink.cast.ai/privatelink-webhook:v0.2.0 is left out", "this privatelink was built without the webhook's image", "make build-release", "--webhook-image", "--no-webhook-image"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, stderr)
 		}

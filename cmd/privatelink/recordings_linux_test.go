@@ -36,7 +36,7 @@ var recorded = []struct{ title, command string }{
 func TestTheReferenceHasRecordings(t *testing.T) {
 	public, private := public(t), fakeregistry.Start(t)
 	prefix := private.Host + "/castai"
-	fakeregistry.Push(t, prefix+"/privatelink-webhook:v0.1.0", fakeregistry.MultiArch(t, 100, 9))
+	fakeregistry.Push(t, prefix+"/privatelink-webhook:v0.2.0", fakeregistry.MultiArch(t, 100, 9))
 	var manifest strings.Builder
 	for i, name := range []string{"agent", "kvisor"} {
 		ref := public + "/castai/" + name + ":v1"
@@ -84,7 +84,7 @@ func recordedCluster(t *testing.T, prefix, config string) (url string) {
 	t.Helper()
 	now, hash := time.Now(), sha256.Sum256([]byte(config))
 	metrics := fmt.Sprintf(`# TYPE privatelink_build_info gauge
-privatelink_build_info{version="v0.1.0"} 1
+privatelink_build_info{version="v0.2.0"} 1
 # TYPE process_start_time_seconds gauge
 process_start_time_seconds %d
 # TYPE privatelink_images_rewritten_total counter
@@ -102,7 +102,7 @@ privatelink_config_last_load_success_timestamp_seconds %[1]d
 	pod := `{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"privatelink-webhook-0","namespace":"castai-privatelink"},"spec":{"nodeName":"n","containers":[{"name":"w","ports":[{"name":"metrics","containerPort":8080}]}]},
 		"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}]}`
 	responses := map[string]string{
-		"/deployments/privatelink-webhook": `{"spec":{"replicas":1,"selector":{"matchLabels":{"app":"w"}},"template":{"spec":{"containers":[{"name":"w","image":"` + prefix + `/privatelink-webhook:v0.1.0"}],"volumes":[{"configMap":{"name":"privatelink-webhook"}}]}}}}`,
+		"/deployments/privatelink-webhook": `{"spec":{"replicas":1,"selector":{"matchLabels":{"app":"w"}},"template":{"spec":{"containers":[{"name":"w","image":"` + prefix + `/privatelink-webhook:v0.2.0"}],"volumes":[{"configMap":{"name":"privatelink-webhook"}}]}}}}`,
 		"/configmaps/privatelink-webhook":  `{"metadata":{"name":"privatelink-webhook"},"data":{"privatelink.yaml":` + strconv.Quote(config) + `}}`,
 		"/castai-privatelink/pods":         pod, "/nodes": `{"items":[{"metadata":{"name":"n"},"status":{"nodeInfo":{"operatingSystem":"linux","architecture":"amd64"}}}]}`,
 		"/proxy/metrics": metrics, "/version": `{"gitVersion":"v1.37.0"}`,
@@ -135,7 +135,7 @@ var (
 		{`(?m)^(certificate +until) \S+ \S+`, "$1 2027-03-06 17:06:07"},
 		{`(?m)^(CA +until) \S+ \S+`, "$1 2028-03-03 05:06:07"},
 		{`\b[0-9a-f]{12}, loaded`, "0123456789ab, loaded"},
-		{`(?m)^(privatelink \S+) dev$`, "$1 v0.1.0"},
+		{`(?m)^(privatelink \S+) dev$`, "$1 v0.2.0"},
 	}
 )
 

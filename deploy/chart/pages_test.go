@@ -15,7 +15,7 @@ Runs CAST AI on Amazon EKS clusters that have no route to the internet. The char
 The image of the webhook must be in your registry. The chart needs one value, the prefix of that registry:
 
 ` + "```sh example" + `
-helm install privatelink-webhook oci://$REGISTRY/charts/privatelink-webhook --version 0.1.0 \
+helm install privatelink-webhook oci://$REGISTRY/charts/privatelink-webhook --version 0.2.0 \
   --namespace castai-privatelink --create-namespace --set registry=$REGISTRY
 ` + "```" + `
 

@@ -18,7 +18,7 @@ const Unknown = "unknown"
 
 // Info describes a build.
 type Info struct {
-	Version string `json:"version"` // of the release, such as v0.1.0; of the module if it was built with go install; else Unset
+	Version string `json:"version"` // of the release, such as v0.2.0; of the module if it was built with go install; else Unset
 	Commit  string `json:"commit"`  // of the source, in full; Unknown if it was built outside of a checkout
 
 	// Modified reports that the source differed from the commit. No release is.

@@ -16,7 +16,7 @@ import (
 
 // Header names the program and what it works on. What is empty is left out.
 type Header struct {
-	Program string // with its version: "privatelink doctor v0.1.0"
+	Program string // with its version: "privatelink doctor v0.2.0"
 	Target  target.Target
 }
 

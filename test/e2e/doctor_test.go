@@ -199,10 +199,10 @@ func clusterFaults() []fault {
 	configuration := "mutatingwebhookconfiguration " + deploy.ConfigurationName
 	return []fault{
 		{name: "C1: the new image cannot be started", check: "rollout", says: "CreateContainerError",
-			cause: in + "set image deployment/" + deploy.Name + " webhook=registry.example.com/other:v0.1.0"},
+			cause: in + "set image deployment/" + deploy.Name + " webhook=registry.example.com/other:v0.2.0"},
 		{name: "C1: the new revision crashes", check: "rollout", says: "CrashLoopBackOff",
 			cause: patch("deployment "+deploy.Name, `[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--no-such-flag"}]`)},
-		{name: "C2: an image of another version", check: "version", says: "the match conditions are those of v0.1.0",
+		{name: "C2: an image of another version", check: "version", says: "the match conditions are those of v0.2.0",
 			cause: in + "set image deployment/" + deploy.Name + " webhook=" + ecr + "/" + deploy.Image + ":v0.0.9 && " + in + "rollout status deployment/" + deploy.Name},
 		{name: "C3: no egress", check: "network-policy", says: "none allows it to connect to the API server",
 			cause: patch("networkpolicy "+deploy.Name, `[{"op":"replace","path":"/spec/egress","value":[]}]`)},

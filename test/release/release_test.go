@@ -30,8 +30,8 @@ const root = "../.."
 // built is a checkout with a release in it.
 type built struct {
 	dir     string
-	version string // v0.1.0
-	number  string // 0.1.0
+	version string // v0.2.0
+	number  string // 0.2.0
 	commit  string
 	time    time.Time // of the commit
 }

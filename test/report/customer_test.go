@@ -211,7 +211,7 @@ func (c *customer) report(t *testing.T) page.Report {
 	return page.Report{
 		Target:  target.Target{Context: "admin", Server: "https://0123456789ABCDEF.gr7." + region + ".eks.amazonaws.com", Cluster: c.cluster, Account: account, Region: region, Registry: registry},
 		Results: results, Network: describe(t.Context(), results), Namespace: "castai-privatelink",
-		Facts: []htmlreport.Fact{{Name: "Kubernetes", Value: "v1.37.2"}, {Name: "engine", Value: "webhook"}, {Name: "command", Value: "privatelink/v0.1.0"}, {Name: "time", Value: "2026-11-29 08:00 UTC"}},
+		Facts: []htmlreport.Fact{{Name: "Kubernetes", Value: "v1.37.2"}, {Name: "engine", Value: "webhook"}, {Name: "command", Value: "privatelink/v0.2.0"}, {Name: "time", Value: "2026-11-29 08:00 UTC"}},
 	}
 }
 

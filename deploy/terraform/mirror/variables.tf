@@ -31,7 +31,7 @@ variable "config" {
 }
 
 variable "release" {
-  description = "Release of privatelink to run: its version, such as v0.1.0, and the SHA-256 of privatelink_VERSION_linux_amd64.tar.gz in its checksums.txt."
+  description = "Release of privatelink to run: its version, such as v0.2.0, and the SHA-256 of privatelink_VERSION_linux_amd64.tar.gz in its checksums.txt."
   type = object({
     version = string
     sha256  = string
@@ -40,12 +40,12 @@ variable "release" {
 
   validation {
     condition     = can(regex("^v[0-9]+\\.[0-9]+\\.[0-9]+(-[0-9A-Za-z.-]+)?$", var.release.version)) && can(regex("^[0-9a-f]{64}$", var.release.sha256))
-    error_message = "release must have a version such as v0.1.0, and a sha256 of 64 hexadecimal digits, from checksums.txt of that release."
+    error_message = "release must have a version such as v0.2.0, and a sha256 of 64 hexadecimal digits, from checksums.txt of that release."
   }
 }
 
 variable "release_url" {
-  description = "Folder with a folder for each release, such as v0.1.0."
+  description = "Folder with a folder for each release, such as v0.2.0."
   type        = string
   default     = "https://github.com/castai/privatelink-webhook/releases/download"
   nullable    = false

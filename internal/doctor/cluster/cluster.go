@@ -63,7 +63,7 @@ type Config struct {
 	// AccountPolicy confines the webhook's service account.
 	AccountPolicy *admissionv1.ValidatingAdmissionPolicy
 	Names         Names
-	// Version of the bundle that Expected belongs to, such as v0.1.0.
+	// Version of the bundle that Expected belongs to, such as v0.2.0.
 	Version string
 	// ConfigErr is the reason why there is no configuration in the cluster that can be
 	// used. The checks that need the rules do not run then. It is an InvalidConfigError

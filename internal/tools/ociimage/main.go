@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	f.BoolVar(&s.writable, "writable", false, "add a working directory and /tmp, for a program that writes files")
 	f.StringVar(&dir, "layout", "", "write an OCI layout to this `FOLDER`, which is replaced")
 	f.StringVar(&out, "out", "", "write an OCI layout to this tar `FILE`")
-	f.StringVar(&push, "push", "", "push to this `REFERENCE`, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/privatelink-webhook:v0.1.0")
+	f.StringVar(&push, "push", "", "push to this `REFERENCE`, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/privatelink-webhook:v0.2.0")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

@@ -8,10 +8,10 @@
 # checksums, and installs one file. If anything is missing or differs, it installs
 # and replaces nothing. Environment:
 #
-#   INSTALL_VERSION  release to install, such as v0.1.0 (default: the newest)
+#   INSTALL_VERSION  release to install, such as v0.2.0 (default: the newest)
 #   INSTALL_DIR      folder to install to (default: /usr/local/bin)
 #   INSTALL_URL      copy of the releases inside your network: a folder with a
-#                    folder for each release, such as v0.1.0
+#                    folder for each release, such as v0.2.0
 #
 # To verify the signature of the list as well, follow docs/guide/verify.md instead.
 set -eu
@@ -85,7 +85,7 @@ main() {
 	to=${INSTALL_DIR:-/usr/local/bin}
 	case $version in
 	latest | v[0-9]*) ;;
-	*) fail "INSTALL_VERSION $version: give a release such as v0.1.0" ;;
+	*) fail "INSTALL_VERSION $version: give a release such as v0.2.0" ;;
 	esac
 	if [ -n "${INSTALL_URL:-}" ]; then
 		url=${INSTALL_URL%/}/$version

@@ -2,7 +2,7 @@
 
 // Command release prints the notes of a release: its section of the changelog.
 //
-//	go run ./internal/tools/release --version v0.1.0 CHANGELOG.md
+//	go run ./internal/tools/release --version v0.2.0 CHANGELOG.md
 //
 // The script install.sh next to it, and its test, belong to the release as well.
 package main
@@ -27,7 +27,7 @@ func run(args []string, stdout io.Writer) error {
 	var version string
 	var snapshot bool
 	f := pflag.NewFlagSet("release", pflag.ContinueOnError)
-	f.StringVar(&version, "version", "", "`VERSION` of the release, such as v0.1.0")
+	f.StringVar(&version, "version", "", "`VERSION` of the release, such as v0.2.0")
 	f.BoolVar(&snapshot, "snapshot", false, "accept a section that is marked as unreleased")
 	if err := f.Parse(args); err != nil {
 		return err

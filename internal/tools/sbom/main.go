@@ -3,7 +3,7 @@
 // Command sbom writes an SPDX document in JSON for a Go program, or for the OCI
 // archive of an image of Go programs:
 //
-//	sbom --version v0.1.0 --out privatelink.spdx.json bin/privatelink
+//	sbom --version v0.2.0 --out privatelink.spdx.json bin/privatelink
 //
 // The modules are those that the Go linker recorded in each program, as printed by
 // `go version -m`. The documents of two equal programs are equal: their time is that

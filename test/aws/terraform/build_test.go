@@ -101,7 +101,7 @@ func newPublic(t *testing.T) *public {
 	release := archive(t, map[string]string{"LICENSE": "a license", "privatelink": fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"\n", program)})
 	p.sha256 = fmt.Sprintf("%x", sha256.Sum256(release))
 	p.releases = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v0.1.0/privatelink_0.1.0_linux_amd64.tar.gz" {
+		if r.URL.Path != "/v0.2.0/privatelink_0.2.0_linux_amd64.tar.gz" {
 			http.NotFound(w, r)
 			return
 		}

@@ -49,7 +49,7 @@ func TestHelmReleaseReadsATokenOfTheRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	vars := func(registry string) []string {
-		return []string{"-input=false", "-no-color", "-var=chart_version=0.1.0", "-var=registry=" + registry}
+		return []string{"-input=false", "-no-color", "-var=chart_version=0.2.0", "-var=registry=" + registry}
 	}
 	w.must(t, append([]string{"apply", "-auto-approve"}, vars("123456789012.dkr.ecr.us-east-1.amazonaws.com/castai")...)...)
 	var login struct{ Host, Account, Region, User, Token string }

@@ -250,7 +250,7 @@ func TestScheduledMirrorWithReplication(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.dir, "terraform", "mirror", "zz_override.tf"), []byte(without), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	vars := []string{"-var=config_file=privatelink.yaml", fmt.Sprintf(`-var=release={"version":"v0.1.0","sha256":%q}`, strings.Repeat("a", 64))}
+	vars := []string{"-var=config_file=privatelink.yaml", fmt.Sprintf(`-var=release={"version":"v0.2.0","sha256":%q}`, strings.Repeat("a", 64))}
 	all := append(slices.Clone(vars), "-var=replaces_all_rules=true")
 	plan := func(vars []string) string {
 		out, _, _ := w.run(t.Context(), append([]string{"plan", "-input=false", "-no-color"}, vars...)...)

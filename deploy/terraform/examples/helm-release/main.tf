@@ -24,7 +24,7 @@ variable "registry" {
 }
 
 variable "chart_version" {
-  description = "Version of the chart that privatelink chart --push wrote, such as 0.1.0."
+  description = "Version of the chart that privatelink chart --push wrote, such as 0.2.0."
   type        = string
 }
 
