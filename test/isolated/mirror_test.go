@@ -187,7 +187,7 @@ func workstationWith(t *testing.T, programs, files map[string]string) *workstati
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(os.Mkdir(filepath.Join(w.root, "tmp"), 0o755), os.Mkdir(filepath.Join(w.root, w.dir), 0o755)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Join(w.root, "tmp"), 0o755), os.MkdirAll(filepath.Join(w.root, w.dir), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	w.write(t, map[string]string{"kubeconfig": kubectl(t, "", "config", "view", "--raw", "--flatten")})

@@ -69,6 +69,8 @@ type Config struct {
 	// used. The checks that need the rules do not run then. It is an InvalidConfigError
 	// if the configuration was read.
 	ConfigErr error
+	// Release has installed the bundle; zero if it was not Helm.
+	Release Release
 	// IsProbed is set if package inside tests whether pods reach the chart repository.
 	IsProbed bool
 }

@@ -61,7 +61,7 @@ func (k *checker) configuration(ctx context.Context) doctor.Finding {
 		}
 		return doctor.Failf(fmt.Sprintf("kubectl patch mutatingwebhookconfiguration %s --type=json -p '[%s]'\n%s", live.Name, strings.Join(remove, ","), k.installCommand()), "%s", where).With(different...)
 	case len(different) > 0:
-		return doctor.Failf(k.installCommand()+"\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)", "%s", where).With(different...)
+		return doctor.Failf(k.installCommand()+k.diffHint(), "%s", where).With(different...)
 	}
 	ignored := namesWith(live.Webhooks, admissionv1.Ignore)
 	note := ""

@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -134,13 +133,4 @@ func (k *checker) policy(ctx context.Context) doctor.Finding {
 		return doctor.Failf(k.installCommand(), "the policy differs from the rendered one in %s", doctor.List(different, 3)).With(different...)
 	}
 	return doctor.OKf("%s, as rendered", name)
-}
-
-// installCommand returns the command that installs the bundle of the engine.
-func (k *checker) installCommand() string {
-	engine := ""
-	if k.Engine == Policy {
-		engine = " --engine policy"
-	}
-	return fmt.Sprintf("privatelink install --config privatelink.yaml%s | kubectl apply -f -", engine)
 }

@@ -81,6 +81,7 @@ type Suite struct {
 	registry   rewrite.ECRHost // without a name unless the registry is ECR
 	bundle     bundle
 	engine     cluster.Engine
+	release    cluster.Release // that has installed the engine
 	job        *inside.Job
 	describe   func(context.Context, []doctor.Result) topology.Network // the network, with the facts of its checks
 }
@@ -128,6 +129,7 @@ func (s *Suite) connect(ctx context.Context) (err error) {
 	if s.engine, err = s.findEngine(ctx); err != nil {
 		return err
 	}
+	s.release = s.findRelease(ctx)
 	if s.Rules == nil {
 		return s.readConfig(ctx)
 	}
@@ -226,6 +228,29 @@ func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
 	return cluster.Webhook, nil
 }
 
+// findRelease returns the Helm release that has installed the engine: what is told by the
+// objects that can be read.
+func (s *Suite) findRelease(ctx context.Context) cluster.Release {
+	if s.clusterErr != nil {
+		return cluster.Release{}
+	}
+	api := s.client.AdmissionregistrationV1()
+	policy, err1 := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
+	webhook, err2 := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
+	pods, err3 := s.client.AppsV1().Deployments(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
+	switch {
+	case s.engine == cluster.Policy && err1 == nil:
+		return cluster.ReleaseOf(policy)
+	case s.engine == cluster.Policy:
+		return cluster.Release{}
+	case err2 == nil:
+		return cluster.ReleaseOf(webhook)
+	case err3 == nil:
+		return cluster.ReleaseOf(pods)
+	}
+	return cluster.Release{}
+}
+
 func parseEngine(name string) (cluster.Engine, error) {
 	e := cluster.Engine(name)
 	if e != cluster.Webhook && e != cluster.Policy {
@@ -237,7 +262,7 @@ func parseEngine(name string) (cluster.Engine, error) {
 func (s *Suite) clusterChecks() []doctor.Check {
 	checks := cluster.Checks(cluster.Config{
 		Client: s.client, REST: s.rest, Rules: s.Rules, Expected: s.bundle.configuration, Policy: s.bundle.policy, Guard: s.bundle.guard, AccountPolicy: s.bundle.accountPolicy, Engine: s.engine,
-		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings, Version: rewrite.SplitReference(s.bundle.image).Tag, ConfigErr: s.configErr, IsProbed: s.Probe || s.Inside,
+		PolicyBindings: s.bundle.policyBindings, GuardBindings: s.bundle.guardBindings, Version: rewrite.SplitReference(s.bundle.image).Tag, ConfigErr: s.configErr, IsProbed: s.Probe || s.Inside, Release: s.release,
 		Names: cluster.Names{
 			Namespace: s.namespace, Deployment: deploy.Name, Service: deploy.Name, ConfigMap: deploy.Name, ConfigKey: deploy.ConfigKey, CASecret: deploy.CASecret,
 		},

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"testing"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// A remedy leaves the objects with the tool that has installed them.
+func TestInstallCommand(t *testing.T) {
+	byHelm := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		"meta.helm.sh/release-name": "images", "meta.helm.sh/release-namespace": "platform",
+	}}}
+	for name, tc := range map[string]struct {
+		config Config
+		want   string
+	}{
+		"kubectl":             {Config{Engine: Webhook, Release: ReleaseOf(&admissionv1.MutatingWebhookConfiguration{})}, "privatelink install --config privatelink.yaml | kubectl apply -f -"},
+		"kubectl, the policy": {Config{Engine: Policy}, "privatelink install --config privatelink.yaml --engine policy | kubectl apply -f -"},
+		"Helm": {Config{Engine: Webhook, Release: ReleaseOf(byHelm)}, "privatelink chart --output privatelink-webhook.tgz\n" +
+			"privatelink chart values --config privatelink.yaml | helm upgrade images privatelink-webhook.tgz --namespace platform --reset-then-reuse-values --values - --wait"},
+	} {
+		if got := (&checker{Config: tc.config}).installCommand(); got != tc.want {
+			t.Errorf("%s: %s\nwant %s", name, got, tc.want)
+		}
+	}
+}
