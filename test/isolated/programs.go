@@ -118,7 +118,7 @@ func (p Programs) downloadTerraformProviders(ctx context.Context) error {
 	if _, err := os.Stat(p.TerraformProviders()); err == nil {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, "terraform", "-chdir="+filepath.Join(p.Root, "deploy", "terraform", "examples", "existing-vpc"), "providers", "mirror", p.TerraformProviders())
+	cmd := exec.CommandContext(ctx, "terraform", "-chdir="+filepath.Join(p.Root, "deploy", "terraform"), "providers", "mirror", p.TerraformProviders())
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w; install Terraform 1.11 or newer, and make its registry reachable or set TF_PLUGINS to a folder with the provider: %s", cmd, err, said)
 	}
