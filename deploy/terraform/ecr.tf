@@ -5,8 +5,8 @@ locals {
   registry      = "${local.registry_host}/${var.prefix}"
 
   lock = var.lock_file == null ? null : try(yamldecode(file(var.lock_file)), null)
-  # A target is HOST/NAME:TAG or HOST/NAME@DIGEST. ECR hosts have no port.
-  target_pattern = "^[^/]+/([^:@]+)[:@]"
+  # A target is HOST/NAME, HOST/NAME:TAG or HOST/NAME@DIGEST. ECR hosts have no port.
+  target_pattern = "^[^/]+/([^:@]+)(?:[:@]|$)"
   lock_is_valid = var.lock_file == null ? true : try(
     local.lock.kind == "Lock" && length(local.lock.images) > 0 && alltrue([for i in local.lock.images : can(regex(local.target_pattern, i.target))]),
     false,
