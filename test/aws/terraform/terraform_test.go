@@ -39,6 +39,7 @@ registry: 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai
 images:
 - {source: "ghcr.io/castai/images/agent:v1", target: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/agent:v1"}
 - {source: "ghcr.io/castai/images/cpa/cpvpa:v1", target: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/cpa/cpvpa@sha256:aa"}
+- {source: "ghcr.io/castai/images/live/kubectl", target: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/live/kubectl"}
 - {source: "ghcr.io/castai/images/agent:v2", target: "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/agent:v2"}
 `
 )
@@ -241,7 +242,7 @@ func TestNewVPC(t *testing.T) {
 	for _, r := range repositories.Repositories {
 		names = append(names, *r.RepositoryName)
 	}
-	if slices.Sort(names); !slices.Equal(names, []string{"castai/agent", "castai/cpa/cpvpa", "castai/" + deploy.Image}) {
+	if slices.Sort(names); !slices.Equal(names, []string{"castai/agent", "castai/cpa/cpvpa", "castai/live/kubectl", "castai/" + deploy.Image}) {
 		t.Errorf("repositories %q", names)
 	}
 	text := w.must(t, "output", "-raw", "privatelink_yaml")
