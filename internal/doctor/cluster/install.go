@@ -22,7 +22,7 @@ func ReleaseOf(o metav1.Object) Release {
 // next upgrade a conflict.
 func (k *checker) installCommand() string {
 	if k.Release != (Release{}) {
-		return fmt.Sprintf("privatelink chart --output privatelink-webhook.tgz\n"+
+		return fmt.Sprintf("privatelink chart --to privatelink-webhook.tgz\n"+
 			"privatelink chart values --config privatelink.yaml | helm upgrade %s privatelink-webhook.tgz --namespace %s --reset-then-reuse-values --values - --wait", k.Release.Name, k.Release.Namespace)
 	}
 	engine := ""

@@ -20,7 +20,7 @@ func TestInstallCommand(t *testing.T) {
 	}{
 		"kubectl":             {Config{Engine: Webhook, Release: ReleaseOf(&admissionv1.MutatingWebhookConfiguration{})}, "privatelink install --config privatelink.yaml | kubectl apply -f -"},
 		"kubectl, the policy": {Config{Engine: Policy}, "privatelink install --config privatelink.yaml --engine policy | kubectl apply -f -"},
-		"Helm": {Config{Engine: Webhook, Release: ReleaseOf(byHelm)}, "privatelink chart --output privatelink-webhook.tgz\n" +
+		"Helm": {Config{Engine: Webhook, Release: ReleaseOf(byHelm)}, "privatelink chart --to privatelink-webhook.tgz\n" +
 			"privatelink chart values --config privatelink.yaml | helm upgrade images privatelink-webhook.tgz --namespace platform --reset-then-reuse-values --values - --wait"},
 	} {
 		if got := (&checker{Config: tc.config}).installCommand(); got != tc.want {
