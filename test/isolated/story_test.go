@@ -108,6 +108,8 @@ func scriptWorkloads(t *testing.T, prefix string) []string {
 	texts := workloads(t)
 	for i := range texts {
 		texts[i] = strings.ReplaceAll(texts[i], Registry+"/us-docker.pkg.dev/", prefix+"/us-docker.pkg.dev/")
+		// A listed variable that holds no image has an alert of its own, for an hour.
+		texts[i] = strings.ReplaceAll(texts[i], "        - {name: SCANNERS_IMAGE, value: v1.164.8}\n", "")
 	}
 	return texts
 }
