@@ -40,12 +40,12 @@ func (s *story) faults() []storyFault {
 				s.web.publish(t, missingImage, behavior{})
 				s.sh(t, "kubectl -n castai-agent create deployment spot --image="+missingImage)
 			},
-			[]string{"PrivatelinkImagesMissing"}, "cluster/pulls", "pods",
+			[]string{"PrivatelinkImagesMissing"}, "cluster/pulls", "Pods of CAST AI",
 		},
 		{
 			"A policy of an endpoint", "The policy of the S3 endpoint is narrowed to buckets of the account, which the layers of ECR are not in. Prometheus cannot see it: no alert fires before a pull fails.",
 			func(t *testing.T) { s.injectInAWS(t, "the policy of the S3 endpoint allows buckets of the account") },
-			nil, "network/s3-policy", "s3",
+			nil, "network/s3-policy", "Endpoint s3",
 		},
 		{
 			"The certificate", "A clean-up removes the right of the webhook to publish its CA, and a tool writes another CA.",
@@ -54,7 +54,7 @@ func (s *story) faults() []storyFault {
 				_, _, foreign := issue(t, time.Now(), time.Now())
 				trust(t, foreign)
 			},
-			[]string{"PrivatelinkCertificateDistrusted", "PrivatelinkPodsRefused"}, "cluster/rbac", "webhook",
+			[]string{"PrivatelinkCertificateDistrusted", "PrivatelinkPodsRefused"}, "cluster/rbac", "Webhook",
 		},
 		{
 			"A quota", "The namespace of the webhook gets a quota of one pod, and a pod ends.",
@@ -68,7 +68,7 @@ func (s *story) faults() []storyFault {
 				})
 				s.sh(t, "kubectl -n castai-privatelink delete $(kubectl -n castai-privatelink get pods -o name | head -n 1)")
 			},
-			[]string{"PrivatelinkWebhookNotRedundant"}, "cluster/admission", "webhook",
+			[]string{"PrivatelinkWebhookNotRedundant"}, "cluster/admission", "Webhook",
 		},
 	}
 }

@@ -61,12 +61,14 @@ func (k *checker) refusalRemedy(ctx context.Context, namespace, message string) 
 	return "correct what the message names: it refuses a small pod with a restricted security context"
 }
 
-// raiseQuota sets the limits of a ResourceQuota so that one pod more fits.
+// raiseQuota sets the limits of a ResourceQuota so that two pods more fit: one that waits
+// for it, and one that a rollout has in addition.
 func raiseQuota(namespace, name, requested, limited string) string {
 	limits := quantities(limited)
 	var hard []string
 	for r, want := range quantities(requested) {
 		limit := limits[r]
+		limit.Add(want)
 		limit.Add(want)
 		hard = append(hard, fmt.Sprintf("%q:%q", r, limit.String()))
 	}
