@@ -225,6 +225,9 @@ func clusterFaults() []fault {
 			cause: patch(configuration, `[{"op":"replace","path":"/webhooks/1/failurePolicy","value":"Ignore"}]`)},
 		{name: "C18: a quota of pods", check: "admission", says: "exceeded quota: few", undo: in + "delete resourcequota few --ignore-not-found",
 			cause: in + "create quota few --hard=pods=1 && until [ \"$(" + in + "get resourcequota few -o jsonpath={.status.used.pods})\" -ge 1 ]; do sleep 0.1; done"},
+		{name: "a quota of pods, and a replica is lost", check: "admission", says: "exceeded quota: few", others: []string{"replicas", "rollout"}, undo: in + "delete resourcequota few --ignore-not-found",
+			cause: in + "create quota few --hard=pods=1 && until [ \"$(" + in + "get resourcequota few -o jsonpath={.status.used.pods})\" -ge 1 ]; do sleep 0.1; done && " +
+				in + "delete --wait=false $(" + in + "get pods -o name | head -n 1) && until " + in + "get deployment " + deploy.Name + " -o yaml | grep -q ReplicaFailure; do sleep 0.1; done"},
 		{name: "C18: a limit range", check: "admission", says: "maximum memory usage per Container", undo: in + "delete limitrange small --ignore-not-found",
 			cause: in + `apply -f - <<<'{"apiVersion":"v1","kind":"LimitRange","metadata":{"name":"small"},"spec":{"limits":[{"type":"Container","max":{"memory":"100Mi"}}]}}'`},
 		{name: "C18: a PriorityClass that is missing", check: "admission", says: "no PriorityClass with name urgent", undo: "kubectl delete priorityclass urgent --ignore-not-found; " + install,

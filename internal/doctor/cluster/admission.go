@@ -71,7 +71,11 @@ func (k *checker) admission(ctx context.Context) doctor.Finding {
 	case isNoRefusal(err):
 		return k.requestFailed("sending a pod as a dry run", err)
 	default:
-		return doctor.Failf(k.refusalRemedy(ctx, k.Names.Namespace, err.Error()), "the pods of the Deployment are refused: %v", err)
+		remedy := k.refusalRemedy(ctx, k.Names.Namespace, err.Error())
+		if d, err := k.getDeployment(ctx); err == nil && refusedReplicas(d) != "" {
+			remedy += fmt.Sprintf("\nkubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name)
+		}
+		return doctor.Failf(remedy, "the pods of the Deployment are refused: %v", err)
 	}
 }
 

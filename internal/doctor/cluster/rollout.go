@@ -36,10 +36,25 @@ func (k *checker) rollout(ctx context.Context) doctor.Finding {
 	if d.Spec.Paused { // which nothing but the user does
 		return doctor.OKf("%s: the rollout is paused", found)
 	}
+	if refused := refusedReplicas(d); isSeen && refused != "" && !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return !IsReady(p) }) {
+		return doctor.Failf(fmt.Sprintf(name, "restart"), "%s: pods were refused, and are not now, but Kubernetes waits before it tries again", found).With(refused)
+	}
 	if stuck := stuckReasons(d, pods); isSeen && len(stuck) > 0 {
 		return doctor.Failf(fmt.Sprintf(name, "undo")+"\nthen correct the cause, and install again", "%s: the new pods do not become ready", found).With(stuck...)
 	}
 	return doctor.Warnf(fmt.Sprintf(name, "status"), "%s: the rollout is in progress", found)
+}
+
+// refusedReplicas returns why pods of the newest revision were refused, if there is no
+// other revision; else "". The controller tries again after up to 1,000 seconds.
+// https://pkg.go.dev/k8s.io/client-go/util/workqueue#DefaultTypedControllerRateLimiter
+func refusedReplicas(d *appsv1.Deployment) string {
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue && d.Status.Replicas == d.Status.UpdatedReplicas {
+			return c.Message
+		}
+	}
+	return ""
 }
 
 // stuckReasons returns why the pods of a new revision will not become ready.
