@@ -102,12 +102,12 @@ func (s *story) mendFaults(t *testing.T) {
 
 func (s *story) mend(t *testing.T, w *alertWatch, f storyFault) {
 	w.silent(t)
-	fmt.Fprintf(&s.page, "\n### %s\n\n%s\n", f.title, f.text)
+	s.tell("### %s\n\n%s", f.title, f.text)
 	f.cause(t)
 	begin := time.Now()
 	w.await(t, f.alerts)
 	if f.alerts != nil {
-		s.tell("%s later, %s.", since(begin), "`"+strings.Join(f.alerts, "` and `")+"` fire")
+		s.tell("Alerts that fire %s later: `%s`.", since(begin), strings.Join(f.alerts, "`, `"))
 	}
 	advice := s.finding(t, f.check).Remedy
 	s.exit(t, 3, s.doctor(), "FAIL|WARN|^Next")

@@ -25,10 +25,11 @@ import (
 const storyHead = `<!-- written by make story UPDATE=1 -->
 # The whole story
 
-This page is the transcript of one run of ` + "`make story`" + `, with its times, on two cores. An operator's machine has a release, kubectl, Helm, Terraform and
-a shell; no Go, no container engine and no AWS CLI. The node and its control plane are real, and have no route to the internet. AWS is an emulator:
-[Verification](../verification.md#stand-ins) lists what stands in for what. Only some lines of the output are shown. The lines of CAST AI are its
-workloads with stand-ins for the images.
+This page is the transcript of one run of ` + "`make story`" + `, on two cores. A machine has a release, kubectl, Helm, Terraform and a shell; no Go, no container
+engine and no AWS CLI. The cluster is real, and its node has no route to the internet. AWS is an emulator, and CAST AI is its workloads, with
+stand-ins for their images: [Verification](../verification.md#stand-ins) lists what stands in for what.
+
+Some lines of the output are shown, and after a command its time, if that was a second or more.
 `
 
 // The versions of CAST AI's agent before and after its release.
@@ -259,6 +260,8 @@ func (s *story) upgradeUnderLoad(t *testing.T) {
 	}
 	s.sh(t, "helm rollback privatelink-webhook 1"+in+" --wait", "success")
 	s.sh(t, "helm install privatelink-policy "+chart+in+" --values values.yaml --set engine=policy,guard=off --wait", "^STATUS")
+	s.sh(t, "until kubectl -n castai-agent run probe --image=busybox --dry-run=server -o yaml > probe.yaml && ! grep -q original-images probe.yaml; do sleep 1; done")
+	s.tell("The API server has read the policy: the webhook, which would write the annotation, has nothing left to rewrite.")
 	s.sh(t, "helm uninstall privatelink-webhook"+in+" --wait")
 	s.sh(t, "helm upgrade privatelink-policy "+chart+in+" --reset-then-reuse-values --set guard=warn --wait", "^STATUS")
 	time.Sleep(2 * time.Second) // late failures count as well

@@ -28,18 +28,21 @@ const commandTimeout = 5 * time.Minute
 
 // transcript runs commands on a workstation and writes the page that shows them.
 type transcript struct {
-	work  *workstation
-	page  strings.Builder
-	begin time.Time
+	work    *workstation
+	page    strings.Builder
+	isShown bool // commands are being shown: the fence is open
+	begin   time.Time
 }
 
 // chapter begins a part of the page, with what is about to be seen.
-func (s *transcript) chapter(title, text string) {
-	fmt.Fprintf(&s.page, "\n## %s\n\n%s\n", title, text)
-}
+func (s *transcript) chapter(title, text string) { s.tell("## %s\n\n%s", title, text) }
 
 // tell adds a paragraph.
 func (s *transcript) tell(format string, args ...any) {
+	if s.isShown {
+		s.page.WriteString("```\n")
+	}
+	s.isShown = false
 	fmt.Fprintf(&s.page, "\n"+format+"\n", args...)
 }
 
@@ -72,17 +75,27 @@ func (s *transcript) exit(t *testing.T, want int, line string, show ...string) s
 	return out.String()
 }
 
-// show adds a command to the page.
+// show adds a command to the page, with its time if that is a second or more.
 func (s *transcript) show(line, output string, took time.Duration, patterns []string) {
-	fmt.Fprintf(&s.page, "\n```console story\n$ %s\n", strings.ReplaceAll(line, "\n", "\n  "))
+	if !s.isShown {
+		s.page.WriteString("\n```console story\n")
+	}
+	s.isShown = true
+	s.page.WriteString("$ " + strings.ReplaceAll(line, "\n", "\n  "))
+	if took >= time.Second {
+		fmt.Fprintf(&s.page, "%s%s", timeMark, took.Round(time.Second))
+	}
+	s.page.WriteString("\n")
 	for l := range strings.Lines(output) {
 		l = strings.TrimRight(l, "\n")
 		if slices.ContainsFunc(patterns, func(p string) bool { return regexp.MustCompile(p).MatchString(l) }) {
 			s.page.WriteString(l + "\n")
 		}
 	}
-	fmt.Fprintf(&s.page, "```\n\n*%s*\n", took.Round(100*time.Millisecond))
 }
+
+// timeMark is before the time of a command.
+const timeMark = "   # "
 
 // compare compares the chapters and the commands with those of the page, or writes the page
 // with the flag -update. Times and output of another run differ.
@@ -109,6 +122,7 @@ func (s *transcript) compare(t *testing.T, head string) {
 func plot(page string) (lines []string) {
 	for line := range strings.Lines(page) {
 		if strings.HasPrefix(line, "## ") || strings.HasPrefix(line, "$ ") {
+			line, _, _ = strings.Cut(line, timeMark)
 			lines = append(lines, identifiers.ReplaceAllString(strings.TrimSpace(line), "ID"))
 		}
 	}
