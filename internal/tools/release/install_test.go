@@ -225,7 +225,7 @@ func TestInstallIsRefused(t *testing.T) {
 		"a list without a checksum":        {change: func(r release) { r[list] = []byte(strings.Join(names("-  privatelink_0.1.0_%s.tar.gz\n"), "")) }, want: "has no SHA-256 for privatelink_0.1.0_"},
 		"a page in place of the list":      {change: func(r release) { r[list] = []byte("<html>sign in</html>\n") }, want: "has no archive"},
 		"a release that does not exist":    {env: func(*testing.T) string { return "INSTALL_VERSION=v9.9.9" }, want: "/v9.9.9/checksums.txt"},
-		"a version that is none":           {env: func(*testing.T) string { return "INSTALL_VERSION=../evil" }, want: "give a release such as v0.1.0"},
+		"a version that is none":           {env: func(*testing.T) string { return "INSTALL_VERSION=../evil" }, want: "give a release such as v0.2.0"},
 		"an address without a scheme":      {env: func(*testing.T) string { return "INSTALL_URL=mirror.example.com" }, want: "https:// or http://"},
 		"a folder that does not exist":     {env: func(*testing.T) string { return "INSTALL_DIR=/does/not/exist" }, want: "set INSTALL_DIR"},
 		"another system":                   {env: func(t *testing.T) string { return first(tools(t, uname("FreeBSD", "amd64"))) }, want: "no archive for FreeBSD"},
