@@ -84,7 +84,7 @@ Exit codes:
 				}
 			}
 			if iamPolicy {
-				return suite.IAMPolicy(c.OutOrStdout(), o.Rules)
+				return suite.IAMPolicy(c.OutOrStdout(), o.Rules, o.LockFile)
 			}
 			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
 			o.Program, o.Warn = program(c), warner(c)
@@ -95,7 +95,7 @@ Exit codes:
 	rules.add(f)
 	configfile.Exclude(f)
 	cluster.add(f)
-	f.StringVar(&o.LockFile, "lock", lock.DefaultFile, lockHelp)
+	f.StringVar(&o.LockFile, "lock", "", lockHelp+storesHelp+" (default: "+lock.DefaultFile+", if it exists)")
 	f.StringSliceVar(&o.PlainHTTP, "plain-http", nil, plainHTTPHelp)
 	f.StringVar(&o.AWS.Profile, "profile", "", profileHelp)
 	f.StringVar(&o.AWS.Region, "region", "", "`REGION` of the cluster (default: as in the kubeconfig, or else that of the registry)")
@@ -114,7 +114,7 @@ Exit codes:
 	f.DurationVar(&o.Wait, "wait", 0, "`DURATION` during which the checks are repeated while one fails or is unknown, such as 5m")
 	output.AddFlag(f, &format, "a table", "a report", output.JSON, output.YAML, output.HTML, suite.JUnit)
 	f.BoolVar(&o.Redact, "redact", false, "replace account IDs, ARNs, IP addresses, and the names of clusters, nodes and VPCs in the report by placeholders, such as account-1")
-	f.BoolVar(&iamPolicy, "iam-policy", false, "print the IAM policy that the checks of AWS need, for the repositories of --registry or --config, without running them")
+	f.BoolVar(&iamPolicy, "iam-policy", false, "print the IAM policy that the checks of AWS need, for the repositories of --registry or --config and a --lock in S3, without running them")
 	f.BoolVar(&list, "list", false, "list the checks without running them")
 	f.BoolVar(&clusterRoles, "cluster-roles", false, "print ClusterRoles for the checks, for kubectl apply -f -")
 	return c

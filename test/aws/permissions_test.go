@@ -51,7 +51,7 @@ func (r *recorder) record(t *testing.T, c *sdkaws.Config) {
 func readActions(t *testing.T) []string {
 	t.Helper()
 	var text bytes.Buffer
-	if err := suite.IAMPolicy(&text, nil); err != nil {
+	if err := suite.IAMPolicy(&text, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	var policy struct {

@@ -47,7 +47,7 @@ func newSuite(t *testing.T, objects ...runtime.Object) *Suite {
 	t.Helper()
 	return &Suite{
 		Options: Options{
-			Rules: newRules(t), LockFile: filepath.Join(t.TempDir(), lock.DefaultFile), Run: doctor.Options{Timeout: 5 * time.Second},
+			Rules: newRules(t), Run: doctor.Options{Timeout: 5 * time.Second},
 		},
 		client: fake.NewClientset(objects...),
 		bundle: bundle{image: privateRegistry + "/bundle:v1"},
@@ -203,9 +203,10 @@ func TestRequiredImagesOfTheLockFile(t *testing.T) {
 		"an index with fewer manifests": {lock.Lock{Images: []lock.Entry{{Source: "docker.io/castai/agent:v1", Target: target, Digest: d, SourceDigest: source}}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
 			s := newSuite(t)
 			tc.lock.Registry = privateRegistry
-			if err := tc.lock.Write(s.LockFile); err != nil {
+			if err := tc.lock.Write(lock.DefaultFile); err != nil {
 				t.Fatal(err)
 			}
 			got, err := s.requiredImages(t.Context())
@@ -215,6 +216,7 @@ func TestRequiredImagesOfTheLockFile(t *testing.T) {
 		})
 	}
 	s := newSuite(t)
+	s.LockFile = filepath.Join(t.TempDir(), "next.yaml")
 	failed := lock.Lock{Registry: privateRegistry, Images: []lock.Entry{{Source: "docker.io/castai/agent:v1", Target: target, Digest: d}},
 		NotCopied: []lock.NotCopied{{Source: "docker.io/castai/late:v1", Target: privateRegistry + "/late:v1"}, {Source: "X Y"}}}
 	if err := failed.Write(s.LockFile); err != nil {

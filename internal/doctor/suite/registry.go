@@ -3,6 +3,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/registry"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
+	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
 
@@ -44,23 +46,33 @@ func (s *Suite) registryChecks(ctx context.Context) ([]doctor.Check, error) {
 	if ecr != nil {
 		c.ECR = ecr
 	}
-	if s.LockFile != lock.DefaultFile {
+	if s.lockName() != lock.DefaultFile {
 		c.Mirror += " --lock " + s.LockFile
 	}
 	return registry.Checks(c), nil
 }
 
-// requiredImages returns the images of the lock file or, without one, of the
-// cluster.
+func (s *Suite) lockName() string { return cmp.Or(s.LockFile, lock.DefaultFile) }
+
+func (s *Suite) openLock() (lockstore.Store, error) {
+	return lockstore.Open(s.lockName(), lockstore.Options{Kubeconfig: s.Cluster, Profile: s.AWS.Profile})
+}
+
+// requiredImages returns the images of the lock file or, if there is none and none was
+// named, of the cluster.
 func (s *Suite) requiredImages(ctx context.Context) (images []registry.RequiredImage, err error) {
-	l, err := lock.Read(s.LockFile)
+	store, err := s.openLock()
+	if err != nil {
+		return nil, err
+	}
+	l, err := store.Read(ctx)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && s.LockFile == "":
 		return s.imagesInCluster(ctx)
 	case err != nil:
-		return nil, err
+		return nil, doctor.NewError(err, fmt.Sprintf("see that %s is there, is a lock and may be read by you, or select another with --lock", store))
 	case l.Registry != s.Rules.Registry():
-		return nil, fmt.Errorf("%s is for registry %s, not for %s: select another file with --lock", s.LockFile, l.Registry, s.Rules.Registry())
+		return nil, fmt.Errorf("%s is for registry %s, not for %s: select another lock with --lock", store, l.Registry, s.Rules.Registry())
 	}
 	for _, i := range l.Images {
 		isPartial := len(l.Platforms) > 0 || i.SourceDigest != "" && i.SourceDigest != i.Digest
@@ -76,7 +88,7 @@ func (s *Suite) requiredImages(ctx context.Context) (images []registry.RequiredI
 
 func (s *Suite) imagesInCluster(ctx context.Context) (images []registry.RequiredImage, err error) {
 	if s.clusterErr != nil {
-		return nil, fmt.Errorf("no lock file %s, and %w", s.LockFile, s.clusterErr)
+		return nil, fmt.Errorf("no lock file %s, and %w", s.lockName(), s.clusterErr)
 	}
 	list := catalog.New(s.Rules)
 	if _, err := live.Read(ctx, s.client, list); err != nil {

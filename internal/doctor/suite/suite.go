@@ -42,8 +42,9 @@ type Options struct {
 	Cluster kubeconfig.Options
 	// Engine is webhook or policy. Default: the one that is installed.
 	Engine string
-	// LockFile lists the required images. If it does not exist, the images that
-	// the cluster uses are required.
+	// LockFile lists the required images, as lockstore.Open names it. Without it, they
+	// are those of the default file or, if that does not exist, those that the cluster
+	// uses.
 	LockFile string
 	AWS      AWS
 	// PlainHTTP are registry hosts without TLS. Loopback hosts are implied.
@@ -98,6 +99,9 @@ func New(ctx context.Context, o Options) (*Suite, error) {
 		}
 	}
 	s := &Suite{Options: o, registry: rewrite.ECRHost{Partition: "aws", Domain: "amazonaws.com"}}
+	if _, err := s.openLock(); err != nil {
+		return nil, exitcode.AsUsage(err)
+	}
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}

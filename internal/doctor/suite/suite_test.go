@@ -196,7 +196,7 @@ func TestRunWaits(t *testing.T) {
 }
 
 func TestIAMPolicy(t *testing.T) {
-	policy := func(registry string) string {
+	policy := func(registry, lockFile string) string {
 		var rules *rewrite.Rules
 		if registry != "" {
 			var err error
@@ -205,7 +205,7 @@ func TestIAMPolicy(t *testing.T) {
 			}
 		}
 		var out bytes.Buffer
-		if err := suite.IAMPolicy(&out, rules); err != nil || !json.Valid(out.Bytes()) {
+		if err := suite.IAMPolicy(&out, rules, lockFile); err != nil || !json.Valid(out.Bytes()) {
 			t.Fatal(err, out.String())
 		}
 		return out.String()
@@ -215,15 +215,23 @@ func TestIAMPolicy(t *testing.T) {
 		ecr: `"Resource": "arn:aws:ecr:us-east-1:123456789012:repository/castai/*"`,
 		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn": `"Resource": "arn:aws-cn:ecr:cn-north-1:123456789012:repository/*"`,
 	} {
-		if got := policy(registry); !strings.Contains(got, want) || !strings.Contains(got, "ecr:BatchGetImage") {
+		if got := policy(registry, "configmap://castai-mirror/privatelink-lock"); strings.Contains(got, "s3:") || !strings.Contains(got, want) || !strings.Contains(got, "ecr:BatchGetImage") {
 			t.Errorf("%q: %s", registry, got)
 		}
 	}
-	if got := policy("registry.example.com/castai"); strings.Contains(got, "ecr:") {
+	if got := policy("registry.example.com/castai", ""); strings.Contains(got, "ecr:") {
 		t.Errorf("another registry: %s", got)
 	}
+	for registry, partition := range map[string]string{"": "aws", ecr: "aws", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn": "aws-cn", "registry.example.com/castai": "aws"} {
+		if got := policy(registry, "s3://locks/castai/lock.yaml"); !strings.Contains(got, `"arn:`+partition+`:s3:::locks"`) || !strings.Contains(got, `"arn:`+partition+`:s3:::locks/castai/lock.yaml"`) {
+			t.Errorf("%q with a lock in S3: %s", registry, got)
+		}
+	}
+	if err := suite.IAMPolicy(&bytes.Buffer{}, nil, "s3://locks"); exitcode.Code(err) != exitcode.Usage {
+		t.Errorf("a bucket without a key: %v", err)
+	}
 	// The doctor reads: IAM has no other verbs for that in these services.
-	for _, action := range regexp.MustCompile(`"[a-z0-9]+:[A-Za-z]+"`).FindAllString(policy(ecr), -1) {
+	for _, action := range regexp.MustCompile(`"[a-z0-9]+:[A-Za-z]+"`).FindAllString(policy(ecr, "s3://locks/lock.yaml"), -1) {
 		if !regexp.MustCompile(`:(Describe|Get|List|Simulate|BatchGet)`).MatchString(action) {
 			t.Errorf("%s may change something", action)
 		}
@@ -237,6 +245,7 @@ func TestUsageErrors(t *testing.T) {
 		"an unknown engine":   func(o *suite.Options) { o.Engine = "istio" },
 		"an unknown check":    func(o *suite.Options) { o.Run.Only = []string{"netwrok"} },
 		"an unknown service":  func(o *suite.Options) { o.AWS.Services = map[string]string{"grcp": "x"} },
+		"a lock in no store":  func(o *suite.Options) { o.LockFile = "gs://bucket/lock.yaml" },
 		"a negative wait":     func(o *suite.Options) { o.Wait = -time.Second },
 		"a host without port": func(o *suite.Options) { o.CASTAIHosts = []string{"api.cast.ai"} },
 	} {
