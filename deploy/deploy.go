@@ -238,10 +238,11 @@ func edit(disk filesys.FileSystem, o Options) error {
 	if err := yaml.Unmarshal(data, &k); err != nil {
 		return err
 	}
-	k.ConfigMapGenerator[0].LiteralSources = []string{"registry=" + o.Rules.Registry()}
 	if err := o.check(); err != nil {
 		return err
 	}
+	k.ConfigMapGenerator[0].LiteralSources = []string{"registry=" + o.Rules.Registry()}
+	k.Components = append(k.Components, o.components()...)
 	if o.Engine == Policy {
 		k.Resources = []string{"policy"}
 	}
@@ -252,26 +253,6 @@ func edit(disk filesys.FileSystem, o Options) error {
 			return err
 		}
 		k.Resources = []string{"namespace"}
-	}
-	for _, overlay := range o.Overlays {
-		if !slices.Contains(Overlays(), overlay) {
-			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), ", "))
-		}
-	}
-	for _, overlay := range Overlays() { // the order in which they fit together
-		if slices.Contains(o.Overlays, overlay) {
-			k.Components = append(k.Components, "components/"+overlay)
-		}
-	}
-	if !o.Rules.NamespaceSelector().IsEmpty() {
-		component := "components/namespace-selector"
-		if o.Engine == Policy {
-			component += "-policy"
-		}
-		k.Components = append(k.Components, component)
-	}
-	if o.Guard == GuardDeny || o.Guard == GuardOff {
-		k.Components = append(k.Components, "components/guard-"+string(o.Guard))
 	}
 	if err := setAlertNamespaces(disk, o.Rules.Namespaces()); err != nil {
 		return err
@@ -286,6 +267,26 @@ func edit(disk filesys.FileSystem, o Options) error {
 		}
 	}
 	return errors.Join(write(disk, bundle+"/kustomization.yaml", k), write(disk, "/kustomization.yaml", outer))
+}
+
+// components returns the components of the tree that the options select.
+func (o Options) components() (components []string) {
+	for _, overlay := range Overlays() { // the order in which they fit together
+		if slices.Contains(o.Overlays, overlay) {
+			components = append(components, "components/"+overlay)
+		}
+	}
+	if !o.Rules.NamespaceSelector().IsEmpty() {
+		component := "components/namespace-selector"
+		if o.Engine == Policy {
+			component += "-policy"
+		}
+		components = append(components, component)
+	}
+	if o.Guard == GuardDeny || o.Guard == GuardOff {
+		components = append(components, "components/guard-"+string(o.Guard))
+	}
+	return components
 }
 
 // setAlertNamespaces has the alerts on pods select the namespaces. Names of namespaces
@@ -308,6 +309,11 @@ func (o Options) check() error {
 	if o.Image != "" {
 		if _, err := rewrite.ParseReference(o.Image); err != nil {
 			return fmt.Errorf("image %q: %w: give it as REPOSITORY:TAG or REPOSITORY@DIGEST, without a scheme", o.Image, err)
+		}
+	}
+	for _, overlay := range o.Overlays {
+		if !slices.Contains(Overlays(), overlay) {
+			return fmt.Errorf("overlay %q: there are only %s", overlay, strings.Join(Overlays(), ", "))
 		}
 	}
 	switch {

@@ -44,15 +44,10 @@ Exit codes:
   # Export only layers that were not part of the last export
   privatelink export --config privatelink.yaml --chart castai@0.43.1 --values values.yaml --to castai-delta.tar --since last.lock.yaml`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			o.Reporter = newReporter(c, format)
-			if o.Rules, _, err = rules.rules(); err != nil {
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := prepare(c, rules, format, &o.Options, &o.Sources, &o.Lock); err != nil {
 				return err
 			}
-			if err := openLock(&o.Lock, o.Sources, o.Options); err != nil {
-				return err
-			}
-			o.Sources.Stdin, o.Sources.Warnf = c.InOrStdin(), o.Reporter.Warnf
 			return transfer.Export(c.Context(), o)
 		},
 	}

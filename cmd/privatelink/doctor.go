@@ -4,6 +4,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/castai/privatelink-webhook/internal/configfile"
 	doctorcluster "github.com/castai/privatelink-webhook/internal/doctor/cluster"
@@ -12,12 +13,66 @@ import (
 	"github.com/castai/privatelink-webhook/internal/output"
 )
 
+// doctorFlags are the flags of doctor.
+type doctorFlags struct {
+	suite.Options
+	rules   ruleFlags
+	cluster clusterFlags
+	format  output.Format
+	// These print something about the checks, and run none.
+	list, iamPolicy, clusterRoles bool
+}
+
+func (f *doctorFlags) add(flags *pflag.FlagSet) {
+	f.rules.add(flags)
+	configfile.Exclude(flags)
+	f.cluster.add(flags)
+	flags.StringVar(&f.LockFile, "lock", "", lockHelp+storesHelp+" (default: "+lock.DefaultFile+", if it exists)")
+	flags.StringSliceVar(&f.PlainHTTP, "plain-http", nil, plainHTTPHelp)
+	flags.StringVar(&f.AWS.Profile, "profile", "", profileHelp)
+	flags.StringVar(&f.AWS.Region, "region", "", "`REGION` of the cluster (default: as in the kubeconfig, or else that of the registry)")
+	flags.StringVar(&f.AWS.Cluster, "eks-cluster", "", "`NAME` of the EKS cluster (default: as in the kubeconfig)")
+	flags.StringVar(&f.AWS.VPC, "vpc", "", "`ID` of the VPC, if there is no cluster yet")
+	flags.StringSliceVar(&f.AWS.Subnets, "subnet", nil, "`ID` of a subnet of the nodes; may be repeated (default: those of the cluster)")
+	flags.StringToStringVar(&f.AWS.Services, "castai-service", nil, "`NAME=SERVICE` of CAST AI's PrivateLink for a region that is not known, such as api= and the name of the endpoint service; may be repeated")
+	flags.Lookup("castai-service").DefValue = "" // none, in place of []
+	flags.BoolVar(&f.Probe, "probe", false, "check DNS, TCP and TLS from a pod: run a short Job in the namespace of the webhook")
+	flags.BoolVar(&f.Inside, "inside", false, "check DNS, TCP and TLS from this machine, which is in the VPC")
+	flags.StringSliceVar(&f.CASTAIHosts, "castai-host", nil, "`HOST:PORT` of CAST AI for --probe and --inside; may be repeated (default: those of the US, if CAST AI serves the region over PrivateLink)")
+	flags.StringVar(&f.Engine, "engine", "", engineHelp+" (default: the one that is installed, or else webhook)")
+	flags.StringSliceVar(&f.Run.Only, "only", nil, "run only these `CHECKS` or groups, such as network or cluster/ca-bundle")
+	flags.StringSliceVar(&f.Run.Skip, "skip", nil, "exclude these `CHECKS` or groups")
+	flags.DurationVar(&f.Run.Timeout, "timeout", 0, "`DURATION` after which a check is given up (default: 8s, with --probe 30s)")
+	flags.DurationVar(&f.Wait, "wait", 0, "`DURATION` during which the checks are repeated while one fails or is unknown, such as 5m")
+	output.AddFlag(flags, &f.format, "a table", "a report", output.JSON, output.YAML, output.HTML, suite.JUnit)
+	flags.BoolVar(&f.Redact, "redact", false, "replace account IDs, ARNs, IP addresses, and the names of clusters, nodes and VPCs in the report by placeholders, such as account-1")
+	flags.BoolVar(&f.iamPolicy, "iam-policy", false, "print the IAM policy that the checks of AWS need, for the repositories of --registry or --config and a --lock in S3, without running them")
+	flags.BoolVar(&f.list, "list", false, "list the checks without running them")
+	flags.BoolVar(&f.clusterRoles, "cluster-roles", false, "print ClusterRoles for the checks, for kubectl apply -f -")
+}
+
+func (f *doctorFlags) run(c *cobra.Command) (err error) {
+	if f.clusterRoles {
+		return doctorcluster.WriteRoles(document(c))
+	}
+	if f.list {
+		return suite.List(outputOf(c, f.format), f.format, f.Options)
+	}
+	if f.rules != (ruleFlags{}) {
+		if f.Rules, f.Config, err = f.rules.rules(); err != nil {
+			return err
+		}
+	}
+	if f.iamPolicy {
+		return suite.IAMPolicy(c.OutOrStdout(), f.Rules, f.LockFile)
+	}
+	f.Cluster, f.UserAgent = f.cluster.Options, "privatelink/"+version
+	f.Program, f.Warn = program(c), warner(c)
+	return suite.Run(c.Context(), outputOf(c, f.format), f.format, f.Options)
+}
+
 func newDoctor() *cobra.Command {
-	var rules ruleFlags
-	var cluster clusterFlags
-	var o suite.Options
-	var format output.Format
-	var list, iamPolicy, clusterRoles bool
+	var f doctorFlags
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Diagnose the cluster, its images and its network",
@@ -71,51 +126,8 @@ Exit codes:
   # Check only the network and the permissions, and write a JUnit report
   privatelink doctor --config privatelink.yaml --only network,identity --eks-cluster CLUSTER -o junit`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if clusterRoles {
-				return doctorcluster.WriteRoles(document(c))
-			}
-			if list {
-				return suite.List(outputOf(c, format), format, o)
-			}
-			if rules != (ruleFlags{}) {
-				if o.Rules, o.Config, err = rules.rules(); err != nil {
-					return err
-				}
-			}
-			if iamPolicy {
-				return suite.IAMPolicy(c.OutOrStdout(), o.Rules, o.LockFile)
-			}
-			o.Cluster, o.UserAgent = cluster.Options, "privatelink/"+version
-			o.Program, o.Warn = program(c), warner(c)
-			return suite.Run(c.Context(), outputOf(c, format), format, o)
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
-	f := c.Flags()
-	rules.add(f)
-	configfile.Exclude(f)
-	cluster.add(f)
-	f.StringVar(&o.LockFile, "lock", "", lockHelp+storesHelp+" (default: "+lock.DefaultFile+", if it exists)")
-	f.StringSliceVar(&o.PlainHTTP, "plain-http", nil, plainHTTPHelp)
-	f.StringVar(&o.AWS.Profile, "profile", "", profileHelp)
-	f.StringVar(&o.AWS.Region, "region", "", "`REGION` of the cluster (default: as in the kubeconfig, or else that of the registry)")
-	f.StringVar(&o.AWS.Cluster, "eks-cluster", "", "`NAME` of the EKS cluster (default: as in the kubeconfig)")
-	f.StringVar(&o.AWS.VPC, "vpc", "", "`ID` of the VPC, if there is no cluster yet")
-	f.StringSliceVar(&o.AWS.Subnets, "subnet", nil, "`ID` of a subnet of the nodes; may be repeated (default: those of the cluster)")
-	f.StringToStringVar(&o.AWS.Services, "castai-service", nil, "`NAME=SERVICE` of CAST AI's PrivateLink for a region that is not known, such as api= and the name of the endpoint service; may be repeated")
-	f.Lookup("castai-service").DefValue = "" // none, in place of []
-	f.BoolVar(&o.Probe, "probe", false, "check DNS, TCP and TLS from a pod: run a short Job in the namespace of the webhook")
-	f.BoolVar(&o.Inside, "inside", false, "check DNS, TCP and TLS from this machine, which is in the VPC")
-	f.StringSliceVar(&o.CASTAIHosts, "castai-host", nil, "`HOST:PORT` of CAST AI for --probe and --inside ; may be repeated (default: those of the US, if CAST AI serves the region over PrivateLink)")
-	f.StringVar(&o.Engine, "engine", "", engineHelp+" (default: the one that is installed, or else webhook)")
-	f.StringSliceVar(&o.Run.Only, "only", nil, "run only these `CHECKS` or groups, such as network or cluster/ca-bundle")
-	f.StringSliceVar(&o.Run.Skip, "skip", nil, "exclude these `CHECKS` or groups")
-	f.DurationVar(&o.Run.Timeout, "timeout", 0, "`DURATION` after which a check is given up (default: 8s, with --probe 30s)")
-	f.DurationVar(&o.Wait, "wait", 0, "`DURATION` during which the checks are repeated while one fails or is unknown, such as 5m")
-	output.AddFlag(f, &format, "a table", "a report", output.JSON, output.YAML, output.HTML, suite.JUnit)
-	f.BoolVar(&o.Redact, "redact", false, "replace account IDs, ARNs, IP addresses, and the names of clusters, nodes and VPCs in the report by placeholders, such as account-1")
-	f.BoolVar(&iamPolicy, "iam-policy", false, "print the IAM policy that the checks of AWS need, for the repositories of --registry or --config and a --lock in S3, without running them")
-	f.BoolVar(&list, "list", false, "list the checks without running them")
-	f.BoolVar(&clusterRoles, "cluster-roles", false, "print ClusterRoles for the checks, for kubectl apply -f -")
+	f.add(c.Flags())
 	return c
 }

@@ -98,8 +98,14 @@ func addLockFlags(flags *pflag.FlagSet, f *selection.LockFile) {
 	flags.BoolVar(&f.Update, "update", false, "resolve all tags at their source registries, and ignore the digests in the lock file")
 }
 
-// openLock opens the lock of a run that selects its cluster and its AWS profile.
-func openLock(f *selection.LockFile, s selection.Sources, o transfer.Options) (err error) {
+// prepare sets what a run that selects images needs beside its flags: the rules, the lock
+// and the reporter.
+func prepare(c *cobra.Command, rules ruleFlags, format output.Format, o *transfer.Options, s *selection.Sources, f *selection.LockFile) (err error) {
+	o.Reporter = newReporter(c, format)
+	if o.Rules, _, err = rules.rules(); err != nil {
+		return err
+	}
+	s.Stdin, s.Warnf = c.InOrStdin(), o.Reporter.Warnf
 	f.Store, err = lockstore.Open(f.Name, lockstore.Options{Kubeconfig: s.Kubeconfig, Profile: o.Profile})
 	return exitcode.AsUsage(err)
 }

@@ -5,9 +5,9 @@ package main
 import (
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/deploy/chart"
@@ -17,14 +17,82 @@ import (
 	"github.com/castai/privatelink-webhook/internal/terminal"
 )
 
+// installFlags are the flags of install.
+type installFlags struct {
+	deploy.Options
+	engineFlags
+	rules  ruleFlags
+	pin    pinFlags
+	values string
+}
+
+func (f *installFlags) add(flags *pflag.FlagSet) {
+	f.rules.add(flags)
+	f.pin.add(flags)
+	configfile.Alternative(flags, "values")
+	flags.StringSliceVar(&f.Overlays, "overlay", nil, overlayHelp())
+	flags.StringVar(&f.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
+	flags.StringVar(&f.Namespace, "namespace", "", namespaceHelp)
+	f.engineFlags.add(flags)
+	flags.StringVar(&f.FailurePolicy, "failure-policy", "", failureHelp)
+	flags.StringVar(&f.values, "values", "", "`FILE` with values of the webhook's Helm chart, - for standard input")
+	flags.IntVar(&f.Replicas, "replicas", 0, "`NUMBER` of webhook pods (default: 2)")
+}
+
+// check returns an error for a value that is invalid by itself.
+func (f *installFlags) check(flags *pflag.FlagSet) (err error) {
+	f.Engine, f.Guard, err = f.choice()
+	switch {
+	case err != nil:
+		return err
+	case f.FailurePolicy != "" && f.FailurePolicy != "Fail" && f.FailurePolicy != "Ignore":
+		return exitcode.Usagef("--failure-policy %q: use Fail or Ignore", f.FailurePolicy)
+	case flags.Changed("replicas") && (f.Replicas < 1 || f.Replicas > deploy.MaxReplicas):
+		return exitcode.Usagef("--replicas %d: give a number from 1 to %d", f.Replicas, deploy.MaxReplicas)
+	case flags.Changed("image") && f.Image == "":
+		return exitcode.Usagef("--image: is empty; give an image reference, or leave the flag out")
+	}
+	return nil
+}
+
+// options returns what is rendered.
+func (f *installFlags) options(c *cobra.Command) (o deploy.Options, err error) {
+	if err := f.check(c.Flags()); err != nil {
+		return o, err
+	}
+	o = f.Options
+	if f.values != "" {
+		o, err = optionsFromValues(c, f.values, f.rules.registry, f.Namespace)
+	} else {
+		o.Rules, o.Config, err = f.rules.rules()
+	}
+	if err != nil {
+		return o, err
+	}
+	o.Image, err = f.pin.image(c, o)
+	return o, err
+}
+
+func (f *installFlags) run(c *cobra.Command) error {
+	o, err := f.options(c)
+	if err != nil {
+		return err
+	}
+	if err := explain.CheckLimits(c.Context(), o); err != nil {
+		return exitcode.AsUsage(err)
+	}
+	out, err := deploy.Render(o)
+	if err != nil {
+		return exitcode.AsUsage(err)
+	}
+	if _, err = document(c).Write(out); err == nil && terminal.Screen(c.ErrOrStderr(), os.Getenv) != nil {
+		fmt.Fprintln(c.ErrOrStderr(), "privatelink: "+waitHint(c))
+	}
+	return err
+}
+
 func newInstall() *cobra.Command {
-	var (
-		rules         ruleFlags
-		o             deploy.Options
-		engine, guard string
-		values        string
-		pin           pinFlags
-	)
+	var f installFlags
 	c := &cobra.Command{
 		Use:   "install --registry PREFIX",
 		Short: "Print the install bundle for kubectl apply",
@@ -65,55 +133,9 @@ Exit codes:
   # Install the policy engine, and refuse pods that still have a public image
   privatelink install --config privatelink.yaml --engine policy --guard deny | kubectl apply -f -`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			o.Engine, o.Guard = deploy.Engine(engine), deploy.Guard(guard)
-			switch {
-			case !slices.Contains(deploy.Engines(), o.Engine):
-				return exitcode.Usagef("--engine %q: use webhook or policy", engine)
-			case !slices.Contains(deploy.Guards(), o.Guard):
-				return exitcode.Usagef("--guard %q: use warn, deny or off", guard)
-			case o.FailurePolicy != "" && o.FailurePolicy != "Fail" && o.FailurePolicy != "Ignore":
-				return exitcode.Usagef("--failure-policy %q: use Fail or Ignore", o.FailurePolicy)
-			case c.Flags().Changed("replicas") && (o.Replicas < 1 || o.Replicas > deploy.MaxReplicas):
-				return exitcode.Usagef("--replicas %d: give a number from 1 to %d", o.Replicas, deploy.MaxReplicas)
-			case c.Flags().Changed("image") && o.Image == "":
-				return exitcode.Usagef("--image: is empty: give an image reference, or leave the flag out")
-			}
-			if values != "" {
-				o, err = optionsFromValues(c, values, rules.registry, o.Namespace)
-			} else {
-				o.Rules, o.Config, err = rules.rules()
-			}
-			if err != nil {
-				return err
-			}
-			if o.Image, err = pin.image(c, o); err != nil {
-				return err
-			}
-			if err := explain.CheckLimits(c.Context(), o); err != nil {
-				return exitcode.AsUsage(err)
-			}
-			out, err := deploy.Render(o)
-			if err != nil {
-				return exitcode.AsUsage(err)
-			}
-			if _, err = document(c).Write(out); err == nil && terminal.Screen(c.ErrOrStderr(), os.Getenv) != nil {
-				fmt.Fprintln(c.ErrOrStderr(), "privatelink: "+waitHint(c))
-			}
-			return err
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
-	rules.add(c.Flags())
-	pin.add(c.Flags())
-	configfile.Alternative(c.Flags(), "values")
-	c.Flags().StringSliceVar(&o.Overlays, "overlay", nil, overlayHelp())
-	c.Flags().StringVar(&o.Image, "image", "", "`IMAGE` of the webhook (default: privatelink-webhook of this version in the registry)")
-	c.Flags().StringVar(&o.Namespace, "namespace", "", namespaceHelp)
-	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), engineHelp)
-	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), guardHelp)
-	c.Flags().StringVar(&o.FailurePolicy, "failure-policy", "", failureHelp)
-	c.Flags().StringVar(&values, "values", "", "`FILE` with values of the webhook's Helm chart, - for standard input")
-	c.Flags().IntVar(&o.Replicas, "replicas", 0, "`NUMBER` of webhook pods (default: 2)")
+	f.add(c.Flags())
 	return c
 }
 

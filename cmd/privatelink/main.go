@@ -33,17 +33,13 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it waits for
-	code := runAs(ctx, os.Args[0], os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[0], os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return runAs(ctx, "privatelink", args, getenv, stdin, stdout, stderr)
-}
-
-// runAs is run for a program that is called by a name, such as that of a plugin.
-func runAs(ctx context.Context, program string, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+// run runs a program that is called by a name, which may be that of a plugin.
+func run(ctx context.Context, program string, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot(getenv)
 	root.SetIn(stdin)
 	root.SetOut(terminal.NewWriter(stdout).WithStyles(getenv))

@@ -20,7 +20,7 @@ const ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 func call(t *testing.T, env map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, func(k string) string { return env[k] }, strings.NewReader(stdin), &out, &errs)
+	code = run(t.Context(), "privatelink", args, func(k string) string { return env[k] }, strings.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()
 }
 

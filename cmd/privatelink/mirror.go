@@ -29,15 +29,10 @@ func (f *copyFlags) add(c *cobra.Command, formats ...output.Format) {
 	addEventsFlag(c, &f.format, formats...)
 }
 
-func (f *copyFlags) run(c *cobra.Command, run func(context.Context, transfer.CopyOptions) error) (err error) {
-	f.Reporter = newReporter(c, f.format)
-	if f.Rules, _, err = f.rules.rules(); err != nil {
+func (f *copyFlags) run(c *cobra.Command, run func(context.Context, transfer.CopyOptions) error) error {
+	if err := prepare(c, f.rules, f.format, &f.Options, &f.Sources, &f.Lock); err != nil {
 		return err
 	}
-	if err := openLock(&f.Lock, f.Sources, f.Options); err != nil {
-		return err
-	}
-	f.Sources.Stdin, f.Sources.Warnf = c.InOrStdin(), f.Reporter.Warnf
 	return run(c.Context(), f.CopyOptions)
 }
 

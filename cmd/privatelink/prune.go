@@ -45,23 +45,7 @@ Exit codes:
   # Delete the images that the lock file does not list
   privatelink prune --config privatelink.yaml --not-in privatelink.lock.yaml --context prod --yes`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, _, err := rules.rules()
-			if err != nil {
-				return err
-			}
-			reporter := newReporter(c, output.Text)
-			o.Rules, o.Out, o.Protected = r, c.OutOrStdout(), []string{deploy.WebhookRepository(r)}
-			o.Connect.Warn, o.Connect.UserAgent = reporter.Warn, "privatelink/"+version
-			if o.Delete && !o.IgnoreCluster {
-				a := action(c, o.Cluster, o.Delete, "delete these images of "+r.Registry()+", which are not used")
-				if err := a.Possible(); err != nil {
-					return err
-				}
-				o.Confirm = a.Ask
-			}
-			return prune.Run(c.Context(), o)
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return runPrune(c, rules, o) },
 	}
 	rules.add(c.Flags())
 	addClusterFlags(c.Flags(), &o.Cluster)
@@ -71,4 +55,22 @@ Exit codes:
 	c.Flags().BoolVar(&o.Delete, "yes", false, "delete the images instead of listing them")
 	c.Flags().BoolVar(&o.IgnoreCluster, "no-cluster", false, "do not keep the images that the cluster uses")
 	return c
+}
+
+func runPrune(c *cobra.Command, rules ruleFlags, o prune.Options) error {
+	r, _, err := rules.rules()
+	if err != nil {
+		return err
+	}
+	reporter := newReporter(c, output.Text)
+	o.Rules, o.Out, o.Protected = r, c.OutOrStdout(), []string{deploy.WebhookRepository(r)}
+	o.Connect.Warn, o.Connect.UserAgent = reporter.Warn, "privatelink/"+version
+	if o.Delete && !o.IgnoreCluster {
+		a := action(c, o.Cluster, o.Delete, "delete these images of "+r.Registry()+", which are not used")
+		if err := a.Possible(); err != nil {
+			return err
+		}
+		o.Confirm = a.Ask
+	}
+	return prune.Run(c.Context(), o)
 }

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"slices"
-
 	"github.com/spf13/cobra"
 
 	"github.com/castai/privatelink-webhook/deploy"
@@ -13,8 +11,8 @@ import (
 
 func newUninstall() *cobra.Command {
 	var (
-		r             deploy.Removal
-		engine, guard string
+		r     deploy.Removal
+		flags engineFlags
 	)
 	c := &cobra.Command{
 		Use:   "uninstall",
@@ -43,13 +41,9 @@ Exit codes:
   # Delete the policy engine, and keep the guard for the webhook
   privatelink uninstall --engine policy --guard off | kubectl delete --ignore-not-found -f -`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r.Engine, r.Guard = deploy.Engine(engine), deploy.Guard(guard)
-			switch {
-			case !slices.Contains(deploy.Engines(), r.Engine):
-				return exitcode.Usagef("--engine %q: use webhook or policy", engine)
-			case !slices.Contains(deploy.Guards(), r.Guard):
-				return exitcode.Usagef("--guard %q: use warn, deny or off", guard)
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if r.Engine, r.Guard, err = flags.choice(); err != nil {
+				return err
 			}
 			out, err := deploy.RenderRemoval(r)
 			if err != nil {
@@ -61,10 +55,6 @@ Exit codes:
 	}
 	c.Flags().StringSliceVar(&r.Overlays, "overlay", nil, overlayHelp())
 	c.Flags().StringVar(&r.Namespace, "namespace", "", namespaceHelp)
-	c.Flags().StringVar(&engine, "engine", string(deploy.Webhook), engineHelp)
-	c.Flags().StringVar(&guard, "guard", string(deploy.GuardWarn), guardHelp)
-	for flag, values := range map[string][]string{"overlay": deploy.Overlays(), "engine": {"webhook", "policy"}, "guard": {"warn", "deny", "off"}} {
-		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	}
+	flags.add(c.Flags())
 	return c
 }

@@ -21,20 +21,15 @@ import (
 // accountPolicy compares the policy that confines the webhook's account with the
 // rendered one, and tries it: it sends, as the account, a change that must be refused.
 func (k *checker) accountPolicy(ctx context.Context) doctor.Finding {
-	d, err := k.getDeployment(ctx)
-	if err != nil {
-		return k.requestFailed("reading the Deployment", err)
-	}
-	if isSelfManaged, err := k.isSelfManaged(ctx); err != nil {
-		return k.requestFailed("reading the Deployment", err)
-	} else if !isSelfManaged {
-		return doctor.OKf("not needed: the certificate is read from files, and the account has no permissions")
+	d, done := k.selfManaged(ctx, "not needed: the certificate is read from files, and the account has no permissions")
+	if d == nil {
+		return done
 	}
 	if f := k.compareAccountPolicy(ctx); f.Status != doctor.OK {
 		return f
 	}
 	user := fmt.Sprintf("system:serviceaccount:%s:%s", d.Namespace, d.Spec.Template.Spec.ServiceAccountName)
-	err = k.patchAs(ctx, user, d.Namespace)
+	err := k.patchAs(ctx, user, d.Namespace)
 	name := k.AccountPolicy.Name
 	switch {
 	case err == nil:

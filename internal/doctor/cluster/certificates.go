@@ -218,11 +218,8 @@ func (k *checker) verify(roots *x509.CertPool, chain []*x509.Certificate) error 
 }
 
 func (k *checker) caSecret(ctx context.Context) doctor.Finding {
-	switch isSelfManaged, err := k.isSelfManaged(ctx); {
-	case err != nil:
-		return k.requestFailed("reading the Deployment", err)
-	case !isSelfManaged:
-		return doctor.OKf("not needed: the certificate is read from files")
+	if d, done := k.selfManaged(ctx, "not needed: the certificate is read from files"); d == nil {
+		return done
 	}
 	// Only metadata is requested, because the Secret contains a private key.
 	err := k.Client.CoreV1().RESTClient().Get().Namespace(k.Names.Namespace).Resource("secrets").Name(k.Names.CASecret).
@@ -238,14 +235,9 @@ func (k *checker) caSecret(ctx context.Context) doctor.Finding {
 }
 
 func (k *checker) rbac(ctx context.Context) doctor.Finding {
-	d, err := k.getDeployment(ctx)
-	if err != nil {
-		return k.requestFailed("reading the Deployment", err)
-	}
-	if isSelfManaged, err := k.isSelfManaged(ctx); err != nil {
-		return k.requestFailed("reading the Deployment", err)
-	} else if !isSelfManaged {
-		return doctor.OKf("not needed: the certificate is read from files")
+	d, done := k.selfManaged(ctx, "not needed: the certificate is read from files")
+	if d == nil {
+		return done
 	}
 	user := fmt.Sprintf("system:serviceaccount:%s:%s", d.Namespace, d.Spec.Template.Spec.ServiceAccountName)
 	var denied []string

@@ -307,6 +307,21 @@ func (k *checker) isSelfManaged(ctx context.Context) (bool, error) {
 	return !hasFlag(d, "tls-cert-file"), nil
 }
 
+// selfManaged returns the Deployment of a webhook that issues its own certificate. If it
+// does not, or cannot be read, d is nil, and done is the finding of the check.
+func (k *checker) selfManaged(ctx context.Context, notNeeded string) (d *appsv1.Deployment, done doctor.Finding) {
+	d, err := k.getDeployment(ctx)
+	if err != nil {
+		return nil, k.requestFailed("reading the Deployment", err)
+	}
+	if isSelfManaged, err := k.isSelfManaged(ctx); err != nil {
+		return nil, k.requestFailed("reading the Deployment", err)
+	} else if !isSelfManaged {
+		return nil, doctor.OKf("%s", notNeeded)
+	}
+	return d, done
+}
+
 // serverTime returns the time of the API server's clock.
 func (k *checker) serverTime(ctx context.Context) (time.Time, error) {
 	client, err := rest.HTTPClientFor(k.REST)

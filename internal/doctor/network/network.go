@@ -11,6 +11,7 @@ package network
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -75,6 +76,11 @@ func Inspect(config Config) ([]doctor.Check, func(context.Context, []doctor.Resu
 
 // checks returns the checks of the group. access and vpc are the checks that they need.
 func (c *checker) checks(access, vpc []string) []doctor.Check {
+	return slices.Concat(c.vpcChecks(access, vpc), c.endpointChecks(vpc), c.pathChecks(vpc))
+}
+
+// vpcChecks returns the checks of the VPC and the cluster in it.
+func (c *checker) vpcChecks(access, vpc []string) []doctor.Check {
 	return []doctor.Check{
 		{Group: Group, Name: "aws-access", Elements: []doctor.Element{doctor.Caller}, Access: true, Run: c.checkAccess,
 			What: "the EC2 and EKS APIs respond",
@@ -94,6 +100,12 @@ func (c *checker) checks(access, vpc []string) []doctor.Check {
 		{Group: Group, Name: "vpc-dns", Elements: []doctor.Element{doctor.PrivateDNS}, Needs: vpc, Run: c.checkDNS,
 			What: "DNS support and DNS hostnames are enabled in the VPC, and nodes use its resolver",
 			Why:  "private DNS of endpoints needs all three; otherwise names resolve to public addresses"},
+	}
+}
+
+// endpointChecks returns the checks of the VPC endpoints, which are all that nodes reach.
+func (c *checker) endpointChecks(vpc []string) []doctor.Check {
+	return []doctor.Check{
 		{Group: Group, Name: "aws-endpoints", Elements: []doctor.Element{doctor.AWSEndpoints}, Needs: vpc, Run: c.checkAWSEndpoints,
 			What: "there is a VPC endpoint for each AWS service that nodes, images and credentials need",
 			Why:  "there is no other route to AWS"},
@@ -121,6 +133,12 @@ func (c *checker) checks(access, vpc []string) []doctor.Check {
 		{Group: Group, Name: "endpoint-policies", Elements: []doctor.Element{doctor.AWSEndpoints, doctor.CASTAIEndpoints}, Needs: vpc, Run: c.checkEndpointPolicies,
 			What: "the policies of the interface endpoints allow what nodes and pods request",
 			Why:  "otherwise nodes do not join, and pulls and logins fail with 403 Forbidden or AccessDenied"},
+	}
+}
+
+// pathChecks returns the checks of what can cut off a node from endpoints that work, or the control plane from the webhook.
+func (c *checker) pathChecks(vpc []string) []doctor.Check {
+	return []doctor.Check{
 		{Group: Group, Name: "private-zones", Elements: []doctor.Element{doctor.PrivateDNS}, Needs: vpc, Run: c.checkPrivateZones,
 			What: "no private hosted zone of the VPC hides the hosts that nodes and pods connect to",
 			Why:  "the VPC asks no other zone: a host without a record in it does not resolve"},

@@ -62,12 +62,17 @@ func PushSignature(tb testing.TB, ref string, signature v1.Image) (tag string) {
 }
 
 // Children returns the digests of the manifests of an index.
-func Children(tb testing.TB, ref string) (digests []string) {
+func Children(tb testing.TB, ref string) []string {
 	tb.Helper()
 	index, err := remote.Index(parse(tb, ref))
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return digestsIn(tb, index)
+}
+
+func digestsIn(tb testing.TB, index v1.ImageIndex) (digests []string) {
+	tb.Helper()
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		tb.Fatal(err)
@@ -101,21 +106,13 @@ func Digest(tb testing.TB, ref string) string {
 }
 
 // Referrers returns the digests of the referrers of a reference, sorted.
-func Referrers(tb testing.TB, ref string) (digests []string) {
+func Referrers(tb testing.TB, ref string) []string {
 	tb.Helper()
 	index, err := remote.Referrers(parse(tb, ref).Context().Digest(Digest(tb, ref)))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, d := range manifest.Manifests {
-		digests = append(digests, d.Digest.String())
-	}
-	slices.Sort(digests)
-	return digests
+	return slices.Sorted(slices.Values(digestsIn(tb, index)))
 }
 
 // Verify fails the test unless every blob of an image, or of all images of an

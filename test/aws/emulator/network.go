@@ -141,6 +141,19 @@ func (c *Customer) revoke(ctx context.Context, group string, p types.IpPermissio
 	return err
 }
 
+// replaceRules gives a security group ingress rules in place of one.
+func (c *Customer) replaceRules(ctx context.Context, group string, old types.IpPermission, rules ...types.IpPermission) error {
+	if err := c.revoke(ctx, group, old); err != nil {
+		return err
+	}
+	for _, rule := range rules {
+		if err := c.allow(ctx, group, rule); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // revokeAllEgress removes all egress rules from a security group.
 func (c *Customer) revokeAllEgress(ctx context.Context, group string) error {
 	out, err := c.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{group}})
