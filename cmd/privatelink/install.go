@@ -50,7 +50,7 @@ func (f *installFlags) check(flags *pflag.FlagSet) (err error) {
 	case flags.Changed("replicas") && (f.Replicas < 1 || f.Replicas > deploy.MaxReplicas):
 		return exitcode.Usagef("--replicas %d: give a number from 1 to %d", f.Replicas, deploy.MaxReplicas)
 	case flags.Changed("image") && f.Image == "":
-		return exitcode.Usagef("--image: is empty; give an image reference, or leave the flag out")
+		return exitcode.Usagef("--image: is empty: give an image reference, or leave the flag out")
 	}
 	return nil
 }
