@@ -131,9 +131,9 @@ func (k *checker) remedyFor(message string) string {
 	switch {
 	case contains("deadline exceeded", "Timeout", "timed out", "no route to host"):
 		return "allow the control plane to reach the webhook: the security group of the nodes (and of pods that have one) must allow the webhook's port, 9443 (host-network: 19443), from the cluster's security group:\n" +
-			"aws ec2 authorize-security-group-ingress --group-id NODES --source-group CLUSTER --protocol tcp --port 9443\nWith an overlay CNI: privatelink install --overlay host-network"
+			"aws ec2 authorize-security-group-ingress --group-id NODES --source-group CLUSTER --protocol tcp --port 9443\nWith an overlay CNI: privatelink install --overlay host-network, or with Helm hostNetwork=true"
 	case contains("Address is not allowed"):
-		return "the control plane cannot reach pod addresses: privatelink install --overlay host-network"
+		return "the control plane cannot reach pod addresses: privatelink install --overlay host-network, or with Helm hostNetwork=true"
 	case contains("refused", "no endpoints"):
 		return "the replicas do not serve, or the Service selects others: " + logs
 	case contains("not found"):
