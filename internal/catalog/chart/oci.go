@@ -23,7 +23,7 @@ var layers = []string{registry.ChartLayerMediaType, registry.LegacyChartLayerMed
 func fromRegistry(ctx context.Context, ref, version string) (source, error) {
 	data, err := pull(ctx, ref, version)
 	if err != nil {
-		return source{}, fmt.Errorf("chart %s: %w", ref, login(tooLarge(err), ref))
+		return source{}, fmt.Errorf("chart %s: %w", ref, withRemedy(tooLarge(err), ref))
 	}
 	return archive(ref, data, "")
 }
@@ -75,14 +75,17 @@ func layer(c *registry.GenericClient, ref string) ([]byte, error) {
 	return nil, fmt.Errorf("it is no chart: it has no layer of type %s", registry.ChartLayerMediaType)
 }
 
-// login adds the remedy if the registry requires credentials. oras has no error
-// type for it, only these texts.
-func login(err error, ref string) error {
+// withRemedy adds what to do if the registry requires credentials, or if the reference is
+// none. oras has no error type for the first, only these texts.
+func withRemedy(err error, ref string) error {
 	for _, words := range []string{"status code 401", "status code 403", "credential not found"} {
 		if strings.Contains(err.Error(), words) {
 			host, _, _ := strings.Cut(strings.TrimPrefix(ref, "oci://"), "/")
 			return fmt.Errorf("%w: log in with `helm registry login %s` or `docker login %s`", err, host, host)
 		}
+	}
+	if strings.Contains(err.Error(), "invalid reference") {
+		return fmt.Errorf("%w: name it as oci://REGISTRY/NAME, with @VERSION, :VERSION or :VERSION@DIGEST", err)
 	}
 	return err
 }

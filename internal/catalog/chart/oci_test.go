@@ -74,7 +74,8 @@ func TestVersionsOfARegistry(t *testing.T) {
 		"a version that is not there":   {"charts/agent", "9.9.9", []string{"charts/agent", "not found"}},
 		"a chart that is not there":     {"charts/none", "", []string{"charts/none", "404"}},
 		"a tag that is not the version": {"charts/agent:1.1.0", "1.2.0", []string{"mismatch"}},
-		"a reference that is none":      {"Charts/agent", "", []string{"oci://" + host + "/Charts/agent", "invalid"}},
+		"a reference that is none":      {"Charts/agent", "", []string{"oci://" + host + "/Charts/agent", "invalid", "name it as oci://"}},
+		"a version before a digest":     {"charts/agent@1.1.0@sha256:" + strings.Repeat("a", 64), "", []string{"name it as oci://REGISTRY/NAME, with @VERSION, :VERSION or :VERSION@DIGEST"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Render(t.Context(), Options{Chart: "oci://" + host + "/" + tc.ref, Version: tc.version})
