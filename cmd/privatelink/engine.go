@@ -11,7 +11,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 )
 
-// engineFlags select what rewrites pods, and the guard beside it.
+// engineFlags select what rewrites pods, and the guard.
 type engineFlags struct{ engine, guard string }
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {

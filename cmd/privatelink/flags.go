@@ -98,7 +98,7 @@ func addLockFlags(flags *pflag.FlagSet, f *selection.LockFile) {
 	flags.BoolVar(&f.Update, "update", false, "resolve all tags at their source registries, and ignore the digests in the lock file")
 }
 
-// prepare sets what a run that selects images needs beside its flags: the rules, the lock
+// prepare sets what a run that selects images needs in addition to its flags: the rules, the lock
 // and the reporter.
 func prepare(c *cobra.Command, rules ruleFlags, format output.Format, o *transfer.Options, s *selection.Sources, f *selection.LockFile) (err error) {
 	o.Reporter = newReporter(c, format)

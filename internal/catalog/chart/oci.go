@@ -4,6 +4,7 @@ package chart
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"helm.sh/helm/v4/pkg/registry"
+	"oras.land/oras-go/v2/errdef"
 
 	ociregistry "github.com/castai/privatelink-webhook/internal/registry"
 )
@@ -84,7 +86,7 @@ func withRemedy(err error, ref string) error {
 			return fmt.Errorf("%w: log in with `helm registry login %s` or `docker login %s`", err, host, host)
 		}
 	}
-	if strings.Contains(err.Error(), "invalid reference") {
+	if errors.Is(err, errdef.ErrInvalidReference) {
 		return fmt.Errorf("%w: name it as oci://REGISTRY/NAME, with @VERSION, :VERSION or :VERSION@DIGEST", err)
 	}
 	return err

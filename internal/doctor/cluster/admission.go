@@ -73,7 +73,7 @@ func (k *checker) admission(ctx context.Context) doctor.Finding {
 	default:
 		remedy := k.refusalRemedy(ctx, k.Names.Namespace, err.Error())
 		if d, err := k.getDeployment(ctx); err == nil && refusedReplicas(d) != "" {
-			remedy += fmt.Sprintf("\nkubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name)
+			remedy += "\n" + k.restartCommand()
 		}
 		return doctor.Failf(remedy, "the pods of the Deployment are refused: %v", err)
 	}

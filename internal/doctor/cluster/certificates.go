@@ -108,11 +108,6 @@ func (k *checker) portForwardFailed(err error) doctor.Finding {
 // serverName returns the name that API servers verify.
 func (k *checker) serverName() string { return k.Names.Service + "." + k.Names.Namespace + ".svc" }
 
-// restartCommand restarts the webhook, which then publishes its CA.
-func (k *checker) restartCommand() string {
-	return fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", k.Names.Namespace, k.Names.Deployment)
-}
-
 func (k *checker) certificate(ctx context.Context) doctor.Finding {
 	chains, err := k.chains(ctx)
 	if err != nil {

@@ -39,3 +39,8 @@ func (k *checker) diffHint() string {
 	}
 	return "\n(kubectl diff -f - instead of kubectl apply -f - shows what changes)"
 }
+
+// restartCommand replaces the webhook's pods at once. The new ones publish their CA.
+func (k *checker) restartCommand() string {
+	return fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", k.Names.Namespace, k.Names.Deployment)
+}

@@ -37,7 +37,7 @@ func (k *checker) rollout(ctx context.Context) doctor.Finding {
 		return doctor.OKf("%s: the rollout is paused", found)
 	}
 	if refused := refusedReplicas(d); isSeen && refused != "" && !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return !IsReady(p) }) {
-		return doctor.Failf(fmt.Sprintf(name, "restart"), "%s: pods were refused, and are not now, but Kubernetes waits before it tries again", found).With(refused)
+		return doctor.Failf(k.restartCommand(), "%s: pods were refused, and are not now, but Kubernetes waits before it tries again", found).With(refused)
 	}
 	if stuck := stuckReasons(d, pods); isSeen && len(stuck) > 0 {
 		return doctor.Failf(fmt.Sprintf(name, "undo")+"\nthen correct the cause, and install again", "%s: the new pods do not become ready", found).With(stuck...)

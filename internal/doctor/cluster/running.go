@@ -60,7 +60,7 @@ func (k *checker) replicas(ctx context.Context) doctor.Finding {
 			return k.requestFailed("listing nodes", err)
 		}
 		if usable := slices.DeleteFunc(all.Items, func(n corev1.Node) bool { return !isUsable(n) }); len(usable) > 1 {
-			return doctor.Warnf(fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.Namespace, d.Name), "all %d replicas are on one node", ready)
+			return doctor.Warnf(k.restartCommand(), "all %d replicas are on one node", ready)
 		}
 		return doctor.OKf("%d of %d ready, on the only node", ready, want)
 	}

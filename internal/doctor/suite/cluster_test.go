@@ -55,25 +55,42 @@ func newSuite(t *testing.T, objects ...runtime.Object) *Suite {
 	}
 }
 
-func TestFindEngine(t *testing.T) {
+func TestFindInstalled(t *testing.T) {
+	of := func(release string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Annotations: map[string]string{"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "platform"}}
+	}
+	named := func(m metav1.ObjectMeta, namespace, name string) metav1.ObjectMeta {
+		m.Namespace, m.Name = namespace, name
+		return m
+	}
 	webhook := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: deploy.ConfigurationName}}
-	policy := &admissionv1.MutatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: deploy.PolicyName}}
+	byHelm := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: named(of("images"), "", deploy.ConfigurationName)}
+	pods := &appsv1.Deployment{ObjectMeta: named(of("pods"), deploy.Namespace, deploy.Name)}
+	policy := &admissionv1.MutatingAdmissionPolicy{ObjectMeta: named(of("policy"), "", deploy.PolicyName)}
 	for name, tc := range map[string]struct {
 		objects  []runtime.Object
 		selected string
 		want     cluster.Engine
+		release  string
 	}{
-		"none is installed":       {nil, "", cluster.Webhook},
-		"the webhook":             {[]runtime.Object{webhook}, "", cluster.Webhook},
-		"the policy":              {[]runtime.Object{policy}, "", cluster.Policy},
-		"both":                    {[]runtime.Object{webhook, policy}, "", cluster.Webhook},
-		"--engine has precedence": {[]runtime.Object{webhook}, "policy", cluster.Policy},
+		"none is installed":               {nil, "", cluster.Webhook, ""},
+		"the webhook":                     {[]runtime.Object{webhook}, "", cluster.Webhook, ""},
+		"the webhook, by Helm":            {[]runtime.Object{byHelm, pods}, "", cluster.Webhook, "images"},
+		"its configuration was deleted":   {[]runtime.Object{pods}, "", cluster.Webhook, "pods"},
+		"the policy":                      {[]runtime.Object{policy}, "", cluster.Policy, "policy"},
+		"both":                            {[]runtime.Object{webhook, policy}, "", cluster.Webhook, ""},
+		"--engine has precedence":         {[]runtime.Object{webhook}, "policy", cluster.Policy, ""},
+		"--engine, and both are by Helm":  {[]runtime.Object{byHelm, policy}, "policy", cluster.Policy, "policy"},
+		"--engine webhook, and no object": {[]runtime.Object{policy}, "webhook", cluster.Webhook, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSuite(t, tc.objects...)
 			s.Engine = tc.selected
-			if got, err := s.findEngine(t.Context()); got != tc.want || err != nil {
-				t.Errorf("engine %q (%v), want %q", got, err, tc.want)
+			if err := s.findInstalled(t.Context()); s.engine != tc.want || err != nil {
+				t.Errorf("engine %q (%v), want %q", s.engine, err, tc.want)
+			}
+			if s.release.Name != tc.release {
+				t.Errorf("release %q, want %q", s.release.Name, tc.release)
 			}
 		})
 	}

@@ -130,10 +130,9 @@ func (s *Suite) connect(ctx context.Context) (err error) {
 	if s.clusterErr == nil {
 		s.namespace = cluster.FindNamespace(ctx, s.client, deploy.ConfigurationName, deploy.Namespace)
 	}
-	if s.engine, err = s.findEngine(ctx); err != nil {
+	if err := s.findInstalled(ctx); err != nil {
 		return err
 	}
-	s.release = s.findRelease(ctx)
 	if s.Rules == nil {
 		return s.readConfig(ctx)
 	}
@@ -214,45 +213,36 @@ func arrange(engine cluster.Engine, checks ...[]doctor.Check) []doctor.Check {
 	return all
 }
 
-// findEngine returns the policy engine if it is selected, or if the policy is
-// installed and the webhook is not.
-func (s *Suite) findEngine(ctx context.Context) (cluster.Engine, error) {
-	switch {
-	case s.Engine != "":
-		return parseEngine(s.Engine)
-	case s.clusterErr != nil:
-		return cluster.Webhook, nil
+// findInstalled sets the engine, and the Helm release that has installed it. Without a
+// selection, the engine is the policy if it is installed and the webhook is not. An object
+// that cannot be read tells nothing.
+func (s *Suite) findInstalled(ctx context.Context) (err error) {
+	s.engine = cluster.Webhook
+	if s.Engine != "" {
+		if s.engine, err = parseEngine(s.Engine); err != nil {
+			return err
+		}
 	}
-	api := s.client.AdmissionregistrationV1()
-	_, policyErr := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
-	_, webhookErr := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
-	if policyErr == nil && apierrors.IsNotFound(webhookErr) {
-		return cluster.Policy, nil
-	}
-	return cluster.Webhook, nil
-}
-
-// findRelease returns the Helm release that has installed the engine: what is told by the
-// objects that can be read.
-func (s *Suite) findRelease(ctx context.Context) cluster.Release {
 	if s.clusterErr != nil {
-		return cluster.Release{}
+		return nil
 	}
 	api := s.client.AdmissionregistrationV1()
-	policy, err1 := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
-	webhook, err2 := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
-	pods, err3 := s.client.AppsV1().Deployments(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{})
-	switch {
-	case s.engine == cluster.Policy && err1 == nil:
-		return cluster.ReleaseOf(policy)
-	case s.engine == cluster.Policy:
-		return cluster.Release{}
-	case err2 == nil:
-		return cluster.ReleaseOf(webhook)
-	case err3 == nil:
-		return cluster.ReleaseOf(pods)
+	policy, policyErr := api.MutatingAdmissionPolicies().Get(ctx, deploy.PolicyName, metav1.GetOptions{})
+	webhook, webhookErr := api.MutatingWebhookConfigurations().Get(ctx, deploy.ConfigurationName, metav1.GetOptions{})
+	if s.Engine == "" && policyErr == nil && apierrors.IsNotFound(webhookErr) {
+		s.engine = cluster.Policy
 	}
-	return cluster.Release{}
+	switch {
+	case s.engine == cluster.Policy && policyErr == nil:
+		s.release = cluster.ReleaseOf(policy)
+	case s.engine == cluster.Webhook && webhookErr == nil:
+		s.release = cluster.ReleaseOf(webhook)
+	case s.engine == cluster.Webhook:
+		if pods, err := s.client.AppsV1().Deployments(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{}); err == nil {
+			s.release = cluster.ReleaseOf(pods)
+		}
+	}
+	return nil
 }
 
 func parseEngine(name string) (cluster.Engine, error) {
