@@ -72,11 +72,7 @@ func TestGuide(t *testing.T) {
 	}
 	reportf("\nthe onboarding guide: %d commands in %s; %s", commands, since(begin), o)
 	o.clean(t)
-	for _, source := range sources {
-		if want := strings.Replace(n.Rules.Image(source).Target, Registry+"/", n.Strict.Host()+"/castai/", 1); !o.images[want] {
-			t.Errorf("no pod had the image %s", want)
-		}
-	}
+	o.had(t, sources, n.Strict.Host()+"/castai")
 	for _, name := range n.Strict.Repositories() {
 		if strings.HasPrefix(name, "castai/") {
 			t.Errorf("left in ECR: %s", name)

@@ -33,12 +33,10 @@ func tlsOf(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []t
 // for that.
 func TestMirror(t *testing.T) {
 	prefix := n.Strict.Host() + "/mirrored"
-	// One of them names the registry itself, as the charts' global.registry does.
-	texts := workloads(t)
+	texts := workloadsFor(t, prefix)
 	wanted := []string{"--config", "privatelink.yaml", "--set", "phase1,phase2"}
 	files := map[string]string{"privatelink.yaml": "registry: " + prefix + "\nrepositories: {tagMutability: IMMUTABLE}\n"}
 	for i := range texts {
-		texts[i] = strings.ReplaceAll(texts[i], Registry+"/us-docker.pkg.dev/", prefix+"/us-docker.pkg.dev/")
 		name := fmt.Sprintf("%d.yaml", i)
 		files[name], wanted = texts[i], append(wanted, "-f", name)
 	}
@@ -124,6 +122,17 @@ func TestMirror(t *testing.T) {
 	step("upgrades find their images, which a schedule copied ahead of them", func(t *testing.T) { upgradeBehindSchedule(t, work, prefix, texts[0]) })
 	work.kubectl(t, work.run(t, 0, "install", "--config", "privatelink.yaml"), "delete", "-f", "-", "--timeout=90s")
 	clean(t)
+}
+
+// workloadsFor are the workloads for another private registry: one of them names the
+// registry itself, as the charts' global.registry does.
+func workloadsFor(t *testing.T, prefix string) []string {
+	t.Helper()
+	texts := workloads(t)
+	for i := range texts {
+		texts[i] = strings.ReplaceAll(texts[i], Registry+"/us-docker.pkg.dev/", prefix+"/us-docker.pkg.dev/")
+	}
+	return texts
 }
 
 // publishAll publishes the sources, with what the workloads want of them.
@@ -269,16 +278,18 @@ func (w workstation) execute(t *testing.T, want int, stdin, program string, args
 	cmd := w.command(ctx, program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	code := 0
-	if errors.As(err, &exit) {
-		code = exit.ExitCode()
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	if code != want {
+	if code := exitCode(t, cmd); code != want {
 		t.Fatalf("%s %s: exit code %d, want %d\n%s%s", program, strings.Join(args, " "), code, want, &stdout, &stderr)
 	}
 	return stdout.String()
+}
+
+// exitCode runs a command, and returns its exit code.
+func exitCode(t *testing.T, cmd *exec.Cmd) int {
+	t.Helper()
+	err := cmd.Run()
+	if _, isExit := errors.AsType[*exec.ExitError](err); err != nil && !isExit {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return cmd.ProcessState.ExitCode()
 }

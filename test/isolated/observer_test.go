@@ -101,6 +101,18 @@ func (o *observer) clean(t *testing.T) {
 	}
 }
 
+// had requires that pods had all these public images, from the private registry.
+func (o *observer) had(t *testing.T, sources []string, prefix string) {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, source := range sources {
+		if want := strings.Replace(n.Rules.Image(source).Target, Registry+"/", prefix+"/", 1); !o.images[want] {
+			t.Errorf("no pod had the image %s", want)
+		}
+	}
+}
+
 func (o *observer) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -39,6 +39,7 @@ const agentBefore, agentAfter = "0.169.0", "0.170.0"
 type story struct {
 	transcript
 	account *emulator.Customer
+	cli     *emulator.CLI // of another machine
 	web     *internet
 	sources []string // images of the sets and the workloads
 	prefix  string   // of the private registry
@@ -93,6 +94,7 @@ func newStory(t *testing.T) *story {
 	addAuthorities(t, s.web, around.ca)
 	s.work.connect(t, s.web)
 	s.account = startGuideAccount(t)
+	s.cli = emulator.StartCLIForTest(t, s.account.URL)
 	s.work.more = []string{
 		"PATH=/bin", "REGISTRY=" + s.prefix, "AWS_REGION=us-east-1", "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE=/home/terraformrc",
 		"TF_CLI_ARGS=-no-color", "TF_CLI_ARGS_apply=-parallelism=30", "TF_CLI_ARGS_destroy=-parallelism=30",
@@ -106,9 +108,8 @@ func newStory(t *testing.T) *story {
 // scriptWorkloads are those of the console's scripts for a private registry.
 func scriptWorkloads(t *testing.T, prefix string) []string {
 	t.Helper()
-	texts := workloads(t)
+	texts := workloadsFor(t, prefix)
 	for i := range texts {
-		texts[i] = strings.ReplaceAll(texts[i], Registry+"/us-docker.pkg.dev/", prefix+"/us-docker.pkg.dev/")
 		// A listed variable that holds no image has an alert of its own, for an hour.
 		texts[i] = strings.ReplaceAll(texts[i], "        - {name: SCANNERS_IMAGE, value: v1.164.8}\n", "")
 	}
@@ -158,8 +159,7 @@ func (s *story) download(t *testing.T) {
 	archive := filepath.Base(snapshot.Archive("", n.Version))
 	s.sh(t, "grep "+archive+" checksums.txt | sha256sum -c", ": OK")
 	s.sh(t, "tar -xzf "+archive+" && mv privatelink /bin/")
-	s.sh(t, "privatelink version", "^privatelink ")
-	if got := s.work.execute(t, 0, "", "privatelink", "version"); !strings.Contains(got, n.Version) {
+	if got := s.sh(t, "privatelink version", "^privatelink "); !strings.Contains(got, n.Version) {
 		t.Errorf("the release is of another version: %s", got)
 	}
 }
@@ -212,11 +212,7 @@ func (s *story) onboardByUmbrella(t *testing.T) {
 	s.sh(t, "helm install castai-agent oci://$REGISTRY/charts/castai-agent --version "+agentBefore+" --namespace castai-agent --wait", "^Pulled", "^STATUS")
 	s.tell("%s.", o)
 	o.clean(t)
-	for _, source := range s.sources {
-		if want := strings.Replace(n.Rules.Image(source).Target, Registry+"/", s.prefix+"/", 1); !o.images[want] {
-			t.Errorf("no pod had the image %s", want)
-		}
-	}
+	o.had(t, s.sources, s.prefix)
 }
 
 func (s *story) followRelease(t *testing.T) {
@@ -304,7 +300,7 @@ func (s *story) uninstall(t *testing.T) {
 func (s *story) aws(t *testing.T, command string, options ...string) {
 	t.Helper()
 	begin := time.Now()
-	if err := emulator.StartCLIForTest(t, s.account.URL).Run([]string{strings.Join(append([]string{command}, options...), " ")}); err != nil {
+	if err := s.cli.Run([]string{strings.Join(append([]string{command}, options...), " ")}); err != nil {
 		t.Fatal(err)
 	}
 	s.show(command, "", time.Since(begin), nil)

@@ -7,10 +7,8 @@ package isolated
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -62,16 +60,10 @@ func (s *transcript) exit(t *testing.T, want int, line string, show ...string) s
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	begin := time.Now()
-	err := cmd.Run()
-	took := time.Since(begin)
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%s: %v", line, err)
-	}
-	if code := cmd.ProcessState.ExitCode(); code != want {
+	if code := exitCode(t, cmd); code != want {
 		t.Fatalf("%s: exit code %d, want %d\n%s", line, code, want, &out)
 	}
-	s.show(line, out.String(), took, show)
+	s.show(line, out.String(), time.Since(begin), show)
 	return out.String()
 }
 

@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -77,15 +76,11 @@ func read(t *testing.T, file string) []byte {
 // output runs a program and returns its standard output.
 func output(t *testing.T, dir string, env []string, name string, args ...string) string {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), name, args...)
-	c.Dir, c.Env = dir, append(os.Environ(), env...)
-	var errs bytes.Buffer
-	c.Stderr = &errs
-	out, err := c.Output()
+	out, err := snapshot.Output(t.Context(), dir, env, name, args...)
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, errs.String())
+		t.Fatal(err)
 	}
-	return string(out)
+	return out
 }
 
 // build builds a release in dir.

@@ -27,7 +27,7 @@ type Builder struct {
 // is in there unmodified, and nothing else, is released.
 func NewBuilder(ctx context.Context, root, dir string) (*Builder, error) {
 	b := &Builder{root: root, goreleaser: filepath.Join(dir, "goreleaser"), config: filepath.Join(dir, "goreleaser.yaml")}
-	if _, err := run(ctx, root, nil, "go", "build", "-modfile=internal/tools/goreleaser/go.mod", "-o", b.goreleaser, "github.com/goreleaser/goreleaser/v2"); err != nil {
+	if _, err := Output(ctx, root, nil, "go", "build", "-modfile=internal/tools/goreleaser/go.mod", "-o", b.goreleaser, "github.com/goreleaser/goreleaser/v2"); err != nil {
 		return nil, err
 	}
 	return b, b.writeConfig()
@@ -61,11 +61,11 @@ func (b *Builder) writeConfig() error {
 // Build clones the commit into the folder dir, and builds the release there, with the umask
 // and with env in addition to the environment.
 func (b *Builder) Build(ctx context.Context, dir, umask string, env ...string) error {
-	if _, err := run(ctx, b.root, nil, "git", "clone", "--quiet", ".", dir); err != nil {
+	if _, err := Output(ctx, b.root, nil, "git", "clone", "--quiet", ".", dir); err != nil {
 		return err
 	}
 	script := "umask " + umask + ` && exec make release-snapshot GORELEASER="$1" RELEASE_FLAGS="--config=$2" ARCHITECTURES="$3"`
-	_, err := run(ctx, dir, env, "sh", "-c", script, "sh", b.goreleaser, b.config, runtime.GOARCH)
+	_, err := Output(ctx, dir, env, "sh", "-c", script, "sh", b.goreleaser, b.config, runtime.GOARCH)
 	return err
 }
 
@@ -74,8 +74,9 @@ func Archive(dir, version string) string {
 	return filepath.Join(dir, "dist", "release", "privatelink_"+strings.TrimPrefix(version, "v")+"_"+runtime.GOOS+"_"+runtime.GOARCH+".tar.gz")
 }
 
-// run runs a program and returns its standard output.
-func run(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
+// Output runs a program with env in addition to the environment, and returns its standard
+// output.
+func Output(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, name, args...)
 	c.Dir, c.Env = dir, append(os.Environ(), env...)
 	var errs bytes.Buffer
