@@ -146,7 +146,8 @@ func umbrella(images []string) string {
 	return text.String()
 }
 
-// deploymentOf is a Deployment with an image in the namespace of CAST AI.
+// deploymentOf is a Deployment with an image in the namespace of CAST AI. Its stand-in
+// stays, also where that of a job would end: in a back-off, a Deployment is not available.
 func deploymentOf(name, image string) string {
 	return fmt.Sprintf(`apiVersion: apps/v1
 kind: Deployment
@@ -155,7 +156,7 @@ spec:
   selector: {matchLabels: {app: %[1]s}}
   template:
     metadata: {labels: {app: %[1]s}}
-    spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: %[2]q}]}
+    spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: %[2]q, env: [{name: STAND_IN_ENDS, value: ""}]}]}
 `, name, image)
 }
 
