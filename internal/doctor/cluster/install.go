@@ -17,20 +17,22 @@ func ReleaseOf(o metav1.Object) Release {
 	return Release{o.GetAnnotations()["meta.helm.sh/release-name"], o.GetAnnotations()["meta.helm.sh/release-namespace"]}
 }
 
-// installCommand returns the commands that install the bundle of the engine. What Helm has
+// InstallCommand returns the commands that install the bundle of an engine. What Helm has
 // installed is Helm's to mend: kubectl would become a second owner of its fields, and the
 // next upgrade a conflict.
-func (k *checker) installCommand() string {
-	if k.Release != (Release{}) {
+func InstallCommand(e Engine, r Release) string {
+	if r != (Release{}) {
 		return fmt.Sprintf("privatelink chart --to privatelink-webhook.tgz\n"+
-			"privatelink chart values --config privatelink.yaml | helm upgrade %s privatelink-webhook.tgz --namespace %s --reset-then-reuse-values --values - --wait", k.Release.Name, k.Release.Namespace)
+			"privatelink chart values --config privatelink.yaml | helm upgrade %s privatelink-webhook.tgz --namespace %s --reset-then-reuse-values --values - --wait", r.Name, r.Namespace)
 	}
 	engine := ""
-	if k.Engine == Policy {
+	if e == Policy {
 		engine = " --engine policy"
 	}
 	return fmt.Sprintf("privatelink install --config privatelink.yaml%s | kubectl apply -f -", engine)
 }
+
+func (k *checker) installCommand() string { return InstallCommand(k.Engine, k.Release) }
 
 // diffHint says how to see what installCommand would change.
 func (k *checker) diffHint() string {

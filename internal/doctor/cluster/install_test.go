@@ -15,15 +15,16 @@ func TestInstallCommand(t *testing.T) {
 		"meta.helm.sh/release-name": "images", "meta.helm.sh/release-namespace": "platform",
 	}}}
 	for name, tc := range map[string]struct {
-		config Config
-		want   string
+		engine  Engine
+		release Release
+		want    string
 	}{
-		"kubectl":             {Config{Engine: Webhook, Release: ReleaseOf(&admissionv1.MutatingWebhookConfiguration{})}, "privatelink install --config privatelink.yaml | kubectl apply -f -"},
-		"kubectl, the policy": {Config{Engine: Policy}, "privatelink install --config privatelink.yaml --engine policy | kubectl apply -f -"},
-		"Helm": {Config{Engine: Webhook, Release: ReleaseOf(byHelm)}, "privatelink chart --to privatelink-webhook.tgz\n" +
+		"kubectl":             {Webhook, ReleaseOf(&admissionv1.MutatingWebhookConfiguration{}), "privatelink install --config privatelink.yaml | kubectl apply -f -"},
+		"kubectl, the policy": {Policy, Release{}, "privatelink install --config privatelink.yaml --engine policy | kubectl apply -f -"},
+		"Helm": {Webhook, ReleaseOf(byHelm), "privatelink chart --to privatelink-webhook.tgz\n" +
 			"privatelink chart values --config privatelink.yaml | helm upgrade images privatelink-webhook.tgz --namespace platform --reset-then-reuse-values --values - --wait"},
 	} {
-		if got := (&checker{Config: tc.config}).installCommand(); got != tc.want {
+		if got := InstallCommand(tc.engine, tc.release); got != tc.want {
 			t.Errorf("%s: %s\nwant %s", name, got, tc.want)
 		}
 	}

@@ -137,7 +137,7 @@ func (k *checker) webhook(ctx context.Context) doctor.Finding {
 	image := rewrite.SplitReference(ref)
 	repository, host := image.Repository, image.Host()
 	if host != rewrite.RegistryHost(k.Registry) && !rewrite.IsECRHost(host) {
-		return doctor.Failf("install it from the private registry: privatelink install --config privatelink.yaml | kubectl apply -f -", "%s is not in a private registry", ref)
+		return doctor.Failf("install it from the private registry:\n"+k.Install, "%s is not in a private registry", ref)
 	}
 	d, err := k.Client.Resolve(ctx, repository, image.Identifier())
 	mirror := "with the privatelink of the version that " + ref + " names: " + k.Mirror + " --set umbrella, or the flags of your last run; it copies the webhook's image, too"

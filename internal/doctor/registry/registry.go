@@ -57,6 +57,8 @@ type Config struct {
 	// Mirror is the command that copies the images, for remedies, such as
 	// "privatelink mirror --config privatelink.yaml".
 	Mirror string
+	// Install are the commands that install the webhook, for remedies.
+	Install string
 }
 
 // Client reads from registries. Its errors are those of package registry.

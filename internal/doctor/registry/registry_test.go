@@ -51,7 +51,7 @@ func newEnvironment(t *testing.T) *environment {
 		e.all = append(e.all, registrychecks.RequiredImage{Target: prefix + "/" + repository + ":v1", Digest: e.push(t, "castai/"+repository+":v1", index(t, 1, "amd64", "arm64"))})
 	}
 	e.config = registrychecks.Config{
-		Registry: prefix, Client: client, ECR: ecr, Mirror: "privatelink mirror --config privatelink.yaml",
+		Registry: prefix, Client: client, ECR: ecr, Mirror: "privatelink mirror --config privatelink.yaml", Install: "helm upgrade images",
 		Images:    func(context.Context) ([]registrychecks.RequiredImage, error) { return e.all, nil },
 		Platforms: func(context.Context) ([]string, error) { return []string{"linux/amd64", "linux/arm64"}, nil },
 		Webhook:   func(context.Context) (string, error) { return prefix + "/privatelink-webhook:v1", nil },
@@ -133,7 +133,7 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 		}, nil},
 		"the webhook runs from a public registry": {func(_ *testing.T, e *environment) {
 			e.config.Webhook = func(context.Context) (string, error) { return "ghcr.io/example/privatelink-webhook:v1", nil }
-		}, &want{"webhook-image", doctor.Failed, "not in a private registry", "privatelink install"}},
+		}, &want{"webhook-image", doctor.Failed, "not in a private registry", "helm upgrade images"}},
 		"ECR refuses a token": {func(_ *testing.T, e *environment) {
 			e.server.Set(func(s *fakeecr.Switches) { s.Denied = []string{"GetAuthorizationToken"} })
 		}, &want{"login", doctor.Failed, "ecr:GetAuthorizationToken", "ecr:GetAuthorizationToken"}},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +94,19 @@ func TestFindInstalled(t *testing.T) {
 				t.Errorf("release %q, want %q", s.release.Name, tc.release)
 			}
 		})
+	}
+}
+
+func TestProbeWithoutADeployment(t *testing.T) {
+	s := newSuite(t)
+	s.Probe, s.release = true, cluster.Release{Name: "images", Namespace: "platform"}
+	checks, err := s.insideChecks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := checks[0].Run(t.Context())
+	if want := cluster.InstallCommand(s.engine, s.release); f.Status != doctor.Unknown || !strings.Contains(f.Remedy, want) {
+		t.Errorf("%v, remedy %q, want one of Helm: %s", f.Status, f.Remedy, want)
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *Suite) insideChecks(ctx context.Context) ([]doctor.Check, error) {
 		image, err := s.webhookImage(ctx)
 		if err != nil {
 			c.Probe = inside.Local // without a probe, the checks would be skipped instead of unknown
-			return doctor.Unavailable(inside.Checks(c), doctor.Unknownf(doctor.RemedyFor(err, "the probe runs the image of the installed webhook: privatelink install --config privatelink.yaml | kubectl apply -f -"), "%v", err)), nil
+			return doctor.Unavailable(inside.Checks(c), doctor.Unknownf(doctor.RemedyFor(err, "the probe runs the image of the installed webhook:\n"+cluster.InstallCommand(s.engine, s.release)), "%v", err)), nil
 		}
 		s.job = inside.NewJob(s.client, image, s.probeNamespace())
 		c.Probe = s.job.Run

@@ -41,7 +41,7 @@ func (s *Suite) registryChecks(ctx context.Context) ([]doctor.Check, error) {
 	}
 	c := registry.Config{
 		Registry: s.Rules.Registry(), Client: client, Images: s.requiredImages, Platforms: s.platforms, Webhook: s.expectedWebhookImage,
-		Mirror: "privatelink mirror --config privatelink.yaml",
+		Mirror: "privatelink mirror --config privatelink.yaml", Install: cluster.InstallCommand(s.engine, s.release),
 	}
 	if ecr != nil {
 		c.ECR = ecr
