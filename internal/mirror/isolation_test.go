@@ -228,8 +228,11 @@ func TestACanceledRunEnds(t *testing.T) {
 				cancel()
 			}
 			p.target.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if isLast == nil || isLast(r) {
+				switch {
+				case isLast == nil || isLast(r):
 					cancel()
+				case strings.HasSuffix(r.URL.Path, "/manifests/v1"): // the other image must not be complete before
+					<-ctx.Done()
 				}
 				if ctx.Err() != nil {
 					panic(http.ErrAbortHandler)

@@ -7,6 +7,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -135,17 +136,25 @@ func (s *schedule) startNext() []*task {
 	return tasks
 }
 
-// runTasks runs one task, or several of one batch.
-func runTasks(ctx context.Context, tasks []*task) []error {
+// runTasks runs one task, or several of one batch. An error after the end of ctx also is
+// that of ctx: a connection that was closed at the same time looks like a fault of the
+// registry.
+func runTasks(ctx context.Context, tasks []*task) (errs []error) {
 	first := tasks[0]
 	switch {
 	case ctx.Err() != nil:
 		return slices.Repeat([]error{context.Cause(ctx)}, len(tasks))
 	case first.batch != nil:
-		return first.batch.run(ctx, tasks)
+		errs = first.batch.run(ctx, tasks)
 	default:
-		return []error{first.run(ctx)}
+		errs = []error{first.run(ctx)}
 	}
+	for i, err := range errs {
+		if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+			errs[i] = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+	return errs
 }
 
 // useFallbacks makes those of the tasks ready by their fallbacks that have not

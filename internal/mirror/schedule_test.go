@@ -141,3 +141,35 @@ func TestATaskWhoseNeedFailedFails(t *testing.T) {
 		t.Errorf("%v, %v, %v", dependent.err, last.err, after.err)
 	}
 }
+
+// A user who ends a run is not told that the registry failed.
+func TestATaskThatFailsAfterTheEnd(t *testing.T) {
+	closed := errors.New("connection closed")
+	for name, tc := range map[string]struct {
+		isEnded          bool
+		err              error
+		canceled, closed bool
+	}{
+		"a fault at the end":     {true, closed, true, true},
+		"the end":                {true, context.Canceled, true, false},
+		"a fault before the end": {false, closed, false, true},
+		"none":                   {true, nil, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			failed := &task{work: work{run: func(context.Context) error {
+				if tc.isEnded {
+					cancel()
+				}
+				return tc.err
+			}}}
+			s := newSchedule()
+			s.add(failed, nil)
+			s.run(ctx, 1)
+			if err := failed.err; errors.Is(err, context.Canceled) != tc.canceled || errors.Is(err, closed) != tc.closed || tc.err == nil && err != nil {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
