@@ -37,7 +37,7 @@ spec: {template: {spec: {containers: [{name: main, image: Widget, env: [{name: S
 func explained(t *testing.T, o deploy.Options, namespace string) map[string]Report {
 	t.Helper()
 	b := newBundle(t, o)
-	pods, err := Pods("test", []byte(manifests), Namespace{Name: namespace})
+	pods, err := readPods("test", []byte(manifests), Namespace{Name: namespace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestInvalidManifestsAreErrorsWithTheirPosition(t *testing.T) {
 		"kind: Pod\nspec: {containers: 3}":  "f.yaml: document 1: Pod",
 		"kind: A\n---\n{kind: Pod, spec: {": "f.yaml:3: ",
 	} {
-		if _, err := Pods("f.yaml", []byte(text), Namespace{Name: "default"}); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := readPods("f.yaml", []byte(text), Namespace{Name: "default"}); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: error %v, want %s", text, err, want)
 		}
 	}
@@ -193,7 +193,7 @@ spec:
       initcontainers: [{name: i, image: busybox}]
       containers: [{name: c, Image: alpine}]
 `
-	pods, err := Pods("f.yaml", []byte(deployment), Namespace{Name: "default"})
+	pods, err := readPods("f.yaml", []byte(deployment), Namespace{Name: "default"})
 	if err != nil || len(pods) != 1 {
 		t.Fatal(pods, err)
 	}
@@ -206,7 +206,7 @@ spec:
 		t.Errorf("%+v, %v", r, err)
 	}
 	custom := strings.NewReplacer("apps/v1", "acme.example/v1", "Image: alpine", "image: alpine, own: field").Replace(deployment)
-	if pods, err := Pods("f.yaml", []byte(custom), Namespace{}); err != nil || len(pods) != 1 || pods[0].Warnings != nil {
+	if pods, err := readPods("f.yaml", []byte(custom), Namespace{}); err != nil || len(pods) != 1 || pods[0].Warnings != nil {
 		t.Errorf("a custom resource: %+v, %v", pods, err)
 	}
 }

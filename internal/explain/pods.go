@@ -44,9 +44,9 @@ type Namespace struct {
 
 func (p Pod) String() string { return p.Kind + " " + p.Namespace + "/" + p.Name }
 
-// Pods returns the pods in a manifest, found as podspec.Walk does. name stands for the
+// readPods returns the pods in a manifest, found as podspec.Walk does. name stands for the
 // text in errors.
-func Pods(name string, text []byte, namespace Namespace) (out []Pod, err error) {
+func readPods(name string, text []byte, namespace Namespace) (out []Pod, err error) {
 	m, err := manifest.Parse(name, text)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func (b *Bundle) ExplainFiles(ctx context.Context, files []string, stdin io.Read
 }
 
 func (b *Bundle) explainText(ctx context.Context, name string, text []byte, namespace Namespace) (reports []Report, err error) {
-	pods, err := Pods(name, text, namespace)
+	pods, err := readPods(name, text, namespace)
 	if err != nil {
 		return nil, exitcode.AsUsage(err)
 	}

@@ -90,7 +90,7 @@ type Mirror struct {
 	Repositories Repositories // nil if a push creates repositories
 	// Parallel is the number of concurrent transfers; default 32.
 	Parallel int
-	// Platforms, as returned by ParsePlatform, are the ones to keep of an index, which
+	// Platforms, as returned by ParsePlatforms, are the ones to keep of an index, which
 	// changes its digest. Empty keeps all.
 	Platforms []string
 	// Overwrite moves tags of the target that refer to another image.

@@ -27,7 +27,7 @@ const (
 func ParsePlatforms(texts []string) ([]string, error) {
 	var all []string
 	for _, text := range texts {
-		p, err := ParsePlatform(text)
+		p, err := parsePlatform(text)
 		if err != nil {
 			return nil, err
 		}
@@ -38,9 +38,9 @@ func ParsePlatforms(texts []string) ([]string, error) {
 	return all, nil
 }
 
-// ParsePlatform validates a platform such as linux/arm64 or linux/arm/v7, and returns
+// parsePlatform validates a platform such as linux/arm64 or linux/arm/v7, and returns
 // it in the normalized form of container runtimes: linux/arm64/v8 is linux/arm64.
-func ParsePlatform(text string) (string, error) {
+func parsePlatform(text string) (string, error) {
 	parts := strings.Split(strings.ToLower(text), "/")
 	if len(parts) == 1 {
 		if architecture, _ := normalizeArchitecture(parts[0], ""); isKnown(knownArchitectures, architecture) {

@@ -395,7 +395,7 @@ func TestParsePlatform(t *testing.T) {
 		"linux/amd64": "linux/amd64", "linux/arm64/v8": "linux/arm64", "Linux/ARM64": "linux/arm64", "linux/aarch64": "linux/arm64", "linux/amd64/v1": "linux/amd64",
 		"linux/amd64/v3": "linux/amd64/v3", "linux/arm": "linux/arm", "linux/arm/7": "linux/arm/v7", "linux/arm/0": "linux/arm/v0", "linux/arm/9": "linux/arm/v9", "linux/armhf": "linux/arm/v7", "linux/arm64/v9.0": "linux/arm64/v9", "windows/x86_64": "windows/amd64",
 	} {
-		if got, err := ParsePlatform(text); err != nil || got != want {
+		if got, err := parsePlatform(text); err != nil || got != want {
 			t.Errorf("%s: %q %v, want %q", text, got, err, want)
 		}
 	}
@@ -403,7 +403,7 @@ func TestParsePlatform(t *testing.T) {
 		"arm64": "use linux/arm64", "x86_64": "use linux/amd64", "": "not of the form", "linux": "not of the form", "linux/": "not of the form", "linux/amd64/v1/v2": "not of the form",
 		"linux/amd46": `unknown architecture "amd46"`, "linus/amd64": `unknown operating system "linus"`, "linux/all": "unknown architecture", "all": "not of the form", "linux/am d64": "unknown architecture",
 	} {
-		if got, err := ParsePlatform(text); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := parsePlatform(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %q %v, want %q", text, got, err, want)
 		}
 	}
@@ -424,11 +424,11 @@ func FuzzParsePlatform(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		once, err := ParsePlatform(text)
+		once, err := parsePlatform(text)
 		if err != nil {
 			return
 		}
-		if twice, err := ParsePlatform(once); err != nil || twice != once {
+		if twice, err := parsePlatform(once); err != nil || twice != once {
 			t.Errorf("%q is %q, and that is %q: %v", text, once, twice, err)
 		}
 	})

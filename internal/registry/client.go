@@ -35,7 +35,7 @@ type Options struct {
 	Credential auth.CredentialFunc
 	// PlainHTTP reports whether a host is accessed without TLS. Default: IsLoopback.
 	PlainHTTP func(host string) bool
-	// Limits returns the request rates for a host. Default: ECRLimits for private
+	// Limits returns the request rates for a host. Default: 80 percent of the quotas of ECR for private
 	// ECR registries, no limits for others.
 	Limits func(host string) Limits
 	// Transport sends the requests. Default: NewTransport.
@@ -196,7 +196,7 @@ func (c *Client) repository(name string) (*repository, error) {
 	r.api = scheme + "://" + r.reference.Host() + "/v2/" + r.reference.Repository
 	writer.Client = c.http
 	writer.PlainHTTP = plain
-	writer.MaxMetadataBytes = MaxManifestSize
+	writer.MaxMetadataBytes = maxManifestSize
 	writer.SkipReferrersGC = true // it could delete an index that another client uses
 	if r.isECR {
 		// Without this, oras would write a fallback tag for each referrer.

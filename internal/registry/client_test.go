@@ -191,7 +191,7 @@ func TestManifestFailsAfterMaxAttempts(t *testing.T) {
 func TestTheLargestDocument(t *testing.T) {
 	for name, announced := range map[string]bool{"with length": true, "without length": false} {
 		for _, more := range []int{0, 1} {
-			text := strings.Repeat("x", MaxManifestSize+more)
+			text := strings.Repeat("x", maxManifestSize+more)
 			repository := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 				if announced {
 					w.Header().Set("Content-Length", fmt.Sprint(len(text)))
@@ -210,7 +210,7 @@ func TestLargeDocuments(t *testing.T) {
 	endless := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		chunk := make([]byte, 1<<20)
-		for range 2 * MaxManifestSize >> 20 {
+		for range 2 * maxManifestSize >> 20 {
 			if _, err := w.Write(chunk); err != nil {
 				return
 			}

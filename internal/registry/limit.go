@@ -39,16 +39,16 @@ const (
 // are not limited.
 type Limits map[Action]float64
 
-// ECRLimits returns 80 percent of the default quotas of ECR, which other clients of
+// ecrLimits returns 80 percent of the default quotas of ECR, which other clients of
 // the account share.
-func ECRLimits() Limits {
+func ecrLimits() Limits {
 	return Limits{PutImage: 8, InitiateLayerUpload: 80, CompleteLayerUpload: 80, UploadLayerPart: 400,
 		BatchCheckLayerAvailability: 800, BatchGetImage: 1600, GetDownloadURLForLayer: 2400}
 }
 
 func defaultLimits(host string) Limits {
 	if rewrite.IsECRHost(host) {
-		return ECRLimits()
+		return ecrLimits()
 	}
 	return nil
 }

@@ -108,14 +108,14 @@ func (t *protocolTransport) hasManifest(write *http.Request, want digest.Digest)
 		return false
 	}
 	defer resp.Body.Close()
-	text, err := readAtMost(resp.Body, MaxManifestSize)
+	text, err := readAtMost(resp.Body, maxManifestSize)
 	return err == nil && resp.StatusCode == http.StatusOK && digest.FromBytes(text) == want
 }
 
 // withLength reads the body of a response, so that its length is known.
 func withLength(resp *http.Response) (*http.Response, error) {
 	defer resp.Body.Close()
-	text, err := readAtMost(resp.Body, MaxManifestSize)
+	text, err := readAtMost(resp.Body, maxManifestSize)
 	if err != nil {
 		return nil, err
 	}

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// MaxManifestSize is the largest manifest, index or page of referrers that is read.
+// maxManifestSize is the largest manifest, index or page of referrers that is read.
 // Registries have to accept manifests of 4 MiB, and few accept more.
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests
-const MaxManifestSize = 8 << 20
+const maxManifestSize = 8 << 20
 
 // send sends a request without a body, for a path below the API of a repository or
 // for a URL.
@@ -58,10 +58,10 @@ func (c *Client) fetchOnce(ctx context.Context, r *repository, url string, heade
 	}
 	defer resp.Body.Close()
 	defer time.AfterFunc(c.opts.StallTimeout, func() { cancel(errStalled) }).Stop()
-	if resp.ContentLength > MaxManifestSize {
+	if resp.ContentLength > maxManifestSize {
 		return nil, nil, tooLarge(fmt.Sprintf("%d bytes", resp.ContentLength))
 	}
-	body, err := readAtMost(resp.Body, MaxManifestSize)
+	body, err := readAtMost(resp.Body, maxManifestSize)
 	if errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
@@ -78,5 +78,5 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 }
 
 func tooLarge(size string) error {
-	return fmt.Errorf("%w: manifests and lists may have up to %d MiB, and this one has %s", ErrTooLarge, MaxManifestSize>>20, size)
+	return fmt.Errorf("%w: manifests and lists may have up to %d MiB, and this one has %s", ErrTooLarge, maxManifestSize>>20, size)
 }

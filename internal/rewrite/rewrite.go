@@ -91,8 +91,8 @@ func (r *Rules) EnvValue(value string) Result {
 	return r.Image(value)
 }
 
-// ChartFolder is the part of the registry that has the Helm charts.
-const ChartFolder = "charts"
+// chartFolder is the part of the registry that has the Helm charts.
+const chartFolder = "charts"
 
 // Chart maps a Helm chart that is named as HOST/NAME:TAG. No rule applies to it, because
 // no pod requests it.
@@ -102,7 +102,7 @@ func (r *Rules) Chart(ref string) Result {
 		return Result{Source: ref, Target: ref, Outcome: Unmapped, Reason: Unparsable, Rule: "not rewritten: " + Unparsable.Text()}
 	}
 	name := strings.TrimPrefix(source.Repository, source.Host()+"/")
-	target, by, reason := r.compose(ChartFolder+"/"+name, source, decision{name: "charts"})
+	target, by, reason := r.compose(chartFolder+"/"+name, source, decision{name: "charts"})
 	if reason != "" {
 		return Result{Source: ref, Target: ref, Outcome: Unmapped, Reason: reason, Rule: "not rewritten: " + reason.Text()}
 	}

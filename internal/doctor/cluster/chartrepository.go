@@ -30,8 +30,8 @@ const (
 	operatorAPI = "castware.cast.ai/v1alpha1"
 	// operatorImage is the last element of the image's name, also in a private registry.
 	operatorImage = "castware-operator"
-	// PublicCharts is the host of CAST AI's public chart repository, the operator's default.
-	PublicCharts = "castai.github.io"
+	// publicCharts is the host of CAST AI's public chart repository, the operator's default.
+	publicCharts = "castai.github.io"
 )
 
 // ChartRepository is where an operator of CAST AI fetches charts.
@@ -145,7 +145,7 @@ func (r ChartRepository) Server() *url.URL {
 // IsPublic reports whether the operator connects to CAST AI's public repository itself.
 func (r ChartRepository) IsPublic() bool {
 	u := r.Server()
-	return u != nil && strings.EqualFold(u.Hostname(), PublicCharts)
+	return u != nil && strings.EqualFold(u.Hostname(), publicCharts)
 }
 
 // Remedy has the commands that write a chart repository and name it to the operator.
@@ -196,7 +196,7 @@ func (k *checker) chartRepository(ctx context.Context) doctor.Finding {
 			return doctor.Failf(r.Remedy(), "the operator cannot fetch charts from %q: it needs a repository with https or http, and knows no OCI registry", r.shownURL()).With(details...)
 		case r.IsPublic() && !k.IsProbed:
 			return doctor.Warnf(r.Remedy()+"\nIf your firewall allows pods to connect to it, --probe shows that",
-				"the operator fetches charts from %s, which nodes without a route to the internet do not reach", PublicCharts).With(details...)
+				"the operator fetches charts from %s, which nodes without a route to the internet do not reach", publicCharts).With(details...)
 		}
 	}
 	return doctor.OKf("%s", doctor.List(slices.Compact(addresses), 2)).With(details...)

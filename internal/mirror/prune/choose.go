@@ -14,8 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Candidate is a manifest or an index of a repository.
-type Candidate struct {
+// candidate is a manifest or an index of a repository.
+type candidate struct {
 	Digest  digest.Digest
 	Tags    []string
 	IsIndex bool
@@ -25,22 +25,22 @@ type Candidate struct {
 	Size    int64 // bytes
 }
 
-// Policy decides what is retained. KeepNewest or Locked is required, and InUse.
-type Policy struct {
+// retentionPolicy decides what is retained. KeepNewest or Locked is required, and InUse.
+type retentionPolicy struct {
 	// KeepNewest is the number of tagged images that each repository retains, the
 	// newest; 0 retains those in Locked.
 	KeepNewest int
 	// Locked are images to retain, as repository@digest. Nil retains by number alone.
 	Locked map[string]bool
 	// InUse reports whether a workload uses an image, by one of its tags or its digest.
-	InUse func(repository string, c Candidate) bool
+	InUse func(repository string, c candidate) bool
 	// MinAge protects untagged images that nothing refers to: a push writes them
 	// before the tag.
 	MinAge time.Duration
 }
 
 // Validate returns an error that names the command line's flags.
-func (p Policy) Validate() error {
+func (p retentionPolicy) Validate() error {
 	switch {
 	case p.KeepNewest < 0:
 		return fmt.Errorf("--keep %d: keep one or more", p.KeepNewest)
@@ -52,23 +52,23 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// Choice is what can be deleted from one repository. Referrers come before their
+// choice is what can be deleted from one repository. Referrers come before their
 // subjects and indexes before their manifests, as a registry requires.
-type Choice struct {
+type choice struct {
 	Repository string
-	Delete     []Candidate
+	Delete     []candidate
 	Kept       int
 	// Size of Delete in bytes. It includes layers that retained images share.
 	Size int64
 }
 
-// Children returns the manifests that an index lists.
-type Children func(ctx context.Context, repository string, c Candidate) ([]digest.Digest, error)
+// childrenFunc returns the manifests that an index lists.
+type childrenFunc func(ctx context.Context, repository string, c candidate) ([]digest.Digest, error)
 
-// Choose applies the policy to the images of one repository.
-func Choose(ctx context.Context, repository string, candidates []Candidate, policy Policy, children Children, now time.Time) (Choice, error) {
+// choose applies the policy to the images of one repository.
+func choose(ctx context.Context, repository string, candidates []candidate, policy retentionPolicy, children childrenFunc, now time.Time) (choice, error) {
 	g := graph{
-		images:   map[digest.Digest]Candidate{},
+		images:   map[digest.Digest]candidate{},
 		children: map[digest.Digest][]digest.Digest{},
 		retained: map[digest.Digest]bool{},
 	}
@@ -79,7 +79,7 @@ func Choose(ctx context.Context, repository string, candidates []Candidate, poli
 		}
 		below, err := children(ctx, repository, c)
 		if err != nil {
-			return Choice{}, fmt.Errorf("reading index %s@%s: %w", repository, c.Digest, err)
+			return choice{}, fmt.Errorf("reading index %s@%s: %w", repository, c.Digest, err)
 		}
 		g.children[c.Digest] = below
 	}
@@ -88,30 +88,30 @@ func Choose(ctx context.Context, repository string, candidates []Candidate, poli
 	g.retainRecentPushes(now.Add(-policy.MinAge))
 	g.retainReferrers()
 
-	choice := Choice{Repository: repository}
+	chosen := choice{Repository: repository}
 	for _, c := range candidates {
 		if g.retained[c.Digest] {
-			choice.Kept++
+			chosen.Kept++
 			continue
 		}
-		choice.Delete = append(choice.Delete, c)
-		choice.Size += c.Size
+		chosen.Delete = append(chosen.Delete, c)
+		chosen.Size += c.Size
 	}
-	slices.SortFunc(choice.Delete, func(a, b Candidate) int {
+	slices.SortFunc(chosen.Delete, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.deletionRank(), b.deletionRank()), cmp.Compare(a.Digest, b.Digest))
 	})
-	return choice, nil
+	return chosen, nil
 }
 
 // graph is the content of one repository.
 type graph struct {
-	images   map[digest.Digest]Candidate
+	images   map[digest.Digest]candidate
 	children map[digest.Digest][]digest.Digest // of an index
 	retained map[digest.Digest]bool
 }
 
 // retainProtected retains images that a workload uses or a lock file lists, and charts.
-func (g *graph) retainProtected(repository string, policy Policy) {
+func (g *graph) retainProtected(repository string, policy retentionPolicy) {
 	for _, c := range g.images {
 		if c.IsChart || policy.InUse(repository, c) || policy.Locked[repository+"@"+c.Digest.String()] {
 			g.retain(c.Digest)
@@ -121,13 +121,13 @@ func (g *graph) retainProtected(repository string, policy Policy) {
 
 // retainNewest retains the tagged images that were pushed last.
 func (g *graph) retainNewest(count int) {
-	var tagged []Candidate
+	var tagged []candidate
 	for _, c := range g.images {
 		if len(c.Tags) > 0 && c.signedDigest() == "" {
 			tagged = append(tagged, c)
 		}
 	}
-	slices.SortFunc(tagged, func(a, b Candidate) int { return cmp.Or(b.Pushed.Compare(a.Pushed), cmp.Compare(a.Digest, b.Digest)) })
+	slices.SortFunc(tagged, func(a, b candidate) int { return cmp.Or(b.Pushed.Compare(a.Pushed), cmp.Compare(a.Digest, b.Digest)) })
 	for _, c := range tagged[:min(count, len(tagged))] {
 		g.retain(c.Digest)
 	}
@@ -175,7 +175,7 @@ func (g *graph) retain(d digest.Digest) {
 }
 
 // deletionRank orders deletions: referrers, indexes, manifests.
-func (c Candidate) deletionRank() int {
+func (c candidate) deletionRank() int {
 	switch {
 	case c.subject() != "":
 		return 0
@@ -186,11 +186,11 @@ func (c Candidate) deletionRank() int {
 }
 
 // subject returns what the image refers to, "" if nothing.
-func (c Candidate) subject() digest.Digest { return cmp.Or(c.Subject, c.signedDigest()) }
+func (c candidate) subject() digest.Digest { return cmp.Or(c.Subject, c.signedDigest()) }
 
 // signedDigest returns the subject of a signature of cosign 2, which has no
 // subject field: its only tag, sha256-….sig, contains the digest.
-func (c Candidate) signedDigest() digest.Digest {
+func (c candidate) signedDigest() digest.Digest {
 	if len(c.Tags) != 1 {
 		return ""
 	}

@@ -23,8 +23,8 @@ func hours(n int) time.Time { return now.Add(-time.Duration(n) * time.Hour) }
 
 // old, mid and new are indexes with two images each, one of which mid and new
 // share; old is signed in both ways.
-func repository() ([]Candidate, Children) {
-	images := []Candidate{
+func repository() ([]candidate, childrenFunc) {
+	images := []candidate{
 		{Digest: id("new"), Tags: []string{"v3", "latest"}, IsIndex: true, Pushed: hours(48), Size: 1},
 		{Digest: id("mid"), Tags: []string{"v2"}, IsIndex: true, Pushed: hours(72), Size: 1},
 		{Digest: id("old"), Tags: []string{"v1"}, IsIndex: true, Pushed: hours(96), Size: 1},
@@ -39,33 +39,33 @@ func repository() ([]Candidate, Children) {
 	below := map[digest.Digest][]digest.Digest{
 		id("new"): {id("new-amd64"), id("shared-arm64")}, id("mid"): {id("mid-amd64"), id("shared-arm64")}, id("old"): {id("old-amd64"), id("old-arm64")},
 	}
-	return images, func(_ context.Context, _ string, c Candidate) ([]digest.Digest, error) { return below[c.Digest], nil }
+	return images, func(_ context.Context, _ string, c candidate) ([]digest.Digest, error) { return below[c.Digest], nil }
 }
 
-func unused(string, Candidate) bool { return false }
+func unused(string, candidate) bool { return false }
 
 func TestChoose(t *testing.T) {
-	uses := func(names ...string) func(string, Candidate) bool {
-		return func(_ string, c Candidate) bool {
+	uses := func(names ...string) func(string, candidate) bool {
+		return func(_ string, c candidate) bool {
 			return slices.ContainsFunc(names, func(n string) bool { return id(n) == c.Digest })
 		}
 	}
 	for name, tc := range map[string]struct {
-		policy Policy
+		policy retentionPolicy
 		want   []string // in groups, by the order
 	}{
-		"the newest is retained": {Policy{KeepNewest: 1, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "old-arm64", "orphan"}},
-		"the newest two are retained, with the images that they share": {Policy{KeepNewest: 2, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
-		"KeepNewest exceeds the number of images":                      {Policy{KeepNewest: 9, InUse: unused}, []string{"|", "|", "orphan"}},
-		"an image in use is retained, with its referrers and theirs":   {Policy{KeepNewest: 1, InUse: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
-		"one platform of an index is in use":                           {Policy{KeepNewest: 1, InUse: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
-		"only locked images are retained":                              {Policy{Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
-		"newest and locked images are retained":                        {Policy{KeepNewest: 1, Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"the newest is retained": {retentionPolicy{KeepNewest: 1, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"the newest two are retained, with the images that they share": {retentionPolicy{KeepNewest: 2, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
+		"KeepNewest exceeds the number of images":                      {retentionPolicy{KeepNewest: 9, InUse: unused}, []string{"|", "|", "orphan"}},
+		"an image in use is retained, with its referrers and theirs":   {retentionPolicy{KeepNewest: 1, InUse: uses("old")}, []string{"|", "mid", "|", "mid-amd64", "orphan"}},
+		"one platform of an index is in use":                           {retentionPolicy{KeepNewest: 1, InUse: uses("old-arm64")}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "mid", "old", "|", "mid-amd64", "old-amd64", "orphan"}},
+		"only locked images are retained":                              {retentionPolicy{Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "new", "old", "|", "new-amd64", "old-amd64", "old-arm64", "orphan"}},
+		"newest and locked images are retained":                        {retentionPolicy{KeepNewest: 1, Locked: map[string]bool{"r@" + id("mid").String(): true, "other@" + id("old").String(): true}, InUse: unused}, []string{"old-sig", "old-sbom", "old-sbom-sig", "|", "old", "|", "old-amd64", "old-arm64", "orphan"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			images, children := repository()
 			tc.policy.MinAge = 24 * time.Hour
-			c, err := Choose(t.Context(), "r", images, tc.policy, children, now)
+			c, err := choose(t.Context(), "r", images, tc.policy, children, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,10 +98,10 @@ func TestChoose(t *testing.T) {
 func TestRetainedImagesAreComplete(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		var images []Candidate
+		var images []candidate
 		below := map[digest.Digest][]digest.Digest{}
 		for n := range 2 + r.IntN(12) {
-			i := Candidate{Digest: id(fmt.Sprint(n)), Pushed: hours(r.IntN(100)), IsIndex: n > 3 && r.IntN(2) == 0}
+			i := candidate{Digest: id(fmt.Sprint(n)), Pushed: hours(r.IntN(100)), IsIndex: n > 3 && r.IntN(2) == 0}
 			if r.IntN(2) == 0 {
 				i.Tags = []string{fmt.Sprint("v", n)}
 			}
@@ -116,8 +116,8 @@ func TestRetainedImagesAreComplete(t *testing.T) {
 			images = append(images, i)
 		}
 		used := images[r.IntN(len(images))].Digest
-		policy := Policy{KeepNewest: 1 + r.IntN(3), MinAge: 24 * time.Hour, InUse: func(_ string, c Candidate) bool { return c.Digest == used }}
-		c, err := Choose(t.Context(), "r", images, policy, func(_ context.Context, _ string, c Candidate) ([]digest.Digest, error) { return below[c.Digest], nil }, now)
+		policy := retentionPolicy{KeepNewest: 1 + r.IntN(3), MinAge: 24 * time.Hour, InUse: func(_ string, c candidate) bool { return c.Digest == used }}
+		c, err := choose(t.Context(), "r", images, policy, func(_ context.Context, _ string, c candidate) ([]digest.Digest, error) { return below[c.Digest], nil }, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +145,7 @@ func TestRetainedImagesAreComplete(t *testing.T) {
 
 func TestUnreadableIndexIsAnError(t *testing.T) {
 	images, _ := repository()
-	_, err := Choose(t.Context(), "r", images, Policy{KeepNewest: 1, InUse: unused}, func(context.Context, string, Candidate) ([]digest.Digest, error) { return nil, errors.New("boom") }, now)
+	_, err := choose(t.Context(), "r", images, retentionPolicy{KeepNewest: 1, InUse: unused}, func(context.Context, string, candidate) ([]digest.Digest, error) { return nil, errors.New("boom") }, now)
 	if err == nil || !strings.Contains(err.Error(), "r@sha256:") {
 		t.Errorf("error %v", err)
 	}
@@ -153,16 +153,16 @@ func TestUnreadableIndexIsAnError(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for _, tc := range []struct {
-		policy Policy
+		policy retentionPolicy
 		want   string
 	}{
-		{Policy{InUse: unused}, "nothing selects the images to keep"}, {Policy{KeepNewest: -1, InUse: unused}, "keep one or more"}, {Policy{KeepNewest: 1}, "InUse"},
+		{retentionPolicy{InUse: unused}, "nothing selects the images to keep"}, {retentionPolicy{KeepNewest: -1, InUse: unused}, "keep one or more"}, {retentionPolicy{KeepNewest: 1}, "InUse"},
 	} {
 		if err := tc.policy.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%+v: error %v, want %q", tc.policy, err, tc.want)
 		}
 	}
-	if err := (Policy{Locked: map[string]bool{}, InUse: unused}).Validate(); err != nil {
+	if err := (retentionPolicy{Locked: map[string]bool{}, InUse: unused}).Validate(); err != nil {
 		t.Error(err)
 	}
 }

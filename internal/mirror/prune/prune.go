@@ -73,32 +73,32 @@ func Run(ctx context.Context, o Options) error {
 	return p.run(ctx, o.Rules.Registry(), o.Delete)
 }
 
-func (o Options) policy(ctx context.Context) (Policy, error) {
+func (o Options) policy(ctx context.Context) (retentionPolicy, error) {
 	locked, err := lockedImages(o.LockFiles, o.Rules.Registry())
 	if err != nil {
-		return Policy{}, exitcode.Usagef("--not-in: %w", err)
+		return retentionPolicy{}, exitcode.Usagef("--not-in: %w", err)
 	}
 	used := usage{}
 	for _, repository := range o.Protected {
 		used.protect(repository)
 	}
-	policy := Policy{KeepNewest: o.KeepNewest, Locked: locked, MinAge: minAge, InUse: used.contains}
+	policy := retentionPolicy{KeepNewest: o.KeepNewest, Locked: locked, MinAge: minAge, InUse: used.contains}
 	if err := policy.Validate(); err != nil {
-		return Policy{}, exitcode.AsUsage(err)
+		return retentionPolicy{}, exitcode.AsUsage(err)
 	}
 	if o.IgnoreCluster {
 		return policy, nil
 	}
 	client, err := o.Cluster.Client()
 	if err != nil {
-		return Policy{}, fmt.Errorf("images that workloads use are retained: %w, or --no-cluster", err)
+		return retentionPolicy{}, fmt.Errorf("images that workloads use are retained: %w, or --no-cluster", err)
 	}
 	inCluster := usage{}
 	switch err := o.Cluster.Explain(inCluster.addCluster(ctx, client, o.Rules)); {
 	case err != nil:
-		return Policy{}, fmt.Errorf("images that workloads use are retained, and they cannot be listed: %w, or ignore them with --no-cluster", err)
+		return retentionPolicy{}, fmt.Errorf("images that workloads use are retained, and they cannot be listed: %w, or ignore them with --no-cluster", err)
 	case !inCluster.isBelow(o.Rules.Registry()):
-		return Policy{}, fmt.Errorf("no pod or workload of %s uses an image of %s: select another with --kubeconfig and --context, or ignore the cluster with --no-cluster", o.Cluster.Target(), o.Rules.Registry())
+		return retentionPolicy{}, fmt.Errorf("no pod or workload of %s uses an image of %s: select another with --kubeconfig and --context, or ignore the cluster with --no-cluster", o.Cluster.Target(), o.Rules.Registry())
 	}
 	maps.Copy(used, inCluster)
 	return policy, nil
@@ -147,7 +147,7 @@ type manifestReader interface {
 type pruner struct {
 	ecr       ecrAPI
 	manifests manifestReader
-	policy    Policy
+	policy    retentionPolicy
 	out       io.Writer
 	confirm   func() error // may be nil
 }
@@ -173,7 +173,7 @@ func (p pruner) run(ctx context.Context, prefix string, del bool) error {
 }
 
 // choose applies the policy to every repository below the prefix.
-func (p pruner) choose(ctx context.Context, prefix string) (choices []Choice, err error) {
+func (p pruner) choose(ctx context.Context, prefix string) (choices []choice, err error) {
 	repositories, err := p.ecr.Repositories(ctx, prefix)
 	if err != nil {
 		return nil, err
@@ -183,22 +183,22 @@ func (p pruner) choose(ctx context.Context, prefix string) (choices []Choice, er
 		if err != nil {
 			return nil, err
 		}
-		var candidates []Candidate
+		var candidates []candidate
 		for _, i := range images {
 			// An archived image cannot be pulled, nor can its index be read.
 			isIndex := mirror.IsIndex(i.MediaType) && !i.Archived
-			candidates = append(candidates, Candidate{Digest: i.Digest, Tags: i.Tags, IsIndex: isIndex, IsChart: i.ArtifactType == chartimage.ConfigType, Subject: i.Subject, Pushed: i.Pushed, Size: i.Size})
+			candidates = append(candidates, candidate{Digest: i.Digest, Tags: i.Tags, IsIndex: isIndex, IsChart: i.ArtifactType == chartimage.ConfigType, Subject: i.Subject, Pushed: i.Pushed, Size: i.Size})
 		}
-		choice, err := Choose(ctx, repository, candidates, p.policy, p.children, time.Now())
+		c, err := choose(ctx, repository, candidates, p.policy, p.children, time.Now())
 		if err != nil {
 			return nil, err
 		}
-		choices = append(choices, choice)
+		choices = append(choices, c)
 	}
 	return choices, nil
 }
 
-func (p pruner) children(ctx context.Context, repository string, c Candidate) (all []digest.Digest, err error) {
+func (p pruner) children(ctx context.Context, repository string, c candidate) (all []digest.Digest, err error) {
 	d, err := p.manifests.Resolve(ctx, repository, c.Digest.String())
 	if err != nil {
 		return nil, err
@@ -217,7 +217,7 @@ func (p pruner) children(ctx context.Context, repository string, c Candidate) (a
 	return all, nil
 }
 
-func (p pruner) print(choices []Choice) error {
+func (p pruner) print(choices []choice) error {
 	var images, kept int
 	var size int64
 	t := table.New(p.out)
@@ -233,7 +233,7 @@ func (p pruner) print(choices []Choice) error {
 
 // delete deletes one repository after the other. Images that ECR does not delete
 // are part of the error, and do not stop the others.
-func (p pruner) delete(ctx context.Context, choices []Choice) error {
+func (p pruner) delete(ctx context.Context, choices []choice) error {
 	var errs []error
 	deleted := 0
 	for _, c := range choices {

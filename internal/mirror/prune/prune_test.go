@@ -291,7 +291,7 @@ func TestDeleteContinuesAfterAnImageThatCannotBeDeleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ecr := &stubECR{images: map[string][]awsecr.Detail{"a": details, "b": nil, "c": details}, notDeleted: []awsecr.NotDeleted{{Digest: id("1"), Err: awsecr.ErrReferenced}}, err: tc.err}
 			var out bytes.Buffer
-			p := pruner{ecr: ecr, policy: Policy{Locked: map[string]bool{}, InUse: unused}, out: &out}
+			p := pruner{ecr: ecr, policy: retentionPolicy{Locked: map[string]bool{}, InUse: unused}, out: &out}
 			err := p.run(t.Context(), prefix, true)
 			for _, want := range tc.want {
 				if !strings.Contains(fmt.Sprint(err), want) {
@@ -312,7 +312,7 @@ func TestManifestsOfAnIndexAreRetained(t *testing.T) {
 		{Digest: id("orphan"), MediaType: ocispec.MediaTypeImageManifest},
 	}}}
 	manifests := stubManifests{text: fmt.Sprintf(`{"manifests":[{"digest":%q}]}`, id("child"))}
-	p := pruner{ecr: ecr, manifests: manifests, policy: Policy{KeepNewest: 1, InUse: unused}}
+	p := pruner{ecr: ecr, manifests: manifests, policy: retentionPolicy{KeepNewest: 1, InUse: unused}}
 	choices, err := p.choose(t.Context(), prefix)
 	if err != nil || len(choices) != 1 || choices[0].Kept != 2 || len(choices[0].Delete) != 1 || choices[0].Delete[0].Digest != id("orphan") {
 		t.Errorf("%+v, %v", choices, err)
@@ -323,7 +323,7 @@ func TestAnIndexThatCannotBeReadStopsTheRun(t *testing.T) {
 	images := func(archived bool) *stubECR {
 		return &stubECR{images: map[string][]awsecr.Detail{"a": {{Digest: id("index"), Tags: []string{"v1"}, MediaType: ocispec.MediaTypeImageIndex, Archived: archived}}}}
 	}
-	policy := Policy{Locked: map[string]bool{}, InUse: unused}
+	policy := retentionPolicy{Locked: map[string]bool{}, InUse: unused}
 	for name, manifests := range map[string]stubManifests{
 		"no descriptor": {resolveErr: errors.New("boom")},
 		"no manifest":   {manifestsErr: errors.New("boom")},

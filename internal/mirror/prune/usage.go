@@ -18,7 +18,7 @@ type usage map[string]bool
 
 func (u usage) protect(repository string) { u[repository] = true }
 
-func (u usage) contains(repository string, c Candidate) bool {
+func (u usage) contains(repository string, c candidate) bool {
 	return u[repository] || u[repository+"@"+c.Digest.String()] ||
 		slices.ContainsFunc(c.Tags, func(tag string) bool { return u[repository+":"+tag] })
 }

@@ -40,16 +40,16 @@ func TestContains(t *testing.T) {
 	u.protect("r/c")
 	for name, tc := range map[string]struct {
 		repository string
-		candidate  Candidate
+		candidate  candidate
 		want       bool
 	}{
-		"by one of its tags":         {"r/a", Candidate{Digest: id("a"), Tags: []string{"v2", "v1"}}, true},
-		"by its digest":              {"r/b", Candidate{Digest: id("b")}, true},
-		"by its repository":          {"r/c", Candidate{Digest: id("c")}, true},
-		"another tag":                {"r/a", Candidate{Digest: id("a"), Tags: []string{"v2"}}, false},
-		"another digest":             {"r/b", Candidate{Digest: id("a")}, false},
-		"another repository":         {"r/d", Candidate{Digest: id("b"), Tags: []string{"v1"}}, false},
-		"the repository as a prefix": {"r/c/d", Candidate{Digest: id("c")}, false},
+		"by one of its tags":         {"r/a", candidate{Digest: id("a"), Tags: []string{"v2", "v1"}}, true},
+		"by its digest":              {"r/b", candidate{Digest: id("b")}, true},
+		"by its repository":          {"r/c", candidate{Digest: id("c")}, true},
+		"another tag":                {"r/a", candidate{Digest: id("a"), Tags: []string{"v2"}}, false},
+		"another digest":             {"r/b", candidate{Digest: id("a")}, false},
+		"another repository":         {"r/d", candidate{Digest: id("b"), Tags: []string{"v1"}}, false},
+		"the repository as a prefix": {"r/c/d", candidate{Digest: id("c")}, false},
 	} {
 		if got := u.contains(tc.repository, tc.candidate); got != tc.want {
 			t.Errorf("%s: contains() = %v, want %v", name, got, tc.want)
