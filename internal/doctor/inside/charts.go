@@ -17,6 +17,8 @@ func (k *checker) charts(ctx context.Context) doctor.Finding {
 	switch {
 	case k.Charts.Err != nil:
 		return probeFailed(k.Charts.Err)
+	case len(k.Charts.Hosts) == 0 && k.Charts.IsUnusable:
+		return doctor.Skippedf("the operator fetches no charts, see cluster/chart-repository")
 	case len(k.Charts.Hosts) == 0:
 		return doctor.OKf("CAST AI's operator is not installed")
 	}

@@ -46,6 +46,9 @@ type Charts struct {
 	Hosts  []probe.Target // none without the operator
 	Remedy string         // if pods do not reach one
 	Err    error          // why the hosts are not known
+	// IsUnusable is set for an operator with an address that it cannot use, which the
+	// check cluster/chart-repository reports.
+	IsUnusable bool
 }
 
 // Local probes from this machine, which is in the VPC.

@@ -178,6 +178,14 @@ func TestChartsWithoutTLS(t *testing.T) {
 	}
 }
 
+// An address that the operator cannot use, such as oci://, is the fault of another check.
+func TestChartsOfAnUnusableAddress(t *testing.T) {
+	k := &checker{Config: Config{Charts: Charts{IsUnusable: true}}}
+	if f := k.charts(t.Context()); f.Status != doctor.Skipped || !strings.Contains(f.Found, "cluster/chart-repository") {
+		t.Errorf("%v: %s", f.Status, f.Found)
+	}
+}
+
 func TestTLSIsUnknownWithoutRoots(t *testing.T) {
 	v := healthy(t)
 	v.config.Roots = x509.NewCertPool()

@@ -33,7 +33,8 @@ func (s *Suite) chartHosts(ctx context.Context) (c inside.Charts) {
 	for _, r := range repositories {
 		host, ok := chartHost(r)
 		if !ok {
-			continue // reported by cluster/chart-repository
+			c.IsUnusable = true
+			continue
 		}
 		if s.Inside && strings.HasSuffix(host.Host, ".svc") {
 			return inside.Charts{Err: doctor.NewError(fmt.Errorf("%s is a Service: only pods resolve it", host.Host), "probe from a pod, with --probe instead of --inside")}
