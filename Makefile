@@ -107,7 +107,7 @@ isolated-webhook:
 	$(NODE) -skip '$(USER_TESTS)' ./test/isolated/...
 
 # Not a part of ci: it compiles GoReleaser and Helm. The release is that of the last commit.
-story: ## tell the whole story with a release of the last commit, from a download to an empty account (root on Debian or Ubuntu); UPDATE=1 writes its page
+story: ## run a release of the last commit end to end, from a download to an empty account (root on Debian or Ubuntu); UPDATE=1 writes its page
 	$(NODE),story -run '^TestStory$$' ./test/isolated $(if $(UPDATE),-update)
 
 report: ## open the HTML reports of a healthy customer and of faults in Chromium (root on Debian, or chromium installed); UPDATE_SCREENSHOTS=1 updates the documentation

@@ -35,7 +35,7 @@ const missingImage = "ghcr.io/castai/images/spot-handler:v9.9.9"
 func (s *story) faults() []storyFault {
 	return []storyFault{
 		{
-			"An image is missing", "Someone installs a version that was never mirrored.",
+			"An image is missing", "A version that was never mirrored is installed.",
 			func(t *testing.T) {
 				s.web.publish(t, missingImage, behavior{})
 				s.sh(t, "kubectl -n castai-agent create deployment spot --image="+missingImage)
@@ -91,7 +91,7 @@ func (s *story) injectInAWS(t *testing.T, name string) {
 
 // mendFaults causes one fault after the other, and does what the doctor says.
 func (s *story) mendFaults(t *testing.T) {
-	s.chapter("Faults", "Prometheus has the alerts, in which minutes are a quarter of a second. Each fault below is found by the doctor, is red in its report, and its remedy is run as it is printed.")
+	s.chapter("Faults", "Prometheus evaluates the alerts, with durations 240 times shorter. Each fault below is found by the doctor, is red in its report, and its remedy is run as it is printed.")
 	w := watchAlerts(t)
 	for _, f := range s.faults() {
 		if !t.Run(f.title, func(t *testing.T) { s.mend(t, w, f) }) {
@@ -131,6 +131,7 @@ func (s *story) mend(t *testing.T, w *alertWatch, f storyFault) {
 func (s *story) do(t *testing.T, text string) {
 	t.Helper()
 	if commands := emulator.Commands(text); len(commands) > 0 {
+		s.tell("On a machine with the AWS CLI:")
 		for _, c := range commands {
 			s.aws(t, c)
 		}

@@ -23,7 +23,7 @@ import (
 )
 
 const storyHead = `<!-- written by make story UPDATE=1 -->
-# The whole story
+# End-to-end transcript
 
 This page is the transcript of one run of ` + "`make story`" + `, on two cores. A machine has a release, kubectl, Helm, Terraform and a shell; no Go, no container
 engine and no AWS CLI. The cluster is real, and its node has no route to the internet. AWS is an emulator, and CAST AI is its workloads, with

@@ -53,7 +53,7 @@ func TestChartRepository(t *testing.T) {
 	}
 	w.writeConfig(t, "registry: "+registry+"\n")
 	page := providers + strings.NewReplacer(
-		`"./privatelink-webhook/deploy/terraform"`, `"../.."`, `"./privatelink-webhook/deploy/terraform/mirror"`, `"../../mirror"`,
+		`"./deploy/terraform"`, `"../.."`, `"./deploy/terraform/mirror"`, `"../../mirror"`,
 		"create_chart_repository = true", "create_chart_repository = true\n  create_castai_endpoints = false\n  aws_services = [\"s3\"]\n  force_delete = true",
 	).Replace(pageFence(t, `module "privatelink"`))
 	for place, want := range map[string]string{

@@ -30,7 +30,7 @@ func TestScheduledMirror(t *testing.T) {
 	w := newFixture(t, "scheduled-mirror")
 	p := newPublic(t)
 	w.configure(t, providers+strings.NewReplacer(
-		`"./privatelink-webhook/deploy/terraform/mirror"`, `"../../mirror"`,
+		`"./deploy/terraform/mirror"`, `"../../mirror"`,
 		strings.Repeat("0", 64), p.sha256,
 		"\n}", fmt.Sprintf("\n  release_url   = %q\n  arguments     = [\"--track\", \"--no-webhook-image\"]\n  chart_repository = \"s3://%s/%s\"\n  force_destroy = true\n}", p.releases.URL, chartBucket, chartPrefix),
 	).Replace(pageFence(t, `module "mirror"`)))
