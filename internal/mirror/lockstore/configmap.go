@@ -79,9 +79,9 @@ func (c *configMap) Write(ctx context.Context, l *lock.Lock) error {
 	})
 }
 
-// replace creates or updates the ConfigMap, unless it has changed since it was read. It has
-// no annotation with its content, as kubectl apply would write it. Without a text the
-// content stays.
+// replace creates or updates the ConfigMap, unless it was changed or deleted since it was
+// read. It has no annotation with its content, as kubectl apply would write it. Without a
+// text the content stays.
 func (c *configMap) replace(ctx context.Context, text []byte, dryRun []string) (err error) {
 	maps := c.client.CoreV1().ConfigMaps(c.namespace)
 	if c.read == nil {
@@ -97,7 +97,7 @@ func (c *configMap) replace(ctx context.Context, text []byte, dryRun []string) (
 		_, err = maps.Update(ctx, next, metav1.UpdateOptions{DryRun: dryRun})
 	}
 	switch {
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), c.read != nil && apierrors.IsNotFound(err):
 		if dryRun != nil {
 			return nil // it can be written
 		}

@@ -124,6 +124,23 @@ func TestTwoRunsLoseNoImage(t *testing.T) {
 	}
 }
 
+func TestAConfigMapThatWasDeletedIsCreatedAgain(t *testing.T) {
+	client := versioned(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "lock", ResourceVersion: "1"}})
+	s := configMapIn(client)
+	if _, err := s.Read(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := client.CoreV1().ConfigMaps("ns").Delete(t.Context(), "lock", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), lockOf("a")); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, s); got != "a" {
+		t.Error(got)
+	}
+}
+
 func TestALockThatDoesNotFitLeavesTheOld(t *testing.T) {
 	s := configMapIn(versioned())
 	_, _ = s.Read(t.Context())
