@@ -115,6 +115,10 @@ func (l *Lock) Add(other *Lock) {
 			l.NotCopied = append(l.NotCopied, n)
 		}
 	}
+	// What this lock lists as not copied, the other one may have.
+	l.NotCopied = slices.DeleteFunc(l.NotCopied, func(n NotCopied) bool {
+		return slices.ContainsFunc(other.Images, func(e Entry) bool { return e.Target == n.Target })
+	})
 }
 
 // AddImages adds the images of another lock, nil for none, that this one does not list.

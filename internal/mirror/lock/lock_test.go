@@ -254,6 +254,27 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+// Of two runs, one copied what the other could not: the order of their locks is irrelevant.
+func TestAddedImagesAreCopied(t *testing.T) {
+	locks := func() (failed, copied *Lock) {
+		failed = &Lock{NotCopied: []NotCopied{{Source: "a", Target: "T/a"}, {Source: "b", Target: "T/b"}, {Source: "unmapped"}, {Source: "c", Target: "T/new"}}}
+		return failed, &Lock{Images: []Entry{{Source: "a", Target: "T/a"}, {Source: "other name of b", Target: "T/b"}}}
+	}
+	failed, copied := locks()
+	failed.Add(copied)
+	first, second := locks()
+	second.Add(first)
+	for _, l := range []*Lock{failed, second} {
+		if want := []NotCopied{{Source: "unmapped"}, {Source: "c", Target: "T/new"}}; !reflect.DeepEqual(l.NotCopied, want) || len(l.Images) != 2 {
+			t.Errorf("%+v, want %+v", l, want)
+		}
+	}
+	failed.Add(&Lock{Images: []Entry{{Source: "c", Target: "T/old"}}})
+	if len(failed.NotCopied) != 2 {
+		t.Errorf("%+v: the image is copied to another target only", failed.NotCopied)
+	}
+}
+
 // Of two runs that have tracked charts, the newer versions count.
 func TestTheVersionsOfTwoLocksAreTheNewer(t *testing.T) {
 	l := &Lock{Tracked: map[string]string{"agent": "0.9.0", "castai": "1.1.0"}}
