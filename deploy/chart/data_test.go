@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v4/pkg/chart/common"
+	v2 "helm.sh/helm/v4/pkg/chart/v2"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -27,12 +28,38 @@ func randomPrefix(random *rand.Rand) string {
 	return prefix.String()
 }
 
-// TestTheDataOfTheExpressions compares the data that the chart's helper makes of random
-// rules and kept prefixes with that of the bundle, which package cel makes.
-func TestTheDataOfTheExpressions(t *testing.T) {
+// renderData renders only the data that the chart's helper makes of a configuration, after
+// the chart has checked it.
+func renderData(t *testing.T, c *v2.Chart, config rewrite.Config) (map[string]string, error) {
+	t.Helper()
+	text, err := json.Marshal(map[string]any{"registry": registry, "namespaceSelector": config.NamespaceSelector, "rules": config.Rules, "keep": config.Keep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := helmTemplate(c, parse(t, string(text)), release{})
+	if err != nil {
+		return nil, err
+	}
+	var have map[string]string
+	if err := json.Unmarshal([]byte(files[Name+"/templates/data.yaml"]), &have); err != nil {
+		t.Fatal(err)
+	}
+	return have, nil
+}
+
+// loadData loads the chart with one template, which is that of renderData.
+func loadData(t *testing.T) *v2.Chart {
+	t.Helper()
 	c := load(t)
 	c.Templates = slices.DeleteFunc(c.Templates, func(f *common.File) bool { return !strings.HasSuffix(f.Name, ".tpl") })
 	c.Templates = append(c.Templates, &common.File{Name: "templates/data.yaml", Data: []byte(`{{ include "privatelink.values" . }}{{ include "privatelink.data" . }}`)})
+	return c
+}
+
+// TestTheDataOfTheExpressions compares the data that the chart's helper makes of random
+// rules and kept prefixes with that of the bundle, which package cel makes.
+func TestTheDataOfTheExpressions(t *testing.T) {
+	c := loadData(t)
 	random := rand.New(rand.NewPCG(3, 4))
 	compared := 0
 	for range 800 {
@@ -48,28 +75,61 @@ func TestTheDataOfTheExpressions(t *testing.T) {
 		if err != nil {
 			continue // such as a prefix that stands twice
 		}
-		text, err := json.Marshal(map[string]any{"registry": registry, "rules": config.Rules, "keep": config.Keep})
+		have, err := renderData(t, c, config)
 		if err != nil {
-			t.Fatal(err)
-		}
-		var values map[string]any
-		if err := json.Unmarshal(text, &values); err != nil {
-			t.Fatal(err)
-		}
-		files, err := helmTemplate(c, values, release{})
-		if err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-		var have map[string]string
-		if err := json.Unmarshal([]byte(files[Name+"/templates/data.yaml"]), &have); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%+v: %v", config, err)
 		}
 		if diff := cmp.Diff(data(rules), have); diff != "" {
-			t.Fatalf("%s: -bundle +chart\n%s", text, diff)
+			t.Fatalf("%+v: -bundle +chart\n%s", config, diff)
 		}
 		compared++
 	}
 	if compared < 400 {
 		t.Errorf("only %d configurations are valid", compared)
+	}
+}
+
+// randomSelector returns a selector of namespaces, often one that needs no label of the
+// user's choice.
+func randomSelector(random *rand.Rand) (s rewrite.LabelSelector) {
+	pick := func(of ...string) string { return of[random.IntN(len(of))] }
+	key := func() string {
+		return pick("team", "example.com/team", "mykubernetes.io/team", rewrite.NamespaceNameLabel, "pod-security.kubernetes.io/enforce", "k8s.io/x")
+	}
+	if random.IntN(3) == 0 {
+		s.MatchLabels = map[string]string{key(): "a"}
+	}
+	for range random.IntN(3) {
+		r := rewrite.LabelRequirement{Key: key(), Operator: pick("In", "NotIn", "Exists", "DoesNotExist")}
+		if takesValues := strings.HasSuffix(r.Operator, "In"); takesValues != (random.IntN(8) == 0) {
+			r.Values = []string{"a"}
+		}
+		s.MatchExpressions = append(s.MatchExpressions, r)
+	}
+	return s
+}
+
+// TestTheChartRefusesWhatTheCommandRefuses compares whether Helm and package rewrite accept
+// random selectors of namespaces and targets of rules. With the policy engine, the chart
+// alone checks them.
+func TestTheChartRefusesWhatTheCommandRefuses(t *testing.T) {
+	c := loadData(t)
+	random := rand.New(rand.NewPCG(5, 6))
+	targets := []string{"a", "a/b", "a/b/c", "ab", "b", "b-c/x.y", "p_x", "a_b/c", "a__b", "quay.io", "quay.io/z", "localhost", "localhost/z", "host_5000/z", "b/host_5000", "b/localhost", "a//b", "a/", "a:b", "a-", "x._y"}
+	accepted := map[bool]int{}
+	for range 600 {
+		config := rewrite.Config{Registry: registry, NamespaceSelector: randomSelector(random), Rules: []rewrite.Rule{}, Keep: []string{}}
+		for i := range random.IntN(3) {
+			config.Rules = append(config.Rules, rewrite.Rule{Source: fmt.Sprintf("r%d.example", i), Target: targets[random.IntN(len(targets))]})
+		}
+		_, want := rewrite.New(config)
+		_, err := renderData(t, c, config)
+		if (err == nil) != (want == nil) {
+			t.Errorf("%+v:\nthe command: %v\nthe chart: %v", config, want, err)
+		}
+		accepted[err == nil]++
+	}
+	if accepted[true] < 100 || accepted[false] < 100 {
+		t.Errorf("accepted: %v", accepted)
 	}
 }

@@ -29,12 +29,42 @@ release, and lack what is new.
     {{- fail (printf "monitoring.labels: %s is one of commonLabels, too: set it once" $key) -}}
   {{- end -}}
 {{- end -}}
+{{- include "privatelink.checkNamespaceSelector" .Values.namespaceSelector -}}
 {{- if eq .Values.engine "webhook" -}}
   {{- if has .Release.Namespace .Values.namespaces -}}
     {{- fail (printf "namespaces: the webhook would be called for its own pods in %s: install it into a namespace that the list does not have" .Release.Namespace) -}}
   {{- end -}}
 {{- else if semverCompare "<1.36.0-0" .Capabilities.KubeVersion.Version -}}
   {{- fail (printf "engine: policy needs Kubernetes 1.36 or newer, and this is %s: use engine webhook, or name the version of the cluster with --kube-version if there is no cluster" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Refuses a selector that a namespace could meet without a label of its owner's choice:
+kube-system and the webhook's own namespace have only labels that Kubernetes and its
+components set.
+*/}}
+{{- define "privatelink.checkNamespaceSelector" -}}
+{{- $equal := keys (.matchLabels | default dict) -}}
+{{- $present := list -}}
+{{- range .matchExpressions -}}
+  {{- if eq .operator "In" -}}
+    {{- $equal = append $equal .key -}}
+  {{- else if eq .operator "Exists" -}}
+    {{- $present = append $present .key -}}
+  {{- end -}}
+{{- end -}}
+{{- if has "kubernetes.io/metadata.name" $equal -}}
+  {{- fail "namespaceSelector: selects namespaces by name: list the names in namespaces" -}}
+{{- end -}}
+{{- $isChosen := false -}}
+{{- range concat $equal $present -}}
+  {{- if not (regexMatch "^([^/]*[.])?(kubernetes|k8s)[.]io/" .) -}}
+    {{- $isChosen = true -}}
+  {{- end -}}
+{{- end -}}
+{{- if and . (not $isChosen) -}}
+  {{- fail "namespaceSelector: selects namespaces that have no label of yours, so it could select kube-system and the webhook's own: require a label of your own: matchLabels, or matchExpressions with In or Exists" -}}
 {{- end -}}
 {{- end -}}
 
@@ -74,6 +104,13 @@ track: {{ toJson . }}
 {{- end -}}
 
 {{/*
+Matches a path that begins like a registry host.
+*/}}
+{{- define "privatelink.hostPattern" -}}
+^([^/]*[.][^/]*|localhost|[^/]*_[0-9]+)/
+{{- end -}}
+
+{{/*
 The prefix of a rule or of keep. Prefixes under which CAST AI publishes the same
 images count as the first of them.
 */}}
@@ -85,7 +122,7 @@ images count as the first of them.
     {{- $source = first $aliases -}}
   {{- else if hasPrefix (print $alias "/") $source -}}
     {{- $rest := trimPrefix (print $alias "/") $source -}}
-    {{- if not (regexMatch "^([^/]*[.][^/]*|localhost|[^/]*_[0-9]+)/" $rest) -}}
+    {{- if not (regexMatch (include "privatelink.hostPattern" .) $rest) -}}
       {{- $source = print (first $aliases) "/" $rest -}}
     {{- end -}}
   {{- end -}}
@@ -106,6 +143,15 @@ prefixes have, the largest first.
   {{- $source := include "privatelink.source" .source -}}
   {{- if hasKey $sources $source -}}
     {{- fail (printf "rules: the source %s stands twice: remove one" .source) -}}
+  {{- end -}}
+  {{- $target := print .target "/" -}}
+  {{- if regexMatch (include "privatelink.hostPattern" .) $target -}}
+    {{- fail (printf "rules: the target %s begins like a registry host: choose another first part" .target) -}}
+  {{- end -}}
+  {{- range $other, $_ := $targets -}}
+    {{- if or (hasPrefix (print $other "/") $target) (hasPrefix $target (print $other "/")) -}}
+      {{- fail (printf "rules: the targets %s and %s overlap: give each rule a path of its own, or two images could get one name" $other (trimSuffix "/" $target)) -}}
+    {{- end -}}
   {{- end -}}
   {{- $_ := set $sources $source .target -}}
   {{- $_ := set $targets .target true -}}
