@@ -11,8 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -439,9 +441,27 @@ func TestIsTransient(t *testing.T) {
 	}{
 		{nil, false}, {context.DeadlineExceeded, false}, {io.ErrUnexpectedEOF, true}, {context.Canceled, false}, {errStalled, true}, {errors.New("x509: unknown authority"), false},
 		{&net.DNSError{IsNotFound: true}, false}, {&net.DNSError{IsTemporary: true}, true}, {fmt.Errorf("x: %w", net.ErrClosed), false},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, true}, {os.NewSyscallError("open", syscall.ENOENT), false},
 	} {
 		if got := isTransient(tc.err); got != tc.want {
 			t.Errorf("%v: %t", tc.err, got)
+		}
+	}
+}
+
+func TestIsConnectionError(t *testing.T) {
+	for _, tc := range []struct {
+		goos  string
+		errno syscall.Errno
+		want  bool
+	}{
+		{"linux", syscall.ECONNRESET, true}, {"linux", syscall.EPIPE, true}, {"linux", syscall.ECONNREFUSED, true}, {"linux", syscall.EACCES, false},
+		{"windows", 10053, true}, {"windows", 10054, true}, {"windows", 10060, true}, {"windows", 10061, true},
+		{"windows", 10013, false}, // WSAEACCES
+		{"linux", 10054, false},
+	} {
+		if got := isConnectionError(tc.goos, tc.errno); got != tc.want {
+			t.Errorf("%s, %d: %t", tc.goos, tc.errno, got)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -137,13 +138,30 @@ func isTransient(err error) bool {
 	}
 	var network net.Error
 	var dns *net.DNSError
+	var errno syscall.Errno
 	switch {
 	case errors.As(err, &dns):
 		return dns.IsTemporary || dns.IsTimeout
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, errStalled):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, errStalled):
+		return true
+	case errors.As(err, &errno) && isConnectionError(runtime.GOOS, errno):
 		return true
 	}
 	return errors.As(err, &network) && network.Timeout()
+}
+
+// isConnectionError reports whether a system call failed because a connection was
+// refused or broke. On Windows, sockets fail with codes that differ from the
+// constants of package syscall.
+// https://learn.microsoft.com/en-us/windows/win32/winsock/windows-sockets-error-codes-2
+func isConnectionError(goos string, errno syscall.Errno) bool {
+	switch errno {
+	case syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNREFUSED:
+		return true
+	case 10053, 10054, 10060, 10061: // aborted, reset, timed out, refused
+		return goos == "windows"
+	}
+	return false
 }
 
 // Sleep waits for a duration. If the context ends first, it returns the cause.
