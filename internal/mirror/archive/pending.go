@@ -57,6 +57,9 @@ func (p *pending) claimNames() error {
 	if err != nil {
 		return err
 	}
+	if err := checkUnlocked(others); err != nil {
+		return err
+	}
 	// finish renames the first part last. Before that, other parts with their final
 	// names belong to an export that was interrupted while renaming.
 	renaming := exists(partName(p.stem, 0)+partialSuffix) && !exists(partName(p.stem, 0))
@@ -99,17 +102,31 @@ func relatedFiles(stem string) (all []string, err error) {
 	return all, nil
 }
 
+// checkUnlocked returns an error if another export is writing one of the files.
+func checkUnlocked(names []string) error {
+	for _, name := range names {
+		if !strings.HasSuffix(name, partialSuffix) {
+			continue
+		}
+		f, err := openLocked(name, os.O_RDWR)
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil { // Windows does not remove or rename open files
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *pending) open() error {
 	var existing int64
 	for i, name := range p.working {
-		f, err := openOwn(name, os.O_RDWR|os.O_CREATE)
+		f, err := openLocked(name, os.O_RDWR|os.O_CREATE)
 		if err != nil {
 			return err
 		}
 		p.files = append(p.files, f)
-		if err := lockFile(f); err != nil {
-			return fmt.Errorf("%s: %w: wait until it ends, or write to another file", name, err)
-		}
 		info, err := f.Stat()
 		if err != nil {
 			return err
@@ -128,6 +145,18 @@ func (p *pending) open() error {
 			p.stem, formatSize(p.size), formatSize(existing), formatSize(left), formatSize(p.size-existing-left))
 	}
 	return nil
+}
+
+// openLocked opens a file of an export for writing, and locks it against other exports.
+func openLocked(name string, flags int) (*os.File, error) {
+	f, err := openOwn(name, flags)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w: wait until it ends, or write to another file", name, err), f.Close())
+	}
+	return f, nil
 }
 
 // openOwn opens a file of an export for writing. In a folder that others can write to,

@@ -291,28 +291,44 @@ func TestConcurrentExportsToOneFile(t *testing.T) {
 	from := fakeregistry.Start(t)
 	fakeregistry.Push(t, from.Host+"/a:v1", index(t, 20_000, 1, 2))
 	c := contentOf(t, from.Host+"/a:v1")
-	inside, release := make(chan struct{}, 100), make(chan struct{})
-	from.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if fakeregistry.IsBlob(r) {
-			inside <- struct{}{}
-			<-release
-		}
-		next.ServeHTTP(w, r)
-	})
-	file := filepath.Join(t.TempDir(), "images.tar")
-	first := make(chan error)
-	go func() {
-		_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
-		first <- err
-	}()
-	<-inside
-	_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file})
-	if err == nil || !strings.Contains(err.Error(), "another export is writing the file") {
-		t.Error(err)
-	}
-	close(release)
-	if err := <-first; err != nil {
-		t.Error(err)
+	for name, tc := range map[string]struct{ first, second int64 }{
+		"the same":        {},
+		"one in parts":    {second: 30_000},
+		"one not":         {first: 30_000},
+		"in larger parts": {first: 10_000, second: 30_000},
+		"in small parts":  {first: 30_000, second: 10_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inside, release := make(chan struct{}, 100), make(chan struct{})
+			from.SetFault(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if fakeregistry.IsBlob(r) {
+					inside <- struct{}{}
+					<-release
+				}
+				next.ServeHTTP(w, r)
+			})
+			file := filepath.Join(t.TempDir(), "images.tar")
+			first := make(chan error)
+			go func() {
+				_, err := archive.Write(t.Context(), c, client(), archive.WriteOptions{File: file, Split: tc.first})
+				first <- err
+			}()
+			<-inside
+			// A second export that is not refused would wait as well.
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := archive.Write(ctx, c, client(), archive.WriteOptions{File: file, Split: tc.second})
+			if err == nil || !strings.Contains(err.Error(), "another export is writing the file") {
+				t.Error(err)
+			}
+			close(release)
+			if err := <-first; err != nil {
+				t.Fatal(err)
+			}
+			if err := open(t, file).Verify(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
