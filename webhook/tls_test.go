@@ -88,16 +88,14 @@ func TestOnlyHTTP1AndAuthenticatedCiphersAreOffered(t *testing.T) {
 		client   *tls.Config
 		accepted bool
 	}{
-		"TLS 1.3":                            {&tls.Config{MinVersion: tls.VersionTLS13}, true},
-		"a client without ALPN":              {&tls.Config{}, true},
-		"HTTP/1.1":                           {&tls.Config{NextProtos: []string{"http/1.1"}}, true},
-		"HTTP/2 only":                        {&tls.Config{NextProtos: []string{"h2"}}, false},
-		"TLS 1.2 with GCM":                   {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}, true},
-		"TLS 1.2 with ChaCha20-Poly1305":     {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256}}, true},
-		"TLS 1.2 with CBC":                   {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, false},
-		"TLS 1.2 without a forward secrecy":  {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}}, false},
-		"TLS 1.1, with every suite of Go's":  {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
-		"HTTP/2 or HTTP/1.1: it is the last": {&tls.Config{NextProtos: []string{"h2", "http/1.1"}}, true},
+		"TLS 1.3":                           {&tls.Config{MinVersion: tls.VersionTLS13}, true},
+		"HTTP/1.1":                          {&tls.Config{NextProtos: []string{"http/1.1"}}, true},
+		"HTTP/2 only":                       {&tls.Config{NextProtos: []string{"h2"}}, false},
+		"TLS 1.2 with GCM":                  {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}, true},
+		"TLS 1.2 with ChaCha20-Poly1305":    {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256}}, true},
+		"TLS 1.2 with CBC":                  {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, false},
+		"TLS 1.2 without a forward secrecy": {&tls.Config{MaxVersion: version12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}}, false},
+		"TLS 1.1, with every suite of Go's": {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

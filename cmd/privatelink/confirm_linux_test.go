@@ -46,9 +46,6 @@ func TestCertsResetAsks(t *testing.T) {
 	if code, _, stderr := call(t, nil, "", args...); code != 2 || !strings.Contains(stderr, "--yes and --context NAME") || requests.Load() > 0 {
 		t.Errorf("without a terminal: code %d, %q", code, stderr)
 	}
-	if code, _, stderr := call(t, nil, "", append(args, "--yes", "--context", "prod")...); code != 1 || !strings.Contains(stderr, "refuses the credentials") || !strings.Contains(stderr, "log in again") {
-		t.Errorf("confirmed: code %d, %q", code, stderr)
-	}
 	if code, _, stderr := call(t, map[string]string{"PRIVATELINK_CONTEXT": "prod"}, "", append(args, "--yes")...); code != 1 {
 		t.Errorf("the context from the environment: code %d, %q", code, stderr)
 	}

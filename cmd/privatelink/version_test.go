@@ -4,8 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -27,21 +25,5 @@ func TestVersionAsJSON(t *testing.T) {
 	}
 	if code, _, stderr := call(t, nil, "", "version", "-o", "xml"); code != 2 || !strings.Contains(stderr, "json") {
 		t.Errorf("code %d, %q", code, stderr)
-	}
-}
-
-func TestManPagesOfEveryCommand(t *testing.T) {
-	dir := t.TempDir()
-	if code, _, stderr := call(t, nil, "", "man", dir); code != 0 {
-		t.Fatalf("code %d, %s", code, stderr)
-	}
-	for _, c := range newRoot(os.Getenv).Commands() {
-		if _, err := os.Stat(filepath.Join(dir, "privatelink-"+c.Name()+".1")); c.IsAvailableCommand() != (err == nil) {
-			t.Errorf("%s: hidden %v, %v", c.Name(), c.Hidden, err)
-		}
-	}
-	page, err := os.ReadFile(filepath.Join(dir, "privatelink-mirror.1"))
-	if err != nil || !strings.Contains(string(page), "\n3  ") {
-		t.Errorf("%v: the list of exit codes is missing in\n%s", err, page)
 	}
 }

@@ -95,12 +95,6 @@ var hostile = []string{
 	strings.Repeat("long words ", 100),
 }
 
-func TestYAMLIsTheJSON(t *testing.T) {
-	for _, s := range hostile {
-		compare(t, s)
-	}
-}
-
 // compare reads both formats of documents with the string in each place, as Kubernetes
 // does and as other programs do.
 func compare(t *testing.T, s string) {

@@ -3,7 +3,6 @@
 package selection_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -130,19 +129,6 @@ func TestImagesCombinesSources(t *testing.T) {
 	}
 }
 
-// emptyChart writes a chart whose only template renders to nothing by default.
-func emptyChart(t *testing.T) (dir string) {
-	t.Helper()
-	dir = filepath.Join(t.TempDir(), "empty")
-	template := filepath.Join(dir, "templates", "pod.yaml")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(template), 0o755),
-		os.WriteFile(filepath.Join(dir, "Chart.yaml"), []byte("apiVersion: v2\nname: empty\nversion: 1.0.0\n"), 0o600),
-		os.WriteFile(template, []byte("{{ if .Values.enabled }}\n"+pod(agent)+"{{ end }}\n"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func TestASourceWithoutImagesIsAnError(t *testing.T) {
 	filled, empty := write(t, "pod.yaml", pod(agent)), write(t, "rbac.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n")
 	nothing := write(t, "nothing.yaml", "")
@@ -154,7 +140,6 @@ func TestASourceWithoutImagesIsAnError(t *testing.T) {
 		"standard input without a pod":   {selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader("apiVersion: v1\nkind: List\nitems: []\n")}, []string{"-f -: standard input names no image"}},
 		"two of three files":             {selection.Sources{Files: []string{empty, filled, nothing}}, []string{"-f " + empty + ": the file names no image", "-f " + nothing + ": the file names no image"}},
 		"a file in addition to a set":    {selection.Sources{Sets: []string{"phase1"}, Files: []string{nothing}}, []string{"-f " + nothing}},
-		"a chart with nothing enabled":   {selection.Sources{Charts: []string{emptyChart(t)}}, []string{"empty 1.0.0 renders no image"}},
 		"a cluster without workloads":    {selection.Sources{Cluster: true, Kubeconfig: cluster(t, true)}, []string{"--cluster: no workload, Helm release or pod in castai-agent names an image"}},
 		"a cluster in addition to a set": {selection.Sources{Sets: []string{"phase1"}, Cluster: true, Kubeconfig: cluster(t, true)}, []string{"--cluster: no workload"}},
 		"everything at once":             {selection.Sources{Files: []string{nothing}, Cluster: true, Kubeconfig: cluster(t, true)}, []string{"-f " + nothing, "--cluster: no workload"}},

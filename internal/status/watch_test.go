@@ -178,10 +178,9 @@ func TestWatchFailsIfItCannotBegin(t *testing.T) {
 		o      Options
 		want   string
 	}{
-		"a file":               {output.HTML, Options{Interval: time.Second}, "--watch writes no file"},
-		"too often":            {output.Text, Options{Interval: time.Millisecond}, "use at least 1s"},
-		"there is no cluster":  {output.Text, Options{Interval: time.Second, Timeout: time.Second, Cluster: missing}, "none"},
-		"nothing can be asked": {output.JSON, Options{Interval: time.Second, Timeout: time.Second, Cluster: missing}, "none"},
+		"a file":              {output.HTML, Options{Interval: time.Second}, "--watch writes no file"},
+		"too often":           {output.Text, Options{Interval: time.Millisecond}, "use at least 1s"},
+		"there is no cluster": {output.Text, Options{Interval: time.Second, Timeout: time.Second, Cluster: missing}, "none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := Watch(t.Context(), &bytes.Buffer{}, tc.format, tc.o)

@@ -7,14 +7,12 @@ package monitoring
 import (
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/castai/privatelink-webhook/internal/testutil/prometheus"
 	"github.com/castai/privatelink-webhook/webhook"
 )
 
@@ -28,20 +26,6 @@ func dashboardExpressions(t *testing.T) map[string][]string {
 		}
 	}
 	return all
-}
-
-// Prometheus' own parser reads every query of the dashboard.
-func TestTheExpressionsOfTheDashboardParse(t *testing.T) {
-	parsed := prometheus.Rules{Groups: []prometheus.Group{{Name: "dashboard"}}}
-	for _, queries := range dashboardExpressions(t) {
-		for _, q := range queries {
-			parsed.Groups[0].Rules = append(parsed.Groups[0].Rules, prometheus.Rule{Record: "dashboard:query", Expr: q})
-		}
-	}
-	file := write(t, filepath.Join(t.TempDir(), "rules.yaml"), parsed)
-	if out, err := exec.CommandContext(t.Context(), find(t).Promtool, "check", "rules", "--lint=none", file).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
 }
 
 // foreign are the metrics of the API server, of kube-state-metrics and of Prometheus that

@@ -134,16 +134,9 @@ func TestInvalidArchives(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"empty":                 {nil, "is not an archive of `privatelink export`"},
-		"a gzip":                {append([]byte{0x1f, 0x8b, 8, 0}, make([]byte, 2000)...), "is not an archive of `privatelink export`"},
 		"a foreign tar":         {tarOf(tar.Header{Name: "manifest.json", Size: 10}), "does not belong"},
 		"another OCI layout":    {tarOf(tar.Header{Name: "oci-layout", Size: 10}, tar.Header{Name: "index.json", Size: 10}), "was not written by `privatelink export`"},
-		"a path to elsewhere":   {tarOf(tar.Header{Name: "../../etc/passwd", Size: 10}), "does not belong"},
-		"an absolute path":      {tarOf(tar.Header{Name: "/etc/passwd", Size: 10}), "does not belong"},
-		"a link":                {tarOf(tar.Header{Name: blob, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}), "is not a regular file"},
-		"an entry twice":        {tarOf(tar.Header{Name: blob, Size: 10}, tar.Header{Name: blob, Size: 10}), "duplicate"},
 		"a too large blob":      {tarOf(tar.Header{Name: blob, Size: 1 << 60}), "too large"},
-		"a too large index":     {tarOf(tar.Header{Name: "index.json", Size: 1 << 40}), "too large"},
 		"an invalid digest":     {tarOf(tar.Header{Name: "blobs/sha256/xyz", Size: 10}), "does not belong"},
 		"cut off at the start":  {whole[:700], "truncated"},
 		"cut off in the middle": {whole[:len(whole)/2], fmt.Sprintf("is truncated: it has %d of %d bytes", len(whole)/2, len(whole))},
@@ -163,11 +156,6 @@ func TestInvalidArchives(t *testing.T) {
 	}
 	t.Run("no file", func(t *testing.T) {
 		if _, err := archive.Open(filepath.Join(t.TempDir(), "x")); !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
-		}
-	})
-	t.Run("a folder", func(t *testing.T) {
-		if _, err := archive.Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
 			t.Error(err)
 		}
 	})

@@ -25,14 +25,6 @@ func pages(t *testing.T) []string {
 	return pages
 }
 
-func TestShellFencesAreMarked(t *testing.T) {
-	for _, page := range pages(t) {
-		if _, err := Fences(repository, page); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 func TestLocalFences(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the pages are written for bash")
