@@ -16,10 +16,11 @@ import (
 // been in its state for the longest time: a review takes milliseconds, so that this
 // is one of a client that sends slowly, or does not send at all. Idle connections,
 // which the API server would open again, go first. Others stay for the time of
-// minStay, while the kernel's queue holds those that are new: in a burst of
-// connections, the handshake of an API server takes its time.
+// minStay, while the kernel's queue holds those that are new. Above max connections
+// in each minStay the queue grows, and clients time out.
 type connections struct {
-	max int
+	max     int
+	minStay time.Duration
 
 	mu   sync.Mutex
 	open map[net.Conn]connState
@@ -30,17 +31,15 @@ type connState struct {
 	since time.Time
 }
 
-const minStay = 250 * time.Millisecond
-
-func newConnections(limit int) *connections {
-	return &connections{max: limit, open: map[net.Conn]connState{}}
+func newConnections(limit int, minStay time.Duration) *connections {
+	return &connections{max: limit, minStay: minStay, open: map[net.Conn]connState{}}
 }
 
 // changed is the hook http.Server.ConnState. For a new connection, the server
 // accepts no other until it returns.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	for state == http.StateNew && !c.hasRoom() {
-		time.Sleep(minStay / 25)
+		time.Sleep(c.minStay / 25)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +65,7 @@ func (c *connections) hasRoom() bool {
 			victim, oldest = conn, s
 		}
 	}
-	if oldest.ConnState != http.StateIdle && time.Since(oldest.since) < minStay {
+	if oldest.ConnState != http.StateIdle && time.Since(oldest.since) < c.minStay {
 		return false
 	}
 	delete(c.open, victim)

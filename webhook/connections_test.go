@@ -39,7 +39,7 @@ func TestTheOldestConnectionMakesRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newConnections(3)
+				c := newConnections(3, time.Millisecond)
 				var conns []*tracked
 				for _, state := range tc.states {
 					conn := &tracked{}
@@ -65,7 +65,8 @@ func TestTheOldestConnectionMakesRoom(t *testing.T) {
 
 func TestABurstOfConnectionsWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, start := newConnections(2), time.Now()
+		const minStay = 100 * time.Millisecond
+		c, start := newConnections(2, minStay), time.Now()
 		first, second, third, fourth := &tracked{}, &tracked{}, &tracked{}, &tracked{}
 		c.changed(first, http.StateNew)
 		time.Sleep(minStay / 25)

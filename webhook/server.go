@@ -69,7 +69,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 	if c.Grace == 0 {
 		c.Grace = 25 * time.Second
 	}
-	s := &Server{config: c, connections: newConnections(maxReviews), limited: limitRate(c.Log, clientLinesPerSecond, clientLinesBurst)}
+	s := &Server{config: c, connections: newConnections(maxReviews, minReviewStay), limited: limitRate(c.Log, clientLinesPerSecond, clientLinesBurst)}
 	var err error
 	if s.reviews, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("--listen: %w: choose a free address and port", err)
@@ -98,7 +98,7 @@ func (s *Server) Run(ctx context.Context) error {
 	reviews := s.httpServer(s.closing(mux), s.connections)
 	reviews.TLSConfig = &tls.Config{GetCertificate: s.config.GetCertificate, MinVersion: tls.VersionTLS12, CipherSuites: authenticated()}
 	reviews.ErrorLog = log.New(&tlsErrors{s.limited, s.config.Metrics}, "", 0)
-	probes := s.httpServer(s.probes(), newConnections(maxProbes))
+	probes := s.httpServer(s.probes(), newConnections(maxProbes, minProbeStay))
 	probes.ErrorLog = slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug)
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.served(reviews.ServeTLS(s.reviews, "", "")) })
@@ -117,10 +117,13 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // The limits of connections: about 40 KiB each. Above them, those that have waited
-// longest are closed.
+// longest are closed, if they have waited for the minimum.
 const (
 	maxReviews = 512 // an API server keeps up to 25 idle, and has up to 200 writes in progress
 	maxProbes  = 64
+
+	minReviewStay = 250 * time.Millisecond // in a burst of connections, the TLS handshake of an API server takes its time
+	minProbeStay  = 10 * time.Millisecond  // a client of plain HTTP sends its request at once
 )
 
 // httpServer returns a server for clients without credentials: every pod of the

@@ -3,7 +3,7 @@
 // Package attack sends the built webhook what every pod of a cluster can send it,
 // without credentials: connections, headers and bodies that take memory. Under each
 // attack the process must stay within the memory limit of the shipped Deployment,
-// and answer the reviews of an API server.
+// and answer the reviews of an API server and the probes of a kubelet.
 package attack
 
 import (
@@ -17,8 +17,8 @@ import (
 
 const (
 	sixMiB = 6 << 20
-	// reviews are sent one after the other until the attack is over, but at least
-	// this number.
+	// reviews are sent one after the other, each after a probe, until the attack is
+	// over, but at least this number.
 	reviews = 20
 )
 
@@ -90,6 +90,12 @@ var attacks = []struct {
 	{"2,000 connections without a handshake", func(a *attacker) {
 		a.each(2000, func() { a.keep(a.dial(a.webhook.listen)) })
 	}},
+	{"3,000 silent connections a second on the metrics' port", func(a *attacker) {
+		a.sustain(3000, func() { a.metrics() })
+	}},
+	{"1,000 silent connections a second on the reviews' port", func(a *attacker) {
+		a.sustain(1000, func() { a.dial(a.webhook.listen) })
+	}},
 	{"50 scrapes at once", func(a *attacker) {
 		a.during(50, func() { a.exchange(a.metrics(), "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n") })
 	}},
@@ -135,6 +141,7 @@ func TestAttacks(t *testing.T) {
 }
 
 func (p *process) reviewUntil(t *testing.T, over <-chan struct{}) (sent, answered int, slowest time.Duration) {
+	failed := 0 // of the last probes
 	for isOver := false; sent < reviews || !isOver; {
 		select {
 		case <-over:
@@ -142,6 +149,11 @@ func (p *process) reviewUntil(t *testing.T, over <-chan struct{}) (sent, answere
 		default:
 		}
 		sent++
+		if err := p.probe(); err == nil {
+			failed = 0
+		} else if failed++; failed == probeFailures {
+			t.Errorf("%d probes in a row failed, the last with: %v", failed, err)
+		}
 		took, err := p.review()
 		if err != nil {
 			t.Errorf("review %d: %v", sent, err)

@@ -41,6 +41,18 @@ func (a *attacker) during(n int, f func()) {
 	}
 }
 
+// sustain runs f n times a second, for three seconds, and does not wait.
+func (a *attacker) sustain(n int, f func()) {
+	a.busy.Go(func() {
+		pace := time.NewTicker(10 * time.Millisecond)
+		defer pace.Stop()
+		for range 300 {
+			<-pace.C
+			a.during(n/100, f)
+		}
+	})
+}
+
 // close ends the attack.
 func (a *attacker) close() {
 	a.mu.Lock()

@@ -37,6 +37,10 @@ const (
 	registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com/castai"
 	// patience is that of the API server, as the webhook configuration sets it.
 	patience = 3 * time.Second
+	// probePatience is the default of timeoutSeconds, which the Deployment does not
+	// set. probeFailures is the failureThreshold of its liveness probe.
+	probePatience = time.Second
+	probeFailures = 3
 )
 
 // deployment is what the shipped Deployment gives the webhook.
@@ -196,6 +200,20 @@ func (p *process) review() (time.Duration, error) {
 		return 0, fmt.Errorf("the answer is %.300s", body)
 	}
 	return took, nil
+}
+
+// probe asks as a kubelet does, which opens a connection for each probe.
+func (p *process) probe() error {
+	client := http.Client{Timeout: probePatience, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + p.metrics + "/healthz")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the probe has status %s", response.Status)
+	}
+	return nil
 }
 
 // peak is the most memory that the process had resident so far, in bytes.
