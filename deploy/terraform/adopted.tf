@@ -50,7 +50,7 @@ data "aws_route_tables" "s3" {
 
 locals {
   # The module recognizes its own endpoints by their names.
-  own     = [for e in data.aws_vpc_endpoint.found : e.id if contains(keys(local.needed_interfaces), trimprefix(lookup(e.tags, "Name", ""), "${var.name}-"))]
+  own     = [for e in data.aws_vpc_endpoint.found : e.id if contains([for n in keys(local.needed_interfaces) : "${var.name}-${n}"], lookup(e.tags, "Name", ""))]
   foreign = { for e in data.aws_vpc_endpoint.found : e.id => e.service_name if e.private_dns_enabled && !contains(local.own, e.id) }
   conflicts = flatten([for n, s in local.interfaces : [
     for id, service in local.foreign : "${jsonencode(n)} = ${jsonencode(id)}" if service == s

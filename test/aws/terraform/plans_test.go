@@ -213,6 +213,12 @@ func TestInvalidInput(t *testing.T) {
 		"charts without a gateway": {"vpc_cidr = \"10.0.0.0/16\"\n create_chart_repository = true\n aws_services = [\"ecr.api\", \"ecr.dkr\"]", "", []string{"create_chart_repository needs an S3 gateway", "set chart_readers to the IDs"}},
 		"readers of no charts":     {"vpc_cidr = \"10.0.0.0/16\"\n chart_readers = [\"vpce-0aa\"]", "", []string{"chart_readers is for create_chart_repository = true"}},
 		"options of new VPCs":      {healthy + "\n flow_logs = true", subnets, []string{"flow_logs and ipv6 are for a VPC that the module creates"}},
+		"an endpoint of others with the name of a service": {healthy + "\n find_existing_endpoints = true", subnets +
+			"override_data {\n target = data.aws_network_interfaces.endpoints\n values = { ids = [\"eni-1\"] }\n}\n" +
+			"override_data {\n target = data.aws_network_interface.endpoints\n values = { description = \"VPC Endpoint Interface vpce-0aa\" }\n}\n" +
+			"override_data {\n target = data.aws_vpc_endpoint.found\n values = { id = \"vpce-0aa\", service_name = \"com.amazonaws.us-east-1.sts\", private_dns_enabled = true, tags = { Name = \"sts\" } }\n}\n", []string{
+			`existing_endpoints = { "sts" = "vpce-0aa" }`,
+		}},
 		"existing endpoints": {healthy + "\n existing_endpoints = { \"ecr.api\" = \"vpce-1\", \"ecr.dkr\" = \"vpce-2\", sts = \"vpce-3\", s3 = \"vpce-4\", \"castai-api\" = \"vpce-5\" }", subnets +
 			"override_data {\n target = data.aws_vpc_endpoint.existing[\"ecr.api\"]\n values = { id = \"vpce-1\", vpc_id = \"vpc-2\", state = \"available\", private_dns_enabled = true, service_name = \"com.amazonaws.us-east-1.ecr.api\" }\n}\n" +
 			endpoint("ecr.dkr", "vpce-2", `service_name = "com.amazonaws.us-east-1.ecr.api"`) +
