@@ -25,7 +25,10 @@ func (m *Mirror) BuildLock(prefix string, p *Plan, old *lock.Lock) *lock.Lock {
 			}
 			l.Images = append(l.Images, e)
 		case ok && (i.succeeded() || known.Target == i.Target):
-			known.Source, known.Target, known.Why = i.Source, i.Target, i.Why
+			known.Target, known.Why = i.Target, i.Why
+			if i.succeeded() || i.Locked != nil && i.Locked.Digest == known.Digest {
+				known.Source = i.Source // a name of the same image
+			}
 			if i.succeeded() {
 				known.Chart = i.Chart
 			}

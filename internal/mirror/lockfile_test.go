@@ -73,6 +73,26 @@ func TestTheLockHasNoDigestThatWasNotCopied(t *testing.T) {
 	}
 }
 
+// The entry of an image that is not copied has the source of its digest.
+func TestTheLockKeepsTheSourceOfAnotherImage(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	target, name := p.jobs[0].Target, p.jobs[0].Source
+	fakeregistry.Push(t, target, fakeregistry.MultiArch(t, 1000, 77))
+	there := digest.Digest(fakeregistry.Digest(t, target))
+	old := &lock.Lock{Registry: p.target.Host, Images: []lock.Entry{{Source: "quay.io/acme/other:v1", Target: target, Digest: there}}}
+	plan, err := p.run(t.Context(), nil)
+	if err != nil || plan.Items[0].State != mirror.StateDiffers {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	if l := p.mirror.BuildLock(p.target.Host, plan, old); len(l.Images) != 1 || l.Images[0].Source != old.Images[0].Source || l.Images[0].Digest != there {
+		t.Errorf("%+v, want %+v", l.Images, old.Images)
+	}
+	p.jobs[0].Locked = &mirror.Locked{Digest: there}
+	if l := p.mirror.BuildLock(p.target.Host, p.mustRun(t, mirror.StatePresent), old); len(l.Images) != 1 || l.Images[0].Source != name {
+		t.Errorf("%+v: the locked image has the name %s as well", l.Images, name)
+	}
+}
+
 // Without --platforms, a run uses the digests of the lock file, whose images may be reduced: the
 // next lock file says so as well.
 func TestTheLockKeepsThePlatforms(t *testing.T) {

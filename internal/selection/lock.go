@@ -14,6 +14,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/mirror/lockstore"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/webhookimage"
 )
 
 // LockFile is the lock file of a run.
@@ -100,13 +101,28 @@ func (s Sources) Jobs(ctx context.Context, rules *rewrite.Rules, file LockFile) 
 	if file.Update {
 		return selected, nil
 	}
-	for n, j := range selected.Jobs {
-		if e, ok := known.Lookup(j.Source, j.Target); ok && j.Refused == nil {
-			selected.Jobs[n].Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest, Referrers: e.Referrers}
-			selected.Jobs[n].Refused = refuseReplaced(j, e)
-		}
+	for n := range selected.Jobs {
+		lockJob(&selected.Jobs[n], known, rules)
 	}
 	return selected, nil
+}
+
+// lockJob sets the digests that a lock, nil for none, has for an image.
+func lockJob(j *mirror.Job, known *lock.Lock, rules *rewrite.Rules) {
+	e, ok := known.Lookup(j.Source, j.Target)
+	if !ok || j.Refused != nil {
+		return
+	}
+	// Two sources with one target are names of the same image, but those of the webhook's
+	// target are different images. One that is named is copied; by default the lock decides.
+	if e.Source != j.Source && isWebhook(j.Target, rules.Registry()) {
+		if !webhookimage.IsCarried(j.Source) {
+			return
+		}
+		j.Source = e.Source
+	}
+	j.Locked = &mirror.Locked{Digest: e.Digest, SourceDigest: e.SourceDigest, Referrers: e.Referrers}
+	j.Refused = refuseReplaced(*j, e)
 }
 
 // lockedJobs returns the images of a lock file, including those that were not copied.

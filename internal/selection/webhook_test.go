@@ -16,6 +16,7 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/catalog"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/mirror/lock"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/selection"
@@ -114,8 +115,8 @@ func TestTheWebhooksImageInALockFile(t *testing.T) {
 		"another version, excluded":         {entries: []lock.Entry{carriedEntry("v0.0.9")}},
 		"a registry's":                      {entries: []lock.Entry{otherEntry}, webhook: own, source: other, locked: true},
 		"a registry's, updated":             {entries: []lock.Entry{otherEntry}, webhook: own, update: update, source: other},
-		"this version, from a registry now": {entries: []lock.Entry{carriedEntry(tag)}, webhook: other, source: other, locked: true},
-		"two versions, from a registry now": {entries: []lock.Entry{carriedEntry("v0.0.9"), carriedEntry(tag)}, webhook: other, source: other, locked: true},
+		"this version, from a registry now": {entries: []lock.Entry{carriedEntry(tag)}, webhook: other, source: other},
+		"two versions, from a registry now": {entries: []lock.Entry{carriedEntry("v0.0.9"), carriedEntry(tag)}, webhook: other, source: other},
 		"none":                              {webhook: own},
 		"none, from a registry now":         {webhook: other, source: other},
 	} {
@@ -141,6 +142,38 @@ func TestTheWebhooksImageInALockFile(t *testing.T) {
 			}
 			if got := strings.Join(*warnings, "\n"); (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
 				t.Errorf("warnings %q, want %q", got, tc.warning)
+			}
+		})
+	}
+}
+
+// The sources of the webhook's image are different images, which have one target.
+func TestTheWebhooksImageOfASelectionAndALockFile(t *testing.T) {
+	tag := webhookTag(t)
+	const own, other = webhookimage.Repository, "quay.io/acme/webhook:approved"
+	carried, approved := carriedEntry(tag), carriedEntry(tag)
+	approved.Source = other
+	for name, tc := range map[string]struct {
+		entry           lock.Entry
+		webhook, source string
+		locked          bool
+	}{
+		"the carried one":                   {carried, own, own + ":" + tag, true},
+		"the carried one, a registry's now": {carried, other, other, false},
+		"a registry's":                      {approved, other, other, true},
+		"a registry's, and none is named":   {approved, own, other, true},
+		"another registry's now":            {approved, "quay.io/acme/webhook:next", "quay.io/acme/webhook:next", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := selection.Sources{Files: []string{"-"}, Stdin: strings.NewReader(pod(agent)), Webhook: tc.webhook}
+			recordWarnings(&s)
+			selected, err := s.Jobs(t.Context(), rules(t), writeLock(t, registry, agentEntry, tc.entry))
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(selected.Jobs, func(j mirror.Job) bool { return j.Target == tc.entry.Target })
+			if i < 0 || selected.Jobs[i].Source != tc.source || (selected.Jobs[i].Locked != nil) != tc.locked {
+				t.Errorf("%+v", selected.Jobs)
 			}
 		})
 	}

@@ -189,7 +189,6 @@ func recorded(p *mirror.Plan, archived, known *lock.Lock) *lock.Lock {
 			from = archived
 		}
 		if e, ok := from.Lookup(i.Source, i.Target); ok {
-			e.Source = i.Source
 			l.Images = append(l.Images, e)
 		}
 	}
