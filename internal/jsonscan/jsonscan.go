@@ -92,8 +92,8 @@ func (r *Reader) Err() error { return r.err }
 
 // End returns ErrGaveUp after an error, or if anything but white space follows.
 func (r *Reader) End() error {
-	if r.err == nil && r.Kind() != 0 {
-		r.err = ErrGaveUp
+	if r.space(); r.next < len(r.data) { // not Kind, which is 0 for a NUL byte as well
+		r.fail()
 	}
 	return r.err
 }

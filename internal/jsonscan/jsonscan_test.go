@@ -38,7 +38,7 @@ func TestTexts(t *testing.T) {
 		``: false, ` `: false, `{`: false, `[`: false, `"`: false, `"\`: false, `"\u00`: false, `"\u00"`: false, `"\x"`: false, "\"\n\"": false, "\"\xff\"": false,
 		`{"a"}`: false, `{"a":}`: false, `{"a":1,}`: false, `{,}`: false, `{a:1}`: false, `{"a":1 "b":2}`: false, `{"a":1,"a":2}`: false, `{"a" 1}`: false, `{"a`: false, `{"a\`: false, `{"a\"`: false, `{"a\":1}`: false, `{"\"":1,"\"":2}`: false, `{"\n":1}`: false, `{"\/":1}`: false,
 		`[1,]`: false, `[,]`: false, `[1 2]`: false, `[}`: false, `{]`: false, `01`: false, `-`: false, `1.`: false, `.5`: false, `1e`: false, `+1`: false, `1x`: false, `--1`: false,
-		`nul`: false, `nulll`: false, `True`: false, `{}{}`: false, `{} x`: false, "\ufeff{}": false, `'a'`: false, `// x`: false,
+		`nul`: false, `nulll`: false, `True`: false, `{}{}`: false, `{} x`: false, "{}\x00": false, "1 \x00x": false, "\ufeff{}": false, `'a'`: false, `// x`: false,
 
 		// Valid, and left to the library.
 		`{"\u0061":1}`: false, `{"ü":1}`: false, `"\ud83d\ude00"`: false, deep(maxDepth + 1): false, members(maxMembers): false,
