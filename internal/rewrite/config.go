@@ -4,6 +4,7 @@ package rewrite
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -65,6 +66,13 @@ type Fault struct {
 	What  string // what is wrong with it
 	Fix   string // what to do
 }
+
+// beforeAt is a quoted text, or a word, up to its last "@".
+var beforeAt = regexp.MustCompile(`(")(?:\\.|[^"\\])*@|\S+@`)
+
+// withoutUser replaces what may be a user name and a password in the text of a fault,
+// since faults are logged.
+func withoutUser(what string) string { return beforeAt.ReplaceAllString(what, "${1}xxxxx@") }
 
 // Error names file, line, field, fault and remedy on one line.
 func (f Fault) Error() string {

@@ -83,6 +83,22 @@ func TestEveryPartitionsECRIsAccepted(t *testing.T) {
 	}
 }
 
+func TestNoFaultHasAPassword(t *testing.T) {
+	const registry = "registry: " + corpus.Registry + "\n"
+	for _, text := range []string{
+		"registry: 'bot:hunter2@registry.example.com/castai'", "registry: 'https://bot:hunter2@registry.example.com/castai'", "registry: 'bot:hunter2 \"/@registry.example.com'",
+		registry + "rules: [{source: 'bot:hunter2@quay.io/acme', target: acme}]", registry + "rules: [{source: quay.io, target: 'bot:hunter2@quay.io'}]",
+		registry + "keep: ['https://bot:hunter2@quay.io']", registry + "keep: https://bot:hunter2@quay.io", registry + "keep: ['bot:hunter2@quay.io', 'bot:hunter2@quay.io']",
+		registry + "namespaces: ['bot:hunter2@quay.io']", registry + "envVars: ['bot:hunter2@quay.io']", registry + "kind: bot:hunter2@quay.io", registry + "kind: !other bot:hunter2@quay.io",
+		registry + "track: {repository: 'oci://bot:hunter2@registry.example.com/charts'}", registry + "track: {repository: 'HTTPS://bot:hunter2@example.com'}",
+		registry + "track: {repository: 'bot:hunter2@example.com'}", registry + "track: {repository: 'https://bot:hunter2/@example.com'}", registry + "track: {charts: ['https://bot:hunter2@example.com/a']}",
+	} {
+		if _, err := rewrite.Load("f.yaml", []byte(text)); err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "bot") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 	reg := "registry: " + corpus.Registry + "\n"
 	for name, tc := range map[string]struct {

@@ -76,7 +76,7 @@ type decoder struct {
 }
 
 func (d *decoder) fault(n *yaml.Node, field, what, fix string) {
-	f := Fault{File: d.file, Field: field, What: what, Fix: fix}
+	f := Fault{File: d.file, Field: field, What: withoutUser(what), Fix: fix}
 	if n != nil {
 		f.Line = n.Line
 	}

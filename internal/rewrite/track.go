@@ -46,10 +46,10 @@ func (v *validator) track() {
 	host, _, _ := strings.Cut(repositoryURL.ReplaceAllString(t.Repository, ""), "/")
 	switch {
 	case t.Repository == "":
+	case strings.Contains(t.Repository, "@"):
+		v.fault("track.repository", "has a user name or password", "leave it out: everybody who may read the configuration would see it")
 	case !repositoryURL.MatchString(t.Repository) || host == "":
 		v.fault("track.repository", fmt.Sprintf("%q is no URL of a chart repository", t.Repository), "write it like https://castai.github.io/helm-charts; registries (oci://) have no index")
-	case strings.Contains(host, "@"):
-		v.fault("track.repository", "has a user name or password", "leave it out: everybody who may read the configuration would see it")
 	}
 	for i, name := range t.Charts {
 		if !chartName.MatchString(name) {

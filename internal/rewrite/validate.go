@@ -24,7 +24,7 @@ type validator struct {
 }
 
 func (v *validator) fault(field, what, fix string) {
-	v.faults = append(v.faults, Fault{Field: field, What: what, Fix: fix})
+	v.faults = append(v.faults, Fault{Field: field, What: withoutUser(what), Fix: fix})
 }
 
 func (v *validator) validate() {
