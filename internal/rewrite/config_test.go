@@ -137,6 +137,8 @@ func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 		"a source in a spelling that never matches":   {reg + "keep: [index.docker.io/acme]\n", []string{"write docker.io"}},
 		"a source below the registry":                 {reg + "keep: [" + corpus.Registry + "/quay.io]\n", []string{"below the registry itself"}},
 		"a source on a private ECR":                   {reg + "keep: [" + ecr + "/other]\n", []string{"is a private ECR"}},
+		"a rule for a node-local host":                {reg + "rules: [{source: 'localhost:5000/acme', target: a}, {source: '127.0.0.1:5000', target: b}, {source: localhost, target: c}, {source: '[::1]:5000/acme', target: d}]\n", []string{`f.yaml:2: rules[0].source: "localhost:5000/acme" is a node-local registry: remove the rule`, "rules[1].source", "rules[2].source", `rules[3].source: "[::1]:5000/acme" is a node-local registry`}},
+		"a rule for an IPv6 host":                     {reg + "rules: [{source: '[2001:db8::1]:5000/acme', target: a}, {source: '[2001:db8::1]', target: b}]\n", []string{`f.yaml:2: rules[0].source: "[2001:db8::1]:5000/acme" is on an IPv6 host`, "rules[1].source"}},
 		"the same source twice":                       {reg + "rules: [{source: quay.io/a, target: p}]\nkeep: [quay.io/a]\n", []string{"keep[0]", "same source as rules[0].source"}},
 		"two spellings of one source":                 {reg + "keep: [ghcr.io/castai/images/agent, us-docker.pkg.dev/castai-hub/library/agent]\n", []string{"keep[1]", "same source as keep[0]"}},
 		"two equal targets":                           {reg + "rules: [{source: quay.io/a, target: p}, {source: quay.io/b, target: p}]\n", []string{"rules[1].target", "overlap"}},

@@ -34,6 +34,7 @@ func (v *validator) validate() {
 	v.envVars()
 	for i, r := range v.config.Rules {
 		v.source(fmt.Sprintf("rules[%d].source", i), r.Source)
+		v.mappable(fmt.Sprintf("rules[%d].source", i), r.Source)
 		v.target(i, r.Target)
 	}
 	for i, k := range v.config.Keep {
@@ -138,6 +139,18 @@ func (v *validator) source(field, s string) {
 		v.fault(field, fmt.Sprintf("%q lies below the registry itself", s), "remove it: what is below the registry is private already")
 	case IsECRHost(host):
 		v.fault(field, fmt.Sprintf("%q is a private ECR", s), "remove it: references to a private ECR are never rewritten")
+	}
+}
+
+// mappable checks the source of a rule, which would have no effect for hosts whose
+// images are never mapped.
+func (v *validator) mappable(field, source string) {
+	const fix = "remove the rule: these images are not rewritten"
+	switch {
+	case loopbackReference.MatchString(source + "/"):
+		v.fault(field, fmt.Sprintf("%q is a node-local registry", source), fix)
+	case strings.HasPrefix(source, "["):
+		v.fault(field, fmt.Sprintf("%q is on an IPv6 host, which has no legal name in ECR", source), fix+", or name the host by DNS in image and rule")
 	}
 }
 
