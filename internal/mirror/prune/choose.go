@@ -123,7 +123,7 @@ func (g *graph) retainProtected(repository string, policy retentionPolicy) {
 func (g *graph) retainNewest(count int) {
 	var tagged []candidate
 	for _, c := range g.images {
-		if len(c.Tags) > 0 && c.signedDigest() == "" {
+		if len(c.Tags) > 0 && !c.isSignature() {
 			tagged = append(tagged, c)
 		}
 	}
@@ -153,7 +153,7 @@ func (g *graph) retainReferrers() {
 	for {
 		before := len(g.retained)
 		for _, c := range g.images {
-			if subject := c.subject(); subject != "" && g.retained[subject] {
+			if slices.ContainsFunc(c.subjects(), func(d digest.Digest) bool { return g.retained[d] }) {
 				g.retain(c.Digest)
 			}
 		}
@@ -177,7 +177,7 @@ func (g *graph) retain(d digest.Digest) {
 // deletionRank orders deletions: referrers, indexes, manifests.
 func (c candidate) deletionRank() int {
 	switch {
-	case c.subject() != "":
+	case c.Subject != "", c.isSignature():
 		return 0
 	case c.IsIndex:
 		return 1
@@ -185,16 +185,29 @@ func (c candidate) deletionRank() int {
 	return 2
 }
 
-// subject returns what the image refers to, "" if nothing.
-func (c candidate) subject() digest.Digest { return cmp.Or(c.Subject, c.signedDigest()) }
-
-// signedDigest returns the subject of a signature of cosign 2, which has no
-// subject field: its only tag, sha256-….sig, contains the digest.
-func (c candidate) signedDigest() digest.Digest {
-	if len(c.Tags) != 1 {
-		return ""
+// subjects returns what the image refers to.
+func (c candidate) subjects() (all []digest.Digest) {
+	if c.Subject != "" {
+		all = append(all, c.Subject)
 	}
-	hex, ok := strings.CutPrefix(c.Tags[0], "sha256-")
+	for _, tag := range c.Tags {
+		if d := signedDigest(tag); d != "" {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// isSignature reports whether the image is a signature or an SBOM of cosign 2, by its tags.
+// It has several if it is the same for several images.
+func (c candidate) isSignature() bool {
+	return len(c.Tags) > 0 && !slices.ContainsFunc(c.Tags, func(tag string) bool { return signedDigest(tag) == "" })
+}
+
+// signedDigest returns the subject of a signature of cosign 2, which has no subject field:
+// its tag, sha256-….sig, contains the digest. It is "" for other tags.
+func signedDigest(tag string) digest.Digest {
+	hex, ok := strings.CutPrefix(tag, "sha256-")
 	if !ok {
 		return ""
 	}

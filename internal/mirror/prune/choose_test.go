@@ -93,6 +93,36 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// The same SBOM of several images is one manifest with a tag for each.
+func TestSBOMOfSeveralImages(t *testing.T) {
+	tag := func(name string) string { return strings.Replace(id(name).String(), ":", "-", 1) + ".sbom" }
+	for name, tc := range map[string]struct {
+		tags   []string
+		pushed time.Time
+		kept   bool
+	}{
+		"of a retained image and another": {[]string{tag("mid"), tag("new")}, hours(2), true},
+		"of a platform that is retained":  {[]string{tag("old"), tag("new-amd64")}, hours(2), true},
+		"with another tag":                {[]string{"sbom", tag("new")}, hours(999), true},
+		"of images that are deleted":      {[]string{tag("old"), tag("mid")}, hours(2), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			images, children := repository()
+			sbom := candidate{Digest: id("sbom"), Tags: tc.tags, Pushed: tc.pushed}
+			c, err := choose(t.Context(), "r", append(images, sbom), retentionPolicy{KeepNewest: 1, InUse: unused}, children, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			deleted := func(d digest.Digest) bool {
+				return slices.ContainsFunc(c.Delete, func(c candidate) bool { return c.Digest == d })
+			}
+			if deleted(sbom.Digest) == tc.kept || deleted(id("new")) {
+				t.Errorf("deleted: %+v", c.Delete)
+			}
+		})
+	}
+}
+
 // For random repositories, a retained index keeps all images that it lists, and
 // a retained image keeps the subject of its referrers.
 func TestRetainedImagesAreComplete(t *testing.T) {

@@ -104,9 +104,10 @@ func (o Options) policy(ctx context.Context) (retentionPolicy, error) {
 	return policy, nil
 }
 
-// lockedImages returns the images of all files as repository@digest, nil without a
-// file. These are errors, because images that are needed would be deleted: a file for
-// another registry, and one that lists images as not copied.
+// lockedImages returns the images of all files and their referrers as
+// repository@digest, nil without a file. These are errors, because images that are
+// needed would be deleted: a file for another registry, and one that lists images as
+// not copied.
 func lockedImages(files []string, prefix string) (map[string]bool, error) {
 	if len(files) == 0 {
 		return nil, nil
@@ -125,7 +126,9 @@ func lockedImages(files []string, prefix string) (map[string]bool, error) {
 		}
 		for _, e := range l.Images {
 			repository := rewrite.SplitReference(e.Target).Repository
-			all[repository+"@"+e.Digest.String()] = true
+			for _, d := range append([]digest.Digest{e.Digest}, e.Referrers...) {
+				all[repository+"@"+d.String()] = true
+			}
 		}
 	}
 	return all, nil

@@ -62,6 +62,18 @@ func writeLock(t *testing.T, registry, target string, d digest.Digest) (file str
 	return file
 }
 
+func TestReferrersOfLockedImagesAreRetained(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lock.yaml")
+	l := lock.Lock{Registry: prefix, Images: []lock.Entry{{Source: "ghcr.io/castai/images/agent:v1", Target: prefix + "/agent:v1", Digest: id("image"), Referrers: []digest.Digest{id("signature")}}}}
+	if err := l.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	got, err := lockedImages([]string{file}, prefix)
+	if err != nil || len(got) != 2 || !got[prefix+"/agent@"+id("image").String()] || !got[prefix+"/agent@"+id("signature").String()] {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // cluster starts an API server with one scaled-down Deployment, and returns its
 // kubeconfig. It refuses to list the given resource, if any.
 func cluster(t *testing.T, image, refused string) kubeconfig.Options {
