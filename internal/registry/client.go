@@ -42,8 +42,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// UserAgent is the User-Agent header. Default: that of net/http.
 	UserAgent string
-	// StallTimeout is how long a download may receive no data, and how long the body
-	// of a manifest or a list may take. Default: 60 seconds.
+	// StallTimeout is how long the download of a blob may receive no data, and how long
+	// the body of any other response may take. Default: 60 seconds.
 	StallTimeout time.Duration
 	// MaxWait is how long a request may be throttled, including all of its retries.
 	// A registry that asks for a longer wait makes the request fail at once with
@@ -235,10 +235,12 @@ type httpClient struct {
 }
 
 // newHTTPClient stacks the transports. From the outside: oras-go authenticates,
-// protocolTransport translates responses for it, retryTransport waits and retries.
+// protocolTransport translates responses for it, retryTransport waits and retries,
+// stallTransport bounds bodies, which the others read.
 func newHTTPClient(o Options) *httpClient {
 	secrets := &secrets{}
-	retrying := &retryTransport{base: o.Transport, maxWait: o.MaxWait, warn: o.Warn, buckets: buckets{limits: o.Limits}}
+	bounded := &stallTransport{base: o.Transport, timeout: o.StallTimeout}
+	retrying := &retryTransport{base: bounded, maxWait: o.MaxWait, warn: o.Warn, buckets: buckets{limits: o.Limits}}
 	transport := &protocolTransport{base: retrying, secrets: secrets}
 	strict := &auth.Client{
 		Client:     &http.Client{Transport: transport},

@@ -4,11 +4,9 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 )
 
 // maxManifestSize is the largest manifest, index or page of referrers that is read.
@@ -31,8 +29,8 @@ func (c *Client) send(ctx context.Context, r *repository, method, url string, he
 	return c.http.Do(req)
 }
 
-// fetch sends a GET request for a document. It is bounded in size, and in time from
-// the response's header on. A body that breaks off is requested again.
+// fetch sends a GET request for a document. It is bounded in size, and by
+// stallTransport in time. A body that breaks off is requested again.
 func (c *Client) fetch(ctx context.Context, r *repository, url string, header http.Header) (resp *http.Response, body []byte, err error) {
 	for attempt := 1; ; attempt++ {
 		resp, body, err = c.fetchOnce(ctx, r, url, header)
@@ -47,8 +45,6 @@ func (c *Client) fetch(ctx context.Context, r *repository, url string, header ht
 
 // fetchOnce returns no response if there is none with status 200.
 func (c *Client) fetchOnce(ctx context.Context, r *repository, url string, header http.Header) (*http.Response, []byte, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	resp, err := c.send(ctx, r, http.MethodGet, url, header)
 	if err != nil {
 		return nil, nil, err
@@ -57,14 +53,10 @@ func (c *Client) fetchOnce(ctx context.Context, r *repository, url string, heade
 		return nil, nil, err
 	}
 	defer resp.Body.Close()
-	defer time.AfterFunc(c.opts.StallTimeout, func() { cancel(errStalled) }).Stop()
 	if resp.ContentLength > maxManifestSize {
 		return nil, nil, tooLarge(fmt.Sprintf("%d bytes", resp.ContentLength))
 	}
 	body, err := readAtMost(resp.Body, maxManifestSize)
-	if errors.Is(context.Cause(ctx), errStalled) {
-		err = errStalled
-	}
 	return resp, body, err
 }
 

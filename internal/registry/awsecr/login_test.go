@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/castai/privatelink-webhook/internal/registry"
@@ -271,4 +272,21 @@ func TestResponseBodyRemainsReadable(t *testing.T) {
 	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, text) {
 		t.Errorf("%d bytes of %d: %v", len(got), len(text), err)
 	}
+}
+
+// What arrived of a body that stalls remains readable.
+func TestStalledErrorBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const text = `{"errors":[{"message":"not authorized`
+		body, registry := io.Pipe()
+		go func() { _, _ = io.WriteString(registry, text) }()
+		resp := &http.Response{StatusCode: http.StatusForbidden, Body: body}
+		begin := time.Now()
+		if isExpired(http.MethodGet, resp) || time.Since(begin) != maxErrorTime {
+			t.Errorf("expired, or took %s", time.Since(begin))
+		}
+		if got, err := io.ReadAll(resp.Body); string(got) != text || !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -89,8 +90,12 @@ func rewind(req *http.Request) (*http.Request, bool) {
 	return c, err == nil
 }
 
-// maxErrorBody is larger than the error responses of ECR.
-const maxErrorBody = 64 << 10
+const (
+	// maxErrorBody is larger than the error responses of ECR.
+	maxErrorBody = 64 << 10
+	// maxErrorTime bounds how long their bodies are read.
+	maxErrorTime = time.Minute
+)
 
 // isExpired reports whether a response rejects the token, as opposed to the
 // permissions of the role. The body remains readable.
@@ -106,21 +111,20 @@ func isExpired(method string, resp *http.Response) bool {
 	default:
 		return false
 	}
-	start, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err != nil {
-		return false
-	}
+	body := resp.Body
+	defer time.AfterFunc(maxErrorTime, func() { _ = body.Close() }).Stop() // ends a Read that waits for data
+	start, _ := io.ReadAll(io.LimitReader(body, maxErrorBody))             // the next Read has the same error
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(bytes.NewReader(start), resp.Body), resp.Body}
-	var body struct {
+	}{io.MultiReader(bytes.NewReader(start), body), body}
+	var document struct {
 		Errors []struct{ Message string }
 	}
-	if json.Unmarshal(start, &body) != nil {
+	if json.Unmarshal(start, &document) != nil {
 		return false
 	}
-	for _, e := range body.Errors {
+	for _, e := range document.Errors {
 		if strings.Contains(strings.ToLower(e.Message), "authorization token has expired") {
 			return true
 		}

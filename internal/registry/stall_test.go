@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A response whose body never arrives has the result of its status.
+func TestStalledBodies(t *testing.T) {
+	const text = `{"schemaVersion":2}`
+	stall := func(w http.ResponseWriter, r *http.Request, status int) {
+		w.Header().Set("Content-Length", "100")
+		w.WriteHeader(status)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+	for name, tc := range map[string]struct {
+		handler http.HandlerFunc
+		want    error
+	}{
+		"a refusal":          {func(w http.ResponseWriter, r *http.Request) { stall(w, r, http.StatusForbidden) }, ErrDenied},
+		"a missing manifest": {func(w http.ResponseWriter, r *http.Request) { stall(w, r, http.StatusNotFound) }, ErrNotFound},
+		"a long wait": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "3600")
+			stall(w, r, http.StatusTooManyRequests)
+		}, ErrThrottled},
+		"a challenge": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="r"`)
+			stall(w, r, http.StatusUnauthorized)
+		}, ErrAuth},
+		"a token": {func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				stall(w, r, http.StatusOK)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer realm="/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}, ErrTransient},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/other" {
+				_, _ = io.WriteString(w, text)
+				return
+			}
+			w.Header().Set("Location", "/other")
+			stall(w, r, http.StatusTemporaryRedirect)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			c := New(Options{StallTimeout: 200 * time.Millisecond})
+			if _, err := c.Manifest(ctx, serve(t, tc.handler), descriptorOf(text)); !errors.Is(err, tc.want) || ctx.Err() != nil {
+				t.Errorf("error %v, want %v", err, tc.want)
+			}
+		})
+	}
+}
+
+// A blob takes as long as it does: only a pause ends the download.
+func TestSlowBlobIsNotStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := strings.Repeat("x", 10)
+		requests := 0
+		c := New(Options{StallTimeout: 2 * time.Second, Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			if requests++; req.URL.Host == "r.example.com" {
+				return &http.Response{StatusCode: http.StatusTemporaryRedirect, Header: http.Header{"Location": {"https://storage.example.com/x"}}, Body: http.NoBody}, nil
+			}
+			body, storage := io.Pipe()
+			go func() {
+				for _, b := range []byte(content) {
+					time.Sleep(time.Second)
+					_, _ = storage.Write([]byte{b})
+				}
+				_ = storage.Close()
+			}()
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, ContentLength: int64(len(content))}, nil
+		})})
+		blob, err := c.Blob(t.Context(), "r.example.com/a", descriptorOf(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(blob); string(got) != content || err != nil || requests != 2 {
+			t.Errorf("%q after %d requests, %v", got, requests, err)
+		}
+		if err := blob.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestIsBlobRequest(t *testing.T) {
+	for request, want := range map[string]bool{
+		"GET /v2/a/blobs/sha256:1": true, "HEAD /v2/a/blobs/sha256:1": false, "PUT /v2/a/blobs/uploads/1": false,
+		"GET /v2/a/manifests/v1": false, "GET /v2/a/blobs/manifests/v1": false, "GET /token": false,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		req, err := http.NewRequestWithContext(t.Context(), method, "https://r.example.com"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := isBlobRequest(req); got != want {
+			t.Errorf("%s: %t", request, got)
+		}
+	}
+}
