@@ -42,8 +42,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// UserAgent is the User-Agent header. Default: that of net/http.
 	UserAgent string
-	// StallTimeout is how long the download of a blob may receive no data, and how long
-	// the body of any other response may take. Default: 60 seconds.
+	// StallTimeout is how long the transfer of a blob may pause, and how long the body of
+	// any other response may take. Default: 60 seconds.
 	StallTimeout time.Duration
 	// MaxWait is how long a request may be throttled, including all of its retries.
 	// A registry that asks for a longer wait makes the request fail at once with

@@ -223,6 +223,6 @@ func isPullLimitError(err error) bool {
 }
 
 var (
-	errStalled   = errors.New("the download stalled")
+	errStalled   = errors.New("the transfer stalled")
 	errNotStored = errors.New("the registry does not have what it accepted")
 )

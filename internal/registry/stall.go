@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -63,4 +64,31 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 func (b *boundedBody) Close() error {
 	b.timer.Stop()
 	return b.ReadCloser.Close()
+}
+
+// sentContent is the content of an upload. It ends the request if the registry does
+// not take it. The time that the source takes does not count.
+type sentContent struct {
+	source   io.Reader
+	watchdog *time.Timer
+	// The registry may take this long for a part of the content, and for its response
+	// after the last one.
+	maxPause, maxResponse time.Duration
+}
+
+func newSentContent(source io.Reader, cancel context.CancelCauseFunc, o Options) *sentContent {
+	w := time.AfterFunc(o.StallTimeout, func() { cancel(errStalled) })
+	w.Stop() // until the first part is read: there may be no connection yet
+	return &sentContent{source: source, watchdog: w, maxPause: o.StallTimeout, maxResponse: o.MaxWait}
+}
+
+func (s *sentContent) Read(p []byte) (int, error) {
+	s.watchdog.Stop()
+	n, err := s.source.Read(p)
+	if err == nil {
+		s.watchdog.Reset(s.maxPause)
+	} else {
+		s.watchdog.Reset(s.maxResponse)
+	}
+	return n, err
 }

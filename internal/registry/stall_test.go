@@ -112,3 +112,67 @@ func TestIsBlobRequest(t *testing.T) {
 		}
 	}
 }
+
+// A registry that stops reading an upload does not block it.
+func TestStalledUpload(t *testing.T) {
+	const size = 64 << 20 // more than the operating system buffers
+	done := make(chan struct{})
+	repository := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.Header().Set("Location", "/v2/a/blobs/uploads/1")
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		<-done
+	})
+	t.Cleanup(func() { close(done) })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	d := descriptorOf("x")
+	d.Size = size
+	err := New(Options{StallTimeout: 200 * time.Millisecond}).Upload(ctx, repository, d, strings.NewReader(strings.Repeat("x", size)))
+	if !errors.Is(err, errStalled) || !errors.Is(err, ErrTransient) || ctx.Err() != nil {
+		t.Errorf("error %v, want %v", err, errStalled)
+	}
+}
+
+// Neither a slow source nor a registry that takes its time at the end stalls an upload.
+func TestSlowUploads(t *testing.T) {
+	for name, tc := range map[string]struct {
+		source, response time.Duration // how long they take
+		want             error
+	}{
+		"a slow source":     {time.Hour, 0, nil},
+		"a slow response":   {0, 9 * time.Second, nil},
+		"no response":       {0, time.Hour, errStalled},
+		"all of it is slow": {time.Hour, 9 * time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				content, source := io.Pipe()
+				go func() {
+					for range 2 {
+						time.Sleep(tc.source)
+						_, _ = io.WriteString(source, "x")
+					}
+					_ = source.Close()
+				}()
+				var log []string
+				options := answers(&log, map[string]int{http.MethodPut: http.StatusCreated})
+				base := options.Transport
+				options.StallTimeout, options.MaxWait = time.Second, 10*time.Second
+				options.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+					resp, err := base.RoundTrip(req) // reads the content
+					if req.Method == http.MethodPut {
+						err = Sleep(req.Context(), tc.response)
+					}
+					return resp, err
+				})
+				err := New(options).Upload(t.Context(), "r.example.com/a", descriptorOf("xx"), content)
+				if !errors.Is(err, tc.want) || tc.want == nil && err != nil {
+					t.Errorf("error %v, want %v", err, tc.want)
+				}
+			})
+		})
+	}
+}

@@ -207,11 +207,16 @@ func (c *Client) patch(ctx context.Context, s *session, size int64, content io.R
 	return c.sessionOf(resp)
 }
 
-// sendContent sends the content of a blob, which cannot be sent again.
+// sendContent sends the content of a blob, which cannot be sent again. The body of the
+// response is readable only if it explains an error.
 func (c *Client) sendContent(ctx context.Context, method string, s *session, to *url.URL, size int64, content io.Reader) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil) // protocolTransport has read the body of an error
 	var body io.Reader = http.NoBody
 	if size > 0 {
-		body = readerOnly{content}
+		sent := newSentContent(content, cancel, c.opts)
+		defer sent.watchdog.Stop()
+		body = sent
 	}
 	req, err := http.NewRequestWithContext(ctx, method, to.String(), body)
 	if err != nil {
@@ -219,12 +224,17 @@ func (c *Client) sendContent(ctx context.Context, method string, s *session, to 
 	}
 	req.ContentLength = size
 	req.Header.Set("Content-Type", "application/octet-stream")
-	if s.authorization == "" {
-		return c.http.doAnonymous(req)
+	do := c.http.doAnonymous
+	if s.authorization != "" {
+		// The credentials of the session, because a 401 would come after the content.
+		req.Header.Set("Authorization", s.authorization)
+		do = c.http.Do
 	}
-	// The credentials of the session, because a 401 would come after the content.
-	req.Header.Set("Authorization", s.authorization)
-	return c.http.Do(req)
+	resp, err := do(req)
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
+		err = errStalled
+	}
+	return resp, err
 }
 
 // sessionOf returns the upload of a response.
@@ -314,7 +324,3 @@ func (c *Client) mount(ctx context.Context, r, source *repository, d ocispec.Des
 	}
 	return false, newResponseError(resp)
 }
-
-// readerOnly hides the concrete type of a reader, from which net/http would derive
-// a content length.
-type readerOnly struct{ io.Reader }
