@@ -40,12 +40,16 @@ topologySpreadConstraints:
 - labelSelector:
     matchLabels:
       app.kubernetes.io/name: privatelink-webhook
+  matchLabelKeys:
+  - pod-template-hash
   maxSkew: 1
   topologyKey: topology.kubernetes.io/zone
   whenUnsatisfiable: ScheduleAnyway
 - labelSelector:
     matchLabels:
       app.kubernetes.io/name: privatelink-webhook
+  matchLabelKeys:
+  - pod-template-hash
   maxSkew: 1
   topologyKey: kubernetes.io/hostname
   whenUnsatisfiable: ScheduleAnyway
