@@ -99,7 +99,7 @@ func (p *Pods) edits() edits {
 	set(spec+"containers/0/imagePullPolicy", p.ImagePullPolicy, p.ImagePullPolicy == "", true)
 	set(spec+"containers/0/resources", p.Resources, len(p.Resources) == 0, true)
 	set(spec+"imagePullSecrets", p.ImagePullSecrets, len(p.ImagePullSecrets) == 0, false)
-	set(spec+"nodeSelector", p.NodeSelector, len(p.NodeSelector) == 0, false)
+	set(spec+"nodeSelector", p.NodeSelector, len(p.NodeSelector) == 0, true)
 	set(spec+"tolerations", p.Tolerations, len(p.Tolerations) == 0, true)
 	set(spec+"affinity", p.Affinity, len(p.Affinity) == 0, false)
 	set(spec+"topologySpreadConstraints", p.TopologySpreadConstraints, len(p.TopologySpreadConstraints) == 0, true)

@@ -3,10 +3,14 @@
 package deploy
 
 import (
+	"os"
 	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
@@ -38,5 +42,22 @@ func TestTheReplicasOfOneVersionAreSpread(t *testing.T) {
 	}
 	if len(constraints) != 2 {
 		t.Errorf("%d constraints", len(constraints))
+	}
+}
+
+// The images are for Linux, and nodes of Windows may have no taint.
+func TestPodsSelectLinuxNodes(t *testing.T) {
+	text, err := os.ReadFile("mirror/cronjob.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mirror batchv1.CronJob
+	if err := yaml.UnmarshalStrict(text, &mirror); err != nil {
+		t.Fatal(err)
+	}
+	for name, pod := range map[string]corev1.PodSpec{"the webhook": deployment(t).Spec.Template.Spec, "the mirror": mirror.Spec.JobTemplate.Spec.Template.Spec} {
+		if pod.NodeSelector[corev1.LabelOSStable] != string(corev1.Linux) {
+			t.Errorf("%s: nodeSelector %v", name, pod.NodeSelector)
+		}
 	}
 }

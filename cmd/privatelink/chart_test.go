@@ -61,7 +61,7 @@ func TestValuesOfTheChartAreOptionsOfInstall(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	for _, want := range []string{"example.com/pool: system", "team: platform", "namespace: team-x", `{"quay.io":""}`, "- Deny"} {
+	for _, want := range []string{"example.com/pool: system", "kubernetes.io/os: linux", "team: platform", "namespace: team-x", `{"quay.io":""}`, "- Deny"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the bundle lacks %q", want)
 		}

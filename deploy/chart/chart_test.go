@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -206,11 +207,9 @@ func TestValuesThatAreMissingHaveTheirDefaults(t *testing.T) {
 			continue
 		}
 		remove(key, func(all map[string]any) { delete(all, key) })
-		if section, ok := value.(map[string]any); ok {
-			for name := range section {
-				if key != "resources" {
-					remove(key+"."+name, func(all map[string]any) { delete(all[key].(map[string]any), name) })
-				}
+		if slices.Contains(sections(), key) {
+			for name := range value.(map[string]any) {
+				remove(key+"."+name, func(all map[string]any) { delete(all[key].(map[string]any), name) })
 			}
 		}
 	}

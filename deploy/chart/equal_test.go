@@ -41,7 +41,7 @@ func choices() map[string][]string {
 		"image":                     {"{tag: \"20261128\"}", "{repository: example.com/w, digest: \"" + anyDigest + "\"}", "{tag: v1, digest: \"" + anyDigest + "\", pullPolicy: Always}", "{repository: example.com/w}", "null"},
 		"imagePullSecrets":          {"[{name: a}, {name: b}]"},
 		"resources":                 {"{limits: {memory: 1Gi}}", "{limits: null}", "{limits: {memory: null}, requests: {cpu: 1, memory: 100000000}}", "{requests: null, limits: null}"},
-		"nodeSelector":              {"{a/b: \"true\"}"},
+		"nodeSelector":              {"{a/b: \"true\"}", "{kubernetes.io/os: null}", "{kubernetes.io/os: null, a: b}", "null"},
 		"tolerations":               {"[]", "[{operator: Exists, effect: NoExecute, tolerationSeconds: 31536000}]", "null"},
 		"affinity":                  {"{nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: In, values: [\"1\"]}]}]}}}"},
 		"topologySpreadConstraints": {"[]", "[{topologyKey: kubernetes.io/hostname, maxSkew: 2, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {a: b}}}]"},

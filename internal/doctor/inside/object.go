@@ -48,6 +48,7 @@ func job(name, namespace, image string, targets []probe.Target) *batchv1.Job {
 func pod(image string, args []string) corev1.PodSpec {
 	return corev1.PodSpec{
 		RestartPolicy:                 corev1.RestartPolicyNever,
+		NodeSelector:                  map[string]string{corev1.LabelOSStable: "linux"},
 		AutomountServiceAccountToken:  new(false),
 		EnableServiceLinks:            new(false),
 		TerminationGracePeriodSeconds: new(int64(0)),

@@ -29,7 +29,8 @@ resources:
   requests:
     cpu: 10m
     memory: 64Mi
-nodeSelector: {}
+nodeSelector:
+  kubernetes.io/os: linux
 tolerations:
 - key: scheduling.cast.ai/paused-cluster
   operator: Exists
