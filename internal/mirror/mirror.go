@@ -64,6 +64,7 @@ type Target interface {
 	// Fetch is Resolve and Manifest in one request.
 	Fetch(ctx context.Context, repository, tagOrDigest string) (ocispec.Descriptor, []byte, error)
 	Manifest(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error)
+	Referrers(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error)
 	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 	Upload(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error
 	// Mount returns false if the registry does not mount the blob.

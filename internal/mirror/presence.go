@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/castai/privatelink-webhook/internal/registry"
+	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
 // checkPresent finds out whether the target has all that belongs to an image whose tag
@@ -19,7 +21,8 @@ import (
 // there, or published later. A registry keeps the blobs of a manifest that it has, so
 // they are not checked.
 //
-// It takes a request for each manifest of an index and for each referrer.
+// It takes a request for each manifest of an index, for each referrer, and for each list
+// of referrers.
 func (m *Mirror) checkPresent(ctx context.Context, i *Item, found content) error {
 	manifests, err := m.listManifests(ctx, i, found)
 	if err != nil {
@@ -43,6 +46,7 @@ func (m *Mirror) checkPresent(ctx context.Context, i *Item, found content) error
 	if err := m.findPresent(ctx, i, wanted); err != nil {
 		return err
 	}
+	m.dropUnlisted(ctx, i)
 	if err := m.compareTags(ctx, i); err != nil {
 		return err
 	}
@@ -181,6 +185,33 @@ func (m *Mirror) findPresent(ctx context.Context, i *Item, manifests []digest.Di
 		}
 	}
 	return nil
+}
+
+// dropUnlisted removes the referrers that the target does not list for their subjects from
+// the present ones: without the referrers API, the list is written after the manifest, and
+// that may have been interrupted or refused. ECR has the API.
+func (m *Mirror) dropUnlisted(ctx context.Context, i *Item) {
+	if rewrite.IsECRHost(i.target().Host()) {
+		return
+	}
+	bySubject := map[digest.Digest][]digest.Digest{}
+	for _, r := range i.referrers {
+		if r.tag == "" && i.present[r.desc.Digest] {
+			bySubject[r.subject] = append(bySubject[r.subject], r.desc.Digest)
+		}
+	}
+	unlisted := collect(slices.Collect(maps.Keys(bySubject)), func(subject digest.Digest) []digest.Digest {
+		listed, err := m.Target.Referrers(ctx, i.target().Repository, ocispec.Descriptor{Digest: subject})
+		if err != nil {
+			return nil // the list may be incomplete
+		}
+		return slices.DeleteFunc(bySubject[subject], func(d digest.Digest) bool {
+			return slices.ContainsFunc(listed, func(l ocispec.Descriptor) bool { return l.Digest == d })
+		})
+	})
+	for _, d := range unlisted {
+		delete(i.present, d)
+	}
 }
 
 // compareTags finds the signatures with a tag that need not be written, because the

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/castai/privatelink-webhook/internal/mirror"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 	"github.com/castai/privatelink-webhook/internal/testutil/fakeregistry"
@@ -67,6 +69,30 @@ func TestRefusedReferrers(t *testing.T) {
 				t.Errorf("%s, events %v", plan.Items[0].State, p.events)
 			}
 		})
+	}
+}
+
+// Without the referrers API, the list is written after the manifest. A referrer that is not
+// listed is not present.
+func TestUnlistedReferrers(t *testing.T) {
+	p := newPair(t, 1, 1000)
+	referrer := fakeregistry.PushReferrer(t, p.jobs[0].Source, artifact(t, 2))
+	isList := func(r *http.Request) bool {
+		return strings.Contains(r.URL.Path, "/manifests/sha256-") && r.Method == http.MethodPut
+	}
+	withoutAPI := fakeregistry.When(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") },
+		fakeregistry.Respond(http.StatusNotFound, ""))
+	p.target.SetFault(fakeregistry.When(isList, fakeregistry.Respond(http.StatusForbidden, `{"errors":[{"code":"DENIED"}]}`)))
+	if _, err := p.run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	p.target.SetFault(withoutAPI)
+	if i := p.compare(t); i.State != mirror.StateIncomplete || !slices.Equal(i.Lacks, []digest.Digest{digest.Digest(referrer)}) {
+		t.Errorf("%s, lacks %v", i.State, i.Lacks)
+	}
+	p.mustRun(t, mirror.StateCopied)
+	if i := p.compare(t); i.State != mirror.StatePresent {
+		t.Errorf("after the second copy: %s, lacks %v", i.State, i.Lacks)
 	}
 }
 

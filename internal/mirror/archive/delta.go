@@ -185,6 +185,10 @@ func (b *deltaTarget) Manifest(ctx context.Context, repository string, d ocispec
 	return b.registry.Manifest(ctx, repository, d)
 }
 
+func (b *deltaTarget) Referrers(ctx context.Context, repository string, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	return b.registry.Referrers(ctx, repository, d)
+}
+
 func (b *deltaTarget) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
 	return b.registry.HasBlob(ctx, repository, d)
 }
