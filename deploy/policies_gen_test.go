@@ -59,10 +59,11 @@ spec:
   - expression: size(variables.public) == 0
     message: "privatelink: the pod has a public image; privatelink explain says why it was not rewritten"
     # Quoted, since a warning with control characters is dropped; cut, since
-    # an image may be of any length.
+    # an image may be of any length. The value of an environment variable may be a
+    # secret, so that its location stands for it.
     messageExpression: |-
       "privatelink: " + string(variables.public.map(images, size(images)).sum()) + " public, first "
-        + strings.quote(size(variables.public[0][0]) > 120 ? variables.public[0][0].substring(0, 117) + "..." : variables.public[0][0])
+        + [variables.public[0][0]].map(i, i[2] == "" ? i[3] : i[0] + "/" + i[1] + "/env/" + i[2]).map(text, strings.quote(size(text) > 120 ? text.substring(0, 117) + "..." : text))[0]
         + ": nodes cannot pull it without a route to its registry; privatelink explain says why it was not rewritten, and keep in privatelink.yaml allows it"
     reason: Forbidden
 ---

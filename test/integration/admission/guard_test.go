@@ -155,6 +155,9 @@ func TestTheGuard(t *testing.T) {
 		"a value that cannot be parsed counts as public": {"castai-agent", "", of("{{ .Values.image }}", nil), nil, `first "{{ .Values.image }}"`},
 		"a line break cannot break the warning":          {"castai-agent", "", of("a\nb", nil), nil, `first "a\nb": nodes`},
 		"a long one is cut":                              {"castai-agent", "", of("quay.io/"+strings.Repeat("a", 100_000), nil), nil, strings.Repeat("a", 109) + `...": nodes`},
+		"a value of the environment is not shown": {"castai-agent", "", of(private, func(p *corev1.Pod) {
+			p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "SCANNERS_IMAGE", Value: "https://bot:hunter2@example.com/x"}}
+		}), nil, `first "containers/c/env/SCANNERS_IMAGE": nodes`},
 		"all are counted": {"castai-agent", "", of(public, func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "i", Image: "busybox", Env: []corev1.EnvVar{{Name: "SCANNERS_IMAGE", Value: "quay.io/a/b"}}}}
 		}), nil, "3 public, first"},
