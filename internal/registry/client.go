@@ -35,8 +35,8 @@ type Options struct {
 	Credential auth.CredentialFunc
 	// PlainHTTP reports whether a host is accessed without TLS. Default: IsLoopback.
 	PlainHTTP func(host string) bool
-	// Limits returns the request rates for a host. Default: 80 percent of the quotas of ECR for private
-	// ECR registries, no limits for others.
+	// Limits returns the request rates for a host. Default: 80 percent of the quotas of
+	// ECR for private ECR registries, no limits for others.
 	Limits func(host string) Limits
 	// Transport sends the requests. Default: NewTransport.
 	Transport http.RoundTripper

@@ -33,8 +33,9 @@ func (v *validator) validate() {
 	v.namespaceSelector()
 	v.envVars()
 	for i, r := range v.config.Rules {
-		v.source(fmt.Sprintf("rules[%d].source", i), r.Source)
-		v.mappable(fmt.Sprintf("rules[%d].source", i), r.Source)
+		field := fmt.Sprintf("rules[%d].source", i)
+		v.source(field, r.Source)
+		v.mappable(field, r.Source)
 		v.target(i, r.Target)
 	}
 	for i, k := range v.config.Keep {
