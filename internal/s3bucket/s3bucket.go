@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
+	"github.com/castai/privatelink-webhook/internal/awssdk"
 	"github.com/castai/privatelink-webhook/internal/registry"
 	"github.com/castai/privatelink-webhook/internal/registry/awsecr"
 )
@@ -66,7 +67,7 @@ func (b *Bucket) connect(ctx context.Context) error {
 	if b.client != nil {
 		return nil
 	}
-	c, err := config.LoadDefaultConfig(ctx, config.WithSharedConfigProfile(b.profile))
+	c, err := awssdk.Load(ctx, config.WithSharedConfigProfile(b.profile))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
+	"github.com/castai/privatelink-webhook/internal/awssdk"
 )
 
 // Load reads the configuration of AWS from the environment and the shared files.
@@ -36,7 +38,7 @@ func Load(ctx context.Context, region, profile string) (aws.Config, error) {
 	if profile != "" {
 		options = append(options, config.WithSharedConfigProfile(profile))
 	}
-	c, err := config.LoadDefaultConfig(ctx, options...)
+	c, err := awssdk.Load(ctx, options...)
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w; check ~/.aws/config, AWS_PROFILE and --profile", err)
 	}

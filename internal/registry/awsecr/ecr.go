@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
+	"github.com/castai/privatelink-webhook/internal/awssdk"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
 )
 
@@ -83,7 +84,7 @@ func New(ctx context.Context, c Config) (*Registry, error) {
 	if c.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(c.Profile))
 	}
-	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	loaded, err := awssdk.Load(ctx, options...)
 	if err != nil {
 		return nil, &ConfigurationError{err}
 	}

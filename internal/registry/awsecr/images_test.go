@@ -3,7 +3,6 @@
 package awsecr
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -114,23 +113,17 @@ func TestImagesArePagedAndDeletedInBatches(t *testing.T) {
 	}
 	s.ResetLog()
 	s.Inject(fakeecr.Fault{Match: fakeecr.On("BatchDeleteImage"), Times: 1, Status: 400, Code: "ThrottlingException"})
-	if failures, err := r.Delete(context.WithoutCancel(t.Context()), repository, all...); err != nil || len(failures) > 0 {
+	if failures, err := r.Delete(t.Context(), repository, all...); err != nil || len(failures) > 0 {
 		t.Errorf("%v: %v", failures, err)
 	}
-	// ECR accepts 100 images in a request. The SDK repeats a request whose response is
-	// lost, and the repeated one deletes nothing.
-	var batches []int
+	var batches []int // ECR accepts 100 images in a request
 	throttled := 0
 	for _, request := range s.Log() {
-		if request.Deleted > 0 {
-			batches = append(batches, request.Deleted)
-		}
 		if request.Status == http.StatusBadRequest {
 			throttled++
+			continue
 		}
-		if request.Images < 1 || request.Images > 100 {
-			t.Errorf("a request for %d images", request.Images)
-		}
+		batches = append(batches, request.Deleted)
 	}
 	if want := append(slices.Repeat([]int{100}, 10), 5); !slices.Equal(batches, want) || throttled != 1 {
 		t.Errorf("batches of %v images, want %v; %d requests were throttled, want 1", batches, want, throttled)
