@@ -110,17 +110,31 @@ func randomSelector(random *rand.Rand) (s rewrite.LabelSelector) {
 }
 
 // TestTheChartRefusesWhatTheCommandRefuses compares whether Helm and package rewrite accept
-// random selectors of namespaces and targets of rules. With the policy engine, the chart
-// alone checks them.
+// random selectors of namespaces, and sources and targets of rules. With the policy engine,
+// the chart alone checks them.
 func TestTheChartRefusesWhatTheCommandRefuses(t *testing.T) {
 	c := loadData(t)
 	random := rand.New(rand.NewPCG(5, 6))
 	targets := []string{"a", "a/b", "a/b/c", "ab", "b", "b-c/x.y", "p_x", "a_b/c", "a__b", "quay.io", "quay.io/z", "localhost", "localhost/z", "host_5000/z", "b/host_5000", "b/localhost", "a//b", "a/", "a:b", "a-", "x._y"}
+	sources := []string{"acme", "acme/a", "index.docker.io", "index.docker.io/a", registry, registry + "/a", registry + "x/a", "999999999999.dkr.ecr.eu-west-1.amazonaws.com/a", "999999999999.dkr-ecr.eu-west-1.on.aws",
+		"public.ecr.aws/a", "localhost", "localhost/a", "localhost:5000", "127.0.0.1:5000/a", "127.0.0.1", "127.example/a", "[::1]:5000/a", "[2001:db8::1]", "host:5000/a", "host:a/b", "a.example/", "a.example//b", "a.example/b:1", "A.example", "a_b.example/c",
+		"a-.example/b", "a.example/b..c", "a.example/b--c/d__e"}
 	accepted := map[bool]int{}
-	for range 600 {
-		config := rewrite.Config{Registry: registry, NamespaceSelector: randomSelector(random), Rules: []rewrite.Rule{}, Keep: []string{}}
-		for i := range random.IntN(3) {
-			config.Rules = append(config.Rules, rewrite.Rule{Source: fmt.Sprintf("r%d.example", i), Target: targets[random.IntN(len(targets))]})
+	for i := range 1200 {
+		config := rewrite.Config{Registry: registry, Rules: []rewrite.Rule{}, Keep: []string{}}
+		switch i % 3 {
+		case 0:
+			config.NamespaceSelector = randomSelector(random)
+		case 1:
+			for i := range random.IntN(3) {
+				config.Rules = append(config.Rules, rewrite.Rule{Source: fmt.Sprintf("r%d.example", i), Target: targets[random.IntN(len(targets))]})
+			}
+		case 2:
+			if source := sources[random.IntN(len(sources))]; random.IntN(2) == 0 {
+				config.Rules = append(config.Rules, rewrite.Rule{Source: source, Target: "a"})
+			} else {
+				config.Keep = append(config.Keep, source)
+			}
 		}
 		_, want := rewrite.New(config)
 		_, err := renderData(t, c, config)

@@ -131,6 +131,23 @@ images count as the first of them.
 {{- end -}}
 
 {{/*
+Refuses a source prefix of .field that no image has, or whose images are never
+rewritten.
+*/}}
+{{- define "privatelink.checkSource" -}}
+{{- $source := print .source "/" -}}
+{{- if hasPrefix "index.docker.io/" $source -}}
+  {{- fail (printf "%s: %s never matches, because its images count as those of docker.io: write docker.io" .field .source) -}}
+{{- end -}}
+{{- if hasPrefix (print .registry "/") $source -}}
+  {{- fail (printf "%s: %s is below the registry, whose images are never rewritten: remove it" .field .source) -}}
+{{- end -}}
+{{- if regexMatch "^[0-9]{12}[.]dkr[.-]ecr(-fips)?[.][a-z0-9-]+[.](amazonaws[.]com([.]cn)?|amazonaws[.]eu|on[.]aws|on[.]amazonwebservices[.]com[.]cn|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)(:[0-9]+)?/" $source -}}
+  {{- fail (printf "%s: %s is a private ECR, whose images are never rewritten: remove it" .field .source) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 The data of the CEL expressions, as JSON, which is also CEL: the target of each
 source prefix, "" for one that is kept, and the numbers of path parts that the
 prefixes have, the largest first.
@@ -140,6 +157,13 @@ prefixes have, the largest first.
 {{- $targets := dict -}}
 {{- $parts := dict -}}
 {{- range .Values.rules -}}
+  {{- include "privatelink.checkSource" (dict "field" "rules" "source" .source "registry" $.Values.registry) -}}
+  {{- if regexMatch "^(localhost|127[.][0-9]+[.][0-9]+[.][0-9]+|[[]::1[]])(:[0-9]+)?/" (print .source "/") -}}
+    {{- fail (printf "rules: %s is a node-local registry, whose images are never rewritten: remove the rule" .source) -}}
+  {{- end -}}
+  {{- if hasPrefix "[" .source -}}
+    {{- fail (printf "rules: %s is on an IPv6 host, which has no legal name in ECR: remove the rule" .source) -}}
+  {{- end -}}
   {{- $source := include "privatelink.source" .source -}}
   {{- if hasKey $sources $source -}}
     {{- fail (printf "rules: the source %s stands twice: remove one" .source) -}}
@@ -159,6 +183,7 @@ prefixes have, the largest first.
   {{- $_ := set $parts (splitList "/" .target | len | toString) true -}}
 {{- end -}}
 {{- range .Values.keep -}}
+  {{- include "privatelink.checkSource" (dict "field" "keep" "source" . "registry" $.Values.registry) -}}
   {{- $source := include "privatelink.source" . -}}
   {{- if hasKey $sources $source -}}
     {{- fail (printf "keep: %s is the source of a rule, or stands twice: remove one" .) -}}
