@@ -36,17 +36,20 @@ func (k *checker) platforms(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return inputFailed("the required images are not known", err)
 	}
-	states = slices.DeleteFunc(slices.Clone(states), func(s imageState) bool { return s.err != nil || s.IsChart }) // errors are reported by images
+	if len(states) == 0 {
+		return k.noImages()
+	}
 	if len(nodes) == 0 {
 		return doctor.Unknownf("add a node and run the check again", "the cluster has no node, so that no architecture is known")
 	}
-	if len(states) == 0 {
-		return k.noImages(ctx)
-	}
+	states = slices.DeleteFunc(slices.Clone(states), func(s imageState) bool { return s.IsChart })
 	missing, errs := make([][]string, len(states)), make([]error, len(states))
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for n, s := range states {
+		if errs[n] = s.err; s.err != nil {
+			continue
+		}
 		group.Go(func() error {
 			missing[n], errs[n] = k.missingPlatforms(ctx, s.repository, s.descriptor, nodes)
 			return nil
@@ -73,6 +76,8 @@ func (k *checker) platforms(ctx context.Context) doctor.Finding {
 	case len(notCopied) > 0:
 		return doctor.Failf(k.Mirror+" --update --overwrite, without --platform; if the image is not published for the architecture, "+selectNodes,
 			"%d of %d images are missing for an architecture of the nodes: %s", len(notCopied), len(states), doctor.List(notCopied, 3)).With(details...)
+	case errors.Is(firstErr, registry.ErrNotFound):
+		return doctor.Unknownf(k.Mirror, "the architectures of images that are missing are not known: %v", firstErr).With(details...)
 	case firstErr != nil:
 		return requestFailed(rewrite.RegistryHost(k.Registry), firstErr).With(details...)
 	case len(notPublished) > 0:

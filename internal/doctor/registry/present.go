@@ -146,24 +146,29 @@ func (k *checker) repositories(ctx context.Context) doctor.Finding {
 	return doctor.OKf("all repositories exist")
 }
 
-// imageStates resolves all images except those whose repository is missing.
+// imageStates resolves all images. One whose repository is missing is not found, also in
+// a registry that responds something else for it.
 func (k *checker) imageStates(ctx context.Context) ([]imageState, error) {
 	return k.states.Get(ctx, func(ctx context.Context) ([]imageState, error) {
 		images, err := k.requiredImages(ctx)
 		if err != nil {
 			return nil, err
 		}
-		missing, _ := k.missingRepositories(ctx) // if unknown, their images are reported as missing
+		missing, _ := k.missingRepositories(ctx) // if unknown, the registry is asked for their images
 		var states []imageState
 		for _, i := range images {
-			repository := rewrite.SplitReference(i.Target).Repository
-			if !slices.Contains(missing, repository) {
-				states = append(states, imageState{RequiredImage: i, repository: repository})
+			state := imageState{RequiredImage: i, repository: rewrite.SplitReference(i.Target).Repository}
+			if slices.Contains(missing, state.repository) {
+				state.err = fmt.Errorf("%s: there is no such repository: %w", i.Target, registry.ErrNotFound)
 			}
+			states = append(states, state)
 		}
 		var group errgroup.Group
 		group.SetLimit(parallel)
 		for n := range states {
+			if states[n].err != nil {
+				continue
+			}
 			group.Go(func() error {
 				name := rewrite.SplitReference(states[n].Target).Identifier()
 				states[n].descriptor, states[n].err = k.Client.Resolve(ctx, states[n].repository, name)
@@ -209,16 +214,12 @@ func (k *checker) images(ctx context.Context) doctor.Finding {
 	case firstErr != nil:
 		return requestFailed(rewrite.RegistryHost(k.Registry), firstErr).With(details...)
 	case len(states) == 0:
-		return k.noImages(ctx)
+		return k.noImages()
 	}
 	return doctor.OKf("%d images exist", len(states))
 }
 
-// noImages returns the finding if no image can be checked: either none is
-// required, or all repositories are missing, which another check reports.
-func (k *checker) noImages(ctx context.Context) doctor.Finding {
-	if images, err := k.requiredImages(ctx); err == nil && len(images) > 0 {
-		return doctor.OKf("no images other than those without a repository")
-	}
+// noImages returns the finding if no image is required.
+func (k *checker) noImages() doctor.Finding {
 	return doctor.Unknownf("copy images, which writes a lock file: "+k.Mirror, "neither a lock file nor the cluster lists images")
 }

@@ -195,6 +195,31 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 	}
 }
 
+// A check that is selected alone, as by --only, has no other one to report for it.
+func TestEachCheckAloneFindsMissingImages(t *testing.T) {
+	for title, target := range map[string]string{"without the repositories": "/spot-handler:v1", "without the images": "/agent:v2"} {
+		t.Run(title, func(t *testing.T) {
+			e := newEnvironment(t)
+			for name, images := range map[string][]registrychecks.RequiredImage{
+				"all of them": {{Target: e.config.Registry + target}},
+				"one of them": append(e.all[:2:2], registrychecks.RequiredImage{Target: e.config.Registry + target}),
+				"and a chart": {{Target: e.config.Registry + target}, {Target: e.all[0].Target, IsChart: true}},
+			} {
+				e.config.Images = func(context.Context) ([]registrychecks.RequiredImage, error) { return images, nil }
+				for check, want := range map[string]doctor.Status{"registry/images": doctor.Failed, "registry/platforms": doctor.Unknown} {
+					results, err := doctor.Run(t.Context(), registrychecks.Checks(e.config), doctor.Options{Only: []string{check}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if r := results[0]; r.Status != want || !strings.Contains(r.Found, target) || !strings.HasPrefix(r.Remedy, "privatelink mirror") {
+						t.Errorf("%s, %s: %+v", name, check, r.Finding)
+					}
+				}
+			}
+		})
+	}
+}
+
 // unreachable is a transport without a route.
 type unreachable struct{}
 
