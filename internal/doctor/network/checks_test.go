@@ -185,6 +185,30 @@ func TestChecksFindFaults(t *testing.T) {
 	}
 }
 
+// An interface endpoint of S3 for clients outside the VPC serves none in it: they need the
+// route of the gateway endpoint, and no access to the interface endpoint.
+func TestChecksOfEndpointForInboundOnly(t *testing.T) {
+	responses := healthyVPC()
+	responses["ec2:DescribeVpcEndpoints"] = strings.Replace(responses["ec2:DescribeVpcEndpoints"], "</vpcEndpointSet>", `<item><vpcEndpointId>vpce-9</vpcEndpointId>`+
+		`<serviceName>com.amazonaws.us-east-1.s3</serviceName><vpcEndpointType>Interface</vpcEndpointType><state>available</state><privateDnsEnabled>true</privateDnsEnabled>`+
+		`<dnsOptions><privateDnsOnlyForInboundResolverEndpoint>true</privateDnsOnlyForInboundResolverEndpoint></dnsOptions>`+
+		`<subnetIdSet><item>subnet-1</item></subnetIdSet><groupSet><item><groupId>sg-closed</groupId></item></groupSet></item></vpcEndpointSet>`, 1)
+	responses["ec2:DescribeSecurityGroups"] = strings.Replace(responses["ec2:DescribeSecurityGroups"], "</securityGroupInfo>", "<item><groupId>sg-closed</groupId></item></securityGroupInfo>", 1)
+	for name, r := range runChecks(t, testConfig(t, responses)) {
+		t.Errorf("with the route, %s is %s: %s", name, r.Status, r.Found)
+	}
+	responses["ec2:DescribeRouteTables"] = strings.ReplaceAll(responses["ec2:DescribeRouteTables"], "rtb-1", "rtb-2")
+	results := runChecks(t, testConfig(t, responses))
+	if r := results["s3-route"]; r.Status != doctor.Failed || !strings.Contains(r.Remedy, "--vpc-endpoint-id vpce-2 --add-route-table-ids rtb-2") || len(results) != 1 {
+		t.Errorf("without the route: %v", results)
+	}
+	responses["ec2:DescribeVpcEndpoints"] = strings.ReplaceAll(responses["ec2:DescribeVpcEndpoints"], "Gateway</vpcEndpointType><state>available", "Gateway</vpcEndpointType><state>deleted")
+	results = runChecks(t, testConfig(t, responses))
+	if results["private-dns"].Status != doctor.Failed || results["s3-route"].Status != doctor.Skipped {
+		t.Errorf("without the gateway: %v", results)
+	}
+}
+
 // Wrong input is a failure that names it, and not a list that is empty.
 func TestChecksFindWrongInput(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -111,9 +111,14 @@ func reportPrivateDNS(region string, services []serviceEndpoints) doctor.Finding
 			enabled++
 		default:
 			disabled = append(disabled, s.Name)
+			option, argument := "--private-dns-enabled", "private_dns_enabled = true"
+			if active[0].hasPrivateDNS {
+				option = "--dns-options PrivateDnsOnlyForInboundResolverEndpoint=false"
+				argument = "dns_options { private_dns_only_for_inbound_resolver_endpoint = false }"
+			}
 			remedies = append(remedies,
-				fmt.Sprintf("aws ec2 modify-vpc-endpoint --region %s --vpc-endpoint-id %s --private-dns-enabled", region, active[0].id),
-				fmt.Sprintf("Terraform: resource \"aws_vpc_endpoint\" { private_dns_enabled = true } of %s", active[0].service))
+				fmt.Sprintf("aws ec2 modify-vpc-endpoint --region %s --vpc-endpoint-id %s %s", region, active[0].id, option),
+				fmt.Sprintf("Terraform: resource \"aws_vpc_endpoint\" { %s } of %s", argument, active[0].service))
 		}
 	}
 	if len(disabled) > 0 {

@@ -150,15 +150,19 @@ func zones(subnets []subnet) (zones []string) {
 
 // endpoint is a VPC endpoint.
 type endpoint struct {
-	id, service    string
-	state          types.State
-	lastError      string
-	isGateway      bool
-	hasPrivateDNS  bool
-	subnets        []string
-	securityGroups []string
-	routeTables    []string
-	policy         string
+	id, service   string
+	state         types.State
+	lastError     string
+	isGateway     bool
+	hasPrivateDNS bool
+	// isForInboundOnly is set if private DNS answers the inbound endpoints of the resolver
+	// only: clients outside the VPC. Those in it resolve to public addresses.
+	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/privatelink-interface-endpoints.html#private-dns
+	isForInboundOnly bool
+	subnets          []string
+	securityGroups   []string
+	routeTables      []string
+	policy           string
 }
 
 func newEndpoint(e types.VpcEndpoint) endpoint {
@@ -166,6 +170,9 @@ func newEndpoint(e types.VpcEndpoint) endpoint {
 		id: aws.ToString(e.VpcEndpointId), service: aws.ToString(e.ServiceName), state: e.State,
 		isGateway: e.VpcEndpointType == types.VpcEndpointTypeGateway, hasPrivateDNS: aws.ToBool(e.PrivateDnsEnabled),
 		subnets: e.SubnetIds, routeTables: e.RouteTableIds, policy: aws.ToString(e.PolicyDocument),
+	}
+	if e.DnsOptions != nil {
+		n.isForInboundOnly = aws.ToBool(e.DnsOptions.PrivateDnsOnlyForInboundResolverEndpoint)
 	}
 	if e.LastError != nil {
 		n.lastError = aws.ToString(e.LastError.Message)
@@ -184,6 +191,11 @@ func (e endpoint) isAvailable() bool { return e.isIn(types.StateAvailable) }
 
 func (e endpoint) isInterface() bool { return !e.isGateway }
 
-// hasServiceName reports whether the service's own name leads to the endpoint: by
-// private DNS, or by a route.
-func (e endpoint) hasServiceName() bool { return e.isGateway || e.hasPrivateDNS }
+// takesName reports whether private DNS of the endpoint answers in the VPC.
+func (e endpoint) takesName() bool {
+	return e.isInterface() && e.hasPrivateDNS && !e.isForInboundOnly
+}
+
+// hasServiceName reports whether the service's own name leads from the VPC to the
+// endpoint: by private DNS, or by a route.
+func (e endpoint) hasServiceName() bool { return e.isGateway || e.takesName() }

@@ -83,6 +83,10 @@ func TestNewEndpoint(t *testing.T) {
 	if d := diff(want, got); d != "" {
 		t.Error(d)
 	}
+	inbound := newEndpoint(types.VpcEndpoint{PrivateDnsEnabled: aws.Bool(true), DnsOptions: &types.DnsOptions{PrivateDnsOnlyForInboundResolverEndpoint: aws.Bool(true)}})
+	if d := diff(endpoint{hasPrivateDNS: true, isForInboundOnly: true}, inbound); d != "" {
+		t.Error(d)
+	}
 	gateway := newEndpoint(types.VpcEndpoint{VpcEndpointType: types.VpcEndpointTypeGateway, RouteTableIds: []string{"rtb-1"}})
 	if d := diff(endpoint{isGateway: true, routeTables: []string{"rtb-1"}}, gateway); d != "" {
 		t.Error(d)

@@ -108,6 +108,13 @@ func TestReportPrivateDNS(t *testing.T) {
 		"aws ec2 modify-vpc-endpoint --region us-east-1 --vpc-endpoint-id vpce-1 --private-dns-enabled\nTerraform: resource \"aws_vpc_endpoint\" { private_dns_enabled = true } of vpce-svc-1")
 }
 
+func TestReportPrivateDNSForInboundOnly(t *testing.T) {
+	s3 := []serviceEndpoints{{Service{Name: "s3"}, []endpoint{{id: "vpce-1", service: "com.amazonaws.us-east-1.s3", state: "available", hasPrivateDNS: true, isForInboundOnly: true}}}}
+	expect(t, reportPrivateDNS("us-east-1", s3), doctor.Failed, "disabled: s3",
+		"aws ec2 modify-vpc-endpoint --region us-east-1 --vpc-endpoint-id vpce-1 --dns-options PrivateDnsOnlyForInboundResolverEndpoint=false\n"+
+			"Terraform: resource \"aws_vpc_endpoint\" { dns_options { private_dns_only_for_inbound_resolver_endpoint = false } } of com.amazonaws.us-east-1.s3")
+}
+
 func TestZoneGaps(t *testing.T) {
 	subnets := testSubnets()
 	vpcSubnets := append(testSubnets(), subnet{id: "subnet-other", zone: "us-east-1b"})

@@ -36,8 +36,10 @@ func (c *checker) checkS3Route(ctx context.Context) doctor.Finding {
 		return awsapi.Unknown(err)
 	case len(endpoints) == 0:
 		return skippedWithoutS3()
-	case slices.ContainsFunc(endpoints, endpoint.isInterface):
+	case slices.ContainsFunc(endpoints, endpoint.takesName):
 		return doctor.OKf("S3 has an interface endpoint, which needs no route")
+	case slices.ContainsFunc(endpoints, endpoint.isInterface):
+		return doctor.Skippedf("private DNS of %s, the only S3 endpoint, is off in the VPC: see %s/private-dns", endpoints[0].id, Group)
 	}
 	subnets, err := c.subnets(ctx)
 	if err != nil {

@@ -85,6 +85,7 @@ func TestActiveEndpoints(t *testing.T) {
 	available := endpoint{id: "available", state: "available"}
 	named := endpoint{id: "named", state: "available", hasPrivateDNS: true}
 	gateway := endpoint{id: "gateway", state: types.StateAvailable, isGateway: true}
+	inbound := endpoint{id: "inbound", state: "available", hasPrivateDNS: true, isForInboundOnly: true}
 	rejected := endpoint{id: "rejected", state: "rejected", hasPrivateDNS: true}
 	for name, c := range map[string]struct {
 		endpoints []endpoint
@@ -94,6 +95,7 @@ func TestActiveEndpoints(t *testing.T) {
 		"not available":                    {[]endpoint{rejected}, nil},
 		"available without a name":         {[]endpoint{rejected, available}, []string{"available"}},
 		"several, one of which has a name": {[]endpoint{available, named}, []string{"named"}},
+		"one for on-premises clients only": {[]endpoint{inbound, gateway}, []string{"gateway"}},
 		"a gateway and one without a name": {[]endpoint{available, gateway}, []string{"gateway"}},
 	} {
 		t.Run(name, func(t *testing.T) {

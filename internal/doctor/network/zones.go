@@ -146,7 +146,7 @@ func (c *checker) neededNames(endpoints []endpoint) (names []neededName) {
 		if host == "" {
 			continue
 		}
-		if !slices.ContainsFunc(s.active(), func(e endpoint) bool { return e.isInterface() && e.hasPrivateDNS }) {
+		if !slices.ContainsFunc(s.active(), endpoint.takesName) {
 			zone = ""
 		}
 		names = append(names, neededName{host, zone})
