@@ -122,7 +122,7 @@ const (
 	maxReviews = 512 // an API server keeps up to 25 idle, and has up to 200 writes in progress
 	maxProbes  = 64
 
-	minReviewStay = 250 * time.Millisecond // in a burst of connections, the TLS handshake of an API server takes its time
+	minReviewStay = 250 * time.Millisecond // in a burst of connections, the TLS handshake of an API server takes longer
 	minProbeStay  = 10 * time.Millisecond  // a client of plain HTTP sends its request at once
 )
 

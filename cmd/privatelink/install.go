@@ -156,7 +156,7 @@ func optionsFromValues(c *cobra.Command, file, registry, namespace string) (depl
 		return deploy.Options{}, exitcode.AsUsage(err)
 	}
 	if registry != "" && registry != o.Rules.Registry() {
-		return deploy.Options{}, exitcode.Usagef("--registry %s and the registry of %s, %s, differ: give one of them", registry, name, o.Rules.Registry())
+		return deploy.Options{}, exitcode.Usagef("--registry and the registry of %s, %s, differ: give one of them", name, o.Rules.Registry())
 	}
 	o.Namespace = namespace
 	return o, nil

@@ -37,7 +37,7 @@ environment values rewritten. Comments, order and quoting are preserved. -f may 
 repeated and may name a folder, whose .json, .yaml and .yml files are read. Images
 are those of pods, of workloads with a pod template, and of containers in custom
 resources. Manifests are read as kubectl reads them, and nothing is printed if
-kubectl would read the result with a difference other than images.
+kubectl would read anything but images differently in the result.
 
 Reported on standard error are images that were not rewritten, and fields that hold
 something else than an image. Other values that look like public images, such as

@@ -41,7 +41,7 @@ func (f *ruleFlags) rules() (*rewrite.Rules, []byte, error) {
 		return nil, nil, exitcode.AsUsage(err)
 	}
 	if f.registry != "" && f.registry != rules.Registry() {
-		return nil, nil, exitcode.Usagef("--registry %s and the registry of %s, %s, differ: give one of them", f.registry, f.config, rules.Registry())
+		return nil, nil, exitcode.Usagef("--registry and the registry of %s, %s, differ: give one of them", f.config, rules.Registry())
 	}
 	return rules, text, nil
 }

@@ -119,6 +119,11 @@ func TestTheChartRefusesWhatTheCommandRefuses(t *testing.T) {
 	sources := []string{"acme", "acme/a", "index.docker.io", "index.docker.io/a", registry, registry + "/a", registry + "x/a", "999999999999.dkr.ecr.eu-west-1.amazonaws.com/a", "999999999999.dkr-ecr.eu-west-1.on.aws",
 		"public.ecr.aws/a", "localhost", "localhost/a", "localhost:5000", "127.0.0.1:5000/a", "127.0.0.1", "127.example/a", "[::1]:5000/a", "[2001:db8::1]", "host:5000/a", "host:a/b", "a.example/", "a.example//b", "a.example/b:1", "A.example", "a_b.example/c",
 		"a-.example/b", "a.example/b..c", "a.example/b--c/d__e"}
+	for _, pattern := range []string{rewrite.ECRPattern, rewrite.LoopbackPattern} {
+		if !slices.ContainsFunc(c.Templates, func(f *common.File) bool { return strings.Contains(string(f.Data), pattern) }) {
+			t.Errorf("no template compares sources with %s", pattern)
+		}
+	}
 	accepted := map[bool]int{}
 	for i := range 1200 {
 		config := rewrite.Config{Registry: registry, Rules: []rewrite.Rule{}, Keep: []string{}}

@@ -42,13 +42,13 @@ variable "route_table_ids" {
 }
 
 variable "vpc_cidr" {
-  description = "IPv4 CIDR block of a new VPC, /16 to /22: each subnet is a sixteenth of it, and has an address of every endpoint. Null with vpc_id."
+  description = "IPv4 CIDR block of a new VPC, /16 to /23: each subnet is a sixteenth of it, and has an address of every endpoint. Null with vpc_id."
   type        = string
   default     = null
 
   validation {
-    condition     = var.vpc_cidr == null ? true : can(cidrnetmask(var.vpc_cidr)) && contains(range(16, 23), try(tonumber(split("/", var.vpc_cidr)[1]), 32))
-    error_message = "vpc_cidr must be an IPv4 CIDR block of /16 to /22, such as 10.0.0.0/16."
+    condition     = var.vpc_cidr == null ? true : can(cidrnetmask(var.vpc_cidr)) && contains(range(16, 24), try(tonumber(split("/", var.vpc_cidr)[1]), 32))
+    error_message = "vpc_cidr must be an IPv4 CIDR block of /16 to /23, such as 10.0.0.0/16."
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package awssdk loads the configuration of the AWS SDK, with a workaround for a
-// fault of the SDK.
+// Package awssdk loads the configuration of the AWS SDK so that clients do not close a
+// connection whose response is still being read.
 package awssdk
 
 import (
@@ -16,7 +16,7 @@ import (
 )
 
 // Load loads the configuration from the environment and the shared files, as
-// config.LoadDefaultConfig does. Clients with it do not have the fault.
+// config.LoadDefaultConfig does, and adds plainBody.
 func Load(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
 	return config.LoadDefaultConfig(ctx, append(options, config.WithAPIOptions([]func(*middleware.Stack) error{addPlainBody}))...)
 }

@@ -44,7 +44,7 @@ func TestABodyIsReadToItsEndAfterTheResponse(t *testing.T) {
 			return err
 		}, `{"repositoryNames":["castai/agent"]}`},
 		"S3": {func() error {
-			_, err := s3.NewFromConfig(c).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("charts"), Key: aws.String("index.yaml"), Body: strings.NewReader("entries: {}\n")})
+			_, err := s3.NewFromConfig(c, func(o *s3.Options) { o.BaseEndpoint = aws.String("http://s3.example") }).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("charts"), Key: aws.String("index.yaml"), Body: strings.NewReader("entries: {}\n")})
 			return err
 		}, "entries: {}\n"},
 	} {

@@ -282,7 +282,7 @@ func (r *run) addReferrerWarning(i *Item, ref *referrer, manifest *task) *task {
 		if manifest.err != nil {
 			ref.isSkipped = true
 			r.m.emit(Event{Kind: EventWarning, Source: i.Source, Target: i.Target, Digest: ref.desc.Digest.String(),
-				Message: "a signature or attestation was not copied: " + manifest.err.Error()})
+				Message: "a signature or attestation was not copied, try again with --update: " + manifest.err.Error()})
 		}
 		return nil
 	}

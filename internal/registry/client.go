@@ -43,11 +43,13 @@ type Options struct {
 	// UserAgent is the User-Agent header. Default: that of net/http.
 	UserAgent string
 	// StallTimeout is how long the transfer of a blob may pause, and how long the body of
-	// any other response may take. Default: 60 seconds.
+	// any other response may take. Default: 60 seconds. It does not limit the response to
+	// the last part of an upload, which comes after the registry has verified the blob.
 	StallTimeout time.Duration
 	// MaxWait is how long a request may be throttled, including all of its retries.
 	// A registry that asks for a longer wait makes the request fail at once with
-	// ErrThrottled. Default: 5 minutes.
+	// ErrThrottled. Default: 5 minutes. It also limits the response to the last part of
+	// an upload; the limit of NewTransport for all responses is lower.
 	MaxWait time.Duration
 	// Warn receives messages that do not stop a request, such as that a registry asks
 	// to wait. Default: they are discarded.
@@ -168,7 +170,7 @@ func IsLoopback(host string) bool {
 func ParsePlainHTTP(text string) (string, error) {
 	name := strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/")
 	if strings.HasPrefix(text, "https://") {
-		return "", fmt.Errorf("%q is a URL with TLS: write it without https:// if the registry is accessed without TLS", text)
+		return "", fmt.Errorf("%q is a URL with TLS: write it without https:// if the registry is accessed without TLS", withoutURLSecrets(text))
 	}
 	if r := (registry.Reference{Registry: name}); r.ValidateRegistry() != nil {
 		return "", fmt.Errorf("%q is not the host of a registry: write it like registry.example:5000", withoutURLSecrets(text))

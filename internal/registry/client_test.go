@@ -33,7 +33,7 @@ import (
 func TestParsePlainHTTP(t *testing.T) {
 	for text, want := range map[string]string{
 		"r.example:5000": "r.example:5000", "http://r.example:5000/": "r.example:5000", "http://r.example": "r.example", "10.0.0.1": "10.0.0.1",
-		"": "", "https://r.example": "", "r.example/path": "", "http://user:secret@r.example": "", "ftp://r.example": "", "user@r.example": "",
+		"": "", "https://r.example": "", "r.example/path": "", "http://user:secret@r.example": "", "https://user:secret@r.example": "", "ftp://r.example": "", "user@r.example": "",
 	} {
 		got, err := ParsePlainHTTP(text)
 		if got != want || (err == nil) != (want != "") || strings.Contains(fmt.Sprint(err), "secret") {

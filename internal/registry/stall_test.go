@@ -65,7 +65,7 @@ func TestStalledBodies(t *testing.T) {
 	}
 }
 
-// A blob takes as long as it does: only a pause ends the download.
+// The total time of a download is not limited; only a pause ends it.
 func TestSlowBlobIsNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		content := strings.Repeat("x", 10)
@@ -136,7 +136,7 @@ func TestStalledUpload(t *testing.T) {
 	}
 }
 
-// Neither a slow source nor a registry that takes its time at the end stalls an upload.
+// Neither a slow source nor a registry that responds slowly at the end stalls an upload.
 func TestSlowUploads(t *testing.T) {
 	for name, tc := range map[string]struct {
 		source, response time.Duration // how long they take

@@ -207,8 +207,8 @@ func (c *Client) patch(ctx context.Context, s *session, size int64, content io.R
 	return c.sessionOf(resp)
 }
 
-// sendContent sends the content of a blob, which cannot be sent again. The body of the
-// response is readable only if it explains an error.
+// sendContent sends the content of a blob, which cannot be sent again. Only the body
+// of an error may be read: after other responses, the request's context has ended.
 func (c *Client) sendContent(ctx context.Context, method string, s *session, to *url.URL, size int64, content io.Reader) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // protocolTransport has read the body of an error

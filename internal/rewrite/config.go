@@ -67,12 +67,25 @@ type Fault struct {
 	Fix   string // what to do
 }
 
-// beforeAt is a quoted text, or a word, up to its last "@".
-var beforeAt = regexp.MustCompile(`(")(?:\\.|[^"\\])*@|\S+@`)
+// beforeAt is a quoted text, or a word, up to its last "@". The algorithm of a digest may
+// follow.
+var beforeAt = regexp.MustCompile(`(?:"(?:\\.|[^"\\])*|\S+)@(?:sha(?:256|512):)?`)
 
 // withoutUser replaces what may be a user name and a password in the text of a fault,
-// since faults are logged.
-func withoutUser(what string) string { return beforeAt.ReplaceAllString(what, "${1}xxxxx@") }
+// since faults are logged. The name before a digest remains.
+func withoutUser(what string) string {
+	return beforeAt.ReplaceAllStringFunc(what, func(s string) string {
+		at := strings.LastIndex(s, "@")
+		if strings.HasSuffix(s, ":") && at < len(s)-1 {
+			at = strings.LastIndex(s[:at], "@")
+		}
+		if at < 0 {
+			return s
+		}
+		quote := s[:len(s)-len(strings.TrimPrefix(s, `"`))]
+		return quote + "xxxxx" + s[at:]
+	})
+}
 
 // Error names file, line, field, fault and remedy on one line.
 func (f Fault) Error() string {

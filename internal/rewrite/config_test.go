@@ -83,6 +83,21 @@ func TestEveryPartitionsECRIsAccepted(t *testing.T) {
 	}
 }
 
+// The name before a digest is not taken for a user.
+func TestFaultsNameDigests(t *testing.T) {
+	const image = "quay.io/acme/app@sha256:0123"
+	for text, want := range map[string]string{
+		"keep: ['" + image + "']":                             `"` + image + `"`,
+		"keep: ['bot:hunter2@" + image + "']":                 `"xxxxx@` + image + `"`,
+		"envVars: ['" + image + "', 'bot:hunter2@a.example']": `"xxxxx@a.example"`,
+	} {
+		_, err := rewrite.Load("f.yaml", []byte("registry: "+corpus.Registry+"\n"+text))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
 func TestNoFaultHasAPassword(t *testing.T) {
 	const registry = "registry: " + corpus.Registry + "\n"
 	for _, text := range []string{

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -114,15 +115,32 @@ func dnsFault(err error) Fault {
 }
 
 func tcpFault(err error) Fault {
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return Refused
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return Unreachable
-	case isTimeout(err):
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		if f, known := socketFault(runtime.GOOS, errno); known {
+			return f
+		}
+	}
+	if isTimeout(err) {
 		return ConnectTimeout
 	}
 	return ConnectFailed
+}
+
+// socketFault returns the fault of a connection that a system call could not open. On
+// Windows, sockets fail with codes that differ from the constants of package syscall.
+// https://learn.microsoft.com/en-us/windows/win32/winsock/windows-sockets-error-codes-2
+func socketFault(goos string, errno syscall.Errno) (f Fault, known bool) {
+	switch errno {
+	case syscall.ECONNREFUSED:
+		return Refused, true
+	case syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EADDRNOTAVAIL:
+		return Unreachable, true
+	case 10061:
+		return Refused, goos == "windows"
+	case 10049, 10051, 10065: // no such address, network unreachable, host unreachable
+		return Unreachable, goos == "windows"
+	}
+	return "", false
 }
 
 func tlsFault(err error) Fault {

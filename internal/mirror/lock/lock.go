@@ -115,9 +115,9 @@ func (l *Lock) Add(other *Lock) {
 			l.NotCopied = append(l.NotCopied, n)
 		}
 	}
-	// What this lock lists as not copied, the other one may have.
+	// The other lock may have images that this one lists as not copied.
 	l.NotCopied = slices.DeleteFunc(l.NotCopied, func(n NotCopied) bool {
-		return slices.ContainsFunc(other.Images, func(e Entry) bool { return e.Target == n.Target })
+		return slices.ContainsFunc(l.Images, func(e Entry) bool { return e.Target == n.Target })
 	})
 }
 

@@ -273,6 +273,11 @@ func TestAddedImagesAreCopied(t *testing.T) {
 	if len(failed.NotCopied) != 2 {
 		t.Errorf("%+v: the image is copied to another target only", failed.NotCopied)
 	}
+	moved := &Lock{Images: []Entry{{Source: "a", Target: "T/new"}}, NotCopied: []NotCopied{{Source: "b", Target: "T/old"}}}
+	moved.Add(&Lock{Images: []Entry{{Source: "a", Target: "T/old"}}})
+	if _, ok := moved.Lookup("b", "T/old"); !ok && len(moved.NotCopied) != 1 {
+		t.Errorf("%+v has b neither as copied nor as not copied", moved)
+	}
 }
 
 // Of two runs that have tracked charts, the newer versions count.

@@ -274,7 +274,7 @@ func TestResponseBodyRemainsReadable(t *testing.T) {
 	}
 }
 
-// What arrived of a body that stalls remains readable.
+// The part of a stalled body that was received remains readable.
 func TestStalledErrorBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const text = `{"errors":[{"message":"not authorized`

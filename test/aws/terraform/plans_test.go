@@ -172,8 +172,8 @@ func TestInvalidInput(t *testing.T) {
 			"vpc_cidr must be an IPv4 CIDR block", "prefix must be lower case", "castai_services must have values", "lifecycle_policy must be JSON", "image_tag_mutability must be",
 			"zone_count must be 2 to 8", "chart_readers must be IDs of endpoints", "principal_org_id must be the ID of an organization", "resource_org_id must be the ID of an organization", "control_plane needs both",
 		}},
-		"a CIDR block too small": {`vpc_cidr = "10.0.0.0/23"`, "", []string{"/16 to /22"}},
-		"a CIDR block too large": {`vpc_cidr = "10.0.0.0/15"`, "", []string{"/16 to /22"}},
+		"a CIDR block too small": {`vpc_cidr = "10.0.0.0/24"`, "", []string{"/16 to /23"}},
+		"a CIDR block too large": {`vpc_cidr = "10.0.0.0/15"`, "", []string{"/16 to /23"}},
 		"combinations": {`vpc_cidr = "10.0.0.0/16"
 			availability_zones = ["us-east-1a"]
 			vpc_id = "vpc-1"

@@ -202,7 +202,7 @@ func (p *process) review() (time.Duration, error) {
 	return took, nil
 }
 
-// probe asks as a kubelet does, which opens a connection for each probe.
+// probe sends a request like a kubelet, on a new connection.
 func (p *process) probe() error {
 	client := http.Client{Timeout: probePatience, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get("http://" + p.metrics + "/healthz")
