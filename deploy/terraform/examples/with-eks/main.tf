@@ -31,6 +31,18 @@ variable "admin_role_arn" {
   default     = null
 }
 
+variable "tools" {
+  description = "Programs in S3 to install on the bastion, by name."
+  type        = map(object({ bucket = string, key = string, sha256 = string }))
+  default     = {}
+}
+
+variable "ami_id" {
+  description = "AMI of the bastion that has the programs. Null for Amazon Linux 2023, which has neither kubectl nor privatelink."
+  type        = string
+  default     = null
+}
+
 variable "lock_file" {
   type    = string
   default = null
@@ -98,6 +110,8 @@ module "bastion" {
   source    = "../../modules/bastion"
   vpc_id    = module.privatelink.vpc_id
   subnet_id = module.privatelink.subnet_ids[0]
+  ami_id    = var.ami_id
+  tools     = var.tools
   cluster = {
     name              = var.cluster_name
     security_group_id = module.eks.cluster_security_group_id
