@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -48,5 +49,23 @@ func TestExamplesWithABastionCanInstallPrograms(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no example has a bastion")
+	}
+}
+
+// aws_ecr_repository_creation_template is a resource since version 5.61.0 of the provider:
+// https://github.com/hashicorp/terraform-provider-aws/releases/tag/v5.61.0
+func TestTheProviderHasTheResources(t *testing.T) {
+	minimum := regexp.MustCompile(`source\s+= "hashicorp/aws"\s+version = "(?:>=|~>) 5\.(\d+)"`)
+	found := 0
+	for path, text := range terraformFiles(t) {
+		for _, match := range minimum.FindAllStringSubmatch(text, -1) {
+			found++
+			if minor, err := strconv.Atoi(match[1]); err != nil || minor < 61 {
+				t.Errorf("%s accepts version 5.%s of the provider, which lacks a resource", path, match[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no file requires a version of the provider")
 	}
 }
