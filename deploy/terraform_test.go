@@ -69,3 +69,15 @@ func TestTheProviderHasTheResources(t *testing.T) {
 		t.Error("no file requires a version of the provider")
 	}
 }
+
+// The actions are those of
+// https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html, without
+// logs:CreateLogGroup: the module creates the group.
+func TestTheRoleOfFlowLogsHasTheMinimumThatAWSNames(t *testing.T) {
+	text := terraformFiles(t)["terraform/flowlogs.tf"]
+	for _, action := range []string{"logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogGroups", "logs:DescribeLogStreams"} {
+		if !strings.Contains(text, `"`+action+`"`) {
+			t.Errorf("%s is not allowed", action)
+		}
+	}
+}
