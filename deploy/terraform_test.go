@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,5 +80,21 @@ func TestTheRoleOfFlowLogsHasTheMinimumThatAWSNames(t *testing.T) {
 		if !strings.Contains(text, `"`+action+`"`) {
 			t.Errorf("%s is not allowed", action)
 		}
+	}
+}
+
+// A cluster of the example has a version that the tests of this project run.
+func TestTheExampleClusterHasATestedVersion(t *testing.T) {
+	text := terraformFiles(t)["terraform/examples/with-eks/main.tf"]
+	_, block, _ := strings.Cut(text, "\nvariable \"kubernetes_version\" {\n")
+	block, _, _ = strings.Cut(block, "\n}\n")
+	version := regexp.MustCompile(`default = ("[0-9.]+")`).FindStringSubmatch(block)
+	workflow, err := os.ReadFile("../.github/workflows/nightly.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested := regexp.MustCompile(`kubernetes: \[(.*)\]`).FindStringSubmatch(string(workflow))
+	if version == nil || tested == nil || !slices.Contains(strings.Split(tested[1], ", "), version[1]) {
+		t.Errorf("version %v is not in %v", version, tested)
 	}
 }

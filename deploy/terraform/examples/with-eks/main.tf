@@ -22,7 +22,7 @@ variable "cluster_name" {
 
 variable "kubernetes_version" {
   type    = string
-  default = "1.33"
+  default = "1.36"
 }
 
 variable "admin_role_arn" {
