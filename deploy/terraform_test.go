@@ -98,3 +98,14 @@ func TestTheExampleClusterHasATestedVersion(t *testing.T) {
 		t.Errorf("version %v is not in %v", version, tested)
 	}
 }
+
+// Without the setting, the cluster of the example would not enforce the NetworkPolicy of
+// the bundle: https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy-configure.html
+func TestTheExampleClusterEnforcesNetworkPolicies(t *testing.T) {
+	text := terraformFiles(t)["terraform/examples/with-eks/main.tf"]
+	_, block, _ := strings.Cut(text, "\n    vpc-cni = {\n")
+	block, _, _ = strings.Cut(block, "\n    }\n")
+	if !strings.Contains(block, `configuration_values = jsonencode({ enableNetworkPolicy = "true" })`) {
+		t.Error("the add-on vpc-cni does not set enableNetworkPolicy")
+	}
+}

@@ -86,7 +86,10 @@ module "eks" {
 
   # Their images are in registries of AWS, which the endpoints of ECR reach.
   cluster_addons = {
-    vpc-cni                = { before_compute = true }
+    vpc-cni = {
+      before_compute       = true
+      configuration_values = jsonencode({ enableNetworkPolicy = "true" })
+    }
     kube-proxy             = {}
     coredns                = {}
     eks-pod-identity-agent = { before_compute = true }
