@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -99,6 +101,42 @@ func TestGitOpsExamplesOfTheChart(t *testing.T) {
 	}
 	if got := at(t, examples["OCIRepository"], "spec", "ref", "tag"); got != metadata.Version {
 		t.Errorf("Flux reads version %v, and the chart has %s", got, metadata.Version)
+	}
+}
+
+// Tools that install the chart create the namespace, and give it the labels of Pod
+// Security that it has in the bundle.
+func TestGitOpsExamplesLabelTheNamespace(t *testing.T) {
+	examples := yamlExamples(t, "docs/guide/gitops.md")
+	text, err := os.ReadFile(filepath.Join(repository, "deploy/base/namespace.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var namespace corev1.Namespace
+	if err := yaml.UnmarshalStrict(text, &namespace); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{}
+	for key, value := range namespace.Labels {
+		if strings.HasPrefix(key, "pod-security.kubernetes.io/") {
+			want[key] = value
+		}
+	}
+	for kind, path := range map[string][]string{
+		"Application": {"spec", "syncPolicy", "managedNamespaceMetadata", "labels"},
+		"Namespace":   {"metadata", "labels"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			if diff := cmp.Diff(want, at(t, examples[kind], path...)); diff != "" {
+				t.Errorf("labels (-bundle +page):\n%s", diff)
+			}
+		})
+	}
+	if got := at(t, examples["Namespace"], "metadata", "name"); got != deploy.Namespace {
+		t.Errorf("the Namespace is %v", got)
+	}
+	if install, ok := examples["HelmRelease"]["spec"].(map[string]any)["install"].(map[string]any); ok && install["createNamespace"] == true {
+		t.Error("Flux would create the namespace without labels")
 	}
 }
 
