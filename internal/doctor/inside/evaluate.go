@@ -18,6 +18,7 @@ import (
 const (
 	fixEndpoint = "aws ec2 describe-vpc-endpoints --query 'VpcEndpoints[].[ServiceName,State,PrivateDnsEnabled]': the endpoint must be available with private DNS enabled (Terraform: private_dns_enabled = true), " +
 		"and the VPC must have enableDnsSupport and enableDnsHostnames"
+	fixIPv6          = "aws ec2 describe-vpcs --query 'Vpcs[].Ipv6CidrBlockAssociationSet[].Ipv6CidrBlock': a block of the VPC must contain the address; if none does, enable private DNS of the endpoint"
 	fixSecurityGroup = "allow TCP 443 from the nodes' and pods' subnets in the security group of the endpoint, in the network ACLs and in NetworkPolicies"
 	fixZone          = "allow TCP 443 in the security group of the endpoint and in the network ACLs of all subnets of the endpoint"
 	fixGateway       = "aws ec2 describe-vpc-endpoints --filters Name=vpc-endpoint-type,Values=Gateway: the gateway endpoint for S3 must be in the route tables of the nodes' subnets (Terraform: route_table_ids), " +
@@ -40,11 +41,14 @@ func evaluateDNS(results []probe.Result) doctor.Finding {
 	return doctor.Failf(fixDNS, "DNS answered none of %d names", len(results)).With(faults...)
 }
 
-// evaluatePrivateDNS requires private addresses, as interface endpoints have.
+// evaluatePrivateDNS requires private addresses, as interface endpoints have. The IPv6
+// blocks of a VPC are global, so that an IPv6 address of an endpoint looks like a public
+// one: next to a private IPv4 address it is that of a dual-stack endpoint.
+// https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html
 func evaluatePrivateDNS(results []probe.Result) doctor.Finding {
-	var faults, details []string
+	var faults, unclear, details []string
 	for _, r := range results {
-		public := slices.DeleteFunc(slices.Clone(r.Addresses), isPrivate)
+		private, public, global := classify(r.Addresses)
 		switch {
 		case r.DNS.Fault != "":
 			faults = append(faults, r.Host+" "+describeDNS(r.DNS.Fault))
@@ -52,12 +56,48 @@ func evaluatePrivateDNS(results []probe.Result) doctor.Finding {
 		case len(public) > 0:
 			faults = append(faults, r.Host+" has the public address "+public[0].String())
 			details = append(details, fmt.Sprintf("%s: %v", r.Host, r.Addresses))
+		case len(private) == 0 && len(global) > 0:
+			unclear = append(unclear, r.Host+" has the address "+global[0].String()+", and none of IPv4")
+			details = append(details, fmt.Sprintf("%s: %v", r.Host, r.Addresses))
 		}
 	}
-	if len(faults) > 0 {
+	switch {
+	case len(faults) > 0:
 		return doctor.Failf(fixEndpoint, "%s", doctor.List(faults, 2)).With(details...)
+	case len(unclear) > 0:
+		return doctor.Unknownf(fixIPv6, "%s: it may be public, or one of the VPC", doctor.List(unclear, 2)).With(details...)
 	}
 	return doctor.OKf("%d names, all private", len(results))
+}
+
+// classify returns the private addresses, the public addresses of IPv4, and the global ones
+// of IPv6. An address of DNS64 counts as the IPv4 address that it has.
+func classify(addresses []netip.Addr) (private, public, global []netip.Addr) {
+	for _, a := range addresses {
+		switch a = withoutDNS64(a); {
+		case isPrivate(a):
+			private = append(private, a)
+		case a.Is4():
+			public = append(public, a)
+		default:
+			global = append(global, a)
+		}
+	}
+	return private, public, global
+}
+
+// dns64 is the prefix by which the VPC's resolver gives an IPv6 address to a name that has
+// none: the last four bytes are the IPv4 address.
+// https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-nat64-dns64.html
+const dns64 = "64:ff9b::/96"
+
+// withoutDNS64 returns the IPv4 address in an address of DNS64, and other addresses as they
+// are.
+func withoutDNS64(a netip.Addr) netip.Addr {
+	if bytes := a.As16(); netip.MustParsePrefix(dns64).Contains(a) {
+		return netip.AddrFrom4([4]byte(bytes[12:]))
+	}
+	return a.Unmap()
 }
 
 // isPrivate reports whether an address can be one of a VPC: RFC 1918, the shared

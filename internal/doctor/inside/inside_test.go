@@ -121,6 +121,26 @@ func TestHealthyNetworkHasNoFindings(t *testing.T) {
 	}
 }
 
+// The IPv6 addresses of a VPC are global, so that a dual-stack endpoint has one next to its
+// private IPv4 address. DNS64 adds one to a name without.
+func TestPrivateNamesWithIPv6(t *testing.T) {
+	for name, addresses := range map[string][]string{
+		"a dual-stack endpoint":       {"10.0.1.10", "2600:1f18::10"},
+		"DNS64, both families":        {"10.0.1.10", "64:ff9b::a00:10a"},
+		"DNS64, IPv6 alone":           {"64:ff9b::a00:10a"},
+		"unique local addresses":      {"fd00:ec2::10"},
+		"the shared space, and DNS64": {"64:ff9b::6440:10a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := healthy(t)
+			v.host(apiECR, addresses...)
+			if diff := cmp.Diff(map[string]string{}, v.check()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestOneCheckFindsEachFault(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault func(*vpc)
@@ -135,7 +155,10 @@ func TestOneCheckFindsEachFault(t *testing.T) {
 		"DNS is silent":                         {func(v *vpc) { v.FailAll(fakedns.Silent) }, "dns", "failed: DNS answered none of 5 names"},
 		"DNS fails":                             {func(v *vpc) { v.FailAll(fakedns.ServFail) }, "dns", "failed: DNS answered none of 5 names"},
 		"private DNS of ECR is off":             {func(v *vpc) { v.host(apiECR, "44.213.0.1") }, "dns-ecr", "failed: " + apiECR + " has the public address 44.213.0.1"},
-		"one of the addresses is public":        {func(v *vpc) { v.host(grpc, "10.0.1.1", "2600:1f18::1") }, "dns-castai", "failed: " + grpc + " has the public address 2600:1f18::1"},
+		"one of the addresses is public":        {func(v *vpc) { v.host(grpc, "10.0.1.1", "44.213.0.1") }, "dns-castai", "failed: " + grpc + " has the public address 44.213.0.1"},
+		"DNS64 translates a public address":     {func(v *vpc) { v.host(grpc, "64:ff9b::2cd5:1") }, "dns-castai", "failed: " + grpc + " has the public address 44.213.0.1"},
+		"addresses of IPv6 alone":               {func(v *vpc) { v.host(grpc, "2600:1f18::1") }, "dns-castai", "unknown: " + grpc + " has the address 2600:1f18::1, and none of IPv4"},
+		"private DNS is off, in front of that":  {func(v *vpc) { v.host(grpc, "2600:1f18::1"); v.host(apiCAS, "44.213.0.1") }, "dns-castai", "failed: " + apiCAS + " has the public address 44.213.0.1"},
 		"the port is closed":                    {func(v *vpc) { v.routes["100.64.1.11"] = closedPort(v.t) }, "connect-ecr", "failed: " + dkrECR + ":443 refuses connections"},
 		"the security group drops":              {func(v *vpc) { v.routes["172.16.1.12"] = "" }, "connect-castai", "failed: " + apiCAS + ":443 does not answer"},
 		"a zone is cut off":                     {func(v *vpc) { v.routes["10.0.2.10"] = "" }, "connect-ecr", "warning: all hosts answer, but not on every address"},
