@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/castai/privatelink-webhook/internal/catalog/chart"
 	"github.com/castai/privatelink-webhook/internal/chartrepo"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
@@ -60,7 +61,7 @@ Exit codes:
 				}
 			}
 			o.Place, o.Out, o.Warnf = args[0], c.OutOrStdout(), newReporter(c, output.Text).Warnf
-			o.Charts.Command, o.Cache.Dir = renderCommand(), cacheFolder()
+			o.Charts.Command, o.Cache = renderCommand(), chart.NewCache(cacheFolder(), o.Warnf)
 			return chartrepo.Run(c.Context(), o)
 		},
 	}

@@ -63,7 +63,6 @@ func addSourceFlags(c *cobra.Command, s *selection.Sources) {
 	flags.StringVar(&s.ChartOptions.KubeVersion, "kube-version", "", "`VERSION` of Kubernetes that charts are rendered for (default: 1.37)")
 	flags.StringSliceVar(&s.ChartOptions.APIVersions, "api-versions", nil, "`API` that charts find in the cluster in addition to those of Kubernetes, such as monitoring.coreos.com/v1; may be repeated")
 	flags.BoolVar(&s.Track, "track", false, "read the newest versions of the charts under track in the configuration; without any, those of the sets, or else of the umbrella")
-	s.TrackCache.Dir = cacheFolder()
 	flags.BoolVar(&s.Cluster, "cluster", false, "read workloads, Helm releases and pods of the configured namespaces in the cluster")
 	flags.BoolVar(&s.Ahead, "ahead", false, "with --cluster, read the next versions of the charts of Helm releases in the cluster, with the values of the releases")
 	addClusterFlags(flags, &s.Kubeconfig)
@@ -105,9 +104,14 @@ func prepare(c *cobra.Command, rules ruleFlags, format output.Format, o *transfe
 	if o.Rules, _, err = rules.rules(); err != nil {
 		return err
 	}
-	s.Stdin, s.Warnf = c.InOrStdin(), o.Reporter.Warnf
+	attach(c, s, o.Reporter)
 	f.Store, err = lockstore.Open(f.Name, lockstore.Options{Kubeconfig: s.Kubeconfig, Profile: o.Profile})
 	return exitcode.AsUsage(err)
+}
+
+// attach sets where sources read and report.
+func attach(c *cobra.Command, s *selection.Sources, r *progress.Reporter) {
+	s.Stdin, s.Warnf, s.TrackCache = c.InOrStdin(), r.Warnf, chart.NewCache(cacheFolder(), r.Warnf)
 }
 
 // addRegistryFlags adds the flags for connections to registries.

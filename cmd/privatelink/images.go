@@ -79,7 +79,7 @@ func (f *imagesFlags) run(c *cobra.Command) (err error) {
 		return err
 	}
 	f.transfer.Reporter = newReporter(c, output.Text)
-	f.sources.Stdin, f.sources.Warnf = c.InOrStdin(), f.transfer.Reporter.Warnf
+	attach(c, &f.sources, f.transfer.Reporter)
 	images, failures, err := f.sources.Images(c.Context(), f.transfer.Rules)
 	if err != nil {
 		return err

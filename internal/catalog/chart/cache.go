@@ -10,12 +10,27 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // A Cache is a folder with indexes, archives and results of earlier runs. Several runs may
-// use it at the same time. What is damaged in it counts as absent. The zero value keeps
-// nothing.
-type Cache struct{ Dir string }
+// use it at the same time. What is damaged in it counts as absent, and what cannot be
+// written is not kept: it saves requests, and no run needs it. The zero value keeps nothing.
+type Cache struct {
+	Dir  string
+	warn func(error) // nil: discards
+}
+
+// NewCache returns the cache in a folder; "" keeps nothing. warnf receives, once, why the
+// folder cannot be written.
+func NewCache(dir string, warnf func(format string, args ...any)) Cache {
+	var once sync.Once
+	return Cache{dir, func(err error) {
+		once.Do(func() {
+			warnf("nothing is kept for the next run: cache: %v: make room in the folder and make it writable, or name another one by XDG_CACHE_HOME", err)
+		})
+	}}
+}
 
 // cachedIndex is an index as it was last read.
 type cachedIndex struct {
@@ -35,25 +50,39 @@ func (c Cache) Read(name string, value any) bool {
 }
 
 // Keep keeps a value as JSON under the name of a file.
-func (c Cache) Keep(name string, value any) error {
+func (c Cache) Keep(name string, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
-		return err
+		c.report(err)
+		return
 	}
-	return c.write(name, text)
+	c.keep(name, text)
+}
+
+// keep writes a file, and warns if that fails.
+func (c Cache) keep(name string, data []byte) {
+	if c.Dir == "" {
+		return
+	}
+	if err := c.write(name, data); err != nil {
+		c.report(err)
+	}
+}
+
+func (c Cache) report(err error) {
+	if c.warn != nil {
+		c.warn(err)
+	}
 }
 
 // write replaces a file as a whole, so that another run never reads half of it.
 func (c Cache) write(name string, data []byte) error {
-	if c.Dir == "" {
-		return nil
-	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return fmt.Errorf("cache: %w", err)
+		return err
 	}
 	file, err := os.CreateTemp(c.Dir, "new-*")
 	if err != nil {
-		return fmt.Errorf("cache: %w", err)
+		return err
 	}
 	defer os.Remove(file.Name()) // fails once it is renamed
 	_, err = file.Write(data)
@@ -63,10 +92,7 @@ func (c Cache) write(name string, data []byte) error {
 	if err == nil {
 		err = os.Rename(file.Name(), filepath.Join(c.Dir, name))
 	}
-	if err != nil {
-		return fmt.Errorf("cache: %w", err)
-	}
-	return nil
+	return err
 }
 
 func (c Cache) index(address string) (known cachedIndex) {
@@ -76,7 +102,7 @@ func (c Cache) index(address string) (known cachedIndex) {
 	return known
 }
 
-func (c Cache) keepIndex(i cachedIndex) error { return c.Keep(indexFile(i.Address), i) }
+func (c Cache) keepIndex(i cachedIndex) { c.Keep(indexFile(i.Address), i) }
 
 func indexFile(address string) string { return "index-" + Key(address) + ".json" }
 
@@ -111,12 +137,11 @@ func (c Cache) Fetch(ctx context.Context, v Version) (Archive, error) {
 	}
 	digest := hexSum(data)
 	if v.Digest == "" {
-		if err := c.Keep(record, digest); err != nil {
-			return Archive{}, err
-		}
+		c.Keep(record, digest)
 	}
+	c.keep(digest+".tgz", data)
 	v.Digest = digest
-	return Archive{v, data}, c.write(digest+".tgz", data)
+	return Archive{v, data}, nil
 }
 
 // archive returns an archive that was kept, unless it was damaged since.

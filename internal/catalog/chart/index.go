@@ -122,7 +122,8 @@ func readIndex(ctx context.Context, repository string, cache Cache, command []st
 			return Index{}, err
 		}
 	}
-	return now.Index, cache.keepIndex(now)
+	cache.keepIndex(now)
+	return now.Index, nil
 }
 
 func parseIndex(ctx context.Context, j indexJob, command []string) (Index, error) {

@@ -213,9 +213,7 @@ func (t Tracker) images(ctx context.Context, v chart.Version, parts chart.Parts)
 		case err != nil:
 			return found{}, unreadError{err}
 		}
-		if err := t.Cache.Keep(key, f); err != nil {
-			return f, err
-		}
+		t.Cache.Keep(key, f)
 	}
 	if f.Refused != "" {
 		return f, errors.New(withRemedy(f.Refused, v.Chart))

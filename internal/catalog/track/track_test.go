@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -143,9 +144,10 @@ func (r *repository) runSince(t *testing.T, cache, config string, since map[stri
 	list := catalog.New(rules)
 	var b strings.Builder
 	tracker := track.Tracker{
-		Rules: rules, Charts: []string{"agent", "no-chart"}, Cache: chart.Cache{Dir: cache}, Since: since,
+		Rules: rules, Charts: []string{"agent", "no-chart"}, Since: since,
 		Warnf: func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) },
 	}
+	tracker.Cache = chart.NewCache(cache, tracker.Warnf)
 	added, err = tracker.Add(t.Context(), list)
 	for _, i := range list.Images() {
 		images = append(images, strings.TrimPrefix(i.Target, rules.Registry()+"/"))
@@ -285,6 +287,24 @@ func TestADamagedCacheIsRepaired(t *testing.T) {
 	}
 	if got, _, _, err := r.run(t, cache, ""); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// The home may be read-only, or the disk full.
+func TestACacheThatCannotBeWrittenIsNotNeeded(t *testing.T) {
+	r := newRepository(t)
+	r.publish(t, version{chart: "agent", version: "1.0.0"}, version{chart: "agent", version: "2.0.0"})
+	r.index = strings.Replace(r.index, "digest:", "other:", 1) // the digest of this version is kept in a file of its own
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	images, warnings, failures, err := r.run(t, filepath.Join(file, "charts"), "")
+	if err != nil || len(failures) > 0 || !slices.Equal(images, []string{"agent:v1.0.0", "agent:v2.0.0"}) {
+		t.Errorf("%v, %v, %v", images, failures, err)
+	}
+	if strings.Count(warnings, "cache: ") != 1 || !strings.Contains(warnings, file) {
+		t.Errorf("warnings:\n%s", warnings)
 	}
 }
 
