@@ -183,10 +183,11 @@ func TestNetworkPolicyAllows(t *testing.T) {
 		"a range below it":     {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9000)), EndPort: new(int32(9442))}}}, false},
 		"the port, for UDP":    {networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(9443)), Protocol: new(corev1.ProtocolUDP)}}}, false},
 		"from pods":            {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}}, false},
-		"from some addresses":  {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8"}}}}, true},
+		"from some addresses":  {networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8"}}}}, false},
 	} {
-		if got := allows(tc.rule, 9443); got != tc.want {
-			t.Errorf("%s: %t", name, got)
+		policy := networkingv1.NetworkPolicy{Spec: networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{tc.rule}}}
+		if got := ingressPeers([]networkingv1.NetworkPolicy{policy}, 9443); got.all != tc.want {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

@@ -32,12 +32,39 @@ func (k *checker) networkPolicy(ctx context.Context) doctor.Finding {
 	}
 	ingress, egress := selecting(list.Items, d.Spec.Template.Labels)
 	port := servingPort(d)
-	if len(ingress) > 0 && !slices.ContainsFunc(ingress, func(p networkingv1.NetworkPolicy) bool {
-		return slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return allows(r, port) })
-	}) {
-		return doctor.Failf(k.installCommand(), "%s select the webhook, and none allows port %d from all addresses", policyNames(ingress), port)
+	if f := k.ingress(ctx, ingress, port); f.Status != doctor.OK {
+		return f
 	}
 	return k.egress(ctx, egress)
+}
+
+// ingress checks the policies that limit the connections to the webhook.
+func (k *checker) ingress(ctx context.Context, policies []networkingv1.NetworkPolicy, port int32) doctor.Finding {
+	senders := ingressPeers(policies, port)
+	if len(policies) == 0 || senders.all {
+		return doctor.OKf("the webhook's port is open")
+	}
+	refused := doctor.Failf(k.installCommand(), "%s select the webhook, and none allows port %d from all addresses of the API server", policyNames(policies), port)
+	if len(senders.blocks) == 0 {
+		return refused
+	}
+	server, err := k.apiServerAddresses(ctx)
+	switch {
+	case err != nil:
+		return k.requestFailed("reading the addresses of the API server", err)
+	case len(server.addresses) == 0:
+		return unknownAddresses(policies)
+	case senders.include(server):
+		return doctor.OKf("the webhook's port is open to the API server")
+	}
+	return refused.With(server.String())
+}
+
+// unknownAddresses is the finding if policies name addresses, and there are none to compare
+// them with.
+func unknownAddresses(policies []networkingv1.NetworkPolicy) doctor.Finding {
+	return doctor.Unknownf("kubectl -n default get endpointslices -l "+discoveryv1.LabelServiceName+"=kubernetes -o yaml: it must list the addresses of the API server",
+		"%s select the webhook and limit it to addresses, and those of the API server are not known", policyNames(policies))
 }
 
 // egress checks the policies that limit the connections of the webhook.
@@ -53,12 +80,11 @@ func (k *checker) egress(ctx context.Context, policies []networkingv1.NetworkPol
 	if err != nil {
 		return k.requestFailed("reading the addresses of the API server", err)
 	}
-	for _, p := range policies {
-		for _, r := range p.Spec.Egress {
-			if allowsEgress(r, server) {
-				return doctor.OKf("the webhook's port is open; %s allows the API server", p.Name)
-			}
-		}
+	switch receivers := egressPeers(policies, server.port); {
+	case receivers.all, receivers.include(server):
+		return doctor.OKf("the webhook's port is open; the API server is allowed by %s", policyNames(policies))
+	case len(receivers.blocks) > 0 && len(server.addresses) == 0:
+		return unknownAddresses(policies)
 	}
 	return doctor.Failf(k.installCommand(), "%s select the webhook, and none allows it to connect to the API server", policyNames(policies)).With(server.String())
 }
@@ -124,32 +150,62 @@ func (k *checker) apiServerAddresses(ctx context.Context) (e endpoints, err erro
 	return e, nil
 }
 
-// allowsEgress reports whether a rule opens the port of the API server, at one of its
-// addresses. Selectors of pods and namespaces do not match it.
-func allowsEgress(r networkingv1.NetworkPolicyEgressRule, server endpoints) bool {
-	if len(r.To) > 0 && !slices.ContainsFunc(r.To, func(p networkingv1.NetworkPolicyPeer) bool { return p.IPBlock != nil && server.isIn(*p.IPBlock) }) {
-		return false
-	}
-	return hasPort(r.Ports, "", server.port) || hasPort(r.Ports, "", 443)
+// peers are the peers outside the cluster that rules allow. Selectors of pods and
+// namespaces match none of them.
+type peers struct {
+	all    bool
+	blocks []networkingv1.IPBlock
 }
 
-func (e endpoints) isIn(block networkingv1.IPBlock) bool {
-	contains := func(cidr string, a netip.Addr) bool {
-		prefix, err := netip.ParsePrefix(cidr)
-		return err == nil && prefix.Contains(a)
+// add adds the peers of a rule; none means all.
+func (p *peers) add(rule []networkingv1.NetworkPolicyPeer) {
+	p.all = p.all || len(rule) == 0
+	for _, peer := range rule {
+		if peer.IPBlock != nil {
+			p.blocks = append(p.blocks, *peer.IPBlock)
+		}
 	}
-	return slices.ContainsFunc(e.addresses, func(a netip.Addr) bool {
-		return contains(block.CIDR, a) && !slices.ContainsFunc(block.Except, func(except string) bool { return contains(except, a) })
+}
+
+// include reports whether the blocks have every address: any API server may connect, or
+// be connected to.
+func (p peers) include(e endpoints) bool {
+	return len(e.addresses) > 0 && !slices.ContainsFunc(e.addresses, func(a netip.Addr) bool {
+		return !slices.ContainsFunc(p.blocks, func(b networkingv1.IPBlock) bool { return isIn(a, b) })
 	})
 }
 
-// allows reports whether a rule opens a port to senders outside the cluster,
-// which pod and namespace selectors do not match.
-func allows(r networkingv1.NetworkPolicyIngressRule, port int32) bool {
-	if len(r.From) > 0 && !slices.ContainsFunc(r.From, func(p networkingv1.NetworkPolicyPeer) bool { return p.IPBlock != nil }) {
-		return false
+func isIn(a netip.Addr, block networkingv1.IPBlock) bool {
+	contains := func(cidr string) bool {
+		prefix, err := netip.ParsePrefix(cidr)
+		return err == nil && prefix.Contains(a)
 	}
-	return hasPort(r.Ports, "https", port)
+	return contains(block.CIDR) && !slices.ContainsFunc(block.Except, contains)
+}
+
+// ingressPeers returns the peers that may connect to a port of the webhook.
+func ingressPeers(policies []networkingv1.NetworkPolicy, port int32) (allowed peers) {
+	for _, p := range policies {
+		for _, r := range p.Spec.Ingress {
+			if hasPort(r.Ports, "https", port) {
+				allowed.add(r.From)
+			}
+		}
+	}
+	return allowed
+}
+
+// egressPeers returns the peers to whose port the webhook may connect. Some network plugins
+// evaluate the port of the Service.
+func egressPeers(policies []networkingv1.NetworkPolicy, port int32) (allowed peers) {
+	for _, p := range policies {
+		for _, r := range p.Spec.Egress {
+			if hasPort(r.Ports, "", port) || hasPort(r.Ports, "", 443) {
+				allowed.add(r.To)
+			}
+		}
+	}
+	return allowed
 }
 
 // hasPort reports whether the ports of a rule contain a TCP port, by its number or by
