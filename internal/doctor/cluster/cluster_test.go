@@ -240,12 +240,17 @@ func TestRemedies(t *testing.T) {
 		}
 	}
 	for message, want := range map[string]string{
-		"rpc error: code = NotFound desc = failed to pull: x: not found":                  "privatelink mirror",
-		"no match for platform in manifest: not found":                                    "registry/platforms",
-		"unexpected status from HEAD request: 403 Forbidden":                              "node-role",
-		"dial tcp: lookup x: i/o timeout":                                                 "--only network,inside",
-		"something new":                                                                   "kubectl describe pod",
-		"pull access denied, repository does not exist or may require authorization: 401": "node-role",
+		"rpc error: code = NotFound desc = failed to pull: x: not found": "privatelink mirror",
+		"no match for platform in manifest: not found":                   "registry/platforms",
+		"unexpected status from HEAD request: 403 Forbidden":             "node-role",
+		"dial tcp: lookup x: i/o timeout":                                "--only network,inside",
+		"something new":                                                  "kubectl describe pod",
+		`failed to pull and unpack image "401403123456.dkr.ecr.us-east-1.amazonaws.com/castai/agent:v1.403.0": failed to do request: Head "https://401403123456.dkr.ecr.us-east-1.amazonaws.com/v2/castai/agent/manifests/v1.403.0": dial tcp 10.0.1.5:443: i/o timeout`: "--only network,inside",
+		`failed to resolve image "x.example.com/denied/agent@sha256:401403": dial tcp: lookup x.example.com: no such host`:                                                                                                                                               "--only network,inside",
+		`Back-off pulling image "x.example.com/not-authorized/timeout:v1": ErrImagePull: x.example.com/not-authorized/timeout:v1: not found`:                                                                                                                             "privatelink mirror",
+		"failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://x.example.com/token: 401 Unauthorized":                                                                                                                      "node-role",
+		"denied: User: arn:aws:sts::123456789012:assumed-role/node/i-1 is not authorized to perform: ecr:BatchGetImage on resource":                                                                                                                                      "node-role",
+		"pull access denied, repository does not exist or may require authorization: 401":                                                                                                                                                                                "node-role",
 	} {
 		if got := remedyForPull(message); !strings.Contains(got, want) {
 			t.Errorf("%q: %q, want %q", message, got, want)

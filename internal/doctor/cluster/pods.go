@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -156,8 +157,13 @@ func (k *checker) pulls(ctx context.Context) doctor.Finding {
 	return doctor.OKf("no container waits")
 }
 
-// remedyForPull selects a remedy by the container runtime's error message.
+// reference matches references of images and URLs: a word with a host and a path.
+var reference = regexp.MustCompile(`\S*[.]\S*/\S*`)
+
+// remedyForPull selects a remedy by the container runtime's error message. The words may
+// also be in the names of its images, which do not count.
 func remedyForPull(message string) string {
+	message = reference.ReplaceAllString(message, "")
 	contains := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(message, w) })
 	}
@@ -166,7 +172,7 @@ func remedyForPull(message string) string {
 		return "the image is missing for the node's architecture: privatelink doctor --only registry/platforms"
 	case contains("not found", "NAME_UNKNOWN", "MANIFEST_UNKNOWN"):
 		return "copy it: privatelink mirror --config privatelink.yaml --missing"
-	case contains("401", "403", "no basic auth", "unauthorized", "denied", "Forbidden"):
+	case contains("401 Unauthorized", "403 Forbidden", "no basic auth", "unauthorized", "not authorized", "denied"):
 		return "the node has no permission to pull: privatelink doctor --only registry/node-role; repositories in another account need a policy that allows this account to pull"
 	case contains("timeout", "no such host", "refused", "unreachable", "deadline exceeded", "no route"):
 		return "the node does not reach ECR: privatelink doctor --only network,inside"
