@@ -205,7 +205,7 @@ func (k *checker) webhookChecks() []doctor.Check {
 			Why:  "the API server calls the webhook through it"},
 		{Group: Group, Name: "network-policy", Elements: []doctor.Element{doctor.Admission}, Needs: needs("replicas"), Run: k.networkPolicy,
 			What: "no NetworkPolicy blocks the API server from the webhook's port, or the webhook from the API server",
-			Why:  "the EKS control plane has no label and no fixed address, so only a rule for the port admits it; the webhook needs the API server for its certificate"},
+			Why:  "the EKS control plane has no label and no fixed address, so only a rule for the port, or for the subnets of the cluster, admits it; the webhook needs the API server for its certificate"},
 		{Group: Group, Name: "rbac", Elements: []doctor.Element{doctor.Webhook}, Needs: needs("replicas"), Run: k.rbac,
 			What: "the webhook has permission to store its CA and to publish it",
 			Why:  "otherwise the next renewal of the certificate fails"},
