@@ -151,7 +151,7 @@ version:
 RELEASE_ENV = VERSION=$(VERSION:v%=%) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) SOURCE_DATE=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
 GORELEASER := go tool -modfile=internal/tools/goreleaser/go.mod goreleaser
 
-.PHONY: release release-snapshot release-check release-inputs push-images cosign
+.PHONY: release release-snapshot release-check release-inputs push-images tag-images cosign
 release-snapshot: ## build everything that a release has into dist/release, for all platforms, unsigned
 	$(RELEASE_ENV) $(GORELEASER) release --snapshot --clean --skip=sign $(RELEASE_FLAGS)
 
@@ -161,8 +161,14 @@ release-check: ## build a release for one platform twice, compare the bytes, che
 release: cosign ## build, sign and upload a draft for the tag of this commit, as the release workflow does
 	$(RELEASE_ENV) $(GORELEASER) release --clean --release-notes dist/inputs/notes.md
 
-push-images: ## push both images: make push-images IMAGES=ghcr.io/castai
-	@test -n "$(IMAGES)" || { echo "set IMAGES, such as ghcr.io/castai" >&2; exit 2; }
+IMAGES_REQUIRED = @test -n "$(IMAGES)" || { echo "set IMAGES, such as ghcr.io/castai" >&2; exit 2; }
+push-images: ## push both images by digest, without a tag: make push-images IMAGES=ghcr.io/castai
+	$(IMAGES_REQUIRED)
+	@go run ./internal/tools/ociimage --version $(VERSION) --push-untagged $(IMAGES)/privatelink-webhook $(WEBHOOK)
+	@go run ./internal/tools/ociimage --version $(VERSION) --push-untagged $(IMAGES)/privatelink $(COMMAND)
+
+tag-images: ## give both images, which were pushed, the tag of the version
+	$(IMAGES_REQUIRED)
 	@go run ./internal/tools/ociimage --version $(VERSION) --push $(IMAGES)/privatelink-webhook:$(VERSION) $(WEBHOOK)
 	@go run ./internal/tools/ociimage --version $(VERSION) --push $(IMAGES)/privatelink:$(VERSION) $(COMMAND)
 

@@ -92,16 +92,22 @@ func (b built) testImageSignature(t *testing.T, key, other signer) {
 	pushed := output(t, b.dir, nil, "make", "-s", "push-images", "IMAGES="+images, "ARCHITECTURES="+runtime.GOARCH)
 	for _, name := range []string{"privatelink-webhook", "privatelink"} {
 		digest := b.digest(t, name)
-		if !strings.Contains(pushed, digest+"  "+images+"/"+name+":"+b.version+"\n") {
+		image := images + "/" + name + "@" + digest
+		if !strings.Contains(pushed, digest+"  "+image+"\n") {
 			t.Errorf("pushed\n%swant %s %s", pushed, name, digest)
 		}
-		image := images + "/" + name + "@" + digest
 		key.refuses(t, "an image without a signature", key.verify("verify", image)...)
 		key.must(t, key.sign("sign", image)...)
 		key.must(t, key.verify("verify", image)...)
 		other.refuses(t, "a signature of another key", other.verify("verify", image)...)
 		key.must(t, key.sign("attest", "--type", "spdxjson", "--predicate", b.file(t, name+"_"+b.number+"_image.spdx.json"), image)...)
 		key.must(t, key.verify("verify-attestation", "--type", "spdxjson", image)...)
+	}
+	tagged := output(t, b.dir, nil, "make", "-s", "tag-images", "IMAGES="+images, "ARCHITECTURES="+runtime.GOARCH)
+	for _, name := range []string{"privatelink-webhook", "privatelink"} {
+		if digest := b.digest(t, name); !strings.Contains(tagged, digest+"  "+images+"/"+name+":"+b.version+"\n") {
+			t.Errorf("tagged\n%swant %s %s", tagged, name, digest)
+		}
 	}
 	// The SBOM of the command names the image that it carries.
 	text := string(read(t, b.file(t, "privatelink_"+b.number+"_"+runtime.GOOS+"_"+runtime.GOARCH+".spdx.json")))

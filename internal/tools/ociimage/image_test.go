@@ -148,6 +148,19 @@ func TestImageOfTheServer(t *testing.T) {
 	if got := fakeregistry.Digest(t, ref); err != nil || got != digest.String() {
 		t.Errorf("the registry has %s, want %s; %v", got, digest, err)
 	}
+	repository := fakeregistry.Start(t).Host + "/castai/privatelink-webhook"
+	args = append([]string{"--push-untagged", repository, "--version", "v0.1.0"}, args[len(args)-6:]...)
+	var printed bytes.Buffer
+	if err := run(t.Context(), args, &printed); err != nil {
+		t.Fatal(err)
+	}
+	byDigest := repository + "@" + digest.String()
+	if got, tagged := fakeregistry.Digest(t, byDigest), fakeregistry.Digest(t, repository+":v0.1.0"); got != digest.String() || tagged != "" {
+		t.Errorf("without a tag, the registry has %s, and %s under the tag", got, tagged)
+	}
+	if want := digest.String() + "  " + byDigest + "\n"; printed.String() != want {
+		t.Errorf("printed %q, want %q", &printed, want)
+	}
 	archived := map[string]string{}
 	for _, e := range untar(t, bytes.NewReader(read(t, file))) {
 		archived[e.Name] = string(e.content)

@@ -6,8 +6,9 @@
 //
 // It writes the image to an OCI layout, in a folder or in a tar archive as read by
 // `docker load`, `ctr image import` and `skopeo copy oci-archive:`, or pushes it to a
-// registry with the credentials of the Docker configuration. Builds are reproducible:
-// the same binaries result in the same digest and the same files.
+// registry with the credentials of the Docker configuration, under a tag or by its digest
+// alone. Builds are reproducible: the same binaries result in the same digest and the same
+// files.
 package main
 
 import (
@@ -36,7 +37,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	var s spec
-	var dir, out, push string
+	var dir, out, push, untagged string
 	f := pflag.NewFlagSet("ociimage", pflag.ContinueOnError)
 	f.StringVar(&s.name, "name", "privatelink-webhook", "`NAME` of the program, which is also its file in the image and the entrypoint")
 	f.StringVar(&s.version, "version", "dev", "`VERSION` for the image's labels, and its tag")
@@ -46,11 +47,12 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	f.StringVar(&dir, "layout", "", "write an OCI layout to this `FOLDER`, which is replaced")
 	f.StringVar(&out, "out", "", "write an OCI layout to this tar `FILE`")
 	f.StringVar(&push, "push", "", "push to this `REFERENCE`, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/castai/privatelink-webhook:v0.2.0")
+	f.StringVar(&untagged, "push-untagged", "", "push to this `REPOSITORY` by digest, without a tag")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if len(s.binaries) == 0 || dir == "" && out == "" && push == "" {
-		return errors.New("required: --binary ARCH=FILE, and --layout FOLDER, --out FILE or --push REFERENCE; see --help")
+	if len(s.binaries) == 0 || dir == "" && out == "" && push == "" && untagged == "" {
+		return errors.New("required: --binary ARCH=FILE, and --layout FOLDER, --out FILE, --push REFERENCE or --push-untagged REPOSITORY; see --help")
 	}
 	index, err := s.build()
 	if err != nil {
@@ -60,6 +62,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if untagged != "" {
+		untagged += "@" + digest.String()
+	}
 	for _, output := range []struct {
 		to    string
 		write func() error
@@ -67,6 +72,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		{dir, func() error { return s.writeLayout(index, dir) }},
 		{out, func() error { return s.writeArchive(index, out) }},
 		{push, func() error { return pushIndex(ctx, index, push) }},
+		{untagged, func() error { return pushIndex(ctx, index, untagged) }},
 	} {
 		if output.to == "" {
 			continue
