@@ -104,6 +104,8 @@ func TestChecksWithoutPermission(t *testing.T) {
 }
 
 func TestChecksFindFaults(t *testing.T) {
+	const missingKey = `<ResourceSpecificResults><member><EvalResourceName>*</EvalResourceName><EvalResourceDecision>explicitDeny</EvalResourceDecision>` +
+		`<MissingContextValues><member>aws:SourceVpc</member></MissingContextValues></member></ResourceSpecificResults>`
 	for name, c := range map[string]struct {
 		action, old, new string
 		check            string
@@ -116,6 +118,8 @@ func TestChecksFindFaults(t *testing.T) {
 			"mirror-permissions", doctor.Unknown, "policies of the organization deny ecr:PutImage"},
 		"the same for nodes": {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed</EvalDecision>", "<EvalDecision>explicitDeny</EvalDecision><OrganizationsDecisionDetail><AllowedByOrganizations>false</AllowedByOrganizations></OrganizationsDecisionDetail>",
 			"node-role", doctor.Unknown, "to arn:aws:iam::123456789012:role/auto in the simulation"},
+		"an action that a condition may allow": {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed</EvalDecision>", "<EvalDecision>explicitDeny</EvalDecision>" + missingKey, "mirror-permissions", doctor.Unknown, "do not allow ecr:PutImage, ecr:PutImage in the simulation, which does not know aws:SourceVpc"},
+		"the same for pulls":                   {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed</EvalDecision>", "<EvalDecision>implicitDeny</EvalDecision>" + missingKey, "node-role", doctor.Unknown, ", which does not know aws:SourceVpc"},
 		"an action that the account denies": {"iam:SimulatePrincipalPolicy", "<EvalDecision>allowed</EvalDecision>", "<EvalDecision>implicitDeny</EvalDecision><OrganizationsDecisionDetail><AllowedByOrganizations>true</AllowedByOrganizations></OrganizationsDecisionDetail>",
 			"mirror-permissions", doctor.Failed, "has no permission for ecr:PutImage"},
 		"the root user":            {"sts:GetCallerIdentity", "sts::123456789012:assumed-role/mirror/ci", "iam::123456789012:root", "mirror-permissions", doctor.Unknown, "IAM cannot simulate the permissions of arn:aws:iam::123456789012:root"},

@@ -78,24 +78,43 @@ func TestReportCaller(t *testing.T) {
 	expect(t, testConfig().reportCaller(parse(t, other)), doctor.OK, other+"; the registry is in another account, 123456789012", "", repositoryPoliciesApply)
 }
 
+// deny returns the actions as those that no policy allows.
+func deny(actions ...string) (denied []denial) {
+	for _, a := range actions {
+		denied = append(denied, denial{action: a})
+	}
+	return denied
+}
+
 func TestReportMirrorPermissions(t *testing.T) {
 	const user, role, other = "arn:aws:iam::123456789012:user/ci/ann", "arn:aws:iam::123456789012:role/platform/mirror", "arn:aws:iam::210987654321:user/ann"
+	const sso = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Platform_Admins_0123456789abcdef"
 	const all = " has all 13 permissions on arn:aws:ecr:us-east-1:123456789012:repository/castai/*"
 	for name, c := range map[string]struct {
 		principal             string
-		denied                []string
+		denied                []denial
 		status                doctor.Status
 		found, remedy, detail string
 	}{
 		"all":                    {user, nil, doctor.OK, user + all, "", ""},
-		"all but prune":          {user, pruneActions(), doctor.OK, user + all, "", "only privatelink prune needs it"},
+		"all but prune":          {user, deny(pruneActions()...), doctor.OK, user + all, "", "only privatelink prune needs it"},
 		"all in another account": {other, nil, doctor.OK, other + all, "", repositoryPoliciesApply},
-		"a user without one": {user, append([]string{"ecr:PutImage"}, pruneActions()...), doctor.Failed, user + " has no permission for ecr:PutImage",
+		"a user without one": {user, deny(append([]string{"ecr:PutImage"}, pruneActions()...)...), doctor.Failed, user + " has no permission for ecr:PutImage",
 			"aws iam put-user-policy --user-name ann --policy-name privatelink-mirror --policy-document '{\"Version\":\"2012-10-17\",", "ecr:PutImage\necr:BatchDeleteImage is not allowed; only privatelink prune needs it\necr:DescribeImages is not allowed; only privatelink prune needs it"},
-		"a role that may not log in": {role, []string{loginAction}, doctor.Failed, role + " has no permission for " + loginAction, "aws iam put-role-policy --role-name mirror ", loginAction},
+		"a role that may not log in": {role, deny(loginAction), doctor.Failed, role + " has no permission for " + loginAction, "aws iam put-role-policy --role-name mirror ", loginAction},
+		"a permission set, whose role IAM does not change": {sso, deny("ecr:PutImage"), doctor.Failed, sso + " has no permission for ecr:PutImage",
+			"add this to the inline policy of the permission set Platform_Admins of IAM Identity Center, and provision it to account 123456789012 again: {", "ecr:PutImage"},
+		"a permissions boundary": {role, []denial{{"ecr:PutImage", inBoundary, nil}}, doctor.Failed, role + " has no permission for ecr:PutImage",
+			"allow ecr:PutImage in the permissions boundary of the role mirror, which limits all its policies: aws iam get-role --role-name mirror --query '*.PermissionsBoundary'", "ecr:PutImage"},
+		"a statement that denies": {user, []denial{{"ecr:PutImage", deniedByPolicy, []string{"readers"}}}, doctor.Failed, user + " has no permission for ecr:PutImage",
+			"remove the statement in readers that denies ecr:PutImage to the user ann: while it is there, no policy can allow it", "ecr:PutImage"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			expect(t, testConfig().reportMirrorPermissions(parse(t, c.principal), c.denied), c.status, c.found, c.remedy, c.detail)
+			f := testConfig().reportMirrorPermissions(parse(t, c.principal), c.denied)
+			expect(t, f, c.status, c.found, c.remedy, c.detail)
+			if canGrant := strings.Contains(c.remedy, "-policy --"); strings.Contains(f.Remedy, "put-") != canGrant {
+				t.Errorf("it grants what cannot be granted: %s", f.Remedy)
+			}
 		})
 	}
 }
@@ -104,7 +123,9 @@ func TestReportNodeRoles(t *testing.T) {
 	const repositories = "arn:aws:ecr:us-east-1:123456789012:repository/castai/*"
 	node := nodeRole{arn: "arn:aws:iam::123456789012:role/eks/node", source: "node group workers"}
 	denied, other := node, node
-	denied.denied, other.arn = []string{loginAction, "ecr:BatchGetImage"}, "arn:aws:iam::210987654321:role/node"
+	denied.denied, other.arn = deny(loginAction, "ecr:BatchGetImage"), "arn:aws:iam::210987654321:role/node"
+	bounded := node
+	bounded.denied = []denial{{"ecr:BatchGetImage", inBoundary, nil}}
 	for name, c := range map[string]struct {
 		roles                 []nodeRole
 		status                doctor.Status
@@ -112,6 +133,8 @@ func TestReportNodeRoles(t *testing.T) {
 	}{
 		"all may pull":    {[]nodeRole{node}, doctor.OK, "1 roles may pull from " + repositories, "", ""},
 		"another account": {[]nodeRole{node, other}, doctor.OK, "2 roles may pull from " + repositories, "", repositoryPoliciesApply},
+		"a boundary": {[]nodeRole{bounded}, doctor.Failed, "no permission to pull from " + repositories + ": node",
+			"allow ecr:BatchGetImage in the permissions boundary of the role node", "ecr:BatchGetImage"},
 		"one may not": {[]nodeRole{node, denied}, doctor.Failed, "no permission to pull from " + repositories + ": node",
 			"aws iam attach-role-policy --role-name node --policy-arn arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly\nTerraform: ",
 			"arn:aws:iam::123456789012:role/eks/node (node group workers): ecr:GetAuthorizationToken, ecr:BatchGetImage"},

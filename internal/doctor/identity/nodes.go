@@ -35,8 +35,8 @@ func (c *checker) checkNodeRoles(ctx context.Context) doctor.Finding {
 	}
 	f := c.reportNodeRoles(roles)
 	for _, r := range roles {
-		if f.Status == doctor.OK && len(r.inOrganization) > 0 {
-			f = deniedInOrganization(r.arn, r.inOrganization)
+		if undecided, ok := r.undecided(r.arn); ok && f.Status == doctor.OK {
+			f = undecided
 		}
 	}
 	return f
@@ -65,19 +65,23 @@ func (c *checker) gatherNodeRoles(ctx context.Context) (roles []nodeRole, err er
 }
 
 func (c Config) reportNodeRoles(roles []nodeRole) doctor.Finding {
-	var failed, details, remedies []string
+	var failed, details, lines []string
 	for _, r := range roles {
 		if len(r.denied) == 0 {
 			continue
 		}
-		name := r.arn[strings.LastIndex(r.arn, "/")+1:]
+		role, err := arn.Parse(r.arn)
+		if err != nil {
+			role.Resource = r.arn // the SDK returns none
+		}
+		name := resourceName(role)
 		policy := fmt.Sprintf("arn:%s:iam::aws:%s", c.Partition, pullPolicy)
 		failed = append(failed, name)
-		details = append(details, fmt.Sprintf("%s (%s): %s", r.arn, r.source, strings.Join(r.denied, ", ")))
-		remedies = append(remedies, fmt.Sprintf("aws iam attach-role-policy --role-name %s --policy-arn %s\nTerraform: resource \"aws_iam_role_policy_attachment\" { role = %q, policy_arn = %q }", name, policy, name, policy))
+		details = append(details, fmt.Sprintf("%s (%s): %s", r.arn, r.source, strings.Join(actions(r.denied), ", ")))
+		lines = append(lines, remedies(role, r.denied, fmt.Sprintf("aws iam attach-role-policy --role-name %s --policy-arn %s\nTerraform: resource \"aws_iam_role_policy_attachment\" { role = %q, policy_arn = %q }", name, policy, name, policy)))
 	}
 	if len(failed) > 0 {
-		return doctor.Failf(strings.Join(remedies, "\n"), "no permission to pull from %s: %s", c.repositories(), doctor.List(failed, 4)).With(details...)
+		return doctor.Failf(strings.Join(lines, "\n"), "no permission to pull from %s: %s", c.repositories(), doctor.List(failed, 4)).With(details...)
 	}
 	f := doctor.OKf("%d roles may pull from %s", len(roles), c.repositories())
 	for _, r := range roles {

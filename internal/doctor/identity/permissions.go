@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
@@ -48,51 +47,6 @@ func mirrorActions() []string {
 	}, pullActions()...)
 }
 
-// simulation is the result of simulating the policies of a principal.
-type simulation struct {
-	denied []string // actions that policies of the account do not allow
-	// inOrganization are actions that the policies of the organization do not allow in
-	// the simulation, which knows none of the facts that their conditions ask for but the
-	// region: real requests may be allowed.
-	// https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html
-	inOrganization []string
-}
-
-// simulateAll simulates loginAction, and the given actions on the repositories.
-func (c *checker) simulateAll(ctx context.Context, principal string, actions []string) (simulation, error) {
-	var s simulation
-	err := c.simulate(ctx, &s, principal, []string{loginAction}, "*")
-	if err == nil {
-		err = c.simulate(ctx, &s, principal, actions, c.repositories())
-	}
-	return s, err
-}
-
-func (c *checker) simulate(ctx context.Context, s *simulation, principal string, actions []string, resource string) error {
-	pages := iam.NewSimulatePrincipalPolicyPaginator(c.iam, &iam.SimulatePrincipalPolicyInput{
-		PolicySourceArn: &principal, ActionNames: actions, ResourceArns: []string{resource},
-		ContextEntries: []types.ContextEntry{{ContextKeyName: aws.String("aws:RequestedRegion"), ContextKeyType: types.ContextKeyTypeEnumString, ContextKeyValues: []string{c.Region}}},
-	})
-	results, err := awsapi.Collect(ctx, "iam:SimulatePrincipalPolicy", pages, func(p *iam.SimulatePrincipalPolicyOutput) []types.EvaluationResult { return p.EvaluationResults })
-	for _, r := range results {
-		action := aws.ToString(r.EvalActionName)
-		switch organization := r.OrganizationsDecisionDetail; {
-		case r.EvalDecision == types.PolicyEvaluationDecisionTypeAllowed:
-		case organization != nil && !organization.AllowedByOrganizations:
-			s.inOrganization = append(s.inOrganization, action)
-		default:
-			s.denied = append(s.denied, action)
-		}
-	}
-	return err
-}
-
-// deniedInOrganization is the finding if only policies of the organization deny actions.
-func deniedInOrganization(principal string, actions []string) doctor.Finding {
-	return doctor.Unknownf("try it, for example with privatelink mirror --dry-run or a pod; if it is refused, the administrators of the organization must change the policy",
-		"policies of the organization deny %s to %s in the simulation, which does not know their conditions", doctor.List(actions, 3), principal).With(actions...)
-}
-
 func (c *checker) checkMirrorPermissions(ctx context.Context) doctor.Finding {
 	caller, err := c.caller(ctx)
 	if err != nil {
@@ -106,10 +60,11 @@ func (c *checker) checkMirrorPermissions(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return awsapi.Unknown(err)
 	}
-	if f := c.reportMirrorPermissions(principal, s.denied); f.Status != doctor.OK || len(s.inOrganization) == 0 {
-		return f
+	f := c.reportMirrorPermissions(principal, s.denied)
+	if undecided, ok := s.undecided(principal.String()); ok && f.Status == doctor.OK {
+		return undecided
 	}
-	return deniedInOrganization(principal.String(), s.inOrganization)
+	return f
 }
 
 // principal returns the user or role that has the policies of a caller, and false
@@ -134,24 +89,32 @@ func (c *checker) principal(ctx context.Context, caller arn.ARN) (principal arn.
 	return arn.ARN{}, false
 }
 
-func (c Config) reportMirrorPermissions(principal arn.ARN, denied []string) doctor.Finding {
+func (c Config) reportMirrorPermissions(principal arn.ARN, denied []denial) doctor.Finding {
 	var notes []string
 	if principal.AccountID != c.Account {
 		notes = append(notes, repositoryPoliciesApply)
 	}
-	denied = slices.DeleteFunc(slices.Clone(denied), func(action string) bool {
-		isForPrune := slices.Contains(pruneActions(), action)
+	denied = slices.DeleteFunc(slices.Clone(denied), func(d denial) bool {
+		isForPrune := slices.Contains(pruneActions(), d.action)
 		if isForPrune {
-			notes = append(notes, action+" is not allowed; only privatelink prune needs it")
+			notes = append(notes, d.action+" is not allowed; only privatelink prune needs it")
 		}
 		return isForPrune
 	})
 	if len(denied) == 0 {
 		return doctor.OKf("%s has all %d permissions on %s", principal, len(mirrorActions())+1, c.repositories()).With(notes...)
 	}
+	return doctor.Failf(remedies(principal, denied, c.grantMirror(principal)),
+		"%s has no permission for %s", principal, doctor.List(actions(denied), 5)).With(append(actions(denied), notes...)...)
+}
+
+// grantMirror returns how to give a principal all permissions to mirror.
+func (c Config) grantMirror(principal arn.ARN) string {
+	if _, ok := permissionSet(principal); ok {
+		return fmt.Sprintf("add this to the inline policy of %s, and provision it to account %s again: %s", owner(principal), principal.AccountID, c.mirrorPolicy())
+	}
 	kind, _, _ := strings.Cut(principal.Resource, "/")
-	return doctor.Failf(fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name privatelink-mirror --policy-document '%s'", kind, kind, resourceName(principal), c.mirrorPolicy()),
-		"%s has no permission for %s", principal, doctor.List(denied, 5)).With(append(denied, notes...)...)
+	return fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name privatelink-mirror --policy-document '%s'", kind, kind, resourceName(principal), c.mirrorPolicy())
 }
 
 // resourceName returns the last element of the resource: the name without the path.
