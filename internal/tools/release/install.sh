@@ -115,9 +115,10 @@ main() {
 	[ "$got" = "$want" ] || fail "$archive has the checksum $got, and the release lists $want: do not use it"
 
 	tar -xzf "$work/archive" -C "$work" privatelink || fail "cannot extract privatelink from $archive"
-	"$work/privatelink" version >"$work/version" || fail "the program does not run on this machine"
 	cp "$work/privatelink" "$new"
 	chmod 0755 "$new"
+	# From its folder: the temporary one may be mounted with noexec.
+	"$new" version >"$work/version" || fail "the program does not run on this machine"
 	mv -f "$new" "$to/privatelink"
 	echo "installed $(cat "$work/version") in $to/privatelink"
 	echo "verified: SHA-256 of $archive. To verify its signature too, see $project/blob/main/docs/guide/verify.md"

@@ -164,6 +164,25 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// Hardened machines mount /tmp so that no program in it can run.
+func TestInstallWithATemporaryFolderOfNoPrograms(t *testing.T) {
+	tmp := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", tmp).CombinedOutput(); err != nil {
+		t.Skipf("no tmpfs can be mounted: %s", out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", tmp).CombinedOutput(); err != nil {
+			t.Errorf("%s", out)
+		}
+	})
+	for _, shell := range shells(t) {
+		code, output, installed := install(t, shell, newRelease(t), "TMPDIR="+tmp)
+		if code != 0 || installed != program || !strings.Contains(output, "installed privatelink v0.1.0 in ") {
+			t.Errorf("%s: exit code %d, installed %q\n%s", shell, code, installed, output)
+		}
+	}
+}
+
 // A variable that begins so is a flag of the program: PRIVATELINK_VERSION, if it is
 // exported, is the version of a chart.
 func TestVariablesOfTheScriptAreNotFlags(t *testing.T) {
