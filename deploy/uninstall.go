@@ -35,7 +35,10 @@ var deletionOrder = []string{
 
 // RenderRemoval returns manifests for kubectl delete, in the order to delete them: the
 // kinds and names of all objects that Render returns for any configuration with these
-// options, and of those that the overlays leave out and an earlier bundle had.
+// options, of those that the overlays leave out and an earlier bundle had, and of the
+// Secrets in which cert-manager stores the private keys of Certificates. It keeps them when
+// a Certificate is deleted:
+// https://cert-manager.io/docs/usage/certificate/#cleaning-up-secrets-when-certificates-are-deleted
 //
 // The guard's bindings come first: a guard that denies would refuse the pods that are no
 // longer rewritten. The Namespace comes last, and only if it is the default one, since
@@ -83,6 +86,13 @@ func (r Removal) objects() ([]resid.ResId, error) {
 			isOtherNamespace := id.Kind == "Namespace" && id.Name != Namespace
 			if !isOtherNamespace && !slices.Contains(all, id) {
 				all = append(all, id)
+			}
+			if id.Kind == "Certificate" {
+				name, err := o.GetString("spec.secretName")
+				if err != nil {
+					return nil, fmt.Errorf("render: Certificate %s: %w", id.Name, err)
+				}
+				all = append(all, resid.NewResIdWithNamespace(resid.NewGvk("", "v1", "Secret"), name, id.Namespace))
 			}
 		}
 	}

@@ -101,6 +101,18 @@ func TestRemovalOfAnOverlayHasTheObjectsOfTheBase(t *testing.T) {
 	}
 }
 
+// cert-manager keeps the Secret of a Certificate that is deleted:
+// https://cert-manager.io/docs/usage/certificate/#cleaning-up-secrets-when-certificates-are-deleted
+func TestRemovalHasTheSecretsOfCertificates(t *testing.T) {
+	all := removed(t, Removal{Namespace: "team-x", Overlays: []string{"cert-manager"}})
+	for _, name := range []string{"privatelink-webhook-issuer", "privatelink-webhook-tls"} {
+		at := slices.Index(all, "/v1, Kind=Secret team-x/"+name)
+		if at < 0 || at < kindIn(all, "Certificate") {
+			t.Errorf("the Secret %s is at %d of\n%s", name, at, strings.Join(all, "\n"))
+		}
+	}
+}
+
 func TestRemovalOrder(t *testing.T) {
 	all := removed(t, Removal{Overlays: []string{"cert-manager"}})
 	for _, pair := range [][2]string{
