@@ -37,6 +37,16 @@ func TestOptions(t *testing.T) {
 			t.Errorf("context %q: EKS cluster %q, want %q", context, got, want)
 		}
 	}
+	for server, want := range map[string]string{
+		"https://0A1B.gr7.us-east-1.eks.amazonaws.com":         "0a1b.gr7.us-east-1.eks.amazonaws.com",
+		"https://0A1B.gr7.us-east-1.eks.amazonaws.com.evil.io": "",
+		"https://127.0.0.1:8443":                               "",
+		"%":                                                    "",
+	} {
+		if got := EKSHost(server); got != want {
+			t.Errorf("%s: host of EKS %q, want %q", server, got, want)
+		}
+	}
 	client, config, err := Options{File: file, Context: "local"}.Connect()
 	if err != nil || client == nil || config.Host != "https://127.0.0.1:1" {
 		t.Errorf("%v %v", config, err)

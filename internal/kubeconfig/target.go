@@ -41,15 +41,23 @@ func (o Options) Target() target.Target {
 	if parts := strings.SplitN(kubeContext.Cluster, ":", 6); len(parts) == 6 && parts[0] == "arn" {
 		t.Region, t.Account, t.Cluster = parts[3], parts[4], strings.TrimPrefix(parts[5], "cluster/")
 	}
-	if server, err := url.Parse(t.Server); err == nil && t.Region == "" {
-		if match := eksHost.FindStringSubmatch(server.Hostname()); match != nil {
-			t.Region = match[1]
-		}
+	if match := eksHost.FindStringSubmatch(EKSHost(t.Server)); match != nil && t.Region == "" {
+		t.Region = match[1]
 	}
 	if user, ok := raw.AuthInfos[kubeContext.AuthInfo]; ok && user.Exec != nil {
 		addLogin(&t, user.Exec)
 	}
 	return t
+}
+
+// EKSHost returns the host in the URL of an API server, in lower case, or "" if it is not
+// one of EKS.
+func EKSHost(server string) string {
+	u, err := url.Parse(server)
+	if err != nil || !eksHost.MatchString(u.Hostname()) {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
 }
 
 // addLogin adds what the arguments of a login command tell.

@@ -39,8 +39,10 @@ type Config struct {
 	Account, Region, Partition string
 	// Prefix of the repositories without the host, such as castai; "" for all.
 	Prefix string
-	// Cluster is the name of the EKS cluster, for NodeRole.
-	Cluster string
+	// Cluster is the name of the EKS cluster, for NodeRole, and Expected what the
+	// kubeconfig tells about it.
+	Cluster  string
+	Expected awsapi.Expected
 }
 
 // repositories returns the ARN pattern of the repositories with the prefix.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
-	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
@@ -97,11 +96,11 @@ func (c Config) reportNodeRoles(roles []nodeRole) doctor.Finding {
 // of CAST AI belong to no group.
 func (c *checker) nodeRoleSources(ctx context.Context) (map[string]string, error) {
 	sources := map[string]string{}
-	cluster, err := c.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &c.Cluster})
+	cluster, err := awsapi.DescribeCluster(ctx, c.AWS, c.Cluster, c.Expected)
 	if err != nil {
-		return nil, awsapi.NewError("eks:DescribeCluster", err)
+		return nil, err
 	}
-	if compute := cluster.Cluster.ComputeConfig; compute != nil && compute.NodeRoleArn != nil {
+	if compute := cluster.ComputeConfig; compute != nil && compute.NodeRoleArn != nil {
 		sources[*compute.NodeRoleArn] = "EKS Auto Mode"
 	}
 	groups, err := awsapi.NodeGroups(ctx, c.eks, c.Cluster)

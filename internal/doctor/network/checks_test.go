@@ -148,6 +148,7 @@ func TestChecksFindFaults(t *testing.T) {
 		"the cluster is being created":   {"eks:DescribeCluster", "ACTIVE", "CREATING", "cluster-vpc", doctor.Failed, "aws eks describe-cluster"},
 		"the cluster has no VPC":         {"eks:DescribeCluster", "resourcesVpcConfig", "none", "aws-access", doctor.Unknown, "run it where"},
 		"no subnet of the cluster":       {"ec2:DescribeSubnets", "subnet-", "other-", "cluster-vpc", doctor.Unknown, "run it where"},
+		"there is no cluster":            {"eks:DescribeCluster", healthyVPC()["eks:DescribeCluster"], fakeaws.NotFound, "cluster-vpc", doctor.Failed, "--profile"},
 		"no private access":              {"eks:DescribeCluster", "true", "false", "cluster-endpoint", doctor.Failed, "endpointPrivateAccess=true"},
 		"no nodes":                       {"ec2:DescribeInstances", "reservationSet", "none", "control-plane-port", doctor.Unknown, "start a node"},
 		"no DNS support":                 {"ec2:DescribeVpcAttribute", "true", "false", "vpc-dns", doctor.Failed, "--enable-dns-support"},

@@ -19,9 +19,6 @@ import (
 // https://github.com/castai/privatelink-aws
 const routableTag = "cast.ai/routable"
 
-// clusterNotFound is the error code of EKS for an unknown cluster.
-const clusterNotFound = "ResourceNotFoundException"
-
 func (c *checker) checkAccess(ctx context.Context) doctor.Finding {
 	if c.Cluster == "" && c.VPC == "" {
 		return doctor.Unknownf("name the EKS cluster with --eks-cluster or the VPC with --vpc: aws eks list-clusters --region "+c.region, "neither the EKS cluster nor the VPC is known")
@@ -30,7 +27,7 @@ func (c *checker) checkAccess(ctx context.Context) doctor.Finding {
 		return awsapi.Unknown(awsapi.NewError("ec2:DescribeVpcs", err))
 	}
 	if c.Cluster != "" {
-		if _, err := c.cluster(ctx); err != nil && awsapi.Code(err) != clusterNotFound {
+		if _, err := c.cluster(ctx); err != nil && awsapi.Code(err) != awsapi.ClusterNotFound {
 			return awsapi.Unknown(err)
 		}
 	}
@@ -41,8 +38,8 @@ func (c *checker) checkClusterVPC(ctx context.Context) doctor.Finding {
 	if c.Cluster != "" {
 		cluster, err := c.cluster(ctx)
 		switch {
-		case awsapi.Code(err) == clusterNotFound:
-			return doctor.Failf("aws eks list-clusters --region "+c.region+"\nname another --eks-cluster, or its --region", "there is no cluster %s in %s", c.Cluster, c.region)
+		case awsapi.Code(err) == awsapi.ClusterNotFound:
+			return doctor.Failf("aws eks list-clusters --region "+c.region+"\nname another --eks-cluster, its --region, or the --profile of its account", "there is no cluster %s in %s", c.Cluster, c.region)
 		case err != nil:
 			return awsapi.Unknown(err)
 		case cluster.status != ekstypes.ClusterStatusActive && cluster.status != ekstypes.ClusterStatusUpdating:

@@ -44,14 +44,14 @@ type checker struct {
 
 func (c *checker) cluster(ctx context.Context) (cluster, error) {
 	return c.clusterOnce.Get(ctx, func(ctx context.Context) (cluster, error) {
-		out, err := c.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &c.Cluster})
-		if err == nil && out.Cluster.ResourcesVpcConfig == nil {
-			err = errors.New("cluster " + c.Cluster + " has no VPC")
-		}
+		described, err := awsapi.DescribeCluster(ctx, c.AWS, c.Cluster, c.Expected)
 		if err != nil {
-			return cluster{}, awsapi.NewError("eks:DescribeCluster", err)
+			return cluster{}, err
 		}
-		return newCluster(out.Cluster), nil
+		if described.ResourcesVpcConfig == nil {
+			return cluster{}, awsapi.NewError("eks:DescribeCluster", errors.New("cluster "+c.Cluster+" has no VPC"))
+		}
+		return newCluster(described), nil
 	})
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
+	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 	"github.com/castai/privatelink-webhook/internal/doctor/topology"
 )
 
@@ -36,6 +37,8 @@ type Config struct {
 	// Cluster is the name of the EKS cluster. If it is empty, VPC is required, and
 	// checks that need a cluster are skipped.
 	Cluster string
+	// Expected is what the kubeconfig tells about the cluster.
+	Expected awsapi.Expected
 	// VPC and Subnets are IDs. Default: those of the cluster and its nodes; without
 	// a cluster, all subnets of the VPC.
 	VPC     string

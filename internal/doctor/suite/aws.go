@@ -13,6 +13,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/doctor/identity"
 	"github.com/castai/privatelink-webhook/internal/doctor/network"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
+	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 )
 
 // AWS selects the cluster and its network in AWS.
@@ -36,6 +37,16 @@ func (s *Suite) region() string {
 	return cmp.Or(s.AWS.Region, known, s.registry.Region)
 }
 
+// expectedCluster returns what the kubeconfig tells about a cluster in EKS: nothing, if
+// that is not its own cluster.
+func (s *Suite) expectedCluster(name string) awsapi.Expected {
+	t := s.Cluster.Target()
+	if name == "" || name != t.Cluster {
+		return awsapi.Expected{}
+	}
+	return awsapi.Expected{Account: t.Account, Host: kubeconfig.EKSHost(t.Server)}
+}
+
 // awsChecks returns the checks of network and identity, and that of the node
 // role, which belongs to the registry group and needs the other two.
 func (s *Suite) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check, err error) {
@@ -43,6 +54,7 @@ func (s *Suite) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check,
 	if name == "" && s.AWS.VPC == "" {
 		name = s.Cluster.EKSCluster()
 	}
+	expected := s.expectedCluster(name)
 	config, configErr := awsapi.Load(ctx, s.region(), s.AWS.Profile)
 	endpoints, err := deploy.NeededEndpoints()
 	if err != nil {
@@ -53,9 +65,9 @@ func (s *Suite) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check,
 		return nil, nil, exitcode.Usagef("--castai-service: %w", err)
 	}
 	_, prefix, _ := strings.Cut(s.Rules.Registry(), "/")
-	ids := identity.Config{AWS: config, Account: s.registry.Account, Region: s.registry.Region, Partition: s.registry.Partition, Prefix: prefix, Cluster: name}
+	ids := identity.Config{AWS: config, Account: s.registry.Account, Region: s.registry.Region, Partition: s.registry.Partition, Prefix: prefix, Cluster: name, Expected: expected}
 	n := network.Config{
-		AWS: config, Partition: s.registry.Partition, Cluster: name, VPC: s.AWS.VPC, Subnets: s.AWS.Subnets, Services: services, CASTAI: castai,
+		AWS: config, Partition: s.registry.Partition, Cluster: name, Expected: expected, VPC: s.AWS.VPC, Subnets: s.AWS.Subnets, Services: services, CASTAI: castai,
 		NodeRoles: func(ctx context.Context) ([]string, error) { return identity.NodeRoles(ctx, ids) },
 		Caller:    func(ctx context.Context) (string, error) { return identity.Caller(ctx, ids) },
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/castai/privatelink-webhook/internal/kubeconfig"
 	"github.com/castai/privatelink-webhook/internal/output"
 	"github.com/castai/privatelink-webhook/internal/rewrite"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakeaws"
 )
 
 // options returns options without a cluster, a lock file and credentials.
@@ -120,6 +121,53 @@ func TestRegionOfTheKubeconfig(t *testing.T) {
 			var out bytes.Buffer
 			if err := suite.Run(t.Context(), &out, "json", o); !strings.Contains(out.String(), c.found) {
 				t.Errorf("%v: %s", err, &out)
+			}
+		})
+	}
+}
+
+// Clusters of one name may be in two accounts, and kubectl may use another profile.
+func TestTheClusterIsInAnotherAccount(t *testing.T) {
+	const found = `{"cluster": {"arn": "arn:aws:eks:us-east-1:111111111111:cluster/prod", "status": "ACTIVE", "resourcesVpcConfig": {"vpcId": "vpc-1"}}}`
+	file := filepath.Join(t.TempDir(), "config")
+	text := `{"apiVersion": "v1", "kind": "Config", "current-context": "a", "contexts": [{"name": "a", "context": {"cluster": "arn:aws:eks:us-east-1:222222222222:cluster/prod"}}], "clusters": [{"name": "arn:aws:eks:us-east-1:222222222222:cluster/prod", "cluster": {"server": "https://127.0.0.1:1"}}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	responses := map[string]string{
+		"sts:GetCallerIdentity": "<Account>111111111111</Account><Arn>arn:aws:iam::111111111111:user/ann</Arn>", "ec2:DescribeVpcs": "<vpcSet></vpcSet>", "ec2:DescribeInstances": "<reservationSet></reservationSet>",
+		"eks:ListNodegroups": `{"nodegroups": ["workers"]}`, "eks:DescribeNodegroup": `{"nodegroup": {"nodeRole": "arn:aws:iam::111111111111:role/workers"}}`,
+		"iam:SimulatePrincipalPolicy": `<EvaluationResults><member><EvalActionName>ecr:PutImage</EvalActionName><EvalDecision>allowed</EvalDecision></member></EvaluationResults>`,
+	}
+	for name, c := range map[string]struct {
+		cluster, response string
+		only              []string
+		isOther           bool
+	}{
+		"a cluster of the same name":    {"", found, []string{"network/aws-access"}, true},
+		"no cluster of the same name":   {"", fakeaws.NotFound, []string{"network/aws-access"}, true},
+		"the roles of its nodes":        {"", found, []string{"registry/node-role"}, true},
+		"the cluster is named":          {"prod", found, []string{"network/aws-access"}, true},
+		"another cluster is named":      {"staging", found, []string{"network/aws-access"}, false},
+		"the same, of its nodes' roles": {"staging", found, []string{"registry/node-role"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t, ecr)
+			t.Setenv("AWS_ACCESS_KEY_ID", "test")
+			t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+			responses["eks:DescribeCluster"] = c.response
+			t.Setenv("AWS_ENDPOINT_URL", *fakeaws.Serve(t, responses).BaseEndpoint)
+			o.Cluster.File, o.Run, o.AWS.Cluster = file, doctor.Options{Only: c.only}, c.cluster
+			var out bytes.Buffer
+			err := suite.Run(t.Context(), &out, "json", o)
+			want := []string{`"ok"`}
+			if c.isOther {
+				want = []string{`"unknown"`, "credentials are of account 111111111111, and cluster prod of the kubeconfig is in account 222222222222", "set --profile"}
+			}
+			for _, w := range want {
+				if !strings.Contains(out.String(), w) {
+					t.Errorf("no %q (%v): %s", w, err, &out)
+				}
 			}
 		})
 	}

@@ -16,6 +16,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
+// NotFound is the response of EKS for a cluster that does not exist.
+const NotFound = `{"message": "No cluster found."}`
+
 // Serve returns the configuration of a client that gets these responses. A key is
 // an IAM action, such as ec2:DescribeVpcs; a value is JSON for EKS and Organizations,
 // and for the other services the XML in the response element. An action without a response is
@@ -37,6 +40,10 @@ func Serve(t testing.TB, responses map[string]string) aws.Config {
 		if !ok {
 			deny(w, service)
 			return
+		}
+		if body == NotFound {
+			w.Header().Set("X-Amzn-Errortype", "ResourceNotFoundException")
+			w.WriteHeader(http.StatusNotFound)
 		}
 		switch service {
 		case "eks", "organizations":
