@@ -61,3 +61,17 @@ func TestPodsSelectLinuxNodes(t *testing.T) {
 		}
 	}
 }
+
+// The limit of the garbage collector follows that of the container, which overlays and
+// values of the chart change.
+func TestTheServerKnowsItsMemoryLimit(t *testing.T) {
+	for _, e := range deployment(t).Spec.Template.Spec.Containers[0].Env {
+		if e.Name == "GOMEMLIMIT" {
+			t.Errorf("GOMEMLIMIT=%s stays when the limit is changed", e.Value)
+		}
+		if e.Name == "PRIVATELINK_MEMORY_LIMIT" && e.ValueFrom != nil && e.ValueFrom.ResourceFieldRef != nil && e.ValueFrom.ResourceFieldRef.Resource == "limits.memory" {
+			return
+		}
+	}
+	t.Error("no variable has the memory limit of the container")
+}

@@ -52,8 +52,21 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 // gcPercent halves the work of the garbage collector, for a few MiB: the heap that
-// is in use has about 3. GOMEMLIMIT bounds it where there is more.
+// is in use has about 3. --memory-limit bounds it where there is more.
 const gcPercent = 200
+
+// limitCollector sets how hard the garbage collector works. Variables of Go have precedence.
+//
+// A container is killed at its limit, so the collector has a lower one. The rest is for
+// memory that it does not manage: https://go.dev/doc/gc-guide#Memory_limit
+func limitCollector(memory int64, getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if memory > 0 && getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory / 4 * 3)
+	}
+}
 
 // run assembles and runs the server. With the argument "probe", it runs the probe
 // instead.
@@ -69,9 +82,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		_, err := fmt.Fprintln(stdout, "privatelink-webhook", version)
 		return err
 	}
-	if getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	limitCollector(o.memoryLimit, getenv)
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: o.level, ReplaceAttr: terminal.EscapeAttr}))
 	klog.SetSlogLogger(log) // client-go logs there
 	metrics := webhook.NewMetrics(version)

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +82,7 @@ func TestUsageErrors(t *testing.T) {
 		"the same in the environment":  {map[string]string{"PRIVATELINK_LOG_LEVEL": "loud"}, []string{"--config", config}, "use debug, info, warn or error"},
 		"a port in use":                {nil, append([]string{"--config", config, "--listen", busy.Addr().String(), "--metrics-listen", "127.0.0.1:0"}, tls...), "--listen:"},
 		"a kustomize namePrefix":       {map[string]string{"PRIVATELINK_SERVICE_ACCOUNT": "acme-privatelink-webhook"}, []string{"--config", config}, "remove namePrefix"},
+		"a negative memory limit":      {map[string]string{"PRIVATELINK_MEMORY_LIMIT": "-1"}, []string{"--config", config}, "--memory-limit -1"},
 		"no cluster":                   {nil, []string{"--config", config}, "--kubeconfig"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,6 +91,29 @@ func TestUsageErrors(t *testing.T) {
 			var wrong usageError
 			if !errors.As(err, &wrong) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("err = %v, want a usage error with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// The collector keeps a quarter of the container's memory free for what is not heap.
+func TestTheCollectorHasALimitBelowThatOfTheContainer(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	for name, tc := range map[string]struct {
+		env  map[string]string
+		want int64
+	}{
+		"three quarters of the default": {map[string]string{"PRIVATELINK_MEMORY_LIMIT": "134217728"}, 96 << 20},
+		"three quarters of less":        {map[string]string{"PRIVATELINK_MEMORY_LIMIT": "67108864"}, 48 << 20},
+		"none":                          {nil, before},
+		"that of Go's own variable":     {map[string]string{"PRIVATELINK_MEMORY_LIMIT": "134217728", "GOMEMLIMIT": "50MiB"}, before},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Cleanup(func() { debug.SetMemoryLimit(before) })
+			var out, log bytes.Buffer
+			_ = run(t.Context(), []string{"--config", "/does/not/exist"}, func(k string) string { return tc.env[k] }, &out, &log)
+			if got := debug.SetMemoryLimit(-1); got != tc.want {
+				t.Errorf("limit %d, want %d", got, tc.want)
 			}
 		})
 	}

@@ -21,6 +21,7 @@ type options struct {
 	kubeconfig, namespace          string
 	secret, service, configuration string
 	serviceAccount                 string
+	memoryLimit                    int64 // bytes
 	levelText                      string
 	level                          slog.Level
 	version                        bool
@@ -62,6 +63,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (o optio
 	f.StringVar(&o.service, "service", "privatelink-webhook", "`NAME` of the Service, which the certificate is for")
 	f.StringVar(&o.serviceAccount, "service-account", "", "`NAME` of the pod's service account, compared with --service to detect renamed objects (default: not compared)")
 	f.StringVar(&o.configuration, "webhook-configuration", "zz-privatelink-webhook", "`NAME` of the MutatingWebhookConfiguration to publish the CA in (self-managed certificates only)")
+	f.Int64Var(&o.memoryLimit, "memory-limit", 0, "memory limit of the container in `BYTES`; the garbage collector keeps to three quarters of it (default: no limit)")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -88,6 +90,8 @@ func (o *options) check(rest []string) error {
 		// RBAC, the policy that confines the account, and certificates name these
 		// objects in texts that kustomize does not change.
 		return usageError{fmt.Errorf("service account %q, want %q, the name of the Service: the objects of the bundle cannot be renamed: remove namePrefix and nameSuffix from the kustomization (namespace may be set)", o.serviceAccount, o.service)}
+	case o.memoryLimit < 0:
+		return usageError{fmt.Errorf("--memory-limit %d: give bytes, or 0 for no limit", o.memoryLimit)}
 	case (o.certFile == "") != (o.keyFile == ""):
 		return usageError{errors.New("--tls-cert-file and --tls-private-key-file go together: give both, or neither for self-managed certificates")}
 	}

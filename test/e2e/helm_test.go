@@ -345,7 +345,7 @@ func nextChart(t *testing.T) string {
 	}{
 		{of: regexp.MustCompile(`(?m)^version: .*$`), with: "version: 9.9.9+abc123"},
 		{of: regexp.MustCompile(`9443`), with: "9444"},
-		{of: regexp.MustCompile(`(?m)^( *)- name: GOMEMLIMIT$`), with: "${1}- name: PRIVATELINK_NEXT\n${1}  value: \"1\"\n$0"},
+		{of: regexp.MustCompile(`(?m)^( *)- name: PRIVATELINK_MEMORY_LIMIT$`), with: "${1}- name: PRIVATELINK_NEXT\n${1}  value: \"1\"\n$0"},
 		{of: regexp.MustCompile(`(?m)^( *)- --metrics-listen=.*$`), with: "$0\n${1}- --log-level=debug"},
 	}
 	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {

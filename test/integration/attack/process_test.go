@@ -65,8 +65,11 @@ func deployed(t *testing.T) deployment {
 			c := o.Spec.Template.Spec.Containers[0]
 			d.memory = c.Resources.Limits.Memory().Value()
 			for _, e := range c.Env {
-				if e.ValueFrom == nil {
+				switch {
+				case e.ValueFrom == nil:
 					d.env = append(d.env, e.Name+"="+e.Value)
+				case e.ValueFrom.ResourceFieldRef != nil: // of the memory limit
+					d.env = append(d.env, fmt.Sprintf("%s=%d", e.Name, d.memory))
 				}
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -130,18 +131,21 @@ func (p *pod) start(ctx context.Context, object *corev1.Pod) error {
 	return nil
 }
 
-// value is that of a variable: plain, or a field of the pod.
-func value(object *corev1.Pod, e corev1.EnvVar) (string, error) {
+// value is that of a variable: plain, a field of the pod, or the memory limit of the
+// container in bytes.
+func value(object *corev1.Pod, container corev1.Container, e corev1.EnvVar) (string, error) {
 	switch {
 	case e.ValueFrom == nil:
 		return e.Value, nil
+	case e.ValueFrom.ResourceFieldRef != nil && e.ValueFrom.ResourceFieldRef.Resource == "limits.memory":
+		return strconv.FormatInt(container.Resources.Limits.Memory().Value(), 10), nil
 	case e.ValueFrom.FieldRef == nil:
 	case e.ValueFrom.FieldRef.FieldPath == "metadata.namespace":
 		return object.Namespace, nil
 	case e.ValueFrom.FieldRef.FieldPath == "spec.serviceAccountName":
 		return object.Spec.ServiceAccountName, nil
 	}
-	return "", fmt.Errorf("variable %s: only plain values, the namespace and the service account can be set", e.Name)
+	return "", fmt.Errorf("variable %s: only plain values, the namespace, the service account and the memory limit can be set", e.Name)
 }
 
 // environment is what the container asks for, and access to the API server.
@@ -151,7 +155,7 @@ func (p *pod) environment(ctx context.Context, object *corev1.Pod, container cor
 	env := []string{}
 	paths := p.paths(container)
 	for _, e := range container.Env {
-		value, err := value(object, e)
+		value, err := value(object, container, e)
 		if err != nil {
 			return nil, err
 		}
