@@ -46,7 +46,7 @@ func (k *checker) chains(ctx context.Context) ([]replicaChain, error) {
 			if !IsReady(p) {
 				continue
 			}
-			chain, err := k.chain(ctx, p, servingPort(d))
+			chain, err := k.chain(ctx, p, ServingPort(d))
 			if err != nil {
 				return nil, fmt.Errorf("connecting to pod %s by port-forward: %w", p.Name, err)
 			}

@@ -239,6 +239,12 @@ func TestRemedies(t *testing.T) {
 			t.Errorf("%q: %q, want %q", message, got, want)
 		}
 	}
+	onHost := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "castai-privatelink", Name: "privatelink-webhook"}}
+	onHost.Spec.Template.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "https", ContainerPort: 19443}}}}
+	hosted := &checker{Config: Config{Client: fake.NewClientset(onHost), Names: Names{Namespace: onHost.Namespace, Deployment: onHost.Name}}}
+	if got := hosted.remedyFor(t.Context(), "context deadline exceeded"); !strings.Contains(got, "--port 19443") {
+		t.Errorf("on the host network: %q", got)
+	}
 	for message, want := range map[string]string{
 		"rpc error: code = NotFound desc = failed to pull: x: not found": "privatelink mirror",
 		"no match for platform in manifest: not found":                   "registry/platforms",

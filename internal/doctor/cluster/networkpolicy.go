@@ -31,7 +31,7 @@ func (k *checker) networkPolicy(ctx context.Context) doctor.Finding {
 		return doctor.OKf("the webhook uses the host network, to which no NetworkPolicy applies")
 	}
 	ingress, egress := selecting(list.Items, d.Spec.Template.Labels)
-	port := servingPort(d)
+	port := ServingPort(d)
 	if f := k.ingress(ctx, ingress, port); f.Status != doctor.OK {
 		return f
 	}

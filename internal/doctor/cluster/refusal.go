@@ -163,7 +163,7 @@ func (k *checker) policyRemedy(policy, binding string) string {
 // failedWebhookRemedy is that for a webhook which the API server cannot call.
 func (k *checker) failedWebhookRemedy(ctx context.Context, name, message string) string {
 	if k.Expected != nil && slices.ContainsFunc(k.Expected.Webhooks, func(w webhookEntry) bool { return w.Name == name }) {
-		return k.remedyFor(message)
+		return k.remedyFor(ctx, message)
 	}
 	owner := k.webhookOwner(ctx, name)
 	switch {

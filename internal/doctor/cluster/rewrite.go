@@ -123,15 +123,19 @@ func samplePod(namespace, image string) *corev1.Pod {
 
 // remedyFor selects a remedy by the message with which the API server reports that it
 // cannot call the webhook.
-func (k *checker) remedyFor(message string) string {
+func (k *checker) remedyFor(ctx context.Context, message string) string {
 	logs := fmt.Sprintf("kubectl -n %s logs deployment/%s", k.Names.Namespace, k.Names.Deployment)
 	contains := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(message, w) })
 	}
 	switch {
 	case contains("deadline exceeded", "Timeout", "timed out", "no route to host"):
-		return "allow the control plane to reach the webhook: the security group of the nodes (and of pods that have one) must allow the webhook's port, 9443 (host-network: 19443), from the cluster's security group:\n" +
-			"aws ec2 authorize-security-group-ingress --group-id NODES --source-group CLUSTER --protocol tcp --port 9443\nWith an overlay CNI: privatelink install --overlay host-network, or with Helm hostNetwork=true"
+		port := int32(9443)
+		if d, err := k.getDeployment(ctx); err == nil {
+			port = ServingPort(d)
+		}
+		return fmt.Sprintf("allow the control plane to reach the webhook: the security group of the nodes (and of pods that have one) must allow the webhook's port, %d, from the cluster's security group:\n"+
+			"aws ec2 authorize-security-group-ingress --group-id NODES --source-group CLUSTER --protocol tcp --port %[1]d\nWith an overlay CNI: privatelink install --overlay host-network, or with Helm hostNetwork=true", port)
 	case contains("Address is not allowed"):
 		return "the control plane cannot reach pod addresses: privatelink install --overlay host-network, or with Helm hostNetwork=true"
 	case contains("refused", "no endpoints"):

@@ -96,8 +96,9 @@ func waitReason(p corev1.Pod) string {
 	return string(p.Status.Phase)
 }
 
-// servingPort returns the number of the port with the name https.
-func servingPort(d *appsv1.Deployment) int32 {
+// ServingPort returns the number of the port with the name https, to which the control
+// plane connects: 9443, or another one on the host network.
+func ServingPort(d *appsv1.Deployment) int32 {
 	for _, c := range d.Spec.Template.Spec.Containers {
 		for _, p := range c.Ports {
 			if p.Name == "https" {
@@ -134,7 +135,7 @@ func (k *checker) service(ctx context.Context) doctor.Finding {
 	if err != nil {
 		return k.requestFailed("listing its EndpointSlices", err)
 	}
-	port, ready, ports := servingPort(d), 0, []string{}
+	port, ready, ports := ServingPort(d), 0, []string{}
 	for _, s := range list.Items {
 		hasPort := false
 		for _, p := range s.Ports {

@@ -67,7 +67,7 @@ func (s *Suite) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check,
 	_, prefix, _ := strings.Cut(s.Rules.Registry(), "/")
 	ids := identity.Config{AWS: config, Account: s.registry.Account, Region: s.registry.Region, Partition: s.registry.Partition, Prefix: prefix, Cluster: name, Expected: expected}
 	n := network.Config{
-		AWS: config, Partition: s.registry.Partition, Cluster: name, Expected: expected, VPC: s.AWS.VPC, Subnets: s.AWS.Subnets, Services: services, CASTAI: castai,
+		AWS: config, Partition: s.registry.Partition, Cluster: name, Expected: expected, VPC: s.AWS.VPC, Subnets: s.AWS.Subnets, Services: services, CASTAI: castai, Port: s.port,
 		NodeRoles: func(ctx context.Context) ([]string, error) { return identity.NodeRoles(ctx, ids) },
 		Caller:    func(ctx context.Context) (string, error) { return identity.Caller(ctx, ids) },
 	}

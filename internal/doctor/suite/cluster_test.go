@@ -67,22 +67,26 @@ func TestFindInstalled(t *testing.T) {
 	webhook := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: deploy.ConfigurationName}}
 	byHelm := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: named(of("images"), "", deploy.ConfigurationName)}
 	pods := &appsv1.Deployment{ObjectMeta: named(of("pods"), deploy.Namespace, deploy.Name)}
+	onHost := &appsv1.Deployment{ObjectMeta: named(of("pods"), deploy.Namespace, deploy.Name)}
+	onHost.Spec.Template.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 18080}, {Name: "https", ContainerPort: 19443}}}}
 	policy := &admissionv1.MutatingAdmissionPolicy{ObjectMeta: named(of("policy"), "", deploy.PolicyName)}
 	for name, tc := range map[string]struct {
 		objects  []runtime.Object
 		selected string
 		want     cluster.Engine
 		release  string
+		port     int32
 	}{
-		"none is installed":               {nil, "", cluster.Webhook, ""},
-		"the webhook":                     {[]runtime.Object{webhook}, "", cluster.Webhook, ""},
-		"the webhook, by Helm":            {[]runtime.Object{byHelm, pods}, "", cluster.Webhook, "images"},
-		"its configuration was deleted":   {[]runtime.Object{pods}, "", cluster.Webhook, "pods"},
-		"the policy":                      {[]runtime.Object{policy}, "", cluster.Policy, "policy"},
-		"both":                            {[]runtime.Object{webhook, policy}, "", cluster.Webhook, ""},
-		"--engine has precedence":         {[]runtime.Object{webhook}, "policy", cluster.Policy, ""},
-		"--engine, and both are by Helm":  {[]runtime.Object{byHelm, policy}, "policy", cluster.Policy, "policy"},
-		"--engine webhook, and no object": {[]runtime.Object{policy}, "webhook", cluster.Webhook, ""},
+		"none is installed":               {nil, "", cluster.Webhook, "", 0},
+		"the webhook":                     {[]runtime.Object{webhook}, "", cluster.Webhook, "", 0},
+		"the webhook, by Helm":            {[]runtime.Object{byHelm, pods}, "", cluster.Webhook, "images", 9443},
+		"the webhook on the host network": {[]runtime.Object{byHelm, onHost}, "", cluster.Webhook, "images", 19443},
+		"its configuration was deleted":   {[]runtime.Object{pods}, "", cluster.Webhook, "pods", 9443},
+		"the policy":                      {[]runtime.Object{policy}, "", cluster.Policy, "policy", 0},
+		"both":                            {[]runtime.Object{webhook, policy}, "", cluster.Webhook, "", 0},
+		"--engine has precedence":         {[]runtime.Object{webhook}, "policy", cluster.Policy, "", 0},
+		"--engine, and both are by Helm":  {[]runtime.Object{byHelm, policy}, "policy", cluster.Policy, "policy", 0},
+		"--engine webhook, and no object": {[]runtime.Object{policy}, "webhook", cluster.Webhook, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSuite(t, tc.objects...)
@@ -93,7 +97,27 @@ func TestFindInstalled(t *testing.T) {
 			if s.release.Name != tc.release {
 				t.Errorf("release %q, want %q", s.release.Name, tc.release)
 			}
+			if s.port != tc.port {
+				t.Errorf("port %d, want %d", s.port, tc.port)
+			}
 		})
+	}
+}
+
+func TestTheNetworkIsCheckedForThePortOfTheDeployment(t *testing.T) {
+	onHost := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: deploy.Namespace, Name: deploy.Name}}
+	onHost.Spec.Template.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "https", ContainerPort: 19443}}}}
+	for want, objects := range map[int32][]runtime.Object{9443: nil, 19443: {onHost}} {
+		s := newSuite(t, objects...)
+		if err := s.findInstalled(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.awsChecks(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.describe(t.Context(), nil).Port; got != want {
+			t.Errorf("port %d, want %d", got, want)
+		}
 	}
 }
 

@@ -83,6 +83,7 @@ type Suite struct {
 	bundle     bundle
 	engine     cluster.Engine
 	release    cluster.Release // that has installed the engine
+	port       int32           // on which the webhook serves; 0 if it is not known
 	job        *inside.Job
 	describe   func(context.Context, []doctor.Result) topology.Network // the network, with the facts of its checks
 }
@@ -213,9 +214,9 @@ func arrange(engine cluster.Engine, checks ...[]doctor.Check) []doctor.Check {
 	return all
 }
 
-// findInstalled sets the engine, and the Helm release that has installed it. Without a
-// selection, the engine is the policy if it is installed and the webhook is not. An object
-// that cannot be read tells nothing.
+// findInstalled sets the engine, the Helm release that has installed it, and the port of
+// the webhook. Without a selection, the engine is the policy if it is installed and the
+// webhook is not. An object that cannot be read tells nothing.
 func (s *Suite) findInstalled(ctx context.Context) (err error) {
 	s.engine = cluster.Webhook
 	if s.Engine != "" {
@@ -232,15 +233,17 @@ func (s *Suite) findInstalled(ctx context.Context) (err error) {
 	if s.Engine == "" && policyErr == nil && apierrors.IsNotFound(webhookErr) {
 		s.engine = cluster.Policy
 	}
-	switch {
-	case s.engine == cluster.Policy && policyErr == nil:
-		s.release = cluster.ReleaseOf(policy)
-	case s.engine == cluster.Webhook && webhookErr == nil:
-		s.release = cluster.ReleaseOf(webhook)
-	case s.engine == cluster.Webhook:
-		if pods, err := s.client.AppsV1().Deployments(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{}); err == nil {
-			s.release = cluster.ReleaseOf(pods)
+	if s.engine == cluster.Policy {
+		if policyErr == nil {
+			s.release = cluster.ReleaseOf(policy)
 		}
+		return nil
+	}
+	if pods, err := s.client.AppsV1().Deployments(s.namespace).Get(ctx, deploy.Name, metav1.GetOptions{}); err == nil {
+		s.release, s.port = cluster.ReleaseOf(pods), cluster.ServingPort(pods)
+	}
+	if webhookErr == nil {
+		s.release = cluster.ReleaseOf(webhook)
 	}
 	return nil
 }
