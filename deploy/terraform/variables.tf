@@ -233,7 +233,7 @@ variable "s3_policy" {
 }
 
 variable "control_plane" {
-  description = "Security groups of an existing cluster whose nodes do not have the cluster security group: allows the control plane to reach the webhook's port 9443 on the nodes. Null for no rule."
+  description = "Security groups of an existing cluster whose nodes do not have the cluster security group: allows the control plane to reach the webhook's port 9443 on the nodes. The variant host-network listens on 19443, which needs a rule of your own. Null for no rule."
   type = object({
     cluster_security_group_id = string
     node_security_group_id    = string
