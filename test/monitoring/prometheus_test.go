@@ -8,6 +8,7 @@ package monitoring
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,10 +23,12 @@ import (
 // repository is the path of the product's folder.
 const repository = "../.."
 
-// programs is where the programs are. dir is to be deleted.
+// programs is where the programs are, and the addresses that they were given. dir is to be
+// deleted.
 type programs struct {
 	prometheus.Programs
 	webhook, dir string
+	given        *sync.Map
 }
 
 var installed = sync.OnceValues(install)
@@ -41,6 +44,7 @@ func find(t *testing.T) programs {
 
 // install builds the webhook, and finds promtool and prometheus.
 func install() (p programs, err error) {
+	p.given = new(sync.Map)
 	if p.dir, err = os.MkdirTemp("", "prometheus-*"); err != nil {
 		return p, err
 	}
@@ -50,6 +54,23 @@ func install() (p programs, err error) {
 	}
 	p.Programs, err = prometheus.Find(p.dir)
 	return p, err
+}
+
+// address returns a free address that no other process was given. The kernel may return the
+// port of a listener again as soon as it is closed, and the sites start at the same time.
+func (p programs) address(t *testing.T) string {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		_ = l.Close()
+		if _, isRepeated := p.given.LoadOrStore(address, true); !isRepeated {
+			return address
+		}
+	}
 }
 
 // remove deletes what install made.

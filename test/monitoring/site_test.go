@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -49,17 +48,18 @@ type site struct {
 
 func newSite(t *testing.T, role string, leaf time.Duration) *site {
 	t.Helper()
-	s := &site{T: t, dir: t.TempDir(), api: address(t), query: address(t)}
+	p := find(t)
+	s := &site{T: t, dir: t.TempDir(), api: p.address(t), query: p.address(t)}
 	ca, cert, key := certificates(t, leaf)
 	s.otherCA, _, _ = certificates(t, leaf)
 	certFile, keyFile := s.file("tls.crt", cert), s.file("tls.key", key)
 	var listen, targets []string
 	for i := range 2 {
-		l, metrics := address(t), address(t)
+		l, metrics := p.address(t), p.address(t)
 		config := s.file(fmt.Sprintf("privatelink-%d.yaml", i), []byte("registry: "+registry+"\n"))
 		var cmd *exec.Cmd
 		if role == "" {
-			cmd = exec.CommandContext(t.Context(), find(t).webhook, "--config", config, "--listen", l, "--metrics-listen", metrics, "--tls-cert-file", certFile, "--tls-private-key-file", keyFile)
+			cmd = exec.CommandContext(t.Context(), p.webhook, "--config", config, "--listen", l, "--metrics-listen", metrics, "--tls-cert-file", certFile, "--tls-private-key-file", keyFile)
 		} else {
 			cmd = itself(t, settings{Role: role, Listen: l, Metrics: metrics, Config: config, Cert: certFile, KeyPE: keyFile})
 		}
@@ -83,7 +83,7 @@ func newSite(t *testing.T, role string, leaf time.Duration) *site {
 			{"job_name": "kube-state-metrics", "honor_labels": true, "metrics_path": "/state", "static_configs": []object{static(s.api)}},
 		},
 	})
-	s.start(exec.CommandContext(t.Context(), find(t).Prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(s.dir, "data"), "--web.listen-address="+s.query, "--log.level=error"))
+	s.start(exec.CommandContext(t.Context(), p.Prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(s.dir, "data"), "--web.listen-address="+s.query, "--log.level=error"))
 	s.await("scrapes", func() error { // as long ago as the longest window of an alert that fires in the test
 		if got := s.ask(`count(up offset 11s == 1)`); !slices.Equal(slices.Collect(maps.Values(got)), []string{"4"}) {
 			return fmt.Errorf("%v", got)
@@ -213,16 +213,6 @@ const configuration = "kube_mutatingwebhookconfiguration_info{mutatingwebhookcon
 func state(more string, lastSuccess time.Time) string {
 	return fmt.Sprintf("kube_cronjob_status_last_successful_time{namespace=\"castai-mirror\",cronjob=\"privatelink-mirror\"} %d\n", lastSuccess.Unix()) +
 		"kube_mutatingwebhookconfiguration_info{mutatingwebhookconfiguration=\"pod-identity-webhook\"} 1\n" + configuration + more
-}
-
-func address(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // certificates makes a CA, and a serving certificate that is valid for a time.

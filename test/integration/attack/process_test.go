@@ -133,7 +133,8 @@ func (o *output) String() string {
 func start(t *testing.T, binary string, d deployment) *process {
 	t.Helper()
 	dir := t.TempDir()
-	p := &process{listen: freeAddress(t), metrics: freeAddress(t)}
+	p := &process{}
+	p.listen, p.metrics = freeAddresses(t)
 	write := func(name string, data []byte) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -239,14 +240,20 @@ func (p *process) peak(t *testing.T) int64 {
 	return 0
 }
 
-func freeAddress(t *testing.T) string {
+// freeAddresses returns two addresses, both of which are kept until the other is there:
+// the kernel may return the port of a closed listener again.
+func freeAddresses(t *testing.T) (listen, metrics string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var addresses [2]string
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addresses[i] = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addresses[0], addresses[1]
 }
 
 func certificate(t *testing.T) (certPEM, keyPEM []byte, roots *x509.CertPool) {
