@@ -42,6 +42,32 @@ func oncePerPath(match func(*http.Request) bool, f fakeregistry.Fault) fakeregis
 	}, f)
 }
 
+// attempts is how often a client sends a request, and a mirror a blob or a manifest.
+const attempts = 5
+
+// atMost limits a fault to n of the requests for the same content.
+func atMost(n int, f fakeregistry.Fault) fakeregistry.Fault {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	return fakeregistry.When(func(r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		repository, _, isUpload := strings.Cut(r.URL.Path, "/blobs/uploads/")
+		content := r.Method + " " + repository
+		if isUpload { // its path is another in each attempt
+			content += "@" + r.URL.Query().Get("digest")
+		}
+		seen[content]++
+		return seen[content] <= n
+	}, f)
+}
+
+// every limits a fault to each n-th of the requests that match, and to fewer for the same
+// content than there are attempts: by chance, all attempts of one could be an n-th.
+func every(n int64, match func(*http.Request) bool, f fakeregistry.Fault) fakeregistry.Fault {
+	return fakeregistry.Every(n, match, atMost(attempts-1, f))
+}
+
 // corruptByte changes one byte of a response.
 func corruptByte(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	response := httptest.NewRecorder()
@@ -76,7 +102,7 @@ func throttle(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 }
 
 func TestTransientFaults(t *testing.T) {
-	every, respond := fakeregistry.Every, fakeregistry.Respond
+	respond := fakeregistry.Respond
 	for name, tc := range map[string]struct{ source, target fakeregistry.Fault }{
 		"source: blobs are cut off":             {source: every(2, fakeregistry.IsBlobGet, fakeregistry.CutAfter(20_000))},
 		"source: status 500":                    {source: every(3, anyRequest, respond(500, ""))},
@@ -88,9 +114,10 @@ func TestTransientFaults(t *testing.T) {
 		"target: uploads are not answered":      {target: every(3, hasMethod("PUT"), fakeregistry.Abort)},
 		"target: uploads are cut off":           {target: every(4, isUploadPut, cutRequest)},
 		"target: responses to uploads are lost": {target: every(4, hasMethod("PUT"), loseResponse)},
-		"target: blobs are visible late":        {target: every(3, isManifestPut, respond(400, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`))},
-		"target: manifests are visible late":    {target: fakeregistry.AppearLate(2)}, // https://github.com/Infomaniak/cert-manager-webhook-infomaniak/pull/29
-		"target: uploads start again":           {target: every(4, isUploadPut, respond(416, `{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}`))},
+		// What is unknown after two retries counts as lost.
+		"target: blobs are visible late":     {target: every(3, isManifestPut, atMost(2, respond(400, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`)))},
+		"target: manifests are visible late": {target: fakeregistry.AppearLate(2)}, // https://github.com/Infomaniak/cert-manager-webhook-infomaniak/pull/29
+		"target: uploads start again":        {target: every(4, isUploadPut, respond(416, `{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}`))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
