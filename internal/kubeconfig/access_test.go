@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,20 +17,14 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/castai/privatelink-webhook/internal/target"
+	"github.com/castai/privatelink-webhook/internal/testutil/fakedns"
 )
 
-// closedPort returns the URL of a port on which nothing listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "https://" + l.Addr().String()
-}
+// closedPort is the URL of a port on which nothing listens.
+const closedPort = "https://127.0.0.1:1"
 
 func status(t *testing.T, code int, reason string) string {
 	t.Helper()
@@ -48,17 +43,22 @@ func TestExplain(t *testing.T) {
 	t.Cleanup(silent.Close)
 	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(untrusted.Close)
+	names, err := fakedns.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = names.Close() })
 	for name, tc := range map[string]struct {
 		server, user, proxy string
 		problem, remedy     string // "" if it is not the access
 	}{
 		"an expired token":          {server: status(t, 401, "Unauthorized"), problem: "refuses the credentials", remedy: "aws eks update-kubeconfig"},
-		"a login command":           {server: "https://127.0.0.1:1", user: `{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":"false","interactiveMode":"Never"}}`, problem: "the login command of the kubeconfig failed", remedy: "aws sso login"},
+		"a login command":           {server: closedPort, user: `{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":"false","interactiveMode":"Never"}}`, problem: "the login command of the kubeconfig failed", remedy: "aws sso login"},
 		"packets are dropped":       {server: silent.URL, problem: "does not answer in time", remedy: "VPN"},
 		"another authority":         {server: untrusted.URL, problem: "is not trusted", remedy: "NO_PROXY"},
-		"nothing listens":           {server: closedPort(t), problem: "is not reached", remedy: "tunnel"},
+		"nothing listens":           {server: closedPort, problem: "is not reached", remedy: "tunnel"},
 		"a host that was deleted":   {server: "https://cluster.invalid", problem: "does not resolve", remedy: "VPC"},
-		"a proxy that is down":      {server: "https://127.0.0.1:1", proxy: closedPort(t), problem: "the proxy", remedy: "HTTPS_PROXY"},
+		"a proxy that is down":      {server: closedPort, proxy: closedPort, problem: "the proxy", remedy: "HTTPS_PROXY"},
 		"an object that is missing": {server: status(t, 404, "NotFound")},
 		"no permission":             {server: status(t, 403, "Forbidden")},
 		"a fault of the server":     {server: status(t, 500, "InternalError")},
@@ -78,7 +78,15 @@ func TestExplain(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := Options{File: file}
-			client, err := o.Client()
+			_, config, err := o.Connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.Dial = (&net.Dialer{Resolver: names.Resolver()}).DialContext
+			if tc.proxy == "" {
+				config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // not that of this machine
+			}
+			client, err := kubernetes.NewForConfig(config)
 			if err != nil {
 				t.Fatal(err)
 			}
