@@ -150,7 +150,7 @@ func (a *sessions) mirror(t *testing.T, from, images, lockName string, credentia
 	absent := filepath.Join(t.TempDir(), "absent")
 	c := exec.CommandContext(t.Context(), os.Args[0], "mirror", "--registry", accountOfFake+"/castai", "--no-webhook-image", "-f", images, "--lock", lockName, "--parallel", "1",
 		"--plain-http", from, "--plain-http", accountOfFake)
-	c.Env = append(os.Environ(), asProgram+"=1", "HTTP_PROXY="+a.URL, "NO_PROXY=0.0.0.0,127.0.0.1", "AWS_ENDPOINT_URL="+a.URL, "AWS_ENDPOINT_URL_STS="+a.URL, "AWS_REGION=us-east-1",
+	c.Env = append(os.Environ(), asProgram+"=1", "HTTP_PROXY="+a.URL, "AWS_ENDPOINT_URL="+a.URL, "AWS_ENDPOINT_URL_STS="+a.URL, "AWS_REGION=us-east-1",
 		"AWS_CONFIG_FILE="+absent, "AWS_SHARED_CREDENTIALS_FILE="+absent, "AWS_EC2_METADATA_DISABLED=true", "AWS_PROFILE=", "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN=")
 	c.Env = append(c.Env, credentials...)
 	text, err := c.CombinedOutput()

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" || slices.Contains(os.Args, renderChart) {
 		main()
 	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		_ = os.Setenv(name, "0.0.0.0,127.0.0.1") // the registries of public are not behind the proxy of this machine
+	}
 	os.Exit(m.Run())
 }
 
