@@ -8,6 +8,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 func TestLaggingAPIServer(t *testing.T) {
@@ -21,11 +27,12 @@ func TestLaggingAPIServer(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	first, second := configMaps(t, c.Kubeconfig), configMaps(t, s.Kubeconfig)
 	const delay = 2 * time.Second
 	for _, lag := range []time.Duration{0, delay} {
 		s.Lag(lag)
-		measureLag(t, c, s, "first-at-"+lag.String()) // on its new connections
-		if took := measureLag(t, c, s, "at-"+lag.String()); took < lag*8/10 || took > lag+delay/2 {
+		measureLag(t, first, second, "first-at-"+lag.String()) // on its new connections
+		if took := measureLag(t, first, second, "at-"+lag.String()); took < lag*8/10 || took > lag+delay/2 {
 			t.Errorf("the change arrived after %s, want %s", took, lag)
 		}
 	}
@@ -35,17 +42,30 @@ func TestLaggingAPIServer(t *testing.T) {
 	}
 }
 
-// measureLag creates a ConfigMap through the first and measures the time until
-// the second returns it.
-func measureLag(t *testing.T, c *Cluster, s *Lagging, name string) time.Duration {
+// configMaps returns a client of the cluster of a kubeconfig.
+func configMaps(t *testing.T, kubeconfig string) typedcorev1.ConfigMapInterface {
 	t.Helper()
-	if _, err := c.Kubectl(t.Context(), nil, "create", "configmap", name); err != nil {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
 		t.Fatal(err)
 	}
-	// Version 0 reads from the watch cache.
-	begin, path := time.Now(), "/api/v1/namespaces/default/configmaps/"+name+"?resourceVersion=0"
-	for {
-		_, err := c.Kubectl(t.Context(), nil, "--kubeconfig", s.Kubeconfig, "get", "--raw", path)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.CoreV1().ConfigMaps(metav1.NamespaceDefault)
+}
+
+// measureLag creates a ConfigMap through the first and measures the time until
+// the second returns it. The start of kubectl would count as well.
+func measureLag(t *testing.T, first, second typedcorev1.ConfigMapInterface, name string) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	if _, err := first.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for ; ; time.Sleep(20 * time.Millisecond) {
+		_, err := second.Get(t.Context(), name, metav1.GetOptions{ResourceVersion: "0"}) // from the watch cache
 		took := time.Since(begin)
 		if err == nil {
 			return took
