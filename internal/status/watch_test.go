@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -81,24 +80,20 @@ func TestViewWritesLines(t *testing.T) {
 	}
 }
 
-// apiServer answers as a cluster with a webhook without replicas. It can be stopped and
-// started again at the same address.
+// apiServer answers as a cluster with a webhook without replicas, unless it is down: then it
+// closes each connection. Its port stays its own.
 type apiServer struct {
-	t       *testing.T
-	address string
-	server  *httptest.Server
+	*httptest.Server
+	isDown atomic.Bool
 }
 
-func (a *apiServer) start() {
-	listener, err := net.Listen("tcp", a.address)
-	if err != nil {
-		a.t.Error(err)
-		return
-	}
-	a.address = listener.Addr().String()
-	a.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func startAPIServer(t *testing.T) *apiServer {
+	a := &apiServer{}
+	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch {
+		case a.isDown.Load():
+			panic(http.ErrAbortHandler)
 		case strings.HasSuffix(r.URL.Path, "/deployments/privatelink-webhook"):
 			fmt.Fprint(w, `{"spec":{"replicas":1,"selector":{"matchLabels":{"app":"w"}},"template":{"spec":{"volumes":[{"configMap":{"name":"c"}}]}}}}`)
 		case strings.HasSuffix(r.URL.Path, "/pods"):
@@ -108,8 +103,9 @@ func (a *apiServer) start() {
 		default:
 			http.NotFound(w, r)
 		}
-	})}}
-	a.server.Start()
+	}))
+	t.Cleanup(a.Close)
+	return a
 }
 
 // syncBuffer is a buffer that is written and read at the same time.
@@ -133,34 +129,30 @@ func (b *syncBuffer) String() string {
 // waitFor waits until the buffer has a text.
 func (b *syncBuffer) waitFor(t *testing.T, text string) {
 	t.Helper()
-	for !strings.Contains(b.String(), text) {
-		select {
-		case <-t.Context().Done():
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(b.String(), text); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
 			t.Fatalf("no %q in:\n%s", text, b)
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
 func TestWatchOutlivesTheAPIServer(t *testing.T) {
-	a := &apiServer{t: t, address: "127.0.0.1:0"}
-	a.start()
+	a := startAPIServer(t)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	text := `{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
-		"clusters":[{"name":"c","cluster":{"server":"http://` + a.address + `"}}],"users":[{"name":"u","user":{}}]}`
+		"clusters":[{"name":"c","cluster":{"server":"` + a.URL + `"}}],"users":[{"name":"u","user":{}}]}`
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Cluster: kubeconfig.Options{File: file}, SkipRegistry: true, Timeout: 10 * time.Second, Interval: time.Second}
+	o := Options{Cluster: kubeconfig.Options{File: file}, SkipRegistry: true, Timeout: 5 * time.Second, Interval: time.Second}
 	ctx, cancel := context.WithCancel(t.Context())
 	var out syncBuffer
 	ended := make(chan error)
 	go func() { ended <- Watch(ctx, &out, output.Text, o) }()
 	out.waitFor(t, "ERROR 0 of 1 replicas are ready\n")
-	a.server.Close()
+	a.isDown.Store(true)
 	out.waitFor(t, "cannot read the cluster: ")
-	a.start()
-	defer func() { a.server.Close() }()
+	a.isDown.Store(false)
 	out.waitFor(t, "the cluster can be read again, after ")
 	cancel()
 	if err := <-ended; err != nil {
