@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"net"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -18,12 +17,7 @@ import (
 func TestProbeReportsFailedTargets(t *testing.T) {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := closed.Addr().String()
-	closed.Close()
+	const refused = "127.0.0.1:1" // nothing listens
 	var out, log bytes.Buffer
 	if err := run(t.Context(), []string{"probe", server.Listener.Addr().String(), refused}, func(string) string { return "" }, &out, &log); err != nil {
 		t.Fatal(err)
