@@ -197,7 +197,8 @@ func (r *redialer) recordLag(padded string) {
 }
 
 // end stops it, and fails the test if the second API server did not learn as
-// late as it was to: then the test has proved nothing.
+// late as it was to: then the test has proved nothing. One bundle may be much later,
+// when the machine stalls.
 func (r *redialer) end(t *testing.T) {
 	t.Helper()
 	r.stop()
@@ -206,10 +207,11 @@ func (r *redialer) end(t *testing.T) {
 		t.Errorf("the API servers were made to dial %d times: %v", len(r.lags), r.err)
 		return
 	}
-	first, last := slices.Min(r.lags), slices.Max(r.lags)
+	slices.Sort(r.lags)
+	first, median, last := r.lags[0], r.lags[len(r.lags)/2], r.lags[len(r.lags)-1]
 	reportf("    it learned of %d bundles, %s to %s late", len(r.lags), first.Round(10*time.Millisecond), last.Round(10*time.Millisecond))
-	if first < apiServerLag*8/10 || last > apiServerLag+2*time.Second {
-		t.Errorf("the second API server learned %s to %s late, want %s", first, last, apiServerLag)
+	if first < apiServerLag*8/10 || median > apiServerLag+2*time.Second {
+		t.Errorf("the second API server learned %s to %s late, half of the time by %s, want %s", first, last, median, apiServerLag)
 	}
 }
 
