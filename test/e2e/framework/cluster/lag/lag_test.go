@@ -47,30 +47,43 @@ func send(t *testing.T, to io.Writer, text []byte) {
 	}
 }
 
-// receive reads as data as is wanted, compares it, and returns the elapsed time.
-func receive(t *testing.T, from io.Reader, want []byte) time.Duration {
+// receive reads as much data as is wanted, and compares it.
+func receive(t *testing.T, from io.Reader, want []byte) {
 	t.Helper()
-	begin, got := time.Now(), make([]byte, len(want))
+	got := make([]byte, len(want))
 	if _, err := io.ReadFull(from, got); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("%d bytes differ from those that were sent", len(want))
 	}
+}
+
+// pass sends a text from one end to the other, and returns the time from before it was
+// sent.
+func pass(t *testing.T, from io.Writer, to io.Reader, text string) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	send(t, from, []byte(text))
+	receive(t, to, []byte(text))
 	return time.Since(begin)
 }
 
-const lag = 300 * time.Millisecond
+// Delayed data arrives after lag and before tooLate, which leaves a machine time to stall. A
+// test that data is not delayed tells it from data that is delayed by tooLate.
+const (
+	lag     = 300 * time.Millisecond
+	tooLate = 10 * lag
+)
 
 func TestOnlyTheServersDataIsDelayed(t *testing.T) {
 	p, client, server := connect(t)
-	p.Delay(lag)
-	send(t, client, []byte("request"))
-	if took := receive(t, server, []byte("request")); took >= lag {
+	p.Delay(tooLate)
+	if took := pass(t, client, server, "request"); took >= tooLate {
 		t.Errorf("the request took %s", took)
 	}
-	send(t, server, []byte("response"))
-	if took := receive(t, client, []byte("response")); took < lag*9/10 {
+	p.Delay(lag)
+	if took := pass(t, server, client, "response"); took < lag*9/10 {
 		t.Errorf("the response took %s, want %s", took, lag)
 	}
 }
@@ -83,17 +96,17 @@ func TestDelaysOfChunksDoNotAddUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	const chunks = 100
+	begin := time.Now()
 	go func() {
 		for i := range chunks {
 			_, _ = server.Write([]byte{byte(i)})
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	begin := time.Now()
 	for i := range chunks {
 		receive(t, client, []byte{byte(i)})
 	}
-	if took := time.Since(begin); took < lag || took > 10*lag {
+	if took := time.Since(begin); took < lag || took > tooLate {
 		t.Errorf("%d chunks took %s, want a little more than %s", chunks, took, lag)
 	}
 }
@@ -103,11 +116,13 @@ func TestDelayDoesNotDependOnSize(t *testing.T) {
 	p.Delay(lag)
 	data := make([]byte, 32<<20)
 	_, _ = rand.Read(data)
+	begin := time.Now()
 	go func() {
 		_, _ = server.Write(data)
 		_ = server.CloseWrite()
 	}()
-	if took := receive(t, client, data); took < lag*9/10 || took > 10*lag {
+	receive(t, client, data)
+	if took := time.Since(begin); took < lag*9/10 || took > tooLate {
 		t.Errorf("%d MiB took %s, want a little more than %s", len(data)>>20, took, lag)
 	}
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
@@ -117,11 +132,10 @@ func TestDelayDoesNotDependOnSize(t *testing.T) {
 
 func TestDelayCanBeChanged(t *testing.T) {
 	p, client, server := connect(t)
-	for _, delay := range []time.Duration{0, lag, 0} {
+	for _, delay := range []time.Duration{0, tooLate, 0} {
 		p.Delay(delay)
-		send(t, server, []byte("word"))
-		took := receive(t, client, []byte("word"))
-		if took < delay*9/10 || took > delay+lag*9/10 {
+		took := pass(t, server, client, "word")
+		if took < delay*9/10 || took > delay+tooLate*9/10 {
 			t.Errorf("it took %s, want %s", took, delay)
 		}
 	}
