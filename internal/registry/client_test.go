@@ -234,24 +234,28 @@ func TestLargeDocuments(t *testing.T) {
 }
 
 func TestSlowManifestIsRequestedAgain(t *testing.T) {
-	t.Parallel()
-	const text = `{"schemaVersion":2}`
-	done := make(chan struct{})
-	var requests atomic.Int64
-	repository := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if requests.Add(1) == 1 {
-			_, _ = io.WriteString(w, text[:3])
-			_ = http.NewResponseController(w).Flush()
-			<-done
-			return
+	synctest.Test(t, func(t *testing.T) {
+		const text = `{"schemaVersion":2}`
+		requests := 0
+		c := New(Options{StallTimeout: 300 * time.Millisecond, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			body, registry := io.Pipe()
+			requests++
+			isSlow := requests == 1
+			go func() {
+				if isSlow {
+					_, _ = io.WriteString(registry, text[:3])
+					return // and nothing more
+				}
+				_, _ = io.WriteString(registry, text)
+				_ = registry.Close()
+			}()
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, ContentLength: -1}, nil
+		})})
+		got, err := c.Manifest(t.Context(), "r.example.com/a", descriptorOf(text))
+		if err != nil || string(got) != text || requests != 2 {
+			t.Errorf("%q after %d requests, error %v", got, requests, err)
 		}
-		_, _ = io.WriteString(w, text)
 	})
-	t.Cleanup(func() { close(done) })
-	got, err := New(Options{StallTimeout: 300 * time.Millisecond}).Manifest(t.Context(), repository, descriptorOf(text))
-	if err != nil || string(got) != text || requests.Load() != 2 {
-		t.Errorf("%q after %d requests, error %v", got, requests.Load(), err)
-	}
 }
 
 func TestCorruptManifest(t *testing.T) {
