@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -92,6 +93,22 @@ func TestNodes(t *testing.T) {
 	_, err = Nodes(t.Context(), ec2.NewFromConfig(fakeaws.Serve(t, nil)), "prod")
 	if f := Unknown(err); Code(err) != "UnauthorizedOperation" || !strings.Contains(f.Remedy, "needs ec2:DescribeInstances") {
 		t.Errorf("%v; %s", err, f.Remedy)
+	}
+}
+
+// The account may hide instances of EKS Auto Mode from lists.
+func TestNodesOfAutoMode(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		managed := ""
+		if r.FormValue("IncludeManagedResources") == "true" {
+			managed = "<item><instancesSet><item><instanceId>i-1</instanceId></item></instancesSet></item>"
+		}
+		fmt.Fprintf(w, "<DescribeInstancesResponse><reservationSet>%s</reservationSet></DescribeInstancesResponse>", managed)
+	}))
+	t.Cleanup(server.Close)
+	client := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	if instances, err := Nodes(t.Context(), client, "prod"); err != nil || len(instances) != 1 {
+		t.Errorf("%d instances, error %v", len(instances), err)
 	}
 }
 

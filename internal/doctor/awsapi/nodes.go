@@ -13,9 +13,12 @@ import (
 )
 
 // Nodes returns the instances that run as nodes of an EKS cluster. The cloud
-// provider requires this tag, so EKS, CAST AI and Karpenter all set it.
+// provider requires this tag, so EKS, CAST AI and Karpenter all set it. The account may
+// hide the instances of EKS Auto Mode from callers that do not ask for managed ones.
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ManagedResourceVisibilitySettings.html
 func Nodes(ctx context.Context, client *ec2.Client, cluster string) (instances []types.Instance, err error) {
-	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: []types.Filter{
+	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{IncludeManagedResources: aws.Bool(true), Filters: []types.Filter{
 		{Name: aws.String("tag:kubernetes.io/cluster/" + cluster), Values: []string{"owned", "shared"}},
 		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running"}},
 	}})
