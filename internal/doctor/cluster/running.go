@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/klog/v2"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 )
@@ -59,10 +60,10 @@ func (k *checker) replicas(ctx context.Context) doctor.Finding {
 		if err != nil {
 			return k.requestFailed("listing nodes", err)
 		}
-		if usable := slices.DeleteFunc(all.Items, func(n corev1.Node) bool { return !isUsable(n) }); len(usable) > 1 {
+		if slices.ContainsFunc(all.Items, func(n corev1.Node) bool { return !nodes[n.Name] && canRun(n, d.Spec.Template.Spec) }) {
 			return doctor.Warnf(k.restartCommand(), "all %d replicas are on one node", ready)
 		}
-		return doctor.OKf("%d of %d ready, on the only node", ready, want)
+		return doctor.OKf("%d of %d ready, on the only node that can run them", ready, want)
 	}
 	return doctor.OKf("%d of %d ready, on %d nodes", ready, want, len(nodes))
 }
@@ -74,10 +75,21 @@ func IsReady(p corev1.Pod) bool {
 	})
 }
 
-// isUsable reports whether a replica could be scheduled to a node.
-func isUsable(n corev1.Node) bool {
-	return !n.Spec.Unschedulable && slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+// canRun reports whether a replica could be scheduled to a node: one of Linux that is
+// ready, has the labels that the pod selects, and no taint that the pod does not tolerate.
+// https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
+func canRun(n corev1.Node, pod corev1.PodSpec) bool {
+	isReady := slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+	isSelected := n.Labels[corev1.LabelOSStable] == string(corev1.Linux) && labels.SelectorFromSet(pod.NodeSelector).Matches(labels.Set(n.Labels))
+	return isReady && isSelected && !n.Spec.Unschedulable && !slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return repels(t, pod.Tolerations) })
+}
+
+// repels reports whether a taint keeps a pod with these tolerations from a node.
+func repels(taint corev1.Taint, tolerations []corev1.Toleration) bool {
+	return taint.Effect != corev1.TaintEffectPreferNoSchedule && !slices.ContainsFunc(tolerations, func(t corev1.Toleration) bool {
+		return t.ToleratesTaint(klog.Background(), &taint, false)
 	})
 }
 

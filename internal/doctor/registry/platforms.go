@@ -40,7 +40,7 @@ func (k *checker) platforms(ctx context.Context) doctor.Finding {
 		return k.noImages()
 	}
 	if len(nodes) == 0 {
-		return doctor.Unknownf("add a node and run the check again", "the cluster has no node, so that no architecture is known")
+		return doctor.Unknownf("add a node and run the check again", "the cluster has no Linux node, so that no architecture is known")
 	}
 	states = slices.DeleteFunc(slices.Clone(states), func(s imageState) bool { return s.IsChart })
 	missing, errs := make([][]string, len(states)), make([]error, len(states))
@@ -162,6 +162,8 @@ func (k *checker) webhook(ctx context.Context) doctor.Finding {
 	}
 	missing, err := k.missingPlatforms(ctx, repository, d, nodes)
 	switch {
+	case len(nodes) == 0:
+		return doctor.OKf("%s exists, and the cluster has no Linux node", ref)
 	case err != nil:
 		return requestFailed(host, err)
 	case len(missing) > 0:

@@ -50,7 +50,7 @@ type Config struct {
 	ECR ECR
 	// Images returns the required images.
 	Images func(context.Context) ([]RequiredImage, error)
-	// Platforms returns the platforms of the nodes, such as linux/arm64.
+	// Platforms returns the platforms of the Linux nodes, such as linux/arm64.
 	Platforms func(context.Context) ([]string, error)
 	// Webhook returns the image of the webhook's Deployment.
 	Webhook func(context.Context) (string, error)
@@ -97,10 +97,10 @@ func Checks(c Config) []doctor.Check {
 			What: "every image is in the registry, with the digest of the lock file",
 			Why:  "nodes without a route to the internet have no other registry to pull from"},
 		{Group: Group, Name: "platforms", Elements: []doctor.Element{doctor.Registry}, Needs: []string{Group + "/login", Group + "/repositories", Group + "/images"}, Run: k.platforms,
-			What: "every image is available for the architectures of all nodes",
+			What: "every image is available for the architectures of all Linux nodes",
 			Why:  "a pod on a node of another architecture fails with: no match for platform in manifest"},
 		{Group: Group, Name: "webhook-image", Elements: []doctor.Element{doctor.Registry}, Needs: login, Run: k.webhook,
-			What: "the webhook's own image is in the registry, with the digest of the lock file, for the architectures of all nodes",
+			What: "the webhook's own image is in the registry, with the digest of the lock file, for the architectures of all Linux nodes",
 			Why:  "a replica that moves to a new node cannot start, and while no replica runs, pods with public images are refused"},
 	}
 }

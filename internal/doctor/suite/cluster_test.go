@@ -290,13 +290,13 @@ func TestRequiredImagesOfTheLockFile(t *testing.T) {
 }
 
 func TestPlatforms(t *testing.T) {
-	node := func(name, architecture string) *corev1.Node {
+	node := func(name, system, architecture string) *corev1.Node {
 		return &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Status:     corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: architecture}},
+			Status:     corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{OperatingSystem: system, Architecture: architecture}},
 		}
 	}
-	s := newSuite(t, node("a", "arm64"), node("b", "amd64"), node("c", "arm64"))
+	s := newSuite(t, node("a", "linux", "arm64"), node("b", "linux", "amd64"), node("c", "linux", "arm64"), node("d", "windows", "amd64"))
 	got, err := s.platforms(t.Context())
 	if diff := cmp.Diff([]string{"linux/amd64", "linux/arm64"}, got); diff != "" || err != nil {
 		t.Errorf("error %v, platforms (-want +got):\n%s", err, diff)

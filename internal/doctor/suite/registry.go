@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -102,7 +103,8 @@ func (s *Suite) imagesInCluster(ctx context.Context) (images []registry.Required
 	return images, nil
 }
 
-// platforms returns the platforms of the nodes, such as linux/arm64.
+// platforms returns the platforms of the Linux nodes, such as linux/arm64. Windows nodes
+// run neither the webhook nor CAST AI's images for Linux.
 func (s *Suite) platforms(ctx context.Context) (platforms []string, err error) {
 	if s.clusterErr != nil {
 		return nil, s.clusterErr
@@ -112,7 +114,9 @@ func (s *Suite) platforms(ctx context.Context) (platforms []string, err error) {
 		return nil, cluster.WithRemedy(err)
 	}
 	for _, n := range nodes.Items {
-		platforms = append(platforms, n.Status.NodeInfo.OperatingSystem+"/"+n.Status.NodeInfo.Architecture)
+		if info := n.Status.NodeInfo; info.OperatingSystem == string(corev1.Linux) {
+			platforms = append(platforms, info.OperatingSystem+"/"+info.Architecture)
+		}
 	}
 	slices.Sort(platforms)
 	return slices.Compact(platforms), nil
