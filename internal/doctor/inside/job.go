@@ -38,8 +38,12 @@ func NewJob(client kubernetes.Interface, image, namespace string) *Job {
 // instance because of a deadline, must call it before the program ends.
 func (j *Job) Close() { j.running.Wait() }
 
-// cleanupTime is the part of a deadline that is reserved for deleting the Job.
-const cleanupTime = 2 * time.Second
+// cleanupTime is the part of a deadline that is reserved for deleting the Job, and
+// lateness what Kubernetes waits longer than this program before it ends the Job.
+const (
+	cleanupTime = 2 * time.Second
+	lateness    = 30 * time.Second
+)
 
 // Run creates the Job, waits for its report, and deletes it, also when the
 // context ends. Without a deadline it waits for two minutes.
@@ -65,7 +69,7 @@ func (j *Job) Run(ctx context.Context, targets []probe.Target) (results []probe.
 			results, err = nil, errors.Join(err, deleteErr)
 		}
 	}()
-	if _, err := j.client.BatchV1().Jobs(j.namespace).Create(waitCtx, job(name, j.namespace, j.image, targets), metav1.CreateOptions{}); err != nil {
+	if _, err := j.client.BatchV1().Jobs(j.namespace).Create(waitCtx, job(name, j.namespace, j.image, targets, time.Until(end)+lateness), metav1.CreateOptions{}); err != nil {
 		return nil, j.apiError("create the Job", err)
 	}
 	pod, err := w.wait(waitCtx)
@@ -76,7 +80,7 @@ func (j *Job) Run(ctx context.Context, targets []probe.Target) (results []probe.
 }
 
 // delete deletes the Job and its pod. If that fails, the Job's deadline and TTL
-// remove it two minutes later.
+// remove it one and a half minutes after the time-out of the check.
 func (j *Job) delete(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,7 +30,7 @@ const (
 )
 
 func TestJobManifest(t *testing.T) {
-	got, err := yaml.Marshal(job("privatelink-probe-x", namespace, image, []probe.Target{at(apiECR), at(apiCAS)}))
+	got, err := yaml.Marshal(job("privatelink-probe-x", namespace, image, []probe.Target{at(apiECR), at(apiCAS)}, time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +100,32 @@ func TestJobErrors(t *testing.T) {
 			remaining, err := client.BatchV1().Jobs(namespace).List(t.Context(), metav1.ListOptions{})
 			if err != nil || len(remaining.Items) != 0 {
 				t.Errorf("%d Jobs remain, %v", len(remaining.Items), err)
+			}
+		})
+	}
+}
+
+// Kubernetes must not end the Job while the check still waits for it.
+func TestTheDeadlineOfTheJobIsAfterThatOfTheCheck(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"short": 8 * time.Second, "long": 5 * time.Minute, "none": 0} {
+		t.Run(name, func(t *testing.T) {
+			ctx, end := t.Context(), 2*time.Minute
+			if timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, timeout)
+				defer cancel()
+				end = timeout
+			}
+			client := fake.NewClientset()
+			var got time.Duration
+			client.PrependReactor("create", "jobs", func(a kubetesting.Action) (bool, runtime.Object, error) {
+				job := a.(kubetesting.CreateAction).GetObject().(*batchv1.Job)
+				got = time.Duration(*job.Spec.ActiveDeadlineSeconds) * time.Second
+				return true, nil, errors.New("seen")
+			})
+			_, _ = NewJob(client, image, namespace).Run(ctx, []probe.Target{at(apiECR)})
+			if got < end+20*time.Second || got > end+30*time.Second {
+				t.Errorf("%s for a check of %s", got, end)
 			}
 		})
 	}

@@ -3,6 +3,9 @@
 package inside
 
 import (
+	"math"
+	"time"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -21,9 +24,10 @@ const (
 // job returns the manifest of the Job. Its pod complies with Pod Security
 // restricted, has no credentials, and tolerates the same taints as the webhook.
 // Its labels are not selected by the webhook's Service and NetworkPolicy. The
-// deadline and the TTL remove the Job if this program cannot.
+// deadline, in which Kubernetes counts whole seconds, and the TTL remove the Job if this
+// program cannot.
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
-func job(name, namespace, image string, targets []probe.Target) *batchv1.Job {
+func job(name, namespace, image string, targets []probe.Target, deadline time.Duration) *batchv1.Job {
 	labels := map[string]string{
 		"app.kubernetes.io/name":    "privatelink-probe",
 		"app.kubernetes.io/part-of": "castai-privatelink",
@@ -38,7 +42,7 @@ func job(name, namespace, image string, targets []probe.Target) *batchv1.Job {
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
 		Spec: batchv1.JobSpec{
 			BackoffLimit:            new(int32(0)),
-			ActiveDeadlineSeconds:   new(int64(60)),
+			ActiveDeadlineSeconds:   new(int64(math.Ceil(deadline.Seconds()))),
 			TTLSecondsAfterFinished: new(int32(60)),
 			Template:                corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod(image, args)},
 		},
