@@ -74,7 +74,7 @@ func (c *checker) checkRegion(context.Context) doctor.Finding {
 	case c.RegistryRegion != c.region:
 		host, path, _ := strings.Cut(c.Registry, "/")
 		here := strings.Replace(host, "."+c.RegistryRegion+".", "."+c.region+".", 1) + "/" + path
-		return doctor.Failf("mirror into the region of the cluster: set registry: "+strings.TrimSuffix(here, "/")+" in privatelink.yaml, then privatelink mirror --config privatelink.yaml and privatelink install --config privatelink.yaml",
+		return doctor.Failf("mirror into the region of the cluster: set registry: "+strings.TrimSuffix(here, "/")+" in privatelink.yaml, then:\nprivatelink mirror --config privatelink.yaml\n"+c.Install,
 			"the registry is in %s, and the cluster in %s", c.RegistryRegion, c.region)
 	}
 	return doctor.OKf("both are in %s", c.region)

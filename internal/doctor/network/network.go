@@ -51,6 +51,8 @@ type Config struct {
 	// Registry is the registry in ECR, with the prefix of the repositories; "" if it is
 	// not in ECR. RegistryRegion is its region.
 	Registry, RegistryRegion string
+	// Install are the commands that install the bundle, as remedies print them.
+	Install string
 	// NodeRoles returns the ARNs of the roles of nodes, and Caller that of the user or
 	// role that asks. Both are optional.
 	NodeRoles func(context.Context) ([]string, error)

@@ -10,6 +10,7 @@ import (
 	"github.com/castai/privatelink-webhook/deploy"
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
+	"github.com/castai/privatelink-webhook/internal/doctor/cluster"
 	"github.com/castai/privatelink-webhook/internal/doctor/identity"
 	"github.com/castai/privatelink-webhook/internal/doctor/network"
 	"github.com/castai/privatelink-webhook/internal/exitcode"
@@ -71,6 +72,7 @@ func (s *Suite) awsChecks(ctx context.Context) (checks, nodeRole []doctor.Check,
 		NodeRoles: func(ctx context.Context) ([]string, error) { return identity.NodeRoles(ctx, ids) },
 		Caller:    func(ctx context.Context) (string, error) { return identity.Caller(ctx, ids) },
 	}
+	n.Install = cluster.InstallCommand(s.engine, s.release)
 	if s.registry.Region != "" {
 		n.Registry, n.RegistryRegion = s.Rules.Registry(), s.registry.Region
 	}
