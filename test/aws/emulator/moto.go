@@ -23,6 +23,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // version of moto, and cliVersion of the AWS CLI that works with the same botocore.
@@ -119,7 +121,8 @@ func post(ctx context.Context, url, body string) error {
 // Install creates a virtual environment with moto and the AWS CLI below .cache, unless there is
 // one, and returns its Python interpreter, next to which is the command aws. Call it
 // before Start where Start has no network. The environment is renamed into place, so
-// that concurrent tests do not see a partial one.
+// that concurrent tests do not see a partial one; those that need it wait for the
+// first.
 func Install(ctx context.Context) (python string, err error) {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
@@ -139,6 +142,14 @@ func Install(ctx context.Context) (python string, err error) {
 	if err := os.MkdirAll(all, 0o755); err != nil {
 		return "", err
 	}
+	lock := flock.New(filepath.Join(all, "lock"))
+	if _, err := lock.TryLockContext(ctx, time.Second); err != nil {
+		return "", fmt.Errorf("waiting for another installation: %w", err)
+	}
+	defer lock.Unlock()
+	if _, err := os.Stat(done(dir)); err == nil {
+		return python, nil
+	}
 	fresh, err := os.MkdirTemp(all, "new-")
 	if err != nil {
 		return "", err
@@ -156,9 +167,7 @@ func Install(ctx context.Context) (python string, err error) {
 		return "", err
 	}
 	if err := os.Rename(fresh, dir); err != nil {
-		if _, other := os.Stat(done(dir)); other != nil {
-			return "", fmt.Errorf("%w; remove %s", err, dir)
-		}
+		return "", fmt.Errorf("%w; remove %s", err, dir)
 	}
 	return python, nil
 }
