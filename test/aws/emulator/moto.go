@@ -49,6 +49,18 @@ func Start(ctx context.Context, env ...string) (url string, stop func(), err err
 	if err != nil {
 		return "", nil, err
 	}
+	// Another process may take the free port before moto does.
+	for range 5 {
+		if url, stop, err = startOnFreePort(ctx, python, env); !errors.Is(err, errExited) {
+			break
+		}
+	}
+	return url, stop, err
+}
+
+var errExited = errors.New("moto exited before it responded")
+
+func startOnFreePort(ctx context.Context, python string, env []string) (url string, stop func(), err error) {
 	port, err := freePort()
 	if err != nil {
 		return "", nil, err
@@ -68,12 +80,12 @@ func Start(ctx context.Context, env ...string) (url string, stop func(), err err
 	}
 	url = "http://127.0.0.1:" + port
 	for {
-		if resp, err := http.Get(url + "/moto-api/"); err == nil {
-			return url, stop, resp.Body.Close()
+		if resp, err := http.Get(url + "/moto-api/"); err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK {
+			return url, stop, nil
 		}
 		select {
 		case err := <-ended:
-			return "", nil, fmt.Errorf("moto exited: %w\n%s", errors.Join(err, errors.New("before it responded")), out.String())
+			return "", nil, fmt.Errorf("%w: %v\n%s", errExited, err, out.String())
 		case <-ctx.Done():
 			stop()
 			return "", nil, fmt.Errorf("moto does not respond: %w\n%s", context.Cause(ctx), out.String())
