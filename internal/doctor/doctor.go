@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -156,3 +157,6 @@ func Unavailable(checks []Check, f Finding) []Check {
 	}
 	return unavailable
 }
+
+// Distinct returns the words sorted, each once.
+func Distinct(words []string) []string { return slices.Compact(slices.Sorted(slices.Values(words))) }

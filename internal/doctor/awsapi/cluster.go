@@ -35,7 +35,8 @@ func DescribeCluster(ctx context.Context, config aws.Config, name string, expect
 	out, err := eks.NewFromConfig(config).DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &name})
 	if err != nil {
 		if Code(err) == ClusterNotFound {
-			if account := callerAccount(ctx, config); expected.isElsewhere(account) {
+			account, _ := Account(ctx, config) // "" after an error
+			if expected.isElsewhere(account) {
 				return nil, &otherClusterError{name, config.Region, account, expected.Account}
 			}
 		}
@@ -52,13 +53,13 @@ func DescribeCluster(ctx context.Context, config aws.Config, name string, expect
 	return out.Cluster, nil
 }
 
-// callerAccount returns the account of the credentials, or "" if it cannot be read.
-func callerAccount(ctx context.Context, config aws.Config) string {
+// Account returns the ID of the account of the credentials.
+func Account(ctx context.Context, config aws.Config) (string, error) {
 	out, err := sts.NewFromConfig(config).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return ""
+		return "", NewError("sts:GetCallerIdentity", err)
 	}
-	return aws.ToString(out.Account)
+	return aws.ToString(out.Account), nil
 }
 
 // isElsewhere reports whether the cluster is known to be in another account.

@@ -130,7 +130,7 @@ func (k *checker) remedyFor(ctx context.Context, message string) string {
 	}
 	switch {
 	case contains("deadline exceeded", "Timeout", "timed out", "no route to host"):
-		port := int32(9443)
+		port := defaultPort
 		if d, err := k.getDeployment(ctx); err == nil {
 			port = ServingPort(d)
 		}

@@ -108,8 +108,11 @@ func waitReason(p corev1.Pod) string {
 	return string(p.Status.Phase)
 }
 
+// defaultPort is that of the bundle, off the host network.
+const defaultPort int32 = 9443
+
 // ServingPort returns the number of the port with the name https, to which the control
-// plane connects: 9443, or another one on the host network.
+// plane connects: defaultPort, or another one on the host network.
 func ServingPort(d *appsv1.Deployment) int32 {
 	for _, c := range d.Spec.Template.Spec.Containers {
 		for _, p := range c.Ports {
@@ -118,7 +121,7 @@ func ServingPort(d *appsv1.Deployment) int32 {
 			}
 		}
 	}
-	return 9443
+	return defaultPort
 }
 
 // hasFlag reports whether a flag of the webhook is set, as an argument or in the

@@ -113,8 +113,14 @@ func (c Config) grantMirror(principal arn.ARN) string {
 	if _, ok := permissionSet(principal); ok {
 		return fmt.Sprintf("add this to the inline policy of %s, and provision it to account %s again: %s", owner(principal), principal.AccountID, c.mirrorPolicy())
 	}
-	kind, _, _ := strings.Cut(principal.Resource, "/")
+	kind := resourceKind(principal)
 	return fmt.Sprintf("aws iam put-%s-policy --%s-name %s --policy-name privatelink-mirror --policy-document '%s'", kind, kind, resourceName(principal), c.mirrorPolicy())
+}
+
+// resourceKind returns the first element of the resource: role or user.
+func resourceKind(a arn.ARN) string {
+	kind, _, _ := strings.Cut(a.Resource, "/")
+	return kind
 }
 
 // resourceName returns the last element of the resource: the name without the path.

@@ -85,25 +85,20 @@ func (s *simulation) add(r types.EvaluationResult) {
 		s.inOrganization = append(s.inOrganization, action)
 	case len(missing) > 0:
 		s.conditional = append(s.conditional, action)
-		s.keys = distinct(append(s.keys, missing...))
+		s.keys = doctor.Distinct(append(s.keys, missing...))
 	case boundary != nil && !boundary.AllowedByPermissionsBoundary:
 		s.denied = append(s.denied, denial{action: action, kind: inBoundary})
 	case r.EvalDecision == types.PolicyEvaluationDecisionTypeExplicitDeny:
 		var policies []string
 		for _, statement := range statements {
-			policies = append(policies, aws.ToString(statement.SourcePolicyId))
+			if id := aws.ToString(statement.SourcePolicyId); id != "" {
+				policies = append(policies, id)
+			}
 		}
-		s.denied = append(s.denied, denial{action, deniedByPolicy, distinct(policies)})
+		s.denied = append(s.denied, denial{action, deniedByPolicy, doctor.Distinct(policies)})
 	default:
 		s.denied = append(s.denied, denial{action: action})
 	}
-}
-
-// distinct returns the words in order, each once and none that is empty.
-func distinct(words []string) []string {
-	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
-	slices.Sort(words)
-	return slices.Compact(words)
 }
 
 // undecided returns the finding if only conditions or policies of the organization deny
@@ -139,7 +134,7 @@ func remedies(principal arn.ARN, denials []denial, grant string) string {
 		lines = append(lines, grant)
 	}
 	if denied := actions(denials, inBoundary); len(denied) > 0 {
-		kind, _, _ := strings.Cut(principal.Resource, "/")
+		kind := resourceKind(principal)
 		lines = append(lines, fmt.Sprintf("allow %s in the permissions boundary of %s, which limits all its policies: aws iam get-%s --%s-name %s --query '*.PermissionsBoundary'",
 			strings.Join(denied, ", "), owner(principal), kind, kind, resourceName(principal)))
 	}
@@ -149,7 +144,7 @@ func remedies(principal arn.ARN, denials []denial, grant string) string {
 			policies = append(policies, d.policies...)
 		}
 		where := ""
-		if policies = distinct(policies); len(policies) > 0 {
+		if policies = doctor.Distinct(policies); len(policies) > 0 {
 			where = " in " + strings.Join(policies, ", ")
 		}
 		lines = append(lines, fmt.Sprintf("remove the statement%s that denies %s to %s: while it is there, no policy can allow it", where, strings.Join(denied, ", "), owner(principal)))
@@ -162,8 +157,7 @@ func owner(principal arn.ARN) string {
 	if set, ok := permissionSet(principal); ok {
 		return "the permission set " + set + " of IAM Identity Center"
 	}
-	kind, _, _ := strings.Cut(principal.Resource, "/")
-	return "the " + kind + " " + resourceName(principal)
+	return "the " + resourceKind(principal) + " " + resourceName(principal)
 }
 
 // permissionSet returns the permission set of a role that IAM Identity Center has created,
@@ -174,5 +168,5 @@ func permissionSet(principal arn.ARN) (name string, ok bool) {
 	if i := strings.LastIndex(name, "_"); i > 0 { // before a suffix of IAM Identity Center
 		name = name[:i]
 	}
-	return name, ok && strings.HasPrefix(principal.Resource, "role/")
+	return name, ok && resourceKind(principal) == "role"
 }

@@ -124,7 +124,7 @@ func (f controlPlaneFacts) evaluate() controlPlaneVerdict {
 		}
 		v.blocked = append(v.blocked, blockedNodes{n.groups, n.instances, !allowsIngress, !allowsEgress})
 	}
-	v.nodes = len(distinct(instances))
+	v.nodes = len(doctor.Distinct(instances))
 	return v
 }
 
@@ -148,19 +148,16 @@ func (v controlPlaneVerdict) report(region string, port int32) doctor.Finding {
 			}
 		}
 	}
-	remedies = distinct(remedies)
-	for _, d := range distinct(directions) {
+	remedies = doctor.Distinct(remedies)
+	for _, d := range doctor.Distinct(directions) {
 		remedies = append(remedies, terraformRule(d, port))
 	}
 	switch {
 	case len(v.blocked) > 0:
 		return doctor.Failf(strings.Join(remedies, "\n"),
-			"port %d is closed on %d of %d nodes", port, len(distinct(blocked)), v.nodes).With(distinct(details)...)
+			"port %d is closed on %d of %d nodes", port, len(doctor.Distinct(blocked)), v.nodes).With(doctor.Distinct(details)...)
 	case len(v.unreadable) > 0:
 		return unreadableRules(v.unreadable)
 	}
 	return doctor.OKf("port %d is open on %d nodes", port, v.nodes)
 }
-
-// distinct returns the words sorted, each once.
-func distinct(words []string) []string { return slices.Compact(slices.Sorted(slices.Values(words))) }

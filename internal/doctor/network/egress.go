@@ -159,7 +159,7 @@ func (f egressFacts) evaluate() egressVerdict {
 			v.blocked = append(v.blocked, blockedEgress{n.groups, n.instances, denied})
 		}
 	}
-	v.nodes = len(distinct(instances))
+	v.nodes = len(doctor.Distinct(instances))
 	return v
 }
 
@@ -182,8 +182,8 @@ func (v egressVerdict) report(region string) doctor.Finding {
 		names = append(names, denied...)
 		details = append(details, fmt.Sprintf("%s: no egress rule allows %s: %s", strings.Join(b.groups, ", "), strings.Join(denied, ", "), doctor.List(b.instances, 4)))
 	}
-	return doctor.Failf(strings.Join(append(distinct(remedies), terraformRule(directionOut, httpsPort)), "\n"),
-		"nodes may not connect to port %d of %s", httpsPort, doctor.List(distinct(names), 5)).With(distinct(details)...)
+	return doctor.Failf(strings.Join(append(doctor.Distinct(remedies), terraformRule(directionOut, httpsPort)), "\n"),
+		"nodes may not connect to port %d of %s", httpsPort, doctor.List(doctor.Distinct(names), 5)).With(doctor.Distinct(details)...)
 }
 
 // allowFrom returns the command that allows the target to a security group of nodes.

@@ -151,6 +151,6 @@ func (v endpointAccessVerdict) report(region string) doctor.Finding {
 		details = append(details, reason+": "+strings.Join(names, ", "))
 	}
 	slices.Sort(names)
-	return doctor.Failf(strings.Join(append(distinct(remedies), terraformRule(directionIn, httpsPort)), "\n"),
-		"port %d is closed: %s", httpsPort, doctor.List(names, 5)).With(distinct(details)...).At(doctor.Endpoints(distinct(names)...)...)
+	return doctor.Failf(strings.Join(append(doctor.Distinct(remedies), terraformRule(directionIn, httpsPort)), "\n"),
+		"port %d is closed: %s", httpsPort, doctor.List(names, 5)).With(doctor.Distinct(details)...).At(doctor.Endpoints(doctor.Distinct(names)...)...)
 }

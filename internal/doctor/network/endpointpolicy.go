@@ -277,15 +277,15 @@ func (v policyVerdict) report(region string) doctor.Finding {
 		}
 		remedies = append(remedies, b.remedy(region))
 	}
-	details = append(distinct(details), distinct(v.notes)...)
-	remedy := strings.Join(distinct(remedies), "\n")
+	details = append(doctor.Distinct(details), doctor.Distinct(v.notes)...)
+	remedy := strings.Join(doctor.Distinct(remedies), "\n")
 	switch {
 	case len(failed) > 0:
-		return doctor.Failf(remedy, "not allowed: %s", doctor.List(distinct(failed), 5)).With(details...).At(doctor.Endpoints(distinct(failed)...)...)
+		return doctor.Failf(remedy, "not allowed: %s", doctor.List(doctor.Distinct(failed), 5)).With(details...).At(doctor.Endpoints(doctor.Distinct(failed)...)...)
 	case len(warned) > 0:
-		return doctor.Warnf(remedy, "not allowed, needed by some clusters: %s", doctor.List(distinct(warned), 5)).With(details...).At(doctor.Endpoints(distinct(warned)...)...)
+		return doctor.Warnf(remedy, "not allowed, needed by some clusters: %s", doctor.List(doctor.Distinct(warned), 5)).With(details...).At(doctor.Endpoints(doctor.Distinct(warned)...)...)
 	case len(unknown) > 0:
-		return doctor.Unknownf("compare the named conditions with the requests of the nodes; allow these without conditions that depend on other facts", "it depends: %s", doctor.List(distinct(unknown), 5)).With(details...).At(doctor.Endpoints(distinct(unknown)...)...)
+		return doctor.Unknownf("compare the named conditions with the requests of the nodes; allow these without conditions that depend on other facts", "it depends: %s", doctor.List(doctor.Distinct(unknown), 5)).With(details...).At(doctor.Endpoints(doctor.Distinct(unknown)...)...)
 	}
 	return doctor.OKf("%d endpoints allow what nodes and pods request", v.endpoints).With(details...)
 }

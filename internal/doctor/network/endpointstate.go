@@ -50,7 +50,7 @@ func reportState(region string, services []serviceEndpoints) doctor.Finding {
 	}
 	if len(found) > 0 {
 		describe := fmt.Sprintf("aws ec2 describe-vpc-endpoints --region %s --vpc-endpoint-ids %s", region, strings.Join(ids, " "))
-		return doctor.Failf(strings.Join(append([]string{describe}, distinct(remedies)...), "\n"), "%s", doctor.List(found, 4)).With(details...).At(doctor.Endpoints(names...)...)
+		return doctor.Failf(strings.Join(append([]string{describe}, doctor.Distinct(remedies)...), "\n"), "%s", doctor.List(found, 4)).With(details...).At(doctor.Endpoints(names...)...)
 	}
 	return doctor.OKf("all are available")
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
@@ -26,7 +25,6 @@ type checker struct {
 	region        string
 	ec2           *ec2.Client
 	eks           *eks.Client
-	sts           *sts.Client
 	organizations *organizations.Client
 	route53       *route53.Client
 

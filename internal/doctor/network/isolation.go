@@ -38,8 +38,8 @@ func reportIsolation(region string, subnets []subnet, routes routing) doctor.Fin
 	if len(found) == 0 {
 		return doctor.OKf("%d subnets have no route to an internet gateway or NAT gateway", len(subnets))
 	}
-	remedies = append([]string{"if the nodes are to be isolated, delete the routes; if they are not, exclude this check with --skip " + Group + "/isolation"}, distinct(remedies)...)
-	return doctor.Warnf(strings.Join(remedies, "\n"), "%d of %d subnets have a route to the internet", len(distinct(found)), len(subnets)).With(details...).At(elements...)
+	remedies = append([]string{"if the nodes are to be isolated, delete the routes; if they are not, exclude this check with --skip " + Group + "/isolation"}, doctor.Distinct(remedies)...)
+	return doctor.Warnf(strings.Join(remedies, "\n"), "%d of %d subnets have a route to the internet", len(doctor.Distinct(found)), len(subnets)).With(details...).At(elements...)
 }
 
 func deleteRoute(region string, r internetRoute) string {

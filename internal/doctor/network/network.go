@@ -18,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
@@ -74,7 +73,7 @@ func Inspect(config Config) ([]doctor.Check, func(context.Context, []doctor.Resu
 	if config.Partition == "" {
 		config.Partition = "aws"
 	}
-	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS), sts: sts.NewFromConfig(config.AWS), organizations: organizations.NewFromConfig(config.AWS), route53: route53.NewFromConfig(config.AWS)}
+	c := &checker{Config: config, region: config.AWS.Region, ec2: ec2.NewFromConfig(config.AWS), eks: eks.NewFromConfig(config.AWS), organizations: organizations.NewFromConfig(config.AWS), route53: route53.NewFromConfig(config.AWS)}
 	access := []string{Group + "/aws-access"}
 	return c.checks(access, append(access, vpcCheck)), c.describe
 }

@@ -280,7 +280,7 @@ func reportNetworkACLs(region string, v vpc, acls map[string]networkACL, flows [
 		return doctor.OKf("the network ACLs of %d subnets allow all connections that are needed", len(acls))
 	}
 	return doctor.Failf(strings.Join(allowInACLs(region, denials), "\n")+"\nTerraform: resource \"aws_network_acl_rule\" for each; a network ACL has at most 20 rules for each direction by default",
-		"denied by %s", doctor.List(distinct(found), 4)).With(details...).At(elements...)
+		"denied by %s", doctor.List(doctor.Distinct(found), 4)).With(details...).At(elements...)
 }
 
 // allowInACLs returns commands that add rules before those that deny. The peers are the

@@ -66,7 +66,7 @@ func reportS3Route(region string, gateways []endpoint, subnets []subnet, routes 
 	}
 	if len(found) > 0 {
 		return doctor.Failf(fmt.Sprintf("aws ec2 modify-vpc-endpoint --region %s --vpc-endpoint-id %s --add-route-table-ids %s\nTerraform: resource \"aws_vpc_endpoint\" { route_table_ids = [...] } of the S3 endpoint",
-			region, gateways[0].id, strings.Join(distinct(missing), " ")),
+			region, gateways[0].id, strings.Join(doctor.Distinct(missing), " ")),
 			"%d of %d subnets have no route to S3", len(found), len(subnets)).With(found...).At(elements...)
 	}
 	return doctor.OKf("all %d subnets have the route", len(subnets))

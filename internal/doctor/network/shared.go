@@ -6,21 +6,12 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
-
 	"github.com/castai/privatelink-webhook/internal/doctor/awsapi"
 )
 
 // account returns the ID of the caller's account.
 func (c *checker) account(ctx context.Context) (string, error) {
-	return c.accountOnce.Get(ctx, func(ctx context.Context) (string, error) {
-		out, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		if err != nil {
-			return "", awsapi.NewError("sts:GetCallerIdentity", err)
-		}
-		return aws.ToString(out.Account), nil
-	})
+	return c.accountOnce.Get(ctx, func(ctx context.Context) (string, error) { return awsapi.Account(ctx, c.AWS) })
 }
 
 // foreignVPCError is returned for a list that may be empty only because the VPC is

@@ -185,7 +185,7 @@ func (r routing) tablesOf(subnets []subnet) (ids []string) {
 	for _, s := range subnets {
 		ids = append(ids, r.of(s).id)
 	}
-	return distinct(ids)
+	return doctor.Distinct(ids)
 }
 
 func (c *checker) routing(ctx context.Context) (routing, error) {
