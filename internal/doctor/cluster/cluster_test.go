@@ -226,7 +226,7 @@ func TestRemedies(t *testing.T) {
 	k.Expected = &admissionv1.MutatingWebhookConfiguration{Webhooks: []admissionv1.MutatingWebhook{{Name: "pods"}}}
 	for message, want := range map[string]string{
 		`something new`: "correct what the message names",
-		`exceeded quota: small, requested: limits.memory=128Mi,pods=1, used: limits.memory=128Mi,pods=2, limited: limits.memory=200Mi,pods=2`: `patch resourcequota small --type=merge -p '{"spec":{"hard":{"limits.memory":"456Mi","pods":"4"}}}'`,
+		`exceeded quota: small, requested: limits.memory=128Mi,pods=1, used: limits.memory=128Mi,pods=2, limited: limits.memory=200Mi,pods=2`: `patch resourcequota small --type=merge -p '{"spec":{"hard":{"limits.memory":"712Mi","pods":"6"}}}'`,
 		`failed quota: q: must specify limits.cpu for: webhook; requests.memory for: webhook`:                                                 "default: {cpu: 100m}",
 		`failed calling webhook "other.example.com": Post "https://x": EOF`:                                                                   "not one of the bundle, and belongs to",
 		`failed calling webhook "pods": Post "https://x": context deadline exceeded`:                                                          "authorize-security-group-ingress",

@@ -61,15 +61,21 @@ func (k *checker) refusalRemedy(ctx context.Context, namespace, message string) 
 	return "correct what the message names: it refuses a small pod with a restricted security context"
 }
 
-// raiseQuota sets the limits of a ResourceQuota so that two pods more fit: one that waits
-// for it, and one that a rollout has in addition.
+// morePods is how many pods more a raised quota admits: one that waits for it, those that
+// a rollout of two replicas has in addition (a new one, and an old one that drains: it
+// counts until it is gone), and one of the doctor. With less, a rollout can wait for
+// minutes, because a ReplicaSet that was refused tries less and less often.
+const morePods = 4
+
+// raiseQuota sets the limits of a ResourceQuota so that morePods fit.
 func raiseQuota(namespace, name, requested, limited string) string {
 	limits := quantities(limited)
 	var hard []string
 	for r, want := range quantities(requested) {
 		limit := limits[r]
-		limit.Add(want)
-		limit.Add(want)
+		for range morePods {
+			limit.Add(want)
+		}
 		hard = append(hard, fmt.Sprintf("%q:%q", r, limit.String()))
 	}
 	slices.Sort(hard)
