@@ -45,6 +45,7 @@ func TestHelm(t *testing.T) {
 	}
 	for _, major := range helm.Majors() {
 		t.Run(fmt.Sprintf("variants with Helm %d", major), func(t *testing.T) { r.variants(t, major) })
+		t.Run(fmt.Sprintf("what kubectl has changed is mended with Helm %d", major), func(t *testing.T) { r.mended(t, major) })
 		t.Run(fmt.Sprintf("engines with Helm %d", major), func(t *testing.T) { r.engines(t, major) })
 		t.Run(fmt.Sprintf("the kustomize install is taken over by Helm %d", major), func(t *testing.T) { r.takeOver(t, major) })
 	}
@@ -111,6 +112,32 @@ func (r chartRelease) variants(t *testing.T, major int) {
 		eventually(t, 10*time.Second, func() error { return published(t, 2) })
 	})
 	kubectl(t, nil, "delete", "secret", "--namespace="+r.namespace, "privatelink-webhook-tls") // cert-manager keeps it, too
+	r.uninstall(t, major)
+}
+
+// mended has kubectl change what Helm has installed, and does what the doctor says. For
+// Helm 4, each change is a conflict.
+func (r chartRelease) mended(t *testing.T, major int) {
+	r.install(t, major, chartDir())
+	o := newOperator(t, h.Kubeconfig)
+	program, err := helm.Path(h.Root, major)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, filepath.Join(o.dir, "helm")); err != nil {
+		t.Fatal(err)
+	}
+	const in = "kubectl -n " + deploy.Namespace + " "
+	for _, f := range []fault{
+		{name: "one replica", check: "replicas", says: "only one replica", cause: in + "scale deployment/" + deploy.Name + " --replicas=1 && " + in + "rollout status deployment/" + deploy.Name},
+		{name: "no replicas", check: "replicas", says: "scaled to 0", cause: in + "scale deployment/" + deploy.Name + " --replicas=0"},
+		{name: "another registry", check: "config", says: "the cluster has 111111111111",
+			cause: in + "patch configmap " + deploy.Name + ` --type=merge -p '{"data":{"privatelink.yaml":"registry: 111111111111.dkr.ecr.us-east-1.amazonaws.com/castai\n"}}'`},
+		{name: "the guard is changed", check: "guard", says: "spec.validations",
+			cause: "kubectl patch validatingadmissionpolicy " + deploy.GuardName + ` --type=json -p '[{"op":"replace","path":"/spec/validations/0/expression","value":"true"}]'`},
+	} {
+		t.Run(f.name, func(t *testing.T) { o.try(t, "", f) })
+	}
 	r.uninstall(t, major)
 }
 

@@ -44,16 +44,15 @@ func (k *checker) replicas(ctx context.Context) doctor.Finding {
 		}
 	}
 	describe := fmt.Sprintf("kubectl -n %s describe pods -l %s", d.Namespace, metav1.FormatLabelSelector(d.Spec.Selector))
-	scale := fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", d.Namespace, d.Name)
 	switch {
 	case want == 0:
-		return doctor.Failf(scale, "the Deployment is scaled to 0")
+		return doctor.Failf(k.scaleCommand(), "the Deployment is scaled to 0")
 	case ready == 0:
 		return doctor.Failf(describe, "none of %d replicas is ready", want).With(waiting...)
 	case ready < int(want):
 		return doctor.Warnf(describe, "%d of %d replicas are ready", ready, want).With(waiting...)
 	case want == 1:
-		return doctor.Warnf(scale, "there is only one replica: while it is rescheduled, pods are refused")
+		return doctor.Warnf(k.scaleCommand(), "there is only one replica: while it is rescheduled, pods are refused")
 	}
 	if len(nodes) == 1 {
 		all, err := k.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
