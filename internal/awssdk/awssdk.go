@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package awssdk loads the configuration of the AWS SDK so that clients do not close a
-// connection whose response is still being read.
+// Package awssdk loads the configuration of the AWS SDK so that clients neither close a
+// connection whose response is still being read, nor fail if one ends within it.
 package awssdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -16,9 +17,9 @@ import (
 )
 
 // Load loads the configuration from the environment and the shared files, as
-// config.LoadDefaultConfig does, and adds plainBody.
+// config.LoadDefaultConfig does, and adds plainBody and retryInterrupted.
 func Load(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
-	return config.LoadDefaultConfig(ctx, append(options, config.WithAPIOptions([]func(*middleware.Stack) error{addPlainBody}))...)
+	return config.LoadDefaultConfig(ctx, append(options, config.WithAPIOptions([]func(*middleware.Stack) error{addPlainBody, addRetryInterrupted}))...)
 }
 
 // addPlainBody adds the middleware plainBody to the requests of a client.
@@ -47,3 +48,29 @@ func plainBody(ctx context.Context, in middleware.BuildInput, next middleware.Bu
 	}
 	return next.HandleBuild(ctx, in)
 }
+
+// addRetryInterrupted adds the middleware retryInterrupted to the requests of a client,
+// around what reads the response.
+func addRetryInterrupted(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("RetryInterrupted", retryInterrupted), middleware.Before)
+}
+
+// retryInterrupted makes a response retryable that ends before its length. The SDK
+// retries if the connection is reset while a response is read, but not if a proxy or a
+// firewall closes it in order.
+// https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+func retryInterrupted(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	out, metadata, err := next.HandleDeserialize(ctx, in)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = interruptedError{err}
+	}
+	return out, metadata, err
+}
+
+// interruptedError is the error of a response that ended early.
+type interruptedError struct{ error }
+
+// RetryableError is what the SDK asks an error.
+func (interruptedError) RetryableError() bool { return true }
+
+func (e interruptedError) Unwrap() error { return e.error }
