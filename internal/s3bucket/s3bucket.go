@@ -33,8 +33,12 @@ const Scheme = "s3://"
 // or created since it was read.
 var ErrChanged = errors.New("it has changed meanwhile")
 
-// maxAttempts bounds how often a write is tried again while others are under way.
-const maxAttempts = 10
+// maxAttempts bounds how often a write is tried again while others are under way, and
+// maxReads how often an object is read whose content breaks off.
+const (
+	maxAttempts = 10
+	maxReads    = 3
+)
 
 // Bucket is a bucket of S3. It is used by one run, and not concurrently.
 type Bucket struct {
@@ -100,22 +104,32 @@ func (b *Bucket) Read(ctx context.Context, key string, limit int64) (data []byte
 	if err := b.connect(ctx); err != nil {
 		return nil, "", b.wrapError(key, err)
 	}
-	got, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.name, Key: &key})
-	if isMissing(err) {
-		return nil, "", fmt.Errorf("%s: %w", b.Object(key), fs.ErrNotExist)
+	for range maxReads {
+		data, etag, err = b.get(ctx, key, limit)
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
 	}
-	if err != nil {
+	switch {
+	case isMissing(err):
+		return nil, "", fmt.Errorf("%s: %w", b.Object(key), fs.ErrNotExist)
+	case err != nil:
 		return nil, "", b.wrapError(key, err)
+	case int64(len(data)) > limit:
+		return nil, "", fmt.Errorf("%s: it has more than %d MiB, which is too much for what should be there: use another name", b.Object(key), limit>>20)
+	}
+	return data, etag, nil
+}
+
+// get reads an object once, and at most one byte more than the limit.
+func (b *Bucket) get(ctx context.Context, key string, limit int64) (data []byte, etag string, err error) {
+	got, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.name, Key: &key})
+	if err != nil {
+		return nil, "", err
 	}
 	defer got.Body.Close()
 	data, err = io.ReadAll(io.LimitReader(got.Body, limit+1))
-	if err != nil {
-		return nil, "", b.wrapError(key, err)
-	}
-	if int64(len(data)) > limit {
-		return nil, "", fmt.Errorf("%s: it has more than %d MiB, which is too much for what should be there: use another name", b.Object(key), limit>>20)
-	}
-	return data, aws.ToString(got.ETag), nil
+	return data, aws.ToString(got.ETag), err
 }
 
 // Modified returns when an object was written.
