@@ -136,7 +136,7 @@ func (r chartRelease) mended(t *testing.T, major int) {
 		{name: "the guard is changed", check: "guard", says: "spec.validations",
 			cause: "kubectl patch validatingadmissionpolicy " + deploy.GuardName + ` --type=json -p '[{"op":"replace","path":"/spec/validations/0/expression","value":"true"}]'`},
 	} {
-		t.Run(f.name, func(t *testing.T) { o.try(t, "", f) })
+		t.Run(f.name, func(t *testing.T) { o.try(t, "--config privatelink.yaml", f) })
 	}
 	r.uninstall(t, major)
 }
