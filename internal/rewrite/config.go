@@ -76,7 +76,7 @@ var beforeAt = regexp.MustCompile(`(?:"(?:\\.|[^"\\])*|\S+)@(?:sha(?:256|512):)?
 func withoutUser(what string) string {
 	return beforeAt.ReplaceAllStringFunc(what, func(s string) string {
 		at := strings.LastIndex(s, "@")
-		if strings.HasSuffix(s, ":") && at < len(s)-1 {
+		if strings.HasSuffix(s, ":") { // it is that of a digest
 			at = strings.LastIndex(s[:at], "@")
 		}
 		if at < 0 {

@@ -114,6 +114,17 @@ func TestNoFaultHasAPassword(t *testing.T) {
 	}
 }
 
+// The "@" of a digest follows no password.
+func TestAFaultHasTheNameBeforeADigest(t *testing.T) {
+	const acme = "registry.example.com/castai"
+	for user, want := range map[string]string{"": acme, "bot:hunter2@": "xxxxx@" + acme, "@": "xxxxx@" + acme} {
+		_, err := rewrite.Load("f.yaml", []byte("registry: '"+user+acme+"@"+testDigest+"'"))
+		if err == nil || !strings.Contains(err.Error(), ` "`+want+"@"+testDigest+`" `) {
+			t.Errorf("%q: %v, want %s", user, err, want)
+		}
+	}
+}
+
 func TestEveryFaultNamesFileFieldAndRemedy(t *testing.T) {
 	reg := "registry: " + corpus.Registry + "\n"
 	for name, tc := range map[string]struct {
