@@ -133,6 +133,7 @@ func (r chartRelease) mended(t *testing.T, major int) {
 		{name: "no replicas", check: "replicas", says: "scaled to 0", cause: in + "scale deployment/" + deploy.Name + " --replicas=0"},
 		{name: "another registry", check: "config", says: "the cluster has 111111111111",
 			cause: in + "patch configmap " + deploy.Name + ` --type=merge -p '{"data":{"privatelink.yaml":"registry: 111111111111.dkr.ecr.us-east-1.amazonaws.com/castai\n"}}'`},
+		{name: "break-glass", check: "webhook-configuration", says: "there is no MutatingWebhookConfiguration", cause: "kubectl delete mutatingwebhookconfiguration " + deploy.ConfigurationName},
 		{name: "the guard is changed", check: "guard", says: "spec.validations",
 			cause: "kubectl patch validatingadmissionpolicy " + deploy.GuardName + ` --type=json -p '[{"op":"replace","path":"/spec/validations/0/expression","value":"true"}]'`},
 	} {
