@@ -45,10 +45,12 @@ clean: ## remove what was built, the cached control plane included
 ##@ Test (no root, no services)
 
 .PHONY: test race race-concurrent lint verify generate fuzz mutation check
+# Many tests wait. With two packages for each core, the cores are busy meanwhile.
+PARALLEL := -p $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Results are not reused: go test does not notice that a file of another module has
 # changed, or a program that a test builds.
 test: ## run the unit, property and admission tests and the fuzz seeds
-	go test -count=1 -timeout 20m ./...
+	go test -count=1 -timeout 20m $(PARALLEL) ./...
 	cd test/integration/oracle && go test -count=1 -timeout 20m ./...
 	cd internal/tools/dashboard && go test -count=1 ./...
 
@@ -58,7 +60,7 @@ race: ## run the same tests with the race detector
 # The packages that start goroutines or share memory.
 CONCURRENT := ./certs ./cmd/privatelink-webhook ./internal/doctor/... ./internal/mirror/... ./internal/progress ./internal/registry/... ./internal/status ./internal/terminal ./internal/transfer ./webhook
 race-concurrent: ## run the tests of the packages that start goroutines with the race detector
-	go test -race -timeout 20m $(CONCURRENT)
+	go test -race -timeout 20m $(PARALLEL) $(CONCURRENT)
 
 lint: ## run vet, staticcheck, actionlint and the import rules
 	@test/lint.sh $(MODULES)
