@@ -3,9 +3,9 @@
 package cluster
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -27,7 +27,7 @@ func ReleaseOf(o metav1.Object) Release {
 		return Release{}
 	}
 	isServerSide := slices.ContainsFunc(o.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
-		return f.Operation == metav1.ManagedFieldsOperationApply && f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:`+releaseAnnotation+`"`))
+		return f.Operation == metav1.ManagedFieldsOperationApply && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:`+releaseAnnotation+`"`)
 	})
 	return Release{name, o.GetAnnotations()["meta.helm.sh/release-namespace"], isServerSide}
 }
