@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -57,8 +58,9 @@ func startBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	// The sandbox needs a user other than root; the pages are files of this test.
-	cmd := exec.CommandContext(t.Context(), program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
+	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
 	cmd.ExtraFiles = []*os.File{input, output} // the descriptors 3 and 4
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,8 +72,20 @@ func startBrowser(t *testing.T) *browser {
 	}
 	t.Cleanup(func() {
 		to.Close() // ends the browser
+		group := -cmd.Process.Pid
+		kill := func() { _ = syscall.Kill(group, syscall.SIGKILL) } // an error is that it has ended
+		late := time.AfterFunc(10*time.Second, kill)
 		_ = cmd.Wait()
+		late.Stop()
 		from.Close()
+		// Its other processes write to its folder until they have ended.
+		for range 100 {
+			if kill(); errors.Is(syscall.Kill(group, 0), syscall.ESRCH) {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Error("processes of the browser do not end")
 	})
 	var target struct{ TargetID string }
 	b.call(t, "Target.createTarget", map[string]any{"url": "about:blank"}, &target)
