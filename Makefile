@@ -46,7 +46,7 @@ clean: ## remove what was built, the cached control plane included
 
 .PHONY: test race race-concurrent lint verify generate fuzz mutation check
 # Many tests wait. With two packages for each core, the cores are busy meanwhile.
-PARALLEL := -p $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PARALLEL = -p $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Results are not reused: go test does not notice that a file of another module has
 # changed, or a program that a test builds.
 test: ## run the unit, property and admission tests and the fuzz seeds
@@ -137,7 +137,7 @@ e2e-and-terraform: ## run e2e and test-terraform side by side
 isolated-and-aws: ## run isolated and test-aws side by side
 	@$(MAKE) -j3 --output-sync=target isolated-user isolated-webhook test-aws
 
-CI_PARTS := build lint test verify race-concurrent e2e-and-terraform isolated-and-aws report compat monitoring build-release
+CI_PARTS := test build lint verify race-concurrent e2e-and-terraform isolated-and-aws report compat monitoring build-release
 ci: $(CI_PARTS) ## run everything
 
 .PHONY: ci-parts version
