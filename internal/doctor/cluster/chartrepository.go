@@ -100,12 +100,11 @@ func operatorEnv(deployments []appsv1.Deployment) (env []corev1.EnvVar, isInstal
 // releases returns the Helm releases of Deployments, with their charts.
 func releases(deployments []appsv1.Deployment) (all []string) {
 	for _, d := range deployments {
-		if name := d.Annotations["meta.helm.sh/release-name"]; name != "" {
-			all = append(all, fmt.Sprintf("%s (%s)", name, cmp.Or(d.Labels["helm.sh/chart"], "chart not known")))
+		if r := ReleaseOf(&d); r.Name != "" {
+			all = append(all, fmt.Sprintf("%s (%s)", r.Name, cmp.Or(d.Labels["helm.sh/chart"], "chart not known")))
 		}
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return doctor.Distinct(all)
 }
 
 // proxyFor returns the proxy that a Go program with the environment uses for an address.

@@ -4,12 +4,13 @@ package network
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+
+	"github.com/castai/privatelink-webhook/internal/doctor"
 )
 
 // cluster is an EKS cluster.
@@ -144,8 +145,7 @@ func zones(subnets []subnet) (zones []string) {
 	for _, s := range subnets {
 		zones = append(zones, s.zone)
 	}
-	slices.Sort(zones)
-	return slices.Compact(zones)
+	return doctor.Distinct(zones)
 }
 
 // endpoint is a VPC endpoint.

@@ -130,9 +130,8 @@ func egress(g types.SecurityGroup) []types.IpPermission  { return g.IpPermission
 // unreadableRules is the finding if only rules that could not be read may allow a
 // connection.
 func unreadableRules(ids []string) doctor.Finding {
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	return doctor.Unknownf("the caller needs ec2:DescribeSecurityGroups and ec2:GetManagedPrefixListEntries; inspect those of another VPC or account there",
-		"these could not be read, and may allow the connection: %s", doctor.List(ids, 4))
+		"these could not be read, and may allow the connection: %s", doctor.List(doctor.Distinct(ids), 4))
 }
 
 // The directions of rules.

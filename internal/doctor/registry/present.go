@@ -123,8 +123,7 @@ func (k *checker) missingRepositories(ctx context.Context) ([]string, error) {
 			repository := rewrite.SplitReference(i.Target).Repository
 			repositories = append(repositories, repository)
 		}
-		slices.Sort(repositories)
-		return k.ECR.Missing(ctx, slices.Compact(repositories))
+		return k.ECR.Missing(ctx, doctor.Distinct(repositories))
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/castai/privatelink-webhook/internal/doctor"
 	"github.com/castai/privatelink-webhook/internal/doctor/identity"
 	"github.com/castai/privatelink-webhook/internal/doctor/network"
 	"github.com/castai/privatelink-webhook/internal/doctor/registry"
@@ -36,9 +37,8 @@ func IAMPolicy(w io.Writer, rules *rewrite.Rules, lockFile string) error {
 	if err != nil {
 		return err
 	}
-	reads := slices.Concat(network.Actions(), identity.Actions())
-	slices.Sort(reads)
-	statements := []iamStatement{{"DoctorReads", "Allow", slices.Compact(reads), "*"}}
+	reads := doctor.Distinct(slices.Concat(network.Actions(), identity.Actions()))
+	statements := []iamStatement{{"DoctorReads", "Allow", reads, "*"}}
 	if repositories != "" {
 		statements = append(statements, iamStatement{"RegistryLogin", "Allow", []string{registry.LoginAction}, "*"}, iamStatement{"RegistryReads", "Allow", registry.Actions(), repositories})
 	}

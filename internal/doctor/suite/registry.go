@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -118,8 +117,7 @@ func (s *Suite) platforms(ctx context.Context) (platforms []string, err error) {
 			platforms = append(platforms, info.OperatingSystem+"/"+info.Architecture)
 		}
 	}
-	slices.Sort(platforms)
-	return slices.Compact(platforms), nil
+	return doctor.Distinct(platforms), nil
 }
 
 // expectedWebhookImage returns the image of the Deployment or, before the
