@@ -19,6 +19,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
+// load loads a configuration without the files of the machine.
+func load(t *testing.T) aws.Config {
+	t.Helper()
+	c, err := Load(t.Context(), config.WithRegion("eu-central-1"), config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIDTEST", "secret-key-of-test", "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 type doer func(*http.Request) (*http.Response, error)
 
 func (d doer) Do(r *http.Request) (*http.Response, error) { return d(r) }
@@ -28,11 +39,7 @@ func (d doer) Do(r *http.Request) (*http.Response, error) { return d(r) }
 func TestABodyIsReadToItsEndAfterTheResponse(t *testing.T) {
 	var sent string
 	var body io.Reader
-	c, err := Load(t.Context(), config.WithRegion("eu-central-1"), config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil),
-		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIDTEST", "secret-key-of-test", "")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := load(t)
 	c.HTTPClient = doer(func(r *http.Request) (*http.Response, error) {
 		body = r.Body
 		text, err := io.ReadAll(io.LimitReader(r.Body, r.ContentLength))
@@ -96,11 +103,8 @@ func TestAnInterruptedResponseIsRetried(t *testing.T) {
 				io.WriteString(w, body)
 			}))
 			defer server.Close()
-			c, err := Load(t.Context(), config.WithRegion("eu-central-1"), config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil),
-				config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIDTEST", "secret-key-of-test", "")), config.WithBaseEndpoint(server.URL))
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := load(t)
+			c.BaseEndpoint = &server.URL
 			if err := test.send(c); err != nil {
 				t.Error(err)
 			}

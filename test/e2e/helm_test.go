@@ -116,7 +116,7 @@ func (r chartRelease) variants(t *testing.T, major int) {
 }
 
 // mended has kubectl change what Helm has installed, and does what the doctor says. For
-// Helm 4, each change is a conflict.
+// Helm 4, a field that kubectl has set to another value is a conflict.
 func (r chartRelease) mended(t *testing.T, major int) {
 	r.install(t, major, chartDir())
 	o := newOperator(t, h.Kubeconfig)
